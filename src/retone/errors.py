@@ -1,0 +1,79 @@
+"""Every error a user of retone can meet, and the one shape check.
+
+Tree::
+
+    RetoneError                 anything retone refuses to do, in one sentence
+    ├── AudioError              a recording cannot be read, written or used
+    ├── ShapeError              a tensor has the wrong number or size of dimensions
+    ├── SettingError            a parameter is unknown, out of range or of the wrong kind
+    ├── DataError               a corpus, manifest or weights file is not what it should be
+    └── MissingExtraError       an optional package is needed; the message holds the pip line
+
+A message says what is wrong, where, what was expected and the usual fix.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RetoneError(Exception):
+    """Base class: catch this to catch everything retone raises on purpose."""
+
+
+class AudioError(RetoneError):
+    """A recording cannot be read, written or used."""
+
+
+class ShapeError(RetoneError, ValueError):
+    """A tensor or array has the wrong number or size of dimensions."""
+
+
+class SettingError(RetoneError, ValueError):
+    """A parameter is unknown, out of range or of the wrong kind."""
+
+
+class DataError(RetoneError):
+    """A corpus, a manifest, a settings file or a weights file is not what it should be."""
+
+
+class MissingExtraError(RetoneError, ImportError):
+    """An optional package is needed for this."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs the package '{package}': pip install 'retone[{extra}]'.")
+
+
+def expect(value: Any, shape: str, where: str, **known: int) -> dict[str, int]:
+    """Check a tensor's or array's dimensions by name and return their sizes.
+
+    Args:
+        value: anything with a ``shape``.
+        shape: dimension names, such as ``"B C T"``. A letter that stands twice, or that is
+            given in ``known``, must have one size.
+        where: the function or argument the message names.
+        **known: sizes already bound.
+
+    Returns:
+        The size of every named dimension, ``known`` included.
+
+    Raises:
+        ShapeError: with what came, what was expected, and the usual fix.
+    """
+    names = shape.split()
+    got = tuple(int(n) for n in value.shape)
+    if len(got) != len(names):
+        fix = ""
+        if names == ["B", "C", "T"] and len(got) in (1, 2):
+            fix = " Add the missing dimensions: " + (
+                "audio[None, None]." if len(got) == 1 else "audio[None]."
+            )
+        raise ShapeError(f"{where}: expected [{', '.join(names)}], got {list(got)}.{fix}")
+    sizes = dict(known)
+    for name, size in zip(names, got, strict=True):
+        if sizes.setdefault(name, size) != size:
+            raise ShapeError(
+                f"{where}: expected [{', '.join(names)}] with {name} = {sizes[name]}, "
+                f"got {list(got)}."
+            )
+    return sizes
