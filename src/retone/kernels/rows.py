@@ -1,0 +1,85 @@
+"""Work split over rows: contiguous chunks on a few threads that outlive the call.
+
+The compiled kernels release the interpreter lock, so plain threads run them side by side.
+numba's own parallel layer is not used: its default back end must not be entered by two Python
+threads at once, which a server or a data loader will do.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+_lock = threading.Lock()
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    with _lock:
+        if workers not in _pools:
+            _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="retone-rows")
+        return _pools[workers]
+
+
+def _forget_pools() -> None:
+    """A forked child inherits the pools but not their threads: start anew."""
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pools)
+
+
+def row_chunks(rows: int, threads: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """Split ``rows`` into at most ``threads`` contiguous chunks of near-equal size.
+
+    Args:
+        rows: number of rows, >= 0.
+        threads: most chunks wanted; values below 1 count as 1.
+        multiple: every chunk but the last starts and ends at a multiple of this, so that
+            kernels with that many SIMD lanes stay full.
+
+    Returns:
+        Pairs (start, stop), in order, none empty; an empty list for no rows.
+    """
+    units = -(-rows // multiple)
+    count = max(1, min(threads, units))
+    edges = [min(rows, (i * units // count) * multiple) for i in range(count)] + [rows]
+    return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+
+
+def run_rows(
+    work: Callable[[int, int], None], rows: int, threads: int = 1, multiple: int = 1
+) -> None:
+    """Call ``work(start, stop)`` over all rows, on up to ``threads`` threads.
+
+    Args:
+        work: handles rows start..stop-1. It must write only to those rows, must release the
+            interpreter lock to gain anything, and must not call ``run_rows`` itself.
+        rows: number of rows, >= 0.
+        threads: 1 calls ``work`` here, once; more hands contiguous chunks to a thread pool that
+            is kept for later calls. The caller's thread takes the first chunk.
+        multiple: chunk edges fall on multiples of this (see ``row_chunks``).
+
+    Raises:
+        Exception: what ``work`` raised first, after every chunk has ended.
+    """
+    chunks = row_chunks(rows, threads, multiple)
+    if not chunks:
+        return
+    if len(chunks) == 1:
+        work(*chunks[0])
+        return
+    pool = _pool(len(chunks) - 1)
+    futures = [pool.submit(work, start, stop) for start, stop in chunks[1:]]
+    try:
+        work(*chunks[0])
+    finally:
+        errors = [future.exception() for future in futures]  # waits for every chunk
+    for error in errors:
+        if error is not None:
+            raise error
