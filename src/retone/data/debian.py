@@ -1,0 +1,369 @@
+"""Free training corpora from Debian packages: fetched and unpacked, never installed.
+
+The recordings keep their packages' licences (GPL, CC BY, CC BY-SA, public domain), which allow
+training and shipping of weights with credits; `credits.md` and `copyright/` hold them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from retone.data.debian_copyright import keep_statement, licence_of
+from retone.data.debian_lists import (
+    MUSIC_PACKAGES,
+    MUSIC_TEST_PACKAGES,
+    NOT_MUSIC,
+    SPEECH_PACKAGES,
+    SPEECH_TEST_VOICES,
+)
+from retone.data.manifest import (
+    AUDIO_SUFFIXES,
+    Entry,
+    Manifest,
+    Progress,
+    Rules,
+    file_sha256,
+    high_band_db,
+    level_dbfs,
+    split_groups,
+)
+from retone.errors import DataError
+
+CORPORA = ("debian-speech", "debian-music")
+CLIP_SECONDS = 14.0
+MIN_VOICE_SECONDS = 12.0
+MIN_TRACK_SECONDS = 30.0
+EDGE_SECONDS = 0.2
+LEVEL_SPREAD_DB = 12.0
+SPEECH_RULES = Rules(min_seconds=0.15, min_rms_dbfs=-55.0)
+MUSIC_RULES = Rules(min_seconds=MIN_TRACK_SECONDS, min_rms_dbfs=-50.0, min_high_band_db=-75.0)
+MIN_VOICE_HIGH_BAND_DB = -48.0
+
+
+def build(name: str, folder: Path, progress: Progress) -> Manifest:
+    """Fetch the packages of one corpus, clean the audio and lay it out with its manifest.
+
+    Args:
+        name: ``"debian-speech"`` or ``"debian-music"``.
+        folder: receives ``audio/<package>/<voice or folder>/``, ``copyright/``, ``credits.md``,
+            ``manifest.jsonl``, and ``packages/`` (fetched archives, used again).
+        progress: called with a line of text now and then.
+
+    Returns:
+        The manifest. Voices and packages held out are in the split ``test``.
+
+    Raises:
+        DataError: unknown name, no apt or dpkg here, or a package that cannot be had.
+    """
+    if name not in CORPORA:
+        raise DataError(f"debian corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    packages = SPEECH_PACKAGES if name == "debian-speech" else MUSIC_PACKAGES + MUSIC_TEST_PACKAGES
+    skipped: dict[str, list[str]] = defaultdict(list)
+    entries: list[Entry] = []
+    seen: set[str] = set()
+    for package in packages:
+        tree = unpack(package, folder / "packages", progress)
+        if name == "debian-speech":
+            new = _voices(package, tree, folder, skipped, seen)
+        else:
+            new = _tracks(package, tree, folder, skipped, seen)
+        entries += new
+        keep_statement(tree, package, folder / "copyright")
+        shutil.rmtree(tree)
+        hours = sum(entry.seconds for entry in new) / 3600
+        progress(f"{package}: {len(new)} files, {hours:.2f} h")
+    free = {entry.group for entry in entries if entry.split == ""}
+    splits = split_groups(free, "hashed")
+    entries = [replace(e, split=e.split or splits[e.group]) for e in entries]
+    manifest = Manifest(name, tuple(entries), {r: tuple(p) for r, p in skipped.items()})
+    manifest.save(folder / "manifest.jsonl")
+    _credits(manifest, packages, folder)
+    progress(manifest.summary())
+    return manifest
+
+
+def unpack(package: str, cache: Path, progress: Progress) -> Path:
+    """Fetch one package with ``apt-get download`` if need be and unpack it with ``dpkg -x``.
+
+    Returns:
+        The folder with the package's file tree; pk3 archives in it are opened in place.
+
+    Raises:
+        DataError: apt or dpkg is missing or the package cannot be fetched.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        raise DataError(
+            f"{package}: apt-get and dpkg are needed to fetch it; run this on Debian or Ubuntu, "
+            "or use another corpus."
+        )
+    if not list(cache.glob(f"{package}_*.deb")):
+        progress(f"{package}: fetching")
+        done = subprocess.run(
+            ["apt-get", "download", package], cwd=cache, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise DataError(f"{package}: apt-get could not fetch it ({last}); try apt-get update.")
+    archive = max(cache.glob(f"{package}_*.deb"))
+    tree = cache / "unpacked" / package
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    subprocess.run(["dpkg", "-x", str(archive.resolve()), str(tree)], check=True)
+    for bundle in sorted(tree.rglob("*.pk3")):
+        _open_bundle(bundle)
+    return tree
+
+
+def _open_bundle(bundle: Path) -> None:
+    target = bundle.with_suffix("")
+    with zipfile.ZipFile(bundle) as archive:
+        for member in archive.namelist():
+            if member.lower().endswith(AUDIO_SUFFIXES):
+                archive.extract(member, target)
+
+
+def _audio_files(tree: Path) -> Iterator[Path]:
+    for path in sorted(tree.rglob("*")):
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not path.is_symlink():
+            yield path
+
+
+def voice_of(package: str, path: Path) -> str | None:
+    """Language tag of a spoken prompt, which with the package names the voice; None if not one."""
+    if package == "tuxpaint-stamps-default":
+        match = re.search(r"_desc(?:_([a-zA-Z_]+))?$", path.name.split(".")[0])
+        return (match.group(1) or "en").replace("_", "-") if match else None
+    if package == "ktuberling-data":
+        return path.parent.name.split("@")[0] if path.parent.parent.name == "sounds" else None
+    return path.parent.parent.name.replace("_", "-")
+
+
+def trim(audio: np.ndarray, sample_rate: int, edge_seconds: float = EDGE_SECONDS) -> np.ndarray:
+    """Cut the silence before and after the speech in ``audio`` [T], leaving a little room tone.
+
+    Speech is where 10 ms frames are within 40 dB of the loudest one and above -65 dBFS.
+    """
+    size = max(1, sample_rate // 100)
+    frames = audio[: audio.size // size * size].reshape(-1, size)
+    if not len(frames):
+        return audio[:0]
+    level = 10.0 * np.log10(np.mean(frames**2, axis=1) + 1e-12)
+    loud = np.flatnonzero(level > max(level.max() - 40.0, -65.0))
+    if not loud.size:
+        return audio[:0]
+    edge = int(edge_seconds * sample_rate)
+    return audio[max(0, loud[0] * size - edge) : (loud[-1] + 1) * size + edge]
+
+
+def join_prompts(prompts: list[np.ndarray], sample_rate: int) -> np.ndarray:
+    """Prompts [T] one after the other, each with 5 ms fades so that the joints do not click."""
+    size = max(2, sample_rate // 200)
+    ramp = np.linspace(0.0, 1.0, size, dtype=np.float32)
+    pieces = []
+    for prompt in prompts:
+        piece = prompt.astype(np.float32, copy=True)
+        n = min(size, piece.size)
+        piece[:n] *= ramp[:n]
+        piece[piece.size - n :] *= ramp[::-1][size - n :]
+        pieces.append(piece)
+    return np.concatenate(pieces)
+
+
+def _read(path: Path) -> tuple[np.ndarray, int] | None:
+    import soundfile
+
+    try:
+        audio, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError):
+        return None
+    return audio, int(sample_rate)
+
+
+def _voices(
+    package: str, tree: Path, folder: Path, skipped: dict[str, list[str]], seen: set[str]
+) -> list[Entry]:
+    import soundfile
+    import soxr
+
+    voices: dict[str, list[tuple[np.ndarray, str]]] = defaultdict(list)
+    rate = 44100
+    for path in _audio_files(tree):
+        language = voice_of(package, path)
+        if language is None:
+            continue
+        short = f"{package}/{path.relative_to(tree)}"
+        got = _read(path)
+        if got is None:
+            skipped["unreadable"].append(short)
+            continue
+        audio, own_rate = got
+        digest = hashlib.sha256(audio.tobytes()).hexdigest()
+        reason = "duplicate" if digest in seen else SPEECH_RULES.refuse(audio, own_rate)
+        if reason is None and own_rate < 32000:
+            reason = "low rate"
+        seen.add(digest)
+        if reason:
+            skipped[reason].append(short)
+            continue
+        mono = audio.mean(axis=1)
+        if own_rate != rate:
+            mono = soxr.resample(mono, own_rate, rate, quality="VHQ")
+        mono = trim(mono, rate)
+        if mono.size:
+            voices[language].append((mono, short))
+    entries: list[Entry] = []
+    for language, prompts in sorted(voices.items()):
+        levels = np.array([level_dbfs(audio) for audio, _ in prompts])
+        usual = np.abs(levels - np.median(levels)) <= LEVEL_SPREAD_DB
+        skipped["unusual level"] += [p[1] for p, ok in zip(prompts, usual, strict=True) if not ok]
+        kept = [p[0] for p, ok in zip(prompts, usual, strict=True) if ok]
+        total = sum(audio.size for audio in kept) / rate
+        everything = np.concatenate(kept)
+        if total < MIN_VOICE_SECONDS:
+            skipped["voice too short"].append(f"{package}/{language}")
+            continue
+        if high_band_db(everything, rate) < MIN_VOICE_HIGH_BAND_DB:
+            skipped["low band voice"].append(f"{package}/{language}")
+            continue
+        target = folder / "audio" / package / language
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        author, licence = licence_of(tree, package, "")
+        split = "test" if (package, language) in SPEECH_TEST_VOICES else ""
+        for number, clip in enumerate(_clips(kept, rate)):
+            path = target / f"{language}_{number:04d}.flac"
+            soundfile.write(path, np.clip(clip, -1.0, 1.0), rate, subtype="PCM_16")
+            entries.append(
+                Entry(
+                    path=path.relative_to(folder).as_posix(),
+                    source=package,
+                    group=f"{package}/{language}",
+                    kind="speech",
+                    seconds=round(clip.size / rate, 3),
+                    sample_rate=rate,
+                    licence=licence,
+                    author=author,
+                    sha256=file_sha256(path),
+                    split=split,
+                )
+            )
+    return entries
+
+
+def _clips(prompts: list[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
+    """Clips of at least CLIP_SECONDS, the rest added to the last one."""
+    groups: list[list[np.ndarray]] = [[]]
+    length = 0
+    for prompt in prompts:
+        if length >= CLIP_SECONDS * sample_rate:
+            groups.append([])
+            length = 0
+        groups[-1].append(prompt)
+        length += prompt.size
+    if len(groups) > 1 and length < MIN_VOICE_SECONDS * sample_rate:
+        last = groups.pop()
+        groups[-1] += last
+    for group in groups:
+        yield join_prompts(group, sample_rate)
+
+
+def _tracks(
+    package: str, tree: Path, folder: Path, skipped: dict[str, list[str]], seen: set[str]
+) -> list[Entry]:
+    import soundfile
+
+    entries: list[Entry] = []
+    for path in _audio_files(tree):
+        inner = path.relative_to(tree).as_posix()
+        short = f"{package}/{inner}"
+        try:
+            info = soundfile.info(path)
+        except (soundfile.LibsndfileError, RuntimeError):
+            skipped["unreadable"].append(short)
+            continue
+        if info.duration < MIN_TRACK_SECONDS:
+            continue  # sound effects: thousands of them, not worth a line each
+        if any(mark in f"/{inner.lower()}" for mark in NOT_MUSIC):
+            skipped["not music"].append(short)
+            continue
+        if info.samplerate < 44100:
+            skipped["low rate"].append(short)
+            continue
+        got = _read(path)
+        if got is None:
+            skipped["unreadable"].append(short)
+            continue
+        audio, rate = got
+        marks = fingerprints(audio.mean(axis=1), rate)
+        reason = "duplicate" if marks & seen else MUSIC_RULES.refuse(audio, rate)
+        seen |= marks
+        if reason:
+            skipped[reason].append(short)
+            continue
+        target = folder / "audio" / package / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+        author, licence = licence_of(tree, package, inner)
+        entries.append(
+            Entry(
+                path=target.relative_to(folder).as_posix(),
+                source=package,
+                group=f"{package}/{path.parent.name}/{path.stem}",
+                kind="music",
+                seconds=round(audio.shape[0] / rate, 3),
+                sample_rate=rate,
+                licence=licence,
+                author=author,
+                sha256=file_sha256(target),
+                split="test" if package in MUSIC_TEST_PACKAGES else "",
+            )
+        )
+    return entries
+
+
+def fingerprints(audio: np.ndarray, sample_rate: int) -> set[str]:
+    """Hashes shared by two encodings of one recording ``audio`` [T], whatever their level.
+
+    The shape of the level curve (2 s frames, normalised, in steps of 2 dB) with the steps
+    placed twice, half a step apart, so that rounding rarely separates two copies in both.
+    """
+    size = 2 * sample_rate
+    frames = audio[: audio.size // size * size].reshape(-1, size).astype(np.float64)
+    level = 10.0 * np.log10(np.mean(frames**2, axis=1) + 1e-9)
+    shape = level[:30] - level.max()
+    keys = set()
+    for offset in (0.0, 0.5):
+        steps = np.floor(shape / 2.0 + offset).astype(np.int16)
+        text = steps.tobytes() + str(len(frames)).encode()
+        keys.add(hashlib.sha256(text + str(offset).encode()).hexdigest())
+    return keys
+
+
+def _credits(manifest: Manifest, packages: tuple[str, ...], folder: Path) -> None:
+    lines = [
+        f"# Credits for {manifest.name}",
+        "",
+        "Recordings from Debian packages, which keep their licences. `copyright/` holds each",
+        "package's own statement, which prevails. Changes: prompts were trimmed and joined",
+        "(speech); music files are as published.",
+        "",
+    ]
+    rows: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for entry in manifest.entries:
+        rows[entry.source].add((entry.licence, entry.author))
+    for package in packages:
+        lines.append(f"- {package}: <https://packages.debian.org/source/{package}>")
+        lines += [f"  - {licence}: {author}" for licence, author in sorted(rows[package])]
+    (folder / "credits.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
