@@ -1,0 +1,192 @@
+"""Parameters of effects: one declarative table, and everything that follows from it.
+
+A table is the only place where a range stands. Sampling, sliders, command-line overrides,
+preset checks, the controller's width and the documentation are all derived from it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from retone.errors import SettingError
+
+Setting = dict[str, Tensor]
+"""Parameter values in physical units: name -> tensor [B]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter: its name (unit included), range, default and scale.
+
+    Args:
+        name: what a person reads, with the unit at the end (``threshold_db``).
+        unit: ``"dB"``, ``"Hz"``, ``"ms"``, ``":1"`` or ``""``.
+        low, high: range in physical units, independent of the sample rate.
+        default: value of an untouched slider.
+        scale: how a slider and the unit interval map to the range: ``"linear"``, ``"log"``, or
+            ``"slope"`` (linear in ``1 - 1/value``, for ratios).
+        help: one line for people.
+        neutral: the value at which the parameter has no effect, if it has one; ``amount``
+            moves the parameter between this and its set value.
+        audible_when: name of the parameter that must be off its neutral value for this one to
+            be heard (a band's frequency needs its gain).
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    default: float
+    scale: Literal["linear", "log", "slope"]
+    help: str
+    neutral: float | None = None
+    audible_when: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.default <= self.high or not self.low < self.high:
+            raise SettingError(
+                f"{self.name}: expected low <= default <= high, got "
+                f"{self.low}, {self.default}, {self.high}."
+            )
+        if self.scale in ("log", "slope") and self.low <= 0:
+            raise SettingError(f"{self.name}: a {self.scale} scale needs low > 0, got {self.low}.")
+
+    def to_physical(self, unit: Tensor) -> Tensor:
+        """Unit interval [0, 1] to physical units."""
+        if self.scale == "log":
+            return self.low * torch.exp(unit * math.log(self.high / self.low))
+        if self.scale == "slope":
+            low, high = 1 - 1 / self.low, 1 - 1 / self.high
+            return 1 / (1 - (low + unit * (high - low)))
+        return self.low + unit * (self.high - self.low)
+
+    def to_unit(self, value: Tensor) -> Tensor:
+        """Physical units to the unit interval; values outside the range land outside it."""
+        if self.scale == "log":
+            return torch.log(value / self.low) / math.log(self.high / self.low)
+        if self.scale == "slope":
+            low, high = 1 - 1 / self.low, 1 - 1 / self.high
+            return ((1 - 1 / value) - low) / (high - low)
+        return (value - self.low) / (self.high - self.low)
+
+    def blend(self, value: Tensor, amount: float) -> Tensor:
+        """Move from neutral (amount 0) to the value (amount 1); unchanged without a neutral.
+
+        Ratios move linearly in slope ``1 - 1/ratio``, everything else in its own unit.
+        """
+        if self.neutral is None:
+            return value
+        if self.scale == "slope":
+            slope = amount * (1 - 1 / value) + (1 - amount) * (1 - 1 / self.neutral)
+            return 1 / (1 - slope)
+        return amount * value + (1 - amount) * self.neutral
+
+
+@dataclass(frozen=True)
+class ParamTable:
+    """An ordered set of parameters; iterating gives them in the order of the unit vector."""
+
+    params: tuple[Param, ...]
+
+    def __post_init__(self) -> None:
+        names = [p.name for p in self.params]
+        twice = {n for n in names if names.count(n) > 1}
+        if twice:
+            raise SettingError(f"parameter names must differ, {sorted(twice)} stand twice.")
+
+    def __iter__(self) -> Iterator[Param]:
+        return iter(self.params)
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def __getitem__(self, name: str) -> Param:
+        for p in self.params:
+            if p.name == name:
+                return p
+        near = difflib.get_close_matches(name, self.names, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(self.names)}."
+        raise SettingError(f"no parameter is called '{name}'.{hint}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self.params)
+
+    def prefixed(self, prefix: str) -> ParamTable:
+        """The same table with dotted names, as it stands inside a chain."""
+        return ParamTable(
+            tuple(
+                replace(
+                    p,
+                    name=f"{prefix}.{p.name}",
+                    audible_when=f"{prefix}.{p.audible_when}" if p.audible_when else None,
+                )
+                for p in self.params
+            )
+        )
+
+    def to_physical(self, unit: Tensor) -> Setting:
+        """Unit vectors [B, P] in [0, 1] to a setting."""
+        if unit.ndim != 2 or unit.shape[1] != len(self):
+            raise SettingError(f"expected unit parameters [B, {len(self)}], got {list(unit.shape)}.")
+        return {p.name: p.to_physical(unit[:, i]) for i, p in enumerate(self.params)}
+
+    def to_unit(self, setting: Mapping[str, Tensor]) -> Tensor:
+        """A setting to unit vectors [B, P]."""
+        return torch.stack([p.to_unit(setting[p.name]) for p in self.params], dim=1)
+
+    def defaults(self, batch: int, dtype: torch.dtype = torch.float64) -> Setting:
+        """Every parameter at its default, as a setting for ``batch`` items."""
+        return {p.name: torch.full((batch,), p.default, dtype=dtype) for p in self.params}
+
+    def neutral(self, batch: int, dtype: torch.dtype = torch.float64) -> Setting:
+        """Every parameter where it does nothing (its default where it has no such value)."""
+        return {
+            p.name: torch.full(
+                (batch,), p.default if p.neutral is None else p.neutral, dtype=dtype
+            )
+            for p in self.params
+        }
+
+    def sample(self, batch: int, generator: torch.Generator) -> Setting:
+        """Independent uniform draws on each parameter's own scale."""
+        unit = torch.rand(batch, len(self), generator=generator, dtype=torch.float64)
+        return self.to_physical(unit)
+
+    def setting(self, values: Mapping[str, float], batch: int = 1) -> Setting:
+        """A checked setting from plain numbers; parameters not named keep their default.
+
+        Raises:
+            SettingError: for an unknown name, a value out of range or not a finite number.
+        """
+        full = self.defaults(batch)
+        for name, value in values.items():
+            param = self[name]
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                raise SettingError(f"{name}: expected a number, got {value!r}.") from None
+            slack = 1e-6 * (param.high - param.low)
+            if not param.low - slack <= number <= param.high + slack:
+                raise SettingError(
+                    f"{name} = {number:g} is outside its range "
+                    f"{param.low:g}..{param.high:g} {param.unit}".rstrip() + "."
+                )
+            full[name] = torch.full((batch,), number, dtype=torch.float64)
+        return full
+
+    def blend(self, setting: Mapping[str, Tensor], amount: float) -> Setting:
+        """A setting with its effect scaled: 0 does nothing, 1 is the setting, 0.5 is half way."""
+        return {p.name: p.blend(setting[p.name], amount) for p in self.params}
+
+
+def to_numbers(setting: Mapping[str, Tensor], item: int = 0) -> dict[str, float]:
+    """One item of a setting as plain floats, in the setting's order."""
+    return {name: float(value[item]) for name, value in setting.items()}

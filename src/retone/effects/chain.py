@@ -1,0 +1,76 @@
+"""Effects in series, which are an effect again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from retone.dsp.effect import Effect, Rendered, State, split_setting
+from retone.dsp.param import ParamTable, Setting
+from retone.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Chain(Effect):
+    """The members' processing one after another; parameters carry dotted names.
+
+    ``equalizer.low_shelf_gain_db`` is the member's name, a dot, and its own parameter's name.
+    """
+
+    name: str
+    members: tuple[Effect, ...]
+
+    def __post_init__(self) -> None:
+        names = [m.name for m in self.members]
+        if not names or len(set(names)) != len(names):
+            raise SettingError(
+                f"{self.name}: a chain needs members with different names, got {names}. "
+                "Rename one: Equalizer(name='second_equalizer')."
+            )
+
+    @property
+    def params(self) -> ParamTable:
+        return ParamTable(tuple(p for m in self.members for p in m.params.prefixed(m.name)))
+
+    @property
+    def latency_samples(self) -> int:  # type: ignore[override]
+        return sum(m.latency_samples for m in self.members)
+
+    def _render(
+        self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
+    ) -> Rendered:
+        after: State = {}
+        all_curves: dict[str, Tensor] = {}
+        for m in self.members:
+            audio, after[m.name], own = m._render(
+                audio,
+                sample_rate,
+                split_setting(setting, m.name),
+                state[m.name] if state else None,
+                curves,
+            )
+            all_curves.update({f"{m.name}.{n}": c for n, c in own.items()})
+        return Rendered(audio, after, all_curves)
+
+    def _relax(self, audio: Tensor, sample_rate: float, setting: Setting) -> Tensor:
+        for m in self.members:
+            audio = m._relax(audio, sample_rate, split_setting(setting, m.name))
+        return audio
+
+    def response(
+        self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
+    ) -> Tensor | None:
+        """Product of the members' linear responses; level-dependent members are left out."""
+        total: Tensor | None = None
+        for m in self.members:
+            own = m.response(frequency_hz, sample_rate, split_setting(setting, m.name))
+            if own is not None:
+                total = own if total is None else total * own
+        return total
+
+
+def chain(name: str, *members: Effect) -> Chain:
+    """Effects in series: ``chain("voice", Equalizer(), Compressor())``."""
+    return Chain(name, tuple(members))

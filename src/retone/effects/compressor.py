@@ -1,0 +1,170 @@
+"""The feed-forward compressor, with downward expansion as a second curve.
+
+Per sample, with the loudest channel as side-chain (so that the stereo image stays)::
+
+    level  = 10 log10(max(p, 1e-12)),  p = max_c x_c^2, or its one-pole mean for an RMS detector
+    over   = knee(level - threshold)       dB above the threshold
+    under  = knee(expander_threshold - level)
+    gain   = makeup - (1 - 1/ratio) smooth(over) - (expander_ratio - 1) smooth(under)
+    y      = x 10^(gain / 20)
+
+``knee`` is 0 below the knee, the identity above it, and ``(d + W/2)^2 / 2W`` inside (textbook
+soft knee: Giannoulis, Massberg, Reiss, "Digital dynamic range compressor design", JAES 60(6),
+2012; W is the full width). ``smooth`` is the branching one-pole with separate attack and release,
+whose times are 10-90 % times (``retone.units``). The compressor attacks when the level rises; the
+expander opens with the attack time and closes with the release time. Ratios below 1 are upward
+expansion. Both times get exact gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from retone.dsp import relaxed, scan
+from retone.dsp.effect import Effect, Rendered, State
+from retone.dsp.param import Param, ParamTable, Setting
+from retone.dsp.recursion import ballistics, compress
+from retone.units import smoothing as coefficient
+
+_COMPRESSOR = (
+    Param("threshold_db", "dB", -80, 0, -12, "linear", "Level above which gain is reduced."),
+    Param(
+        "ratio", ":1", 1, 20, 2, "slope", "Input dB per output dB above the threshold.", neutral=1
+    ),
+    Param("attack_ms", "ms", 0.1, 200, 5, "log", "10-90 % time when the level rises.",
+          audible_when="ratio"),
+    Param("release_ms", "ms", 5, 2000, 100, "log", "10-90 % time when the level falls.",
+          audible_when="ratio"),
+    Param("knee_db", "dB", 0, 24, 6, "linear", "Full width of the rounded part of the curve.",
+          audible_when="ratio"),
+    Param("makeup_db", "dB", -24, 24, 0, "linear", "Gain after compression.", neutral=0),
+)  # fmt: skip
+_EXPANDER = (
+    Param("expander_threshold_db", "dB", -90, 0, -60, "linear", "Level below which gain falls.",
+          audible_when="expander_ratio"),
+    Param("expander_ratio", ":1", 1, 6, 1, "linear", "Output dB per input dB below it.", neutral=1),
+)  # fmt: skip
+
+COMPRESSOR_TABLE = ParamTable(_COMPRESSOR)
+EXPANDER_TABLE = ParamTable(_COMPRESSOR + _EXPANDER)
+PAPER_COMPRESSOR_TABLE = ParamTable(
+    (
+        Param("threshold_db", "dB", -80, 0, -12, "linear", _COMPRESSOR[0].help),
+        Param("ratio", ":1", 1, 20, 2, "linear", _COMPRESSOR[1].help, neutral=1),
+        Param("attack_ms", "ms", 0.1, 100, 1, "linear", _COMPRESSOR[2].help, audible_when="ratio"),
+        Param("release_ms", "ms", 5, 1000, 45, "linear", _COMPRESSOR[3].help, audible_when="ratio"),
+        Param("knee_db", "dB", 0, 12, 6, "linear", _COMPRESSOR[4].help, audible_when="ratio"),
+        Param("makeup_db", "dB", -48, 48, 0, "linear", _COMPRESSOR[5].help, neutral=0),
+    )
+)
+"""Ranges and linear scales of DeepAFx-ST."""
+
+
+@dataclass(frozen=True)
+class Compressor(Effect):
+    """See the module's text for the formula.
+
+    Args:
+        table: names and ranges; with ``EXPANDER_TABLE`` the expander's two parameters exist.
+        rms_ms: averaging time (10-90 %) of a mean-square detector; 0 is the instantaneous peak.
+        smooth: ``"db"`` smooths dB above the threshold (above); ``"gain"`` smooths the linear
+            gain, as torchcomp and Diff-DEQ do, with the stronger of compressor and expander.
+    """
+
+    name: str = "compressor"
+    table: ParamTable = COMPRESSOR_TABLE
+    rms_ms: float = 0.0
+    smooth: Literal["db", "gain"] = "db"
+
+    @property
+    def params(self) -> ParamTable:
+        return self.table
+
+    @property
+    def has_expander(self) -> bool:
+        return "expander_ratio" in self.table.names
+
+    def _columns(self, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
+        """Physical parameters as ``retone.dsp.recursion.compress`` takes them, [B, 9]."""
+        s = {name: value.double() for name, value in setting.items()}
+        one = torch.ones_like(s["ratio"])
+        return torch.stack(
+            [
+                s["threshold_db"],
+                1 - 1 / s["ratio"],
+                coefficient(s["attack_ms"], sample_rate),
+                coefficient(s["release_ms"], sample_rate),
+                s["knee_db"],
+                s["makeup_db"],
+                one * coefficient(self.rms_ms, sample_rate),
+                s["expander_threshold_db"] if self.has_expander else -200 * one,
+                s["expander_ratio"] - 1 if self.has_expander else 0 * one,
+            ],
+            dim=1,
+        )
+
+    def _render(
+        self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
+    ) -> Rendered:
+        columns = self._columns(sample_rate, setting).to(audio.device)
+        start = (
+            state["smoothed"]
+            if state
+            else torch.zeros(audio.shape[0], 3, dtype=torch.float64, device=audio.device)
+        )
+        run = compress if self.smooth == "db" else _compress_linear
+        y, after, gain_db = run(audio, columns, start, expander=self.has_expander, curves=curves)
+        out = {}
+        if gain_db is not None:
+            out["gain_reduction_db"] = gain_db - columns[:, 5:6]
+        return Rendered(y, {"smoothed": after}, out)
+
+    def _relax(self, audio: Tensor, sample_rate: float, setting: Setting) -> Tensor:
+        """One time constant (the attack's) for both directions, by frequency sampling.
+
+        That is DeepAFx-ST's approximation: the release has no effect, and gain reduction comes
+        out several dB too small on speech (docs/effects.md).
+        """
+        columns = self._columns(sample_rate, setting).to(audio.device)
+        threshold, slope, k_attack, _, knee_db, makeup = columns.unbind(1)[:6]
+        level, _ = scan.level_db(
+            audio, torch.ones_like(threshold), torch.zeros_like(threshold)
+        )
+        over = scan.knee(level - threshold[:, None], knee_db[:, None])
+        gain_db = makeup[:, None] - slope[:, None] * relaxed.one_pole(over, k_attack)
+        return audio * (10 ** (gain_db / 20)).to(audio.dtype)[:, None]
+
+    def static_curve(self, level_db: Tensor, setting: Mapping[str, Tensor]) -> Tensor:
+        """Output level for a steady input level, both in dB; level_db [L] -> [B, L]."""
+        c = self._columns(1000.0, setting)
+        over = scan.knee(level_db[None] - c[:, 0:1], c[:, 4:5])
+        out = level_db[None] + c[:, 5:6] - c[:, 1:2] * over
+        if self.has_expander:
+            out = out - c[:, 8:9] * scan.knee(c[:, 7:8] - level_db[None], c[:, 4:5])
+        return out
+
+
+def _compress_linear(
+    audio: Tensor, params: Tensor, state: Tensor, *, expander: bool, curves: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """``compress`` with the linear gain smoothed; the state's second column is ``1 - gain``."""
+    if audio.shape[-1] == 0:
+        return audio.clone(), state.clone(), audio.new_zeros(audio.shape[0], 0).double()
+    threshold, slope, k_attack, k_release, knee_db, makeup, k_level, below, steep = params.unbind(1)
+    power = (audio.double() ** 2).amax(dim=1)
+    power = ballistics(power, k_level, k_level, state[:, 0])
+    level = 10 * torch.log10(power.clamp(min=1e-12))
+    gain_db = -slope[:, None] * scan.knee(level - threshold[:, None], knee_db[:, None])
+    if expander:
+        low = -steep[:, None] * scan.knee(below[:, None] - level, knee_db[:, None])
+        gain_db = torch.minimum(gain_db, low)
+    reduction = ballistics(1 - 10 ** (gain_db / 20), k_attack, k_release, state[:, 1])
+    gain = (1 - reduction) * 10 ** (makeup / 20)[:, None]
+    after = torch.stack([power[:, -1], reduction[:, -1], state[:, 2]], dim=1)
+    y = (audio.double() * gain[:, None]).to(audio.dtype)
+    return y, after, 20 * torch.log10(gain.clamp(min=1e-12)) if curves else None

@@ -1,0 +1,68 @@
+"""What an estimator is: it listens to recordings and returns an effect with its setting.
+
+An estimator is an object that is passed to a matcher. It never reads or writes files and never
+renders the result; it sees excerpts that the matcher chose and normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from retone.dsp.effect import Effect
+from retone.dsp.param import Setting
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What an estimator hears of a recording: its most active part, mono.
+
+    ``audio`` [T] float32 at ``sample_rate``, scaled so that its peak is ``NORMAL_PEAK_DB``.
+    """
+
+    audio: torch.Tensor
+    sample_rate: int
+
+
+NORMAL_PEAK_DB = -12.0
+"""Peak of every excerpt in dBFS, as in DeepAFx-ST, so that thresholds mean the same everywhere."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An effect with one setting (batch size 1), made for an input whose peak is -12 dBFS.
+
+    ``notes`` are sentences for the person: what was limited, left out or uncertain.
+    """
+
+    effect: Effect
+    setting: Setting
+    notes: tuple[str, ...] = field(default=())
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Chooses settings. Implementations are frozen dataclasses; ``name`` appears in reports."""
+
+    name: str
+
+    def estimate(
+        self,
+        source: Excerpt,
+        references: Sequence[Excerpt],
+        *,
+        locks: Mapping[str, float],
+        progress: object | None = None,
+    ) -> Estimate:
+        """Find the setting that brings the source's sound to the references'.
+
+        Args:
+            source: the recording to change.
+            references: one or more recordings that sound right; their statistics are averaged.
+            locks: parameters that must keep a value, by dotted name in physical units.
+            progress: a callable taking (done, total), or None.
+        """
+        ...
