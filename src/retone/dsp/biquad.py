@@ -32,9 +32,7 @@ def peak(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: float) -
     cos, sin = _angle(frequency_hz, sample_rate)
     a = 10 ** (gain_db.double() / 40)
     alpha = sin / (2 * q.double())
-    return _section(
-        1 + alpha * a, -2 * cos, 1 - alpha * a, 1 + alpha / a, -2 * cos, 1 - alpha / a
-    )
+    return _section(1 + alpha * a, -2 * cos, 1 - alpha * a, 1 + alpha / a, -2 * cos, 1 - alpha / a)
 
 
 def low_shelf(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: float) -> Tensor:
@@ -67,9 +65,7 @@ def _shelf(
     )
 
 
-def butterworth(
-    frequency_hz: Tensor, sample_rate: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def butterworth(frequency_hz: Tensor, sample_rate: float) -> tuple[Tensor, Tensor, Tensor]:
     """Second-order Butterworth low-pass, high-pass, and the all-pass of the same poles.
 
     The low-pass twice plus the high-pass twice is exactly that all-pass (Linkwitz-Riley, 4th

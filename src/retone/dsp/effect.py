@@ -96,9 +96,7 @@ class Effect(ABC):
         """
         return self._relax(audio, sample_rate, self._checked(audio, sample_rate, setting))
 
-    def _checked(
-        self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
-    ) -> Setting:
+    def _checked(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Setting:
         batch = expect(audio, "B C T", f"{self.name}: audio")["B"]
         if not audio.is_floating_point():
             raise SettingError(

@@ -112,7 +112,9 @@ class ParamTable:
             if p.name == name:
                 return p
         near = difflib.get_close_matches(name, self.names, n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(self.names)}."
+        hint = (
+            f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(self.names)}."
+        )
         raise SettingError(f"no parameter is called '{name}'.{hint}")
 
     @property
@@ -135,7 +137,9 @@ class ParamTable:
     def to_physical(self, unit: Tensor) -> Setting:
         """Unit vectors [B, P] in [0, 1] to a setting."""
         if unit.ndim != 2 or unit.shape[1] != len(self):
-            raise SettingError(f"expected unit parameters [B, {len(self)}], got {list(unit.shape)}.")
+            raise SettingError(
+                f"expected unit parameters [B, {len(self)}], got {list(unit.shape)}."
+            )
         return {p.name: p.to_physical(unit[:, i]) for i, p in enumerate(self.params)}
 
     def to_unit(self, setting: Mapping[str, Tensor]) -> Tensor:
@@ -149,9 +153,7 @@ class ParamTable:
     def neutral(self, batch: int, dtype: torch.dtype = torch.float64) -> Setting:
         """Every parameter where it does nothing (its default where it has no such value)."""
         return {
-            p.name: torch.full(
-                (batch,), p.default if p.neutral is None else p.neutral, dtype=dtype
-            )
+            p.name: torch.full((batch,), p.default if p.neutral is None else p.neutral, dtype=dtype)
             for p in self.params
         }
 
@@ -177,7 +179,8 @@ class ParamTable:
             if not param.low - slack <= number <= param.high + slack:
                 raise SettingError(
                     f"{name} = {number:g} is outside its range "
-                    f"{param.low:g}..{param.high:g} {param.unit}".rstrip() + "."
+                    f"{param.low:g}..{param.high:g} {param.unit}".rstrip()
+                    + "."
                 )
             full[name] = torch.full((batch,), number, dtype=torch.float64)
         return full

@@ -34,9 +34,7 @@ class _Sections(torch.autograd.Function):
 
         x, sos, s0 = _numpy(audio), _numpy(sections), _numpy(state)
         keep = any(ctx.needs_input_grad)
-        result = sections_forward(
-            x, sos, s0, threads=torch.get_num_threads(), checkpoints=keep
-        )
+        result = sections_forward(x, sos, s0, threads=torch.get_num_threads(), checkpoints=keep)
         ctx.arrays = (x, sos, s0, result[2]) if keep else None
         return torch.from_numpy(result[0]), torch.from_numpy(result[1])
 

@@ -114,9 +114,7 @@ def _linear(keep: Tensor, push: Tensor) -> Tensor:
 
 class _Ballistics(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, k_attack: Tensor, k_release: Tensor, start: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, k_attack: Tensor, k_release: Tensor, start: Tensor) -> Tensor:
         attack = x > start[:, None]
         while True:
             k = torch.where(attack, k_attack[:, None], k_release[:, None])
@@ -161,9 +159,7 @@ def knee(over_db: Tensor, knee_db: Tensor) -> Tensor:
     return torch.where(2 * over_db <= -width, torch.zeros_like(over_db), soft)
 
 
-def level_db(
-    audio: Tensor, k_level: Tensor, mean_square: Tensor
-) -> tuple[Tensor, Tensor]:
+def level_db(audio: Tensor, k_level: Tensor, mean_square: Tensor) -> tuple[Tensor, Tensor]:
     """Side-chain level [B, T] in dB (loudest channel), and the mean square after the last sample."""
     power = (audio.double() ** 2).amax(dim=1)
     smooth = ballistics(power, k_level, k_level, mean_square)

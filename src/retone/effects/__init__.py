@@ -19,7 +19,9 @@ MATCH_CHAIN = chain("match", Gain("input"), Equalizer(), Compressor(), Gain("out
 """What ``retone match`` drives: level to the estimator's, six-band EQ, compressor, final level."""
 
 PAPER_CHAIN = chain(
-    "paper_eq_comp", Equalizer(table=PAPER_EQUALIZER_TABLE), Compressor(table=PAPER_COMPRESSOR_TABLE)
+    "paper_eq_comp",
+    Equalizer(table=PAPER_EQUALIZER_TABLE),
+    Compressor(table=PAPER_COMPRESSOR_TABLE),
 )
 """The same chain with DeepAFx-ST's 24 parameters, ranges and linear scales."""
 
@@ -43,7 +45,6 @@ __all__ = [
     "PAPER_CHAIN",
     "PAPER_COMPRESSOR_TABLE",
     "PAPER_EQUALIZER_TABLE",
-
     "Chain",
     "Compressor",
     "DynamicEqualizer",

@@ -132,9 +132,7 @@ class Compressor(Effect):
         """
         columns = self._columns(sample_rate, setting).to(audio.device)
         threshold, slope, k_attack, _, knee_db, makeup = columns.unbind(1)[:6]
-        level, _ = scan.level_db(
-            audio, torch.ones_like(threshold), torch.zeros_like(threshold)
-        )
+        level, _ = scan.level_db(audio, torch.ones_like(threshold), torch.zeros_like(threshold))
         over = scan.knee(level - threshold[:, None], knee_db[:, None])
         gain_db = makeup[:, None] - slope[:, None] * relaxed.one_pole(over, k_attack)
         return audio * (10 ** (gain_db / 20)).to(audio.dtype)[:, None]

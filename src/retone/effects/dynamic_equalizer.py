@@ -69,9 +69,7 @@ class DynamicEqualizer(Effect):
 
     def crossovers_hz(self, setting: Mapping[str, Tensor]) -> Tensor:
         """The five crossover frequencies of a setting, [B, 5]."""
-        return torch.stack(
-            [setting[f"crossover_{i}_hz"].double() for i in range(1, BANDS)], dim=1
-        )
+        return torch.stack([setting[f"crossover_{i}_hz"].double() for i in range(1, BANDS)], dim=1)
 
     def _bands(self, setting: Mapping[str, Tensor], what: str) -> Tensor:
         return torch.stack(
