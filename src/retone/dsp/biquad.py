@@ -28,7 +28,7 @@ def _section(b0: Tensor, b1: Tensor, b2: Tensor, a0: Tensor, a1: Tensor, a2: Ten
 
 
 def peak(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: float) -> Tensor:
-    """Peaking section: ``gain_db`` at the centre, bandwidth set by ``q``. Shapes [...] -> [..., 5]."""
+    """Peaking section: ``gain_db`` at the centre, bandwidth by ``q``. Shapes [...] -> [..., 5]."""
     cos, sin = _angle(frequency_hz, sample_rate)
     a = 10 ** (gain_db.double() / 40)
     alpha = sin / (2 * q.double())
