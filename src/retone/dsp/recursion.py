@@ -61,7 +61,7 @@ def cascade(audio: Tensor, sections: Tensor, state: Tensor | None = None) -> tup
 
     Args:
         audio: [R, T], float32 or float64.
-        sections: [K, S, 5] float64; R is a multiple of K and row r uses ``sections[r // (R // K)]``.
+        sections: [K, S, 5] float64; R is a multiple of K; row r uses ``sections[r // (R // K)]``.
         state: [R, S, 2] float64, transposed direct form II (scipy's ``zi``); None is rest.
 
     Returns:

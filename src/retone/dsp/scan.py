@@ -152,7 +152,7 @@ def ballistics(signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tenso
 
 
 def knee(over_db: Tensor, knee_db: Tensor) -> Tensor:
-    """dB above a threshold, rounded over the knee: 0 below it, ``over_db`` above, a parabola in it."""
+    """dB above a threshold: 0 below the knee, ``over_db`` above it, a parabola inside."""
     width = knee_db.clamp(min=1e-12)
     rounded = (over_db + width / 2) ** 2 / (2 * width)
     soft = torch.where(2 * over_db >= width, over_db, rounded)
@@ -160,7 +160,7 @@ def knee(over_db: Tensor, knee_db: Tensor) -> Tensor:
 
 
 def level_db(audio: Tensor, k_level: Tensor, mean_square: Tensor) -> tuple[Tensor, Tensor]:
-    """Side-chain level [B, T] in dB (loudest channel), and the mean square after the last sample."""
+    """Side-chain level [B, T] in dB (loudest channel), and the mean square at its end."""
     power = (audio.double() ** 2).amax(dim=1)
     smooth = ballistics(power, k_level, k_level, mean_square)
     return 10 * torch.log10(smooth.clamp(min=1e-12)), smooth[:, -1]
