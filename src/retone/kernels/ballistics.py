@@ -1,0 +1,338 @@
+"""The attack and release smoother, its exact adjoint, and the tile helpers of the row kernels.
+
+    y[n] = y[n-1] + k (x[n] - y[n-1]),   k = k_attack if x[n] > y[n-1] else k_release
+
+Written out, the two candidates are ``(1-k) y + k x``. Where k_attack >= k_release the larger of
+the two is the right one, else the smaller, so the recursion needs no branch: one fused
+multiply-add and one maximum per sample (the second case runs on the negated signal). A row alone
+is bound by that latency; from four rows on, eight rows share the lanes of one vector.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from retone.errors import ShapeError, expect
+from retone.kernels.fastmath import (
+    LANES,
+    fma,
+    larger,
+    load8,
+    splat8,
+    store8,
+    transpose8,
+    where_more,
+)
+from retone.kernels.rows import run_rows
+
+BLOCK = 64
+"""Samples per tile and per checkpoint: a tile of eight rows stays in the first-level cache."""
+FEWEST = 4
+"""From this many rows on, eight lanes (some idle) are faster than one row at a time."""
+
+Array = NDArray[Any]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def lane_rows(first: int, stop: int, index: Array) -> int:
+    """Fill ``index`` with the rows of the next lanes; returns how many are distinct.
+
+    Lanes without a row repeat the last one: they compute and write the same numbers.
+    """
+    valid = min(LANES, stop - first)
+    for j in range(LANES):
+        index[j] = first + min(j, valid - 1)
+    return valid
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def rows_to_lanes(x: Array, starts: Array, at: int, count: int, rows: Array, out: Array) -> None:
+    """Samples ``at`` ... of eight rows of the flat array ``x`` become ``out[n * 8 + row]``."""
+    full = count - count % LANES
+    for j in range(LANES):
+        base = starts[j] + at
+        for i in range(0, full, LANES):
+            store8(rows, j * BLOCK + i, load8(x, base + i))
+        for i in range(full, count):
+            rows[j * BLOCK + i] = x[base + i]
+    for i in range(0, count, LANES):
+        transpose8(rows, i, BLOCK, out, i * LANES, LANES)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def lanes_to_rows(src: Array, rows: Array, y: Array, starts: Array, at: int, count: int) -> None:
+    """The inverse of ``rows_to_lanes``."""
+    full = count - count % LANES
+    for i in range(0, count, LANES):
+        transpose8(src, i * LANES, LANES, rows, i, BLOCK)
+    for j in range(LANES):
+        base = starts[j] + at
+        for i in range(0, full, LANES):
+            store8(y, base + i, load8(rows, j * BLOCK + i))
+        for i in range(full, count):
+            y[base + i] = rows[j * BLOCK + i]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _constants(k_attack: Array, k_release: Array, y0: Array, index: Array, out: Array) -> None:
+    """Per lane: ka, 1-ka, kr, 1-kr, sign, y0; the sign turns a minimum into a maximum."""
+    for j in range(LANES):
+        ka, kr = k_attack[index[j]], k_release[index[j]]
+        out[j] = ka
+        out[8 + j] = 1.0 - ka
+        out[16 + j] = kr
+        out[24 + j] = 1.0 - kr
+        out[32 + j] = 1.0 if ka >= kr else -1.0
+        out[40 + j] = y0[index[j]]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _forward_lanes(x, length, starts, constants, y, marks) -> None:  # type: ignore[no-untyped-def]
+    """Eight rows; writes ``y`` unless empty, and the state before each block to ``marks``."""
+    rows, tile = np.zeros(LANES * BLOCK), np.zeros(LANES * BLOCK)
+    ka, aa = load8(constants, 0), load8(constants, 8)
+    kr, ar = load8(constants, 16), load8(constants, 24)
+    sign = load8(constants, 32)
+    z = load8(constants, 40) * sign
+    blocks = 0
+    for at in range(0, length, BLOCK):
+        count = min(BLOCK, length - at)
+        store8(marks, blocks * LANES, z * sign)
+        blocks += 1
+        rows_to_lanes(x, starts, at, count, rows, tile)
+        for n in range(count):
+            v = load8(tile, n * LANES) * sign
+            z = larger(fma(aa, z, ka * v), fma(ar, z, kr * v))
+            store8(tile, n * LANES, z * sign)
+        if y.size > 0:
+            lanes_to_rows(tile, rows, y, starts, at, count)
+    store8(marks, blocks * LANES, z * sign)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _forward_row(x, length, start, constants, y, marks) -> None:  # type: ignore[no-untyped-def]
+    """The same for one row: the same operations on scalars."""
+    ka, aa, kr, ar = constants[0], constants[8], constants[16], constants[24]
+    sign = constants[32]
+    z = constants[40] * sign
+    blocks = 0
+    keep = y.size > 0
+    for at in range(0, length, BLOCK):
+        marks[blocks] = z * sign
+        blocks += 1
+        for n in range(start + at, start + min(at + BLOCK, length)):
+            v = x[n] * sign
+            z = larger(fma(aa, z, ka * v), fma(ar, z, kr * v))
+            if keep:
+                y[n] = z * sign
+    marks[blocks] = z * sign
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _forward(x, length, k_attack, k_release, y0, y, y_end, first, stop) -> None:  # type: ignore[no-untyped-def]
+    index = np.zeros(LANES, np.int64)
+    constants = np.zeros(6 * LANES)
+    blocks = -(-length // BLOCK)
+    marks = np.zeros((blocks + 1) * LANES)
+    row = first
+    while row < stop:
+        if stop - row >= FEWEST:
+            valid = lane_rows(row, stop, index)
+            _constants(k_attack, k_release, y0, index, constants)
+            _forward_lanes(x, length, index * length, constants, y, marks)
+            for j in range(valid):
+                y_end[row + j] = marks[blocks * LANES + j]
+            row += valid
+        else:
+            index[:] = row
+            _constants(k_attack, k_release, y0, index, constants)
+            _forward_row(x, length, row * length, constants, y, marks)
+            y_end[row] = marks[blocks]
+            row += 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _backward_lanes(gy, x, length, starts, constants, marks, gx, sums) -> None:  # type: ignore[no-untyped-def]
+    """Adjoint of eight rows; ``sums`` gets the gradients of k_attack, k_release and y0."""
+    rows, tile = np.zeros(LANES * BLOCK), np.zeros(LANES * BLOCK)
+    grads, past = np.zeros(LANES * BLOCK), np.zeros(LANES * BLOCK)
+    ka, aa = load8(constants, 0), load8(constants, 8)
+    kr, ar = load8(constants, 16), load8(constants, 24)
+    sign = load8(constants, 32)
+    none = splat8(0.0)
+    carry, by_attack, by_release = none, none, none
+    for block in range(-(-length // BLOCK) - 1, -1, -1):
+        at = block * BLOCK
+        count = min(BLOCK, length - at)
+        rows_to_lanes(x, starts, at, count, rows, tile)
+        rows_to_lanes(gy, starts, at, count, rows, grads)
+        z = load8(marks, block * LANES) * sign
+        for n in range(count):
+            store8(past, n * LANES, z * sign)
+            v = load8(tile, n * LANES) * sign
+            z = larger(fma(aa, z, ka * v), fma(ar, z, kr * v))
+        for n in range(count - 1, -1, -1):
+            step = load8(tile, n * LANES) - load8(past, n * LANES)
+            d = load8(grads, n * LANES) + carry
+            by_k = d * step
+            by_attack += where_more(step, none, by_k, none)
+            by_release += where_more(step, none, none, by_k)
+            store8(grads, n * LANES, where_more(step, none, ka, kr) * d)
+            carry = where_more(step, none, aa, ar) * d
+        lanes_to_rows(grads, rows, gx, starts, at, count)
+    store8(sums, 0, by_attack)
+    store8(sums, 8, by_release)
+    store8(sums, 16, carry)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _backward_row(gy, x, length, start, constants, marks, gx, sums) -> None:  # type: ignore[no-untyped-def]
+    ka, aa, kr, ar = constants[0], constants[8], constants[16], constants[24]
+    sign = constants[32]
+    past = np.zeros(BLOCK)
+    carry, by_attack, by_release = 0.0, 0.0, 0.0
+    for block in range(-(-length // BLOCK) - 1, -1, -1):
+        at = start + block * BLOCK
+        count = min(BLOCK, length - block * BLOCK)
+        z = marks[block] * sign
+        for n in range(count):
+            past[n] = z * sign
+            v = x[at + n] * sign
+            z = larger(fma(aa, z, ka * v), fma(ar, z, kr * v))
+        for n in range(count - 1, -1, -1):
+            step = x[at + n] - past[n]
+            d = gy[at + n] + carry
+            by_k = d * step
+            by_attack += where_more(step, 0.0, by_k, 0.0)
+            by_release += where_more(step, 0.0, 0.0, by_k)
+            gx[at + n] = where_more(step, 0.0, ka, kr) * d
+            carry = where_more(step, 0.0, aa, ar) * d
+    sums[0] = by_attack
+    sums[8] = by_release
+    sums[16] = carry
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _backward(gy, x, length, k_attack, k_release, y0, gx, sums_out, first, stop) -> None:  # type: ignore[no-untyped-def]
+    index = np.zeros(LANES, np.int64)
+    constants = np.zeros(6 * LANES)
+    marks = np.zeros((-(-length // BLOCK) + 1) * LANES)
+    sums = np.zeros(3 * LANES)
+    nothing = np.zeros(0, gx.dtype)
+    row = first
+    while row < stop:
+        valid = 1
+        if stop - row >= FEWEST:
+            valid = lane_rows(row, stop, index)
+            _constants(k_attack, k_release, y0, index, constants)
+            starts = index * length
+            _forward_lanes(x, length, starts, constants, nothing, marks)
+            _backward_lanes(gy, x, length, starts, constants, marks, gx, sums)
+        else:
+            index[:] = row
+            _constants(k_attack, k_release, y0, index, constants)
+            _forward_row(x, length, row * length, constants, nothing, marks)
+            _backward_row(gy, x, length, row * length, constants, marks, gx, sums)
+        for j in range(valid):
+            for i in range(3):
+                sums_out[i, row + j] = sums[i * LANES + j]
+        row += valid
+
+
+def signal_like(value: Array, dtype: Any = None) -> Array:
+    """Contiguous float32 or float64, as the kernels take it; other types become float64."""
+    if dtype is None:
+        dtype = value.dtype if value.dtype in (np.float32, np.float64) else np.float64
+    return np.ascontiguousarray(value, dtype=dtype)
+
+
+def _per_row(value: Array, rows: int, name: str) -> Array:
+    if value.shape != (rows,):
+        raise ShapeError(f"ballistics: expected {name} of shape [{rows}], got {value.shape}.")
+    return np.ascontiguousarray(value, dtype=np.float64)
+
+
+def ballistics_forward(
+    x: Array,
+    k_attack: Array,
+    k_release: Array,
+    y0: Array,
+    threads: int = 1,
+    y_end: Array | None = None,
+) -> Array:
+    """Smooth each row with one coefficient while rising and another while falling.
+
+    Args:
+        x: signals, [R, T], float32 or float64; the recursion runs in float64.
+        k_attack: update coefficient where ``x[n] > y[n-1]``, [R], in 0...1.
+        k_release: update coefficient elsewhere, [R], in 0...1.
+        y0: the state before the first sample, [R].
+        threads: most threads to use over rows.
+        y_end: a float64 array [R] that receives the last state, the ``y0`` of what follows.
+
+    Returns:
+        The smoothed rows, [R, T], of ``x``'s type. Cutting the signal anywhere, batching rows
+        or adding threads does not change a bit of it.
+
+    Raises:
+        ShapeError: if the shapes do not fit.
+    """
+    size = expect(x, "R T", "ballistics: x")
+    rows, length = size["R"], size["T"]
+    x = signal_like(x)
+    k_attack, k_release = _per_row(k_attack, rows, "k_attack"), _per_row(k_release, rows, "k_release")
+    y0 = _per_row(y0, rows, "y0")
+    y = np.empty_like(x)
+    ends = np.array(y0)
+    xf, yf = x.reshape(-1), y.reshape(-1)
+    if x.size:
+        run_rows(
+            lambda a, b: _forward(xf, length, k_attack, k_release, y0, yf, ends, a, b),
+            rows, threads, LANES,
+        )  # fmt: skip
+    if y_end is not None:
+        y_end[:] = ends
+    return y
+
+
+def ballistics_backward(
+    grad_y: Array, x: Array, k_attack: Array, k_release: Array, y0: Array, threads: int = 1
+) -> tuple[Array, Array, Array, Array]:
+    """Exact adjoint of ``ballistics_forward``, with the branches its float64 state took.
+
+    The states are computed again from ``x`` rather than read from a stored output: in float32
+    a settled output rounds to the input, and the branch would be lost.
+
+    Args:
+        grad_y: gradient on the output, [R, T].
+        x: the input of the forward pass, [R, T], float32 or float64.
+        k_attack: as in the forward pass, [R].
+        k_release: as in the forward pass, [R].
+        y0: as in the forward pass, [R].
+        threads: most threads to use over rows.
+
+    Returns:
+        Gradients of x [R, T] (of ``x``'s type), k_attack [R], k_release [R], y0 [R] (float64).
+
+    Raises:
+        ShapeError: if the shapes do not fit.
+    """
+    size = expect(x, "R T", "ballistics: x")
+    expect(grad_y, "R T", "ballistics: grad_y", **size)
+    rows, length = size["R"], size["T"]
+    x = signal_like(x)
+    grad_y = signal_like(grad_y, x.dtype)
+    k_attack, k_release = _per_row(k_attack, rows, "k_attack"), _per_row(k_release, rows, "k_release")
+    y0 = _per_row(y0, rows, "y0")
+    gx, sums = np.empty_like(x), np.zeros((3, rows))
+    xf, gf, gxf = x.reshape(-1), grad_y.reshape(-1), gx.reshape(-1)
+    if x.size:
+        run_rows(
+            lambda a, b: _backward(gf, xf, length, k_attack, k_release, y0, gxf, sums, a, b),
+            rows, threads, LANES,
+        )  # fmt: skip
+    return gx, sums[0], sums[1], sums[2]
