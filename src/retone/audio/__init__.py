@@ -1,0 +1,45 @@
+"""Recordings at the edge of the program: reading, writing, measuring, limiting.
+
+Names are loaded on first use, so importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "AtomicWriter": "files",
+    "AudioInfo": "files",
+    "AudioReader": "files",
+    "Clip": "clip",
+    "Inspection": "inspect",
+    "LevelMeter": "level",
+    "Levels": "level",
+    "LoudnessMeter": "level",
+    "TruePeakLimiter": "limiter",
+    "TruePeakMeter": "truepeak",
+    "info": "files",
+    "inspect": "inspect",
+    "load": "files",
+    "loudness_lufs": "level",
+    "open_reader": "files",
+    "require_analysable": "files",
+    "same_audio": "files",
+    "true_peak_dbtp": "truepeak",
+    "write_text_atomic": "files",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value  # also wins over the submodule of the same name (inspect)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,178 @@
+"""Containers and sample formats: which file name means what, and the nearest possible format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retone.errors import AudioError
+
+CONTAINERS = {
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".oga": "OGG",
+    ".opus": "OGG",
+    ".mp3": "MP3",
+    ".aif": "AIFF",
+    ".aiff": "AIFF",
+    ".aifc": "AIFF",
+    ".caf": "CAF",
+    ".w64": "W64",
+    ".rf64": "RF64",
+}
+WAV_FAMILY = {"WAV", "WAVEX", "RF64"}
+TAGS = (
+    "title",
+    "artist",
+    "album",
+    "date",
+    "comment",
+    "genre",
+    "tracknumber",
+    "copyright",
+    "license",
+)
+
+_BITS = {
+    "PCM_S8": 8,
+    "PCM_U8": 8,
+    "PCM_16": 16,
+    "PCM_24": 24,
+    "PCM_32": 32,
+    "ALAC_16": 16,
+    "ALAC_20": 20,
+    "ALAC_24": 24,
+    "ALAC_32": 32,
+    "FLOAT": 32,
+    "DOUBLE": 64,
+}
+_NAMES = {
+    "FLOAT": "32-bit float",
+    "DOUBLE": "64-bit float",
+    "ULAW": "u-law",
+    "ALAW": "A-law",
+    "VORBIS": "Vorbis",
+    "OPUS": "Opus",
+    "MPEG_LAYER_III": "MP3",
+}
+_WRITABLE = {
+    "WAV": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+    "AIFF": ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+    "CAF": (
+        *("PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+        *("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"),
+    ),
+    "FLAC": ("PCM_S8", "PCM_16", "PCM_24"),
+    "MP3": ("MPEG_LAYER_III",),
+}
+_WRITABLE["WAVEX"] = _WRITABLE["RF64"] = _WRITABLE["W64"] = _WRITABLE["WAV"]
+_LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+
+
+def integer_bits(subtype: str) -> int | None:
+    """Bits of an integer sample format, None for float and lossy ones."""
+    return None if subtype in ("FLOAT", "DOUBLE") else _BITS.get(subtype)
+
+
+def bit_depth(subtype: str) -> int | None:
+    """Bits of a sample, floats included; None where the coding has no such number."""
+    return _BITS.get(subtype)
+
+
+def describe(subtype: str) -> str:
+    """A sample format in a user's words."""
+    if subtype in _NAMES:
+        return _NAMES[subtype]
+    bits = _BITS.get(subtype)
+    if bits:
+        return f"{bits}-bit" + (" ALAC" if subtype.startswith("ALAC") else "")
+    return subtype
+
+
+def container_of(path: Path) -> str:
+    """The container that a file name's extension asks for.
+
+    Raises:
+        AudioError: the extension is none that can be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in CONTAINERS:
+        what = f"'{suffix}'" if suffix else "no extension"
+        raise AudioError(
+            f"{path}: the output has {what}; expected one of {' '.join(CONTAINERS)}. "
+            "Rename the output, such as with .wav."
+        )
+    return CONTAINERS[suffix]
+
+
+def extension_warning(path: Path, container: str) -> str | None:
+    """A warning if the file's name says another format than its content."""
+    named = CONTAINERS.get(path.suffix.lower())
+    if named is None or named == container or {named, container} <= WAV_FAMILY:
+        return None
+    return f"{path.name} is a {container} file named {path.suffix}; it is read as {container}."
+
+
+def choose_subtype(path: Path, container: str, wanted: str | None) -> tuple[str, str | None]:
+    """The sample format to write, and a note if it is not the wanted one.
+
+    Args:
+        path: the output; ``.opus`` and ``.ogg`` share a container but not a coding.
+        container: from :func:`container_of`.
+        wanted: the input's or the user's sample format; None for the container's best default.
+
+    Returns:
+        The nearest sample format that the container holds, without loss of bits where possible.
+    """
+    if container == "OGG":
+        if path.suffix.lower() == ".opus":
+            nearest = "OPUS"
+        else:
+            nearest = "OPUS" if wanted == "OPUS" else "VORBIS"
+    else:
+        nearest = _nearest(container, wanted)
+    if wanted is None or nearest == wanted:
+        return nearest, None
+    if wanted in _LOSSY and nearest in ("PCM_16", "PCM_24"):
+        why = f"{describe(wanted)} is a lossy coding without a bit depth"
+    else:
+        why = f"{container} files cannot hold {describe(wanted)} samples"
+    return nearest, f"{path.name}: {why}; written as {describe(nearest)}."
+
+
+def _nearest(container: str, wanted: str | None) -> str:
+    options = _WRITABLE[container]
+    if wanted in options:
+        return wanted
+    if container == "MP3":
+        return "MPEG_LAYER_III"
+    if wanted is None or wanted in _LOSSY:
+        return "PCM_24"
+    bits = _BITS.get(wanted, 16)  # u-law, A-law and ADPCM hold no more than 16 bits
+    integers = {_BITS[name]: name for name in options if name.startswith("PCM_")}
+    enough = [b for b in sorted(integers) if b >= bits]
+    return integers[enough[0] if enough else max(integers)]
+
+
+def check_limits(path: Path, container: str, subtype: str, sample_rate: int, channels: int) -> None:
+    """Refuse what a container cannot hold.
+
+    Raises:
+        AudioError: too many channels, or a rate that the coding does not know.
+    """
+    most = {"FLAC": 8, "MP3": 2}.get(container, 64)
+    if not 1 <= channels <= most:
+        raise AudioError(
+            f"{path}: {container} files hold 1 to {most} channels, this is {channels}. "
+            "Name the output .wav."
+        )
+    rates: tuple[int, ...] = ()
+    if container == "MP3":
+        rates = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+    elif subtype == "OPUS":
+        rates = (8000, 12000, 16000, 24000, 48000)
+    if rates and sample_rate not in rates:
+        raise AudioError(
+            f"{path}: {describe(subtype)} cannot hold {sample_rate} Hz, only "
+            f"{', '.join(map(str, rates))} Hz. Name the output .flac or .wav."
+        )

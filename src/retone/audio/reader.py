@@ -1,0 +1,269 @@
+"""Reading recordings, whole or in blocks, with one clear sentence for each kind of bad input."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from retone.audio.formats import TAGS, bit_depth, describe, extension_warning
+from retone.errors import AudioError
+
+MIN_RATE, MAX_RATE = 8000, 192000
+MAX_CHANNELS = 64
+BLOCK_FRAMES = 65536
+_COUNT_FRAMES = 1024  # small, so that little is lost at a torn end
+_WIDE = {"PCM_32", "DOUBLE", "ALAC_32"}  # more than the 24 bits of a float32's mantissa
+_FLOATS = {"FLOAT", "DOUBLE"}
+_READ_ERRORS = (sf.LibsndfileError, RuntimeError, OSError)
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file says about itself.
+
+    ``frames`` is what can be read, which in a damaged file is less than its header says;
+    ``warnings`` then holds a sentence about it.
+    """
+
+    path: Path
+    sample_rate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+    tags: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+    @property
+    def bit_depth(self) -> int | None:
+        """Bits of a sample; None for lossy codings."""
+        return bit_depth(self.subtype)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float64 for samples that a float32 cannot hold, else float32."""
+        return np.dtype(np.float64 if self.subtype in _WIDE else np.float32)
+
+    def __str__(self) -> str:
+        plural = "" if self.channels == 1 else "s"
+        return (
+            f"{self.path.name}: {self.format} {describe(self.subtype)}, {self.sample_rate} Hz, "
+            f"{self.channels} channel{plural}, {self.duration_s:.2f} s"
+        )
+
+
+def _check_path(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise AudioError(f"{path} is a folder; expected a recording. Name a file inside it.")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(f"{path} is not a regular file; expected a recording. Save it first.")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise AudioError(f"{path} does not exist; expected a recording. Check the name.") from None
+    except PermissionError:
+        raise AudioError(
+            f"{path} cannot be opened: permission denied. Check the file's permissions."
+        ) from None
+    except OSError as error:
+        raise AudioError(f"{path} cannot be opened: {error.strerror or error}.") from None
+    if status.st_size == 0:
+        raise AudioError(
+            f"{path} is empty (0 bytes); expected a recording. Copy or export it again."
+        )
+
+
+def _open(path: Path) -> sf.SoundFile:
+    _check_path(path)
+    try:
+        if path.suffix.lower() == ".raw":  # by name this would be taken for headerless data
+            return sf.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
+        return sf.SoundFile(path)
+    except _READ_ERRORS as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            raise AudioError(f"{path} cannot be opened: too many open files.") from None
+        raise AudioError(
+            f"{path} is not a recording that can be read, or its header is damaged; expected "
+            "WAV, FLAC, OGG, MP3, AIFF, CAF, W64 or RF64. Convert it, such as to WAV."
+        ) from None
+
+
+def _cut_short(log: str) -> bool:
+    """True if libsndfile's log says that the header promises more than the file holds."""
+    lines = log.splitlines()
+    return any("should be" in line and line.split(":")[0].strip() in _SIZED for line in lines)
+
+
+_SIZED = {"data", "SSND", "riff", "Riff size", "RIFF"}
+
+
+def _last_frame_reads(path: Path, frames: int) -> bool:
+    try:
+        with _open(path) as file:
+            file.seek(frames - 1)
+            return len(file.read(1, dtype="float32")) == 1
+    except _READ_ERRORS:
+        return False
+
+
+def _count_frames(path: Path) -> int:
+    total = 0
+    with _open(path) as file, contextlib.suppress(*_READ_ERRORS):
+        buffer = np.empty((_COUNT_FRAMES, file.channels), np.float32)
+        while got := len(file.read(out=buffer)):
+            total += got
+    return total
+
+
+def info(path: str | Path) -> AudioInfo:
+    """Read what a file says about itself, and check that it can be used.
+
+    Args:
+        path: the recording. Its content decides the format, not its name.
+
+    Raises:
+        AudioError: the file is missing, unreadable, empty, not a recording, without samples,
+            or outside 1-64 channels and 8-192 kHz.
+    """
+    path = Path(path)
+    warnings = []
+    with _open(path) as file:
+        frames = int(file.frames)
+        rate, channels = int(file.samplerate), int(file.channels)
+        kind, subtype = file.format, file.subtype
+        tags = {name: text for name in TAGS if (text := getattr(file, name).strip("\0 "))}
+        cut = _cut_short(file.extra_info)
+    if channels > MAX_CHANNELS:
+        raise AudioError(
+            f"{path} has {channels} channels; expected at most {MAX_CHANNELS}. Split it first."
+        )
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(
+            f"{path} has a sample rate of {rate} Hz; expected {MIN_RATE} to {MAX_RATE} Hz. "
+            "Resample it first."
+        )
+    promised = frames
+    if kind in ("FLAC", "MP3") and frames > 0 and not _last_frame_reads(path, frames):
+        frames = _count_frames(path)
+        cut = True
+    if frames <= 0:
+        raise AudioError(f"{path} has a header but no samples. Record or export it again.")
+    if cut:
+        length = f"{frames / rate:.2f} s"
+        if promised > frames:
+            length += f" of {promised / rate:.2f} s"
+        warnings.append(f"{path.name} is cut short; the readable part is used ({length}).")
+    if warning := extension_warning(path, kind):
+        warnings.append(warning)
+    return AudioInfo(path, rate, channels, frames, kind, subtype, tags, tuple(warnings))
+
+
+class AudioReader:
+    """A recording open for reading in blocks, at flat memory; a context manager.
+
+    Args:
+        path: the recording.
+
+    Raises:
+        AudioError: as :func:`info`, and while reading: damaged data, NaN or infinite samples.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.info = info(path)
+        self.warnings: list[str] = list(self.info.warnings)
+        self._file = _open(self.info.path)
+        self._position = 0
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def position(self) -> int:
+        """The frame that the next read starts at."""
+        return self._position
+
+    def seek(self, frame: int) -> None:
+        """Go to a frame, 0 to ``info.frames``."""
+        if not 0 <= frame <= self.info.frames:
+            raise AudioError(
+                f"{self.info.path}: cannot go to frame {frame}; expected 0 to {self.info.frames}."
+            )
+        if frame == self._position:
+            return
+        try:
+            if frame < self.info.frames:  # some decoders refuse to seek to the very end
+                self._file.seek(frame)
+        except _READ_ERRORS:
+            raise self._damaged(frame) from None
+        self._position = frame
+
+    def read(self, frames: int) -> np.ndarray:
+        """The next block, [channels, n]; n is less than ``frames`` only at the end.
+
+        Returns:
+            float32, or float64 where the file's samples need it.
+        """
+        frames = min(frames, self.info.frames - self._position)
+        if frames <= 0:
+            return np.zeros((self.info.channels, 0), self.info.dtype)
+        try:
+            block = self._file.read(frames, dtype=self.info.dtype.name, always_2d=True)
+        except _READ_ERRORS:
+            raise self._damaged(self._position) from None
+        if len(block) < frames:
+            raise self._damaged(self._position + len(block))
+        if self.info.subtype in _FLOATS and not np.isfinite(block).all():
+            self._refuse_non_finite(block)
+        self._position += frames
+        return np.ascontiguousarray(block.T)
+
+    def blocks(self, frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
+        """Blocks [channels, n] from here to the end."""
+        while self._position < self.info.frames:
+            yield self.read(frames)
+
+    def _damaged(self, frame: int) -> AudioError:
+        return AudioError(
+            f"{self.info.path} is damaged at about {frame / self.info.sample_rate:.2f} s of "
+            f"{self.info.duration_s:.2f} s and cannot be read on. Copy or export it again."
+        )
+
+    def _refuse_non_finite(self, block: np.ndarray) -> None:
+        bad = ~np.isfinite(block)
+        at = (self._position + int(bad.any(axis=1).argmax())) / self.info.sample_rate
+        count = int(bad.sum())
+        while len(rest := self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+            count += int((~np.isfinite(rest)).sum())
+        plural = "" if count == 1 else "s"
+        raise AudioError(
+            f"{self.info.path} holds {count} NaN or infinite sample{plural}, the first at "
+            f"{at:.3f} s; expected finite numbers. Export it again from the program that made it."
+        )
+
+
+def open_reader(path: str | Path) -> AudioReader:
+    """Open a recording for reading in blocks; see :class:`AudioReader`."""
+    return AudioReader(path)

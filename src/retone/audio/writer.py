@@ -1,0 +1,305 @@
+"""Writing files so that a failure leaves nothing behind and never harms what was there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from retone.audio import formats
+from retone.audio.reader import AudioInfo
+from retone.errors import AudioError, ShapeError
+
+# A WAV header counts bytes in 32 bits; the margin is for tags and an effect's tail.
+WAV_BYTES = 2**32 - 2**26
+_CHUNK_FRAMES = 16384  # libsndfile's Vorbis coder takes a block on the stack
+_WRITE_ERRORS = (OSError, RuntimeError, AssertionError)
+# Quality well above what a listener can tell, as the input's own loss is added to it.
+_QUALITY: dict[str, dict[str, Any]] = {
+    "VORBIS": {"compression_level": 0.2},
+    "OPUS": {"compression_level": 0.6},
+    "MPEG_LAYER_III": {"compression_level": 0.0, "bitrate_mode": "VARIABLE"},
+}
+
+
+def _no_overwrite(path: Path) -> AudioError:
+    return AudioError(f"{path} exists; choose another name with -o or pass --force.")
+
+
+def _failed(path: Path, error: BaseException) -> AudioError:
+    code = getattr(error, "errno", None)
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        why = f"{os.strerror(code)}. Free some space or choose another folder with -o"
+    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        why = "the folder cannot be written to. Choose another folder with -o"
+    else:
+        why = f"{getattr(error, 'strerror', None) or error or 'the disk may be full'}"
+    return AudioError(f"{path} could not be written: {why.rstrip('.')}.")
+
+
+class _Temporary:
+    """A hidden file beside the target that takes the target's place at the end."""
+
+    def __init__(self, path: Path, force: bool) -> None:
+        self.target = path.resolve() if path.is_symlink() else path
+        self.force = force
+        if path.is_dir():
+            raise AudioError(f"{path} is a folder; expected a file name. Name a file inside it.")
+        if not force and os.path.lexists(path):
+            raise _no_overwrite(path)
+        folder = self.target.parent
+        if not folder.is_dir():
+            raise AudioError(f"{path}: the folder {folder} does not exist. Create it first.")
+        name = f".{self.target.stem}.{secrets.token_hex(4)}.tmp{self.target.suffix}"
+        self.path = folder / name
+        try:
+            # 0o666 lets the user's umask decide, as for any new file
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except OSError as error:
+            raise _failed(path, error) from None
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    def commit(self) -> None:
+        try:
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
+            if self.force:
+                self.path.replace(self.target)
+                return
+            try:
+                os.link(self.path, self.target)  # unlike a rename, this refuses to overwrite
+            except FileExistsError:
+                raise _no_overwrite(self.target) from None
+            except (OSError, NotImplementedError, AttributeError):  # no hard links on this disk
+                if self.target.exists():
+                    raise _no_overwrite(self.target) from None
+                self.path.rename(self.target)
+            else:
+                self.path.unlink()
+        except OSError as error:
+            raise _failed(self.target, error) from None
+        finally:
+            self.discard()
+
+
+def write_text_atomic(path: str | Path, text: str, force: bool = False) -> None:
+    """Write a small text, JSON or HTML file as a whole or not at all (UTF-8).
+
+    Args:
+        path: the target.
+        text: its content.
+        force: replace an existing file.
+
+    Raises:
+        AudioError: the target exists and ``force`` is not set, or cannot be written.
+    """
+    temporary = _Temporary(Path(path), force)
+    try:
+        temporary.path.write_bytes(text.encode("utf-8"))
+    except OSError as error:
+        temporary.discard()
+        raise _failed(Path(path), error) from None
+    except BaseException:
+        temporary.discard()
+        raise
+    temporary.commit()
+
+
+class AtomicWriter:
+    """A streaming writer of one recording; use it as a context manager.
+
+    Samples go to a hidden file in the target's folder, which takes the target's name at the end.
+    After an exception nothing is left behind and an existing target is untouched.
+
+    Args:
+        path: the output; its extension decides the container.
+        like: the input, whose rate, channels, sample format and tags are kept.
+        sample_rate: in Hz, instead of the input's.
+        channels: instead of the input's.
+        subtype: sample format, such as ``PCM_24``, instead of the input's.
+        tags: instead of the input's.
+        force: replace an existing file.
+        dither: add triangular dither where rounding to 16 bits or less; exact samples stay exact.
+        seed: of the dither.
+        expected_frames: length if known (default: the input's); a WAV beyond 4 GB becomes RF64.
+
+    Attributes:
+        notes: sentences on what could not be kept as it was, complete after the end.
+        subtype: the sample format that is written.
+
+    Raises:
+        AudioError: the target exists, cannot be written or cannot hold such audio; the disk is
+            full.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        like: AudioInfo | None = None,
+        *,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        subtype: str | None = None,
+        tags: dict[str, str] | None = None,
+        force: bool = False,
+        dither: bool = True,
+        seed: int = 0,
+        expected_frames: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        rate = sample_rate or (like.sample_rate if like else None)
+        count = channels or (like.channels if like else None)
+        if rate is None or count is None:
+            raise AudioError(
+                f"{path}: the writer needs a sample rate and a number of channels. "
+                "Pass them, or like=info(input)."
+            )
+        self.sample_rate, self.channels = int(rate), int(count)
+        self.tags = dict(tags if tags is not None else like.tags if like else {})
+        container = formats.container_of(self.path)
+        wanted = subtype or (like.subtype if like else None)
+        self.subtype, note = formats.choose_subtype(self.path, container, wanted)
+        self.notes: list[str] = [note] if note else []
+        formats.check_limits(self.path, container, self.subtype, self.sample_rate, self.channels)
+        if expected_frames is None and like is not None:
+            expected_frames = like.frames * self.sample_rate // like.sample_rate
+        width = (formats.bit_depth(self.subtype) or 8) // 8
+        if container == "WAV" and (expected_frames or 0) * self.channels * width > WAV_BYTES:
+            container = "RF64"
+            self.notes.append(f"{self.path.name} is over 4 GB; written as RF64, WAV's large form.")
+        elif container == "WAV" and like is not None and like.format == "WAVEX":
+            container = "WAVEX"
+        self.container = container
+        self._bits = formats.integer_bits(self.subtype)
+        self._dither = dither and (self._bits or 32) <= 16
+        self._seed = seed
+        self._frames = self._clipped = 0
+        self._file: sf.SoundFile | None = None
+        self._temporary = _Temporary(self.path, force)
+        try:
+            self._file = sf.SoundFile(
+                self._temporary.path,
+                "w",
+                self.sample_rate,
+                self.channels,
+                self.subtype,
+                format=container,
+                **_QUALITY.get(self.subtype, {}),
+            )
+            for name in formats.TAGS:
+                if self.tags.get(name):
+                    with contextlib.suppress(RuntimeError):  # reported at the end
+                        setattr(self._file, name, self.tags[name])
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, _WRITE_ERRORS):
+                raise _failed(self.path, error) from None
+            raise
+
+    def __enter__(self) -> AtomicWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(self, block: np.ndarray) -> None:
+        """Append a block, [channels, n], full scale is 1.
+
+        Raises:
+            ShapeError: the number of channels is another one.
+            AudioError: a sample is NaN or infinite, or the disk is full; nothing is left behind.
+        """
+        if self._file is None:
+            raise AudioError(f"{self.path} is closed; nothing more can be written.")
+        if block.ndim != 2 or block.shape[0] != self.channels:
+            raise ShapeError(
+                f"AtomicWriter.write: expected [{self.channels}, time], got {list(block.shape)}."
+            )
+        for first in range(0, block.shape[1], _CHUNK_FRAMES):
+            self._write(block[:, first : first + _CHUNK_FRAMES])
+
+    def _write(self, block: np.ndarray) -> None:
+        assert self._file is not None
+        if not np.isfinite(block).all():
+            self.abort()
+            raise AudioError(
+                f"{self.path}: the sound to be written is NaN or infinite at about "
+                f"{self._frames / self.sample_rate:.2f} s; expected finite samples."
+            )
+        if self._bits is not None:
+            from retone.audio.quantise import quantise
+
+            data, clipped = quantise(
+                block, self._bits, dither=self._dither, seed=self._seed, start=self._frames
+            )
+            self._clipped += clipped
+        else:
+            data = np.ascontiguousarray(block.T)
+            if self.subtype not in ("FLOAT", "DOUBLE"):
+                self._clipped += int((np.abs(data) > 1.0).sum())
+        try:
+            self._file.write(data)
+        except _WRITE_ERRORS as error:
+            self.abort()
+            raise _failed(self.path, error) from None
+        self._frames += block.shape[1]
+
+    def abort(self) -> None:
+        """Drop what was written; the target stays as it was."""
+        if self._file is not None:
+            with contextlib.suppress(*_WRITE_ERRORS):
+                self._file.close()
+            self._file = None
+        self._temporary.discard()
+
+    def close(self) -> None:
+        """Finish the file and give it its name; a second call does nothing."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+            self._file = None
+            self._verify()
+        except _WRITE_ERRORS as error:
+            self.abort()
+            raise _failed(self.path, error) from None
+        except BaseException:
+            self.abort()
+            raise
+        self._temporary.commit()
+        if self._clipped:
+            self.notes.append(
+                f"{self.path.name}: {self._clipped} samples were beyond full scale and were "
+                "clipped; lower the gain or set a true-peak ceiling."
+            )
+
+    def _verify(self) -> None:
+        """Read the header back: a full disk may show only here."""
+        if self._frames == 0 and self.container in ("FLAC", "OGG", "MP3"):
+            return  # such a file without samples cannot be opened again
+        with sf.SoundFile(self._temporary.path) as file:
+            exact = self.subtype not in ("VORBIS", "OPUS", "MPEG_LAYER_III")
+            if exact and file.frames != self._frames:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            lost = [
+                name
+                for name in formats.TAGS
+                if self.tags.get(name) and getattr(file, name).strip("\0 ") != self.tags[name]
+            ]
+        if lost:
+            self.notes.append(
+                f"{self.path.name}: {self.container} files could not keep these tags: "
+                f"{', '.join(lost)}."
+            )
