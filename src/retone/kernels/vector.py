@@ -1,0 +1,356 @@
+"""Vectors of float64 inside numba: a value type with a fixed number of lanes, and its operations.
+
+numba leaves vectorisation to LLVM's loop vectoriser, which cannot see the parallelism of a
+recursive filter. Here the lanes are written out and LLVM maps them on whatever registers the
+processor has. Every operation rounds in one defined way (``fma`` is always fused, nothing else
+ever is), so two kernels that apply the same operations to a number give the same bits.
+
+A lane count is passed as a tuple of that length (``EIGHT``, ``SIXTEEN``): numba specialises on
+the type of an argument, and a tuple's length is part of its type.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, models, register_model
+
+EIGHT = (0,) * 8
+SIXTEEN = (0,) * 16
+
+_F64 = ir.DoubleType()
+_I32 = ir.IntType(32)
+
+
+class Vector(types.Type):
+    """numba type of a vector of ``lanes`` float64 numbers."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"Vector(float64 x {lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, ir.VectorType(_F64, fe_type.lanes))
+
+
+def _shuffle(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(order)), order))
+
+
+def _undef(lanes: int) -> Any:
+    return ir.Constant(ir.VectorType(_F64, lanes), ir.Undefined)
+
+
+def _splat(builder: Any, value: Any, lanes: int) -> Any:
+    one = builder.insert_element(_undef(lanes), value, _I32(0))
+    return _shuffle(builder, one, _undef(lanes), [0] * lanes)
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: list[Any]) -> Any:
+    """Pointer to an element of a C-contiguous array, without bounds check or wraparound."""
+    view = context.make_array(array_type)(context, builder, array)
+    offset = index[0]
+    for i, axis_index in enumerate(index[1:], start=1):
+        size = builder.extract_value(view.shape, i)
+        offset = builder.add(builder.mul(offset, size), axis_index)
+    return builder.gep(view.data, [offset])
+
+
+def _load(builder: Any, pointer: Any, lanes: int, element: Any) -> Any:
+    """Load float32 or float64 numbers as float64."""
+    vector = ir.VectorType(element, lanes)
+    value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+    value.align = 4 if element == ir.FloatType() else 8
+    if element == _F64:
+        return value
+    return builder.fpext(value, ir.VectorType(_F64, lanes))
+
+
+def _store(builder: Any, value: Any, pointer: Any, element: Any) -> None:
+    lanes = value.type.count
+    if element != _F64:
+        value = builder.fptrunc(value, ir.VectorType(element, lanes))
+    place = builder.bitcast(pointer, ir.VectorType(element, lanes).as_pointer())
+    builder.store(value, place, align=4 if element == ir.FloatType() else 8)
+
+
+@intrinsic
+def load(typingctx: Any, array: Any, index: Any, lanes: Any) -> Any:
+    """load(array, index, lanes): consecutive numbers of a flat float64 array."""
+    count = len(lanes)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _address(context, builder, signature.args[0], args[0], [args[1]])
+        return _load(builder, place, count, _F64)
+
+    return Vector(count)(array, types.intp, lanes), codegen
+
+
+@intrinsic
+def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """store(array, index, value): write a vector to a flat float64 array."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _address(context, builder, signature.args[0], args[0], [args[1]])
+        _store(builder, args[2], place, _F64)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """fma(a, b, c): a * b + c with one rounding; vectors or plain float64."""
+    number = a if isinstance(a, Vector) else types.float64
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        suffix = "f64" if kind == _F64 else f"v{kind.count}f64"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.{suffix}"
+        )
+        return builder.call(function, args)
+
+    return number(number, number, number), codegen
+
+
+@intrinsic
+def multiply(typingctx: Any, a: Any, b: Any) -> Any:
+    """multiply(a, b): lane by lane."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fmul(*args)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def splat(typingctx: Any, value: Any, lanes: Any) -> Any:
+    """splat(value, lanes): the same number in every lane."""
+    count = len(lanes)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _splat(builder, args[0], count)
+
+    return Vector(count)(types.float64, lanes), codegen
+
+
+@intrinsic
+def pick(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
+    """pick(mask, a, b): a in the lanes where the mask is above 0.5, else b."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        half = ir.Constant(args[0].type, [0.5] * signature.args[0].lanes)
+        return builder.select(builder.fcmp_ordered(">", args[0], half), args[1], args[2])
+
+    return a(a, a, a), codegen
+
+
+@intrinsic
+def between(typingctx: Any, value: Any, low: Any, high: Any) -> Any:
+    """between(value, low, high): mask of the lanes with low <= value < high, all vectors."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        count = signature.args[0].lanes
+        inside = builder.and_(
+            builder.fcmp_ordered(">=", args[0], args[1]),
+            builder.fcmp_ordered("<", args[0], args[2]),
+        )
+        one = ir.Constant(args[0].type, [1.0] * count)
+        return builder.select(inside, one, ir.Constant(args[0].type, [0.0] * count))
+
+    return value(value, value, value), codegen
+
+
+def _rotation(value: Any, group: Any, by: int) -> Any:
+    width = len(group)
+    order = [lane - lane % width + (lane % width - by) % width for lane in range(value.lanes)]
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _shuffle(builder, args[0], args[0], order)
+
+    return value(value, group), codegen
+
+
+@intrinsic
+def rotate_up(typingctx: Any, value: Any, group: Any) -> Any:
+    """rotate_up(value, group): lane i goes to i + 1; groups of len(group) lanes each wrap."""
+    return _rotation(value, group, 1)
+
+
+@intrinsic
+def rotate_down(typingctx: Any, value: Any, group: Any) -> Any:
+    """rotate_down(value, group): lane i goes to i - 1; groups of len(group) lanes each wrap."""
+    return _rotation(value, group, -1)
+
+
+@intrinsic
+def spread(typingctx: Any, array: Any, index: Any, lanes: Any, group: Any) -> Any:
+    """spread(array, index, lanes, group): the i-th number after index fills the i-th group."""
+    count, width = len(lanes), len(group)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _address(context, builder, signature.args[0], args[0], [args[1]])
+        if count == width:
+            return _splat(builder, builder.load(place, align=8), count)
+        few = _load(builder, place, count // width, _F64)
+        return _shuffle(builder, few, few, [lane // width for lane in range(count)])
+
+    return Vector(count)(array, types.intp, lanes, group), codegen
+
+
+@intrinsic
+def store_heads(typingctx: Any, array: Any, index: Any, value: Any, group: Any) -> Any:
+    """store_heads(array, index, value, group): write the first lane of every group."""
+    width = len(group)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _address(context, builder, signature.args[0], args[0], [args[1]])
+        heads = list(range(0, signature.args[2].lanes, width))
+        if len(heads) == 1:
+            builder.store(builder.extract_element(args[2], _I32(0)), place, align=8)
+        else:
+            _store(builder, _shuffle(builder, args[2], args[2], heads), place, _F64)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value, group), codegen
+
+
+def _transpose8(builder: Any, rows: list[Any]) -> list[Any]:
+    """Three butterfly stages, each a pair of two-input shuffles."""
+    for step in (1, 2, 4):
+        low = [i if i & step == 0 else 8 + i - step for i in range(8)]
+        high = [i + step if i & step == 0 else 8 + i for i in range(8)]
+        after = list(rows)
+        for i in range(8):
+            if i & step == 0:
+                after[i] = _shuffle(builder, rows[i], rows[i + step], low)
+                after[i + step] = _shuffle(builder, rows[i], rows[i + step], high)
+        rows = after
+    return rows
+
+
+def _tile_pointer(context: Any, builder: Any, array_type: Any, args: Any, i: int) -> Any:
+    array, row, last_row, column = args
+    wanted = builder.add(row, ir.Constant(row.type, i))
+    kept = builder.select(builder.icmp_signed("<", wanted, last_row), wanted, last_row)
+    return _address(context, builder, array_type, array, [kept, column])
+
+
+@intrinsic
+def tile_in(
+    typingctx: Any, flat: Any, at: Any, array: Any, row: Any, last_row: Any, column: Any
+) -> Any:
+    """tile_in(flat, at, array, row, last_row, column): transpose 8 rows x 8 columns into flat.
+
+    flat[at + 8 * j + i] = array[min(row + i, last_row), column + j], widened to float64.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[2]
+        element = context.get_value_type(array_type.dtype)
+        rows = [
+            _load(builder, _tile_pointer(context, builder, array_type, args[2:], i), 8, element)
+            for i in range(8)
+        ]
+        for j, column_values in enumerate(_transpose8(builder, rows)):
+            offset = builder.add(args[1], ir.Constant(args[1].type, 8 * j))
+            place = _address(context, builder, signature.args[0], args[0], [offset])
+            _store(builder, column_values, place, _F64)
+        return context.get_dummy_value()
+
+    index = types.intp
+    return types.void(flat, index, array, index, index, index), codegen
+
+
+@intrinsic
+def tile_out(
+    typingctx: Any, flat: Any, at: Any, array: Any, row: Any, last_row: Any, column: Any
+) -> Any:
+    """tile_out(flat, at, array, row, last_row, column): the way back of ``tile_in``.
+
+    Rows beyond last_row are padding: they are written to last_row before its own numbers are.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[2]
+        element = context.get_value_type(array_type.dtype)
+        columns = []
+        for j in range(8):
+            offset = builder.add(args[1], ir.Constant(args[1].type, 8 * j))
+            place = _address(context, builder, signature.args[0], args[0], [offset])
+            columns.append(_load(builder, place, 8, _F64))
+        rows = _transpose8(builder, columns)
+        for i in reversed(range(8)):
+            place = _tile_pointer(context, builder, array_type, args[2:], i)
+            _store(builder, rows[i], place, element)
+        return context.get_dummy_value()
+
+    index = types.intp
+    return types.void(flat, index, array, index, index, index), codegen
+
+
+def _control_register(context: Any, builder: Any, value: Any | None) -> Any:
+    """Read (value None) or write the floating-point control register; zero where unknown."""
+    from llvmlite import binding
+
+    triple = binding.get_process_triple()
+    if triple.startswith(("x86_64", "i686", "i386", "amd64")):
+        slot = cgutils.alloca_once(builder, _I32)
+        name = "llvm.x86.sse.stmxcsr" if value is None else "llvm.x86.sse.ldmxcsr"
+        raw = ir.IntType(8).as_pointer()
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [raw]), name
+        )
+        if value is not None:
+            builder.store(builder.trunc(value, _I32), slot)
+        builder.call(function, [builder.bitcast(slot, raw)])
+        return builder.zext(builder.load(slot), ir.IntType(64)) if value is None else value
+    if triple.startswith(("aarch64", "arm64")):
+        i64 = ir.IntType(64)
+        if value is None:
+            read = ir.FunctionType(i64, [])
+            return builder.asm(read, "mrs $0, fpcr", "=r", [], side_effect=True)
+        write = ir.FunctionType(ir.VoidType(), [i64])
+        builder.asm(write, "msr fpcr, $0", "r", [value], side_effect=True)
+        return value
+    return ir.Constant(ir.IntType(64), 0) if value is None else value
+
+
+def _flush_bits() -> int:
+    from llvmlite import binding
+
+    triple = binding.get_process_triple()
+    return 1 << 24 if triple.startswith(("aarch64", "arm64")) else 0x8040  # FZ, or FTZ and DAZ
+
+
+@intrinsic
+def flush_denormals(typingctx: Any) -> Any:
+    """flush_denormals(): from here on this thread takes denormals as zero; returns the old mode.
+
+    A filter's tail decays into denormals and stays there, at a hundred times the cost per
+    sample. The mode is the processor's (x86-64, ARM64; elsewhere nothing happens).
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        old = _control_register(context, builder, None)
+        _control_register(context, builder, builder.or_(old, old.type(_flush_bits())))
+        return old
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def restore_denormals(typingctx: Any, mode: Any) -> Any:
+    """restore_denormals(mode): put back what ``flush_denormals`` returned."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _control_register(context, builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
