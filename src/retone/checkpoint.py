@@ -1,0 +1,99 @@
+"""Weights and training states as single safetensors files, written beside and renamed.
+
+Everything that is not a tensor travels as JSON in the file's header, so one file is one
+consistent state, a crash while writing leaves the previous file whole, and nothing is ever
+unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retone.errors import DataError
+
+_KEY = "retone"
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header; the file appears complete or not at all."""
+    from safetensors.torch import save_file
+
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    try:
+        save_file(plain, beside, metadata={_KEY: json.dumps(header)})
+        with beside.open("rb") as handle:
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file.
+
+    Raises:
+        DataError: the file is missing, damaged or not one of retone's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise DataError(f"no weights at {path}: give the path of a .safetensors file.")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as e:
+        raise DataError(f"{path} is not a readable safetensors file ({e}).") from e
+    if _KEY not in metadata:
+        raise DataError(f"{path} was not written by retone: its header has no '{_KEY}' entry.")
+    return tensors, json.loads(metadata[_KEY])
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimiser's state as tensors and JSON, keyed by parameter position."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"optimizer.{index}.{name}": value if torch.is_tensor(value) else torch.tensor(value)
+        for index, entry in state["state"].items()
+        for name, value in entry.items()
+    }
+    return tensors, {"param_groups": state["param_groups"]}
+
+
+def unpack_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
+    """Put back what ``pack_optimizer`` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": header["param_groups"]})
+
+
+def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Load a module's weights, refusing any that do not fit.
+
+    Raises:
+        DataError: names or shapes differ; the message lists the first of them.
+    """
+    own = module.state_dict()
+    missing = sorted(set(own) - set(tensors))
+    extra = sorted(set(tensors) - set(own))
+    wrong = sorted(n for n in set(own) & set(tensors) if own[n].shape != tensors[n].shape)
+    for what, names in (("lacks", missing), ("has unknown", extra), ("has misshapen", wrong)):
+        if names:
+            raise DataError(
+                f"{where} {what} {', '.join(names[:3])} ({len(names)} in all): it was made for "
+                "another network. Use weights made by this version, or train them again."
+            )
+    module.load_state_dict({n: t.to(own[n].dtype) for n, t in tensors.items()})

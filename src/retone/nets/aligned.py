@@ -1,0 +1,111 @@
+"""A compact style network that compares like with like.
+
+Two recordings differ by their treatment and by their content. The network looks, for every frame
+of one recording, for frames of the other with the same content (attention over features freed of
+each recording's mean spectrum, so that equalisation does not disturb the search), and reads the
+treatment from what differs between a frame and its match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+
+
+@dataclass(frozen=True)
+class AlignedNetConfig:
+    """Sizes. ``outputs`` is the number of unit parameters to predict."""
+
+    outputs: int
+    front_end: FrontEndConfig
+    content: int = 96
+    key: int = 48
+    trunk: int = 192
+    hidden: int = 512
+    initial: Sequence[float] = field(default=())
+    """Unit parameters an untrained network gives (identity); empty means all in the middle."""
+
+
+class AlignedNet(nn.Module):
+    """(source [B, T], reference [B, T]) -> unit parameters [B, P] in (0, 1)."""
+
+    def __init__(self, config: AlignedNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        mels, c = config.front_end.mels, config
+        self.front_end = FrontEnd(config.front_end)
+        self.content = nn.Sequential(
+            nn.Conv1d(mels, c.content, 5, padding=2),
+            nn.PReLU(c.content),
+            nn.Conv1d(c.content, c.content, 3, padding=2, dilation=2),
+            nn.PReLU(c.content),
+            nn.Conv1d(c.content, c.key, 1),
+        )
+        self.sharpness = nn.Parameter(torch.tensor(2.0))
+        self.trunk = nn.Sequential(
+            nn.Conv1d(2 * mels, c.trunk, 3, padding=1),
+            nn.PReLU(c.trunk),
+            nn.Conv1d(c.trunk, c.trunk, 3, padding=1),
+            nn.PReLU(c.trunk),
+        )
+        summary = config.front_end.summary_size
+        self.register_buffer("center", torch.zeros(summary))
+        self.register_buffer("scale", torch.ones(summary))
+        width = 2 * (2 * c.trunk + mels) + 3 * summary
+        self.head = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, c.hidden),
+            nn.PReLU(c.hidden),
+            nn.Linear(c.hidden, c.hidden),
+            nn.PReLU(c.hidden),
+            nn.Linear(c.hidden, c.outputs),
+        )
+        last = self.head[-1]
+        nn.init.normal_(last.weight, std=1e-3)
+        start = torch.tensor(config.initial or [0.5] * c.outputs)
+        with torch.no_grad():
+            last.bias.copy_(torch.logit(start.clamp(0.02, 0.98)))
+
+    @torch.no_grad()
+    def standardize(self, summaries: Tensor) -> None:
+        """Set the fixed scaling of summary statistics from examples [N, S]."""
+        self.center.copy_(summaries.mean(0))
+        self.scale.copy_(summaries.std(0).clamp(min=1e-2))
+
+    def listen(self, audio: Tensor) -> Heard:
+        """Features of clips [B, T] at the front end's rate."""
+        return self.front_end(audio)
+
+    def compare(self, source: Heard, reference: Heard) -> Tensor:
+        """Features of both -> unit parameters [B, P]."""
+        keys = [self._keys(h) for h in (source, reference)]
+        match = self.sharpness.exp() * torch.einsum("bkn,bkm->bnm", *keys)
+        there = self._difference(source, reference, match)
+        back = self._difference(reference, source, match.transpose(1, 2))
+        a = (source.summary - self.center) / self.scale
+        b = (reference.summary - self.center) / self.scale
+        logits = self.head(torch.cat([there, back, a, b, b - a], dim=1))
+        return torch.sigmoid(logits)
+
+    def forward(self, source: Tensor, reference: Tensor) -> Tensor:
+        return self.compare(self.listen(source), self.listen(reference))
+
+    def _keys(self, heard: Heard) -> Tensor:
+        mean = (heard.frames * heard.energy[:, None]).sum(-1, keepdim=True)
+        keys = self.content(heard.frames - mean)
+        return nn.functional.normalize(keys, dim=1)
+
+    def _difference(self, one: Heard, other: Heard, match: Tensor) -> Tensor:
+        """What differs between each frame of ``one`` and its match in ``other``, pooled."""
+        weights = torch.softmax(match + torch.log(other.energy[:, None] + 1e-9), dim=-1)
+        found = torch.einsum("bnm,bcm->bcn", weights, other.frames)
+        pooled_difference = ((found - one.frames) * one.energy[:, None]).sum(-1)
+        h = self.trunk(torch.cat([one.frames, found - one.frames], dim=1))
+        mean = (h * one.energy[:, None]).sum(-1)
+        spread = ((h - mean[..., None]).square() * one.energy[:, None]).sum(-1)
+        return torch.cat([mean, (spread + 1e-6).sqrt(), pooled_difference], dim=1)

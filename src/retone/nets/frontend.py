@@ -1,0 +1,87 @@
+"""What the compact networks hear: log-mel frames and level statistics of a normalised clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from retone.dsp.spectral import mel_filterbank
+
+LEVEL_FRAMES_MS = (5.0, 20.0, 100.0, 400.0)
+LEVEL_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
+BAND_QUANTILES = (0.1, 0.5, 0.9)
+FLOOR_DB = -100.0
+
+
+class Heard(NamedTuple):
+    """Features of a batch of clips.
+
+    ``frames`` [B, M, N]: log-mel power in dB / 20; ``energy`` [B, N]: each frame's weight, summing
+    to 1; ``summary`` [B, S]: statistics over time of bands and levels, roughly unit-sized.
+    """
+
+    frames: Tensor
+    energy: Tensor
+    summary: Tensor
+
+
+@dataclass(frozen=True)
+class FrontEndConfig:
+    """Analysis settings; ``sample_rate`` is the rate clips are resampled to before analysis."""
+
+    sample_rate: int
+    window: int = 2048
+    hop: int = 1024
+    mels: int = 80
+
+    @property
+    def summary_size(self) -> int:
+        bands = self.mels * (2 + len(BAND_QUANTILES))
+        return bands + len(LEVEL_FRAMES_MS) * (1 + len(LEVEL_QUANTILES)) + 2
+
+
+class FrontEnd(nn.Module):
+    """Clip [B, T] at the config's rate -> ``Heard``. No trainable weights."""
+
+    def __init__(self, config: FrontEndConfig) -> None:
+        super().__init__()
+        self.config = config
+        bank = mel_filterbank(config.mels, config.window, config.sample_rate)
+        self.register_buffer("bank", bank.float(), persistent=False)
+        self.register_buffer("window", torch.hann_window(config.window), persistent=False)
+
+    def forward(self, audio: Tensor) -> Heard:
+        c = self.config
+        spectrum = torch.stft(
+            audio, c.window, c.hop, window=self.window, center=True, return_complex=True
+        )
+        power = torch.view_as_real(spectrum).square().sum(-1) / c.window
+        mel = torch.einsum("mf,bfn->bmn", self.bank, power)
+        frames_db = 10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))
+        loud = power.mean(dim=1)
+        active = loud > 1e-4 * loud.amax(dim=1, keepdim=True)  # within 40 dB of the loudest frame
+        energy = loud.sqrt() * active
+        energy = energy / energy.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        frames = frames_db / 20
+        return Heard(frames, energy, self._summary(audio, frames, energy))
+
+    def _summary(self, audio: Tensor, frames: Tensor, energy: Tensor) -> Tensor:
+        mean = (frames * energy[:, None]).sum(-1)
+        spread = ((frames - mean[..., None]).square() * energy[:, None]).sum(-1).sqrt()
+        q = torch.tensor(BAND_QUANTILES, device=audio.device)
+        bands = torch.quantile(frames, q, dim=-1).permute(1, 0, 2).flatten(1)
+        rows = [mean, spread, bands]
+        levels = torch.tensor(LEVEL_QUANTILES, device=audio.device)
+        square = audio.square()
+        for ms in LEVEL_FRAMES_MS:
+            n = max(1, round(ms * 1e-3 * self.config.sample_rate))
+            count = audio.shape[-1] // n
+            power = square[:, : count * n].reshape(-1, count, n).mean(-1)
+            db = 10 * torch.log10(power.clamp(min=1e-10)) / 20
+            rows += [torch.quantile(db, levels, dim=-1).T, db.mean(-1, keepdim=True)]
+        peak = 20 * torch.log10(audio.abs().amax(-1, keepdim=True).clamp(min=1e-5)) / 20
+        rms = 10 * torch.log10(square.mean(-1, keepdim=True).clamp(min=1e-10)) / 20
+        return torch.cat([*rows, peak, peak - rms], dim=1)

@@ -1,0 +1,150 @@
+"""What a training run is made of: one frozen, typed tree, changed by typed overrides.
+
+Recipes are Python functions that return a ``Recipe``; a variant is another function that calls
+``replace``. JSON is written for the record, never edited by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from retone.data.pairs import PairMaker
+from retone.dsp.effect import Effect
+from retone.errors import SettingError
+from retone.gradients import Exact, Gradient
+from retone.losses import Loss
+
+
+class NetConfig(Protocol):
+    """A network's sizes; ``build`` makes it."""
+
+    def build(self) -> nn.Module: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """Adam with the learning rate divided by ten at two points of the run.
+
+    ``warmup_steps`` raises the rate linearly from zero; ``clip_norm`` bounds the gradient's norm.
+    """
+
+    learning_rate: float = 1e-4
+    milestones: tuple[float, ...] = (0.8, 0.95)
+    warmup_steps: int = 0
+    cosine: bool = False
+    clip_norm: float = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the outcome of a run, but the recordings themselves.
+
+    Args:
+        name: what the command line calls it.
+        kind: ``"speech"`` or ``"music"``, which corpora it is meant for.
+        pairs: the generator of training pairs; it holds rate and length.
+        effect: the processor whose settings are predicted.
+        network: the estimator's sizes.
+        gradient: how gradients get through the effect.
+        loss: what is minimised.
+        optimizer: Adam and its schedule.
+        batch_size: examples per process and step.
+        steps: length of the run.
+        validation_pairs: a fixed, seeded list on held-out voices.
+        validate_every: steps between validations.
+        seed: of weights and data.
+    """
+
+    name: str
+    kind: str
+    pairs: PairMaker
+    effect: Effect
+    network: Any
+    loss: Loss
+    gradient: Gradient = Exact()
+    optimizer: Optimizer = Optimizer()
+    batch_size: int = 16
+    steps: int = 10_000
+    validation_pairs: int = 64
+    validate_every: int = 500
+    seed: int = 42
+
+
+def describe(value: Any) -> Any:
+    """A JSON-ready picture of a recipe or any part of it."""
+    if isinstance(value, Effect):
+        from retone.effects.spec import effect_to_spec
+
+        return effect_to_spec(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            "type": type(value).__name__,
+            **{f.name: describe(getattr(value, f.name)) for f in fields(value)},
+        }
+    if isinstance(value, Mapping):
+        return {str(k): describe(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [describe(v) for v in value]
+    return value
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """Short hash of everything in a recipe; it names the run folder."""
+    text = json.dumps(describe(recipe), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def override(recipe: Any, assignments: Sequence[str]) -> Any:
+    """A recipe with ``path.to.field=value`` assignments applied, typed by the field.
+
+    Raises:
+        SettingError: unknown path (with the nearest names) or a value of the wrong type.
+    """
+    for text in assignments:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise SettingError(f"--set {text}: expected path=value, as in optimizer.learning_rate=3e-5.")
+        recipe = _assign(recipe, path.strip().split("."), value.strip(), text)
+    return recipe
+
+
+def _assign(node: Any, path: list[str], value: str, text: str) -> Any:
+    names = [f.name for f in fields(node)] if is_dataclass(node) else []
+    head = path[0]
+    if head not in names:
+        near = difflib.get_close_matches(head, names, n=3, cutoff=0.3) or names
+        raise SettingError(f"--set {text}: there is no '{head}'. Nearest: {', '.join(near)}.")
+    current = getattr(node, head)
+    if len(path) > 1:
+        return dataclasses.replace(node, **{head: _assign(current, path[1:], value, text)})
+    hint = typing.get_type_hints(type(node)).get(head, type(current))
+    return dataclasses.replace(node, **{head: _parse(value, hint, current, text)})
+
+
+def _parse(value: str, hint: Any, current: Any, text: str) -> Any:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        if value.lower() == "none" and type(None) in typing.get_args(hint):
+            return None
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    if is_dataclass(current):
+        raise SettingError(f"--set {text}: this holds {[f.name for f in fields(current)]}; name one.")
+    try:
+        if hint is bool:
+            return {"true": True, "false": False}[value.lower()]
+        if hint in (int, float, str):
+            return hint(value)
+        parsed = json.loads(value)
+        return tuple(parsed) if isinstance(parsed, list) else parsed
+    except (KeyError, ValueError):
+        kind = getattr(hint, "__name__", str(hint))
+        raise SettingError(f"--set {text}: expected a value of type {kind}.") from None
