@@ -15,8 +15,8 @@ from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equ
 from retone.effects.fir import Fir
 from retone.effects.gain import Gain
 
-MATCH_CHAIN = chain("match", Gain("input"), Equalizer(), Compressor(), Gain("output"))
-"""What ``retone match`` drives: level to the estimator's, six-band EQ, compressor, final level."""
+MATCH_CHAIN = chain("match", Equalizer(), Compressor())
+"""What ``retone match`` drives: the six-band equaliser, then the compressor."""
 
 PAPER_CHAIN = chain(
     "paper_eq_comp",

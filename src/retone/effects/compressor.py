@@ -32,7 +32,7 @@ from retone.dsp.recursion import ballistics, compress
 from retone.units import smoothing as coefficient
 
 _COMPRESSOR = (
-    Param("threshold_db", "dB", -80, 0, -12, "linear", "Level above which gain is reduced."),
+    Param("threshold_db", "dB", -100, 0, -20, "linear", "Level above which gain is reduced."),
     Param(
         "ratio", ":1", 1, 20, 2, "slope", "Input dB per output dB above the threshold.", neutral=1
     ),
@@ -45,7 +45,7 @@ _COMPRESSOR = (
     Param("makeup_db", "dB", -24, 24, 0, "linear", "Gain after compression.", neutral=0),
 )  # fmt: skip
 _EXPANDER = (
-    Param("expander_threshold_db", "dB", -90, 0, -60, "linear", "Level below which gain falls.",
+    Param("expander_threshold_db", "dB", -100, 0, -60, "linear", "Level below which gain falls.",
           audible_when="expander_ratio"),
     Param("expander_ratio", ":1", 1, 6, 1, "linear", "Output dB per input dB below it.", neutral=1),
 )  # fmt: skip

@@ -85,7 +85,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, Effect):
         from retone.effects.spec import effect_to_spec
 
-        return effect_to_spec(value)
+        return effect_to_spec(value, 1.0)
     if is_dataclass(value) and not isinstance(value, type):
         return {
             "type": type(value).__name__,

@@ -1,0 +1,5 @@
+"""``python -m retone`` is the ``retone`` command."""
+
+from retone.cli.main import main
+
+raise SystemExit(main())

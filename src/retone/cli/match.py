@@ -1,0 +1,134 @@
+"""Make a recording sound like another one.
+
+Writes the processed recording, its settings (OUT.json, for `retone apply`) and a picture of what
+was done (OUT.html), beside each other. Nothing is overwritten unless --force is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ESTIMATORS = ("closed-form", "refined", "rules")
+
+
+def loudness(text: str) -> str | float:
+    """``match``, ``off`` or a target in LUFS."""
+    if text in ("match", "off"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not -70 <= value <= -5:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected 'match', 'off' or a target such as -16 (LUFS, -70 to -5)"
+        )
+    return value
+
+
+def true_peak(text: str) -> float | None:
+    """A ceiling in dBTP or ``off``."""
+    if text == "off":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 1.0
+    if not -20 <= value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 'off' or -20 to 0 (dBTP)")
+    return value
+
+
+def amount(text: str) -> float:
+    """A share from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1")
+    return value
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that every command which writes audio has."""
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument(
+        "--amount", type=amount, default=1.0, metavar="0..1", help="how much of the change"
+    )
+    parser.add_argument(
+        "--loudness",
+        type=loudness,
+        default=None,
+        metavar="match|off|LUFS",
+        help="loudness of the result: the reference's, as the settings give it, or a target",
+    )
+    parser.add_argument(
+        "--true-peak",
+        type=true_peak,
+        default=-1.0,
+        metavar="off|DBTP",
+        help="ceiling of the true peak (default -1)",
+    )
+    parser.add_argument("--no-report", action="store_true", help="do not write OUT.html")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="INPUT", help="recording to change")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="REFERENCE",
+        help="recording(s) that sound right; several are averaged",
+    )
+    add_output_arguments(parser)
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--eq-only", action="store_true", help="leave the dynamics alone")
+    part.add_argument("--dynamics-only", action="store_true", help="leave the spectrum alone")
+    parser.add_argument(
+        "--lock",
+        action="append",
+        default=[],
+        metavar="PARAM=VALUE",
+        help="hold a parameter, e.g. compressor.ratio=2 (repeatable; --lock list shows all)",
+    )
+    parser.add_argument(
+        "--estimator", choices=ESTIMATORS, default=None, help="how settings are found"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from retone.cli.progress import progress_bar
+    from retone.cli.writing import print_result, report_paths, write_result
+    from retone.estimators.choose import estimator_named
+    from retone.matcher import Matcher, Options, parse_locks
+
+    if args.lock == ["list"]:
+        from retone.effects import MATCH_CHAIN
+
+        for p in MATCH_CHAIN.params:
+            print(f"{p.name:34} {p.low:>8g} .. {p.high:<8g} {p.unit:3} {p.help}")
+        return 0
+    options = Options(
+        amount=args.amount,
+        part="eq" if args.eq_only else "dynamics" if args.dynamics_only else "all",
+        locks=parse_locks(args.lock),
+        loudness="match" if args.loudness is None else args.loudness,
+        true_peak_dbtp=args.true_peak,
+    )
+    output = args.output or args.input.with_name(f"{args.input.stem}.matched{args.input.suffix}")
+    paths = report_paths(output, report=not args.no_report, force=args.force)
+    matcher = Matcher(estimator_named(args.estimator))
+    with progress_bar("matching", "s") as progress:
+        result = matcher.match(
+            args.input, args.to, output, options, force=args.force, progress=progress
+        )
+    write_result(result, paths, force=args.force)
+    if not args.quiet:
+        print_result(result, paths)
+    return 0
