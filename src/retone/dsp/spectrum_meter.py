@@ -1,0 +1,114 @@
+"""Average spectrum of a recording of any length, block by block."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from retone.errors import AudioError, ShapeError
+
+FLOOR_DB = -200.0
+"""What silence reads."""
+
+
+class SpectrumMeter:
+    """Welch's averaged periodogram, read out as level per 1/6 octave.
+
+    Hann windows with half overlap, each segment's mean removed (P. Welch, "The use of fast
+    Fourier transform for the estimation of power spectra", IEEE Trans. Audio 15(2), 1967). The
+    segment is the power of two that gives 4 to 8 Hz per bin (4096 or 8192 samples at
+    24..48 kHz), so recordings at different rates read alike. Channels are averaged in power.
+    The result does not depend on how the audio was cut into blocks.
+
+    Args:
+        sample_rate: in Hz.
+    """
+
+    def __init__(self, sample_rate: float) -> None:
+        if not sample_rate > 0:
+            raise AudioError(f"SpectrumMeter: sample_rate must be positive, got {sample_rate}.")
+        self.sample_rate = float(sample_rate)
+        self.segment = 1 << max(6, math.ceil(math.log2(sample_rate / 8)))
+        self._window = _hann(self.segment)
+        self._density = np.zeros(self.segment // 2 + 1)
+        self._count = 0
+        self._pending: np.ndarray | None = None
+
+    def update(self, block: np.ndarray) -> None:
+        """Take the next block, [C, n], any n; the number of channels must stay."""
+        if block.ndim != 2:
+            raise ShapeError(f"SpectrumMeter: expected [C, n], got {list(block.shape)}.")
+        if self._pending is None:
+            self._pending = np.zeros((block.shape[0], 0))
+        if block.shape[0] != self._pending.shape[0]:
+            raise ShapeError(
+                f"SpectrumMeter: expected {self._pending.shape[0]} channels as before, "
+                f"got {block.shape[0]}."
+            )
+        audio = np.concatenate([self._pending, block.astype(np.float64)], axis=1)
+        start, hop = 0, self.segment // 2
+        while start + self.segment <= audio.shape[1]:
+            # One segment at a time: the same arithmetic however the blocks fall.
+            self._density += self._periodogram(audio[:, start : start + self.segment], self._window)
+            self._count += 1
+            start += hop
+        self._pending = audio[:, start:].copy()
+
+    def density(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bin frequencies in Hz and mean-square per Hz, both [segment / 2 + 1]."""
+        frequency_hz = np.fft.rfftfreq(self.segment, 1 / self.sample_rate)
+        if self._count:
+            return frequency_hz, self._density / self._count
+        audio = self._pending
+        if audio is None or audio.shape[1] == 0:
+            return frequency_hz, self._density.copy()
+        # Shorter than one segment: a window of its own length.
+        return frequency_hz, self._periodogram(audio, _hann(audio.shape[1]))
+
+    def result(self, frequency_hz: np.ndarray) -> np.ndarray:
+        """Level in dB of the 1/6 octave around each frequency.
+
+        A sine of amplitude 1 reads -3.01 dB at its frequency, white noise rises 3 dB per octave
+        and pink noise is flat. Where 1/6 octave is narrower than two bins, the mean density of
+        two bins stands in.
+
+        Args:
+            frequency_hz: [F], above 0; bands beyond half the sample rate are cut there.
+
+        Returns:
+            [F] in dB, at least ``FLOOR_DB``.
+        """
+        f = np.asarray(frequency_hz, dtype=np.float64)
+        bins, density = self.density()
+        width = bins[1]
+        edges = np.concatenate([[0.0], bins[:-1] + width / 2, bins[-1:]])
+        energy = np.concatenate([[0.0], np.cumsum(density * np.diff(edges))])
+        low, high = f * 2 ** (-1 / 12), f * 2 ** (1 / 12)
+        wanted = high - low
+        half = np.maximum(wanted, 2 * width) / 2
+        narrow = wanted < 2 * width
+        low, high = np.where(narrow, f - half, low), np.where(narrow, f + half, high)
+        low, high = np.clip(low, 0, bins[-1]), np.clip(high, 0, bins[-1])
+        power = np.interp(high, edges, energy) - np.interp(low, edges, energy)
+        power *= np.where(narrow, wanted / np.maximum(high - low, 1e-9), 1.0)
+        return 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10)))
+
+    def _periodogram(self, audio: np.ndarray, window: np.ndarray) -> np.ndarray:
+        from scipy.fft import rfft
+
+        centred = (audio - audio.mean(axis=1, keepdims=True)) * window
+        spectrum = rfft(centred, self.segment, axis=1)
+        power = (spectrum.real**2 + spectrum.imag**2).mean(axis=0)
+        power[1:-1] *= 2  # the negative frequencies
+        return power / (self.sample_rate * max(float((window**2).sum()), 1e-12))
+
+
+def _hann(length: int) -> np.ndarray:
+    """Periodic Hann window."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / max(length, 1))
+
+
+def log_frequencies(sample_rate: float, count: int = 240, low_hz: float = 20.0) -> np.ndarray:
+    """``count`` frequencies from ``low_hz`` to half the sample rate, evenly spaced in log."""
+    return np.geomspace(low_hz, sample_rate / 2, count)
