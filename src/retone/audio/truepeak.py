@@ -1,0 +1,171 @@
+"""True peak: the largest value of the continuous signal between the samples."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numba
+import numpy as np
+
+from retone.errors import AudioError, ShapeError
+from retone.units import gain_to_db
+
+HALF_TAPS = 12  # samples of the interpolator on each side
+_KAISER_BETA = 4.0
+_SEGMENT = 128
+
+
+def oversampling(sample_rate: int) -> int:
+    """Points per sample that bring the rate to about 192 kHz (BS.1770-4 annex 2): 4, 2 or 1."""
+    if sample_rate < 80000:
+        return 4
+    return 2 if sample_rate < 160000 else 1
+
+
+@cache
+def interpolator(factor: int) -> np.ndarray:
+    """The filters that give the points between samples n and n + 1, [factor - 1, 24].
+
+    A sinc at the sample rate under a Kaiser window; row p holds the weights of samples
+    n - 11 ... n + 12 for the point n + (p + 1) / factor. The point n is the sample itself.
+    """
+    at = np.arange(1, factor)[:, None] / factor
+    distance = at - np.arange(1 - HALF_TAPS, HALF_TAPS + 1)
+    window = np.i0(_KAISER_BETA * np.sqrt(1 - (distance / HALF_TAPS) ** 2)) / np.i0(_KAISER_BETA)
+    taps = np.sinc(distance) * window
+    out: np.ndarray = taps / taps.sum(axis=1, keepdims=True)  # a constant stays that constant
+    out.setflags(write=False)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def points_between(x, taps, first, out, point):  # type: ignore[no-untyped-def]
+    """Largest absolute interpolated point between x[i + 11] and x[i + 12], i = first + 0, 1 ...
+
+    Slices, not index sums, in the inner loop: only so does the compiler make vector code of it.
+    """
+    count = out.shape[0]
+    out[:] = 0
+    for p in range(taps.shape[0]):
+        point[:] = 0
+        for k in range(0, 24, 8):
+            at = first + k
+            t0, t1, t2, t3 = taps[p, k], taps[p, k + 1], taps[p, k + 2], taps[p, k + 3]
+            t4, t5, t6, t7 = taps[p, k + 4], taps[p, k + 5], taps[p, k + 6], taps[p, k + 7]
+            x0, x1, x2, x3 = x[at:], x[at + 1 :], x[at + 2 :], x[at + 3 :]
+            x4, x5, x6, x7 = x[at + 4 :], x[at + 5 :], x[at + 6 :], x[at + 7 :]
+            for i in range(count):
+                point[i] += ((t0 * x0[i] + t1 * x1[i]) + (t2 * x2[i] + t3 * x3[i])) + (
+                    (t4 * x4[i] + t5 * x5[i]) + (t6 * x6[i] + t7 * x7[i])
+                )
+        for i in range(count):
+            out[i] = max(out[i], abs(point[i]))
+
+
+@numba.njit(nogil=True, cache=True)
+def _largest_between(x, taps, bound, peak):  # type: ignore[no-untyped-def]
+    """The larger of ``peak`` and every interpolated point of x, skipping what cannot reach it."""
+    points = x.shape[0] - 23
+    out = np.empty(_SEGMENT, x.dtype)
+    point = np.empty(_SEGMENT, x.dtype)
+    for first in range(0, points, _SEGMENT):
+        count = min(_SEGMENT, points - first)
+        near = x.dtype.type(0)
+        for i in range(first, first + count + 23):
+            value = abs(x[i])
+            near = value if value > near else near
+        if near * bound <= peak:
+            continue
+        points_between(x, taps, first, out[:count], point[:count])
+        for i in range(count):
+            if out[i] > peak:
+                peak = out[i]
+    return peak
+
+
+def checked_block(block: np.ndarray, channels: int, where: str) -> np.ndarray:
+    """The block as contiguous float32 or float64 [channels, n].
+
+    Raises:
+        ShapeError: another number of channels, or not floats.
+    """
+    if block.ndim != 2 or block.shape[0] != channels:
+        raise ShapeError(f"{where}: expected [{channels}, time], got {list(block.shape)}.")
+    if block.dtype not in (np.float32, np.float64):
+        raise ShapeError(f"{where}: expected float32 or float64 samples, got {block.dtype}.")
+    return np.ascontiguousarray(block)
+
+
+class TruePeakMeter:
+    """True peak of a stream, the same for any cutting into blocks of one dtype.
+
+    The signal is interpolated to 4 times its rate (2 times from 80 kHz, 1 from 160 kHz) as in
+    ITU-R BS.1770-4 annex 2, with a 24-point Kaiser-windowed sinc; 4 times under-reads a tone by
+    at most 0.69 dB, at half the sample rate.
+
+    Args:
+        sample_rate: in Hz.
+        channels: number of channels.
+    """
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        if sample_rate <= 0 or channels < 1:
+            raise AudioError(
+                f"TruePeakMeter: {sample_rate} Hz, {channels} channels; expected more than 0."
+            )
+        self.channels = channels
+        factor = oversampling(sample_rate)
+        self._taps = interpolator(factor) if factor > 1 else None
+        # no interpolated point can exceed its neighbours by more than this
+        self._bound = 1.0
+        if self._taps is not None:
+            self._bound = 1.0001 * float(np.abs(self._taps).sum(axis=1).max())
+        self._history: np.ndarray | None = None
+        self._peak = np.zeros(channels)
+        self._sample_peak = np.zeros(channels)
+
+    def update(self, block: np.ndarray) -> None:
+        """Take the next block [channels, n]."""
+        block = checked_block(block, self.channels, "TruePeakMeter.update")
+        if block.shape[1] == 0:
+            return
+        top = np.maximum(block.max(axis=1), -block.min(axis=1))
+        np.maximum(self._sample_peak, top, out=self._sample_peak)
+        np.maximum(self._peak, top, out=self._peak)
+        if self._taps is None:
+            return
+        if self._history is None:
+            self._history = np.zeros((self.channels, 2 * HALF_TAPS - 1), block.dtype)
+        x = np.concatenate([self._history, block], axis=1)
+        self._between(x, self._peak)
+        self._history = x[:, -(2 * HALF_TAPS - 1) :].copy()
+
+    def _between(self, x: np.ndarray, peak: np.ndarray) -> None:
+        assert self._taps is not None
+        taps = self._taps.astype(x.dtype)
+        for c in range(self.channels):
+            peak[c] = _largest_between(x[c], taps, x.dtype.type(self._bound), x.dtype.type(peak[c]))
+
+    def channel_peaks(self) -> np.ndarray:
+        """True peak of each channel so far, linear, the ringing after the last sample included."""
+        peak = self._peak.copy()
+        if self._history is not None:
+            tail = np.zeros((self.channels, 2 * HALF_TAPS - 1), self._history.dtype)
+            self._between(np.concatenate([self._history, tail], axis=1), peak)
+        return peak
+
+    def result(self) -> float:
+        """True peak over all channels so far in dBTP; minus infinity for silence."""
+        return gain_to_db(float(self.channel_peaks().max()))
+
+    @property
+    def sample_peak(self) -> float:
+        """Largest absolute sample so far, linear."""
+        return float(self._sample_peak.max())
+
+
+def true_peak_dbtp(samples: np.ndarray, sample_rate: int) -> float:
+    """True peak of [channels, time] samples in dBTP; see :class:`TruePeakMeter`."""
+    meter = TruePeakMeter(sample_rate, samples.shape[0] if samples.ndim == 2 else 1)
+    meter.update(samples)
+    return meter.result()
