@@ -175,9 +175,12 @@ class LoudnessMeter:
             self._hops.append((self._weights[:, None] * energy).sum(axis=0))
         self.frames, self._done = end, last
 
+    def _energies(self) -> np.ndarray:
+        return np.concatenate(self._hops) if self._hops else np.zeros(0)
+
     def _windows(self, hops: int) -> np.ndarray:
         """Mean weighted power of every window of so many hops."""
-        energy = np.concatenate(self._hops) if self._hops else np.zeros(0)
+        energy = self._energies()
         count = len(energy) - hops + 1
         if count < 1:
             return np.zeros(0)
@@ -189,9 +192,7 @@ class LoudnessMeter:
         """The loudness so far."""
         blocks = self._windows(_HOPS_PER_BLOCK)
         if not len(blocks):
-            energy = float(self._weights @ self._state[:, 4]) + sum(
-                float(h.sum()) for h in self._hops
-            )
+            energy = float(self._energies().sum() + self._weights @ self._state[:, 4])
             now = _lufs(energy / self.frames) if self.frames else -math.inf
             return Loudness(now, now, now, None, False)
         short = self._windows(_HOPS_SHORT_TERM)
