@@ -21,8 +21,8 @@ Two layouts do the same operations on every number, so their results are the sam
 
 *across*: lane i is row i of eight; sections follow one another.
 *skewed*: lane i is section i of one row; it works two samples behind lane i - 1, which has by
-then handed its output on. The sections sit in the last lanes of a group; at both ends of a block
-a mask keeps the states of the lanes that have no sample.
+then handed its output on. The sections sit in the last lanes; at both ends of a block a mask keeps
+the states of the lanes that have no sample. More than eight sections take several passes.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ import numpy as np
 from numba import njit
 
 from retone.kernels.vector import (
-    EIGHT,
     between,
+    first_lane,
     fma,
     load,
     multiply,
@@ -42,13 +42,11 @@ from retone.kernels.vector import (
     rotate_down,
     rotate_up,
     splat,
-    spread,
     store,
-    store_heads,
 )
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, no_cpython_wrapper=True)
 def scratch(size: int) -> Any:
     """Flat float64 array that starts at a cache line, uninitialised."""
     room = np.empty(size + 8, np.float64)
@@ -69,21 +67,21 @@ def _adjoint(gy: Any, g1: Any, g2: Any, b0: Any, b1: Any, b2: Any, m1: Any, m2: 
     return inner, fma(b2, g2, fma(b1, g1, multiply(b0, inner)))
 
 
-@njit(nogil=True, cache=True)
-def put_section(section: Any, forward: Any, backward: Any, at: int, lanes: int) -> None:
-    """Write b0 b1 b2 a1 a2 as lane ``at`` of two coefficient tables of 5 rows of ``lanes``."""
-    b0, b1, b2, a1, a2 = section
+@njit(nogil=True, no_cpython_wrapper=True)
+def put_section(sos: Any, k: int, s: int, forward: Any, backward: Any, at: int) -> None:
+    """Write sos[k, s] at place ``at``, and every 8 numbers on, of both coefficient tables."""
+    b0, b1, b2, a1, a2 = sos[k, s, 0], sos[k, s, 1], sos[k, s, 2], sos[k, s, 3], sos[k, s, 4]
     forward[at] = b0
-    forward[at + lanes] = fma(-a1, b0, b1)
-    forward[at + 2 * lanes] = fma(-a2, b0, b2)
+    forward[at + 8] = fma(-a1, b0, b1)
+    forward[at + 16] = fma(-a2, b0, b2)
     backward[at] = b0
-    backward[at + lanes] = b1
-    backward[at + 2 * lanes] = b2
-    forward[at + 3 * lanes] = backward[at + 3 * lanes] = -a1
-    forward[at + 4 * lanes] = backward[at + 4 * lanes] = -a2
+    backward[at + 8] = b1
+    backward[at + 16] = b2
+    forward[at + 24] = backward[at + 24] = -a1
+    forward[at + 32] = backward[at + 32] = -a2
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, no_cpython_wrapper=True)
 def across_forward(
     signal: Any, samples: int, hop: int, table: Any, state: Any, sections: int
 ) -> None:
@@ -99,15 +97,15 @@ def across_forward(
     """
     for s in range(0, sections - 1, 2):  # two sections at once: each hides the other's latency
         p, q = 40 * s, 40 * (s + 1)
-        b0, c1, c2 = load(table, p, EIGHT), load(table, p + 8, EIGHT), load(table, p + 16, EIGHT)
-        m1, m2 = load(table, p + 24, EIGHT), load(table, p + 32, EIGHT)
-        d0, e1, e2 = load(table, q, EIGHT), load(table, q + 8, EIGHT), load(table, q + 16, EIGHT)
-        n1, n2 = load(table, q + 24, EIGHT), load(table, q + 32, EIGHT)
-        s1, s2 = load(state, 16 * s, EIGHT), load(state, 16 * s + 8, EIGHT)
-        t1, t2 = load(state, 16 * s + 16, EIGHT), load(state, 16 * s + 24, EIGHT)
+        b0, c1, c2 = load(table, p), load(table, p + 8), load(table, p + 16)
+        m1, m2 = load(table, p + 24), load(table, p + 32)
+        d0, e1, e2 = load(table, q), load(table, q + 8), load(table, q + 16)
+        n1, n2 = load(table, q + 24), load(table, q + 32)
+        s1, s2 = load(state, 16 * s), load(state, 16 * s + 8)
+        t1, t2 = load(state, 16 * s + 16), load(state, 16 * s + 24)
         at = s * hop
         for _ in range(samples):
-            y, s1, s2 = _section(load(signal, at, EIGHT), s1, s2, b0, c1, c2, m1, m2)
+            y, s1, s2 = _section(load(signal, at), s1, s2, b0, c1, c2, m1, m2)
             store(signal, at + hop, y)
             y, t1, t2 = _section(y, t1, t2, d0, e1, e2, n1, n2)
             store(signal, at + 2 * hop, y)
@@ -119,19 +117,19 @@ def across_forward(
     if sections % 2:
         s = sections - 1
         p = 40 * s
-        b0, c1, c2 = load(table, p, EIGHT), load(table, p + 8, EIGHT), load(table, p + 16, EIGHT)
-        m1, m2 = load(table, p + 24, EIGHT), load(table, p + 32, EIGHT)
-        s1, s2 = load(state, 16 * s, EIGHT), load(state, 16 * s + 8, EIGHT)
+        b0, c1, c2 = load(table, p), load(table, p + 8), load(table, p + 16)
+        m1, m2 = load(table, p + 24), load(table, p + 32)
+        s1, s2 = load(state, 16 * s), load(state, 16 * s + 8)
         at = s * hop
         for _ in range(samples):
-            y, s1, s2 = _section(load(signal, at, EIGHT), s1, s2, b0, c1, c2, m1, m2)
+            y, s1, s2 = _section(load(signal, at), s1, s2, b0, c1, c2, m1, m2)
             store(signal, at + hop, y)
             at += 8
         store(state, 16 * s, s1)
         store(state, 16 * s + 8, s2)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, no_cpython_wrapper=True)
 def across_backward(
     gradient: Any, signal: Any, samples: int, hop: int, table: Any, state: Any, sums: Any, s: int
 ) -> None:
@@ -148,15 +146,15 @@ def across_backward(
         s: the section.
     """
     p = 40 * s
-    b0, b1, b2 = load(table, p, EIGHT), load(table, p + 8, EIGHT), load(table, p + 16, EIGHT)
-    m1, m2 = load(table, p + 24, EIGHT), load(table, p + 32, EIGHT)
-    g1, g2 = load(state, 16 * s, EIGHT), load(state, 16 * s + 8, EIGHT)
-    r0, r1, r2 = load(sums, p, EIGHT), load(sums, p + 8, EIGHT), load(sums, p + 16, EIGHT)
-    q1, q2 = load(sums, p + 24, EIGHT), load(sums, p + 32, EIGHT)
+    b0, b1, b2 = load(table, p), load(table, p + 8), load(table, p + 16)
+    m1, m2 = load(table, p + 24), load(table, p + 32)
+    g1, g2 = load(state, 16 * s), load(state, 16 * s + 8)
+    r0, r1, r2 = load(sums, p), load(sums, p + 8), load(sums, p + 16)
+    q1, q2 = load(sums, p + 24), load(sums, p + 32)
     for i in range(samples - 1, -1, -1):
-        x = load(signal, s * hop + 8 * i, EIGHT)
-        y = load(signal, (s + 1) * hop + 8 * i, EIGHT)
-        inner, gx = _adjoint(load(gradient, 8 * i, EIGHT), g1, g2, b0, b1, b2, m1, m2)
+        x = load(signal, s * hop + 8 * i)
+        y = load(signal, (s + 1) * hop + 8 * i)
+        inner, gx = _adjoint(load(gradient, 8 * i), g1, g2, b0, b1, b2, m1, m2)
         store(gradient, 8 * i, gx)
         r0, r1, r2 = fma(inner, x, r0), fma(g1, x, r1), fma(g2, x, r2)
         q1, q2 = fma(g1, y, q1), fma(g2, y, q2)
@@ -170,125 +168,114 @@ def across_backward(
     store(sums, p + 32, q2)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, no_cpython_wrapper=True)
 def skewed_forward(
     io: Any,
     xs: Any,
     ys: Any,
-    at: int,
-    hop: int,
+    record: bool,
     samples: int,
     table: Any,
     state: Any,
     layout: Any,
+    p: int,
     sections: int,
-    lanes: Any,
-    group: Any,
 ) -> None:
-    """Cascade on one row, or on two in two groups of lanes, sections side by side.
+    """Cascade of up to eight sections on one row, sections side by side.
 
     Args:
-        io: flat; sample i of group g is read at i * groups + g and its output written at
-            (i + 2 * (sections - 1)) * groups + g.
-        xs, ys: every lane's input and output at step t go to at + t * hop (hop 0: one place).
-        at, hop: see above.
+        io: flat; sample i is read at i, and its output written at i + 2 * (sections - 1).
+        xs, ys: with ``record``, every lane's input and output at step t go to 8 * t and on.
+        record: see above.
         samples: how many samples.
-        table: forward coefficients, [5, lanes] flat; zero in lanes without a section.
-        state: [2, lanes] flat, updated in place.
-        layout: [3, lanes] flat: minus the lane's delay, 1 where input enters, 1 where it leaves.
-        sections: sections per group.
-        lanes, group: tuples as long as the vector and as one group.
+        table: forward coefficients, [passes, 5, 8] flat; zero in lanes without a section.
+        state: [passes, 2, 8] flat, updated in place.
+        layout: [passes, 3, 8] flat: minus the lane's delay; 1 where input enters; 1 where it
+            leaves.
+        p: which pass of table, state and layout.
+        sections: how many sections.
     """
-    width = len(lanes)
-    groups = width // len(group)
-    b0, c1 = load(table, 0, lanes), load(table, width, lanes)
-    c2, m1 = load(table, 2 * width, lanes), load(table, 3 * width, lanes)
-    m2 = load(table, 4 * width, lanes)
-    s1, s2 = load(state, 0, lanes), load(state, width, lanes)
-    delay, entry = load(layout, 0, lanes), load(layout, width, lanes)
-    zero, one, end = splat(0.0, lanes), splat(1.0, lanes), splat(float(samples), lanes)
+    b0, c1, c2 = load(table, 40 * p), load(table, 40 * p + 8), load(table, 40 * p + 16)
+    m1, m2 = load(table, 40 * p + 24), load(table, 40 * p + 32)
+    s1, s2 = load(state, 16 * p), load(state, 16 * p + 8)
+    delay, entry = load(layout, 24 * p), load(layout, 24 * p + 8)
+    zero, one, end = splat(0.0), splat(1.0), splat(float(samples))
     older, old = zero, zero
     ramp = 2 * (sections - 1)
+    start, stop = 0, ramp
     for part in range(2):  # the ramps at both ends, with a mask
-        for t in range(
-            0 if part == 0 else max(samples, ramp), ramp if part == 0 else samples + ramp
-        ):
-            here = between(fma(one, splat(float(t), lanes), delay), zero, end)
-            x = pick(entry, spread(io, t * groups, lanes, group), older)
+        for t in range(start, stop):
+            here = between(fma(one, splat(float(t)), delay), zero, end)
+            x = pick(entry, splat(io[t]), older)
             y, u1, u2 = _section(x, s1, s2, b0, c1, c2, m1, m2)
             s1, s2 = pick(here, u1, s1), pick(here, u2, s2)
-            store(xs, at + t * hop, x)
-            store(ys, at + t * hop, y)
-            older, old = old, rotate_up(y, group)
-            store_heads(io, t * groups, old, group)
-        if part == 1:
-            break
-        for t in range(ramp, samples):  # every lane has a sample
-            x = pick(entry, spread(io, t * groups, lanes, group), older)
-            y, s1, s2 = _section(x, s1, s2, b0, c1, c2, m1, m2)
-            store(xs, at + t * hop, x)
-            store(ys, at + t * hop, y)
-            older, old = old, rotate_up(y, group)
-            store_heads(io, t * groups, old, group)
-    store(state, 0, s1)
-    store(state, width, s2)
+            if record:
+                store(xs, 8 * t, x)
+                store(ys, 8 * t, y)
+            older, old = old, rotate_up(y)
+            io[t] = first_lane(old)
+        start, stop = max(samples, ramp), samples + ramp
+        if part == 0:
+            for t in range(ramp, samples):  # every lane has a sample
+                x = pick(entry, splat(io[t]), older)
+                y, s1, s2 = _section(x, s1, s2, b0, c1, c2, m1, m2)
+                if record:
+                    store(xs, 8 * t, x)
+                    store(ys, 8 * t, y)
+                older, old = old, rotate_up(y)
+                io[t] = first_lane(old)
+    store(state, 16 * p, s1)
+    store(state, 16 * p + 8, s2)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, no_cpython_wrapper=True)
 def skewed_backward(
     gradient: Any,
     xs: Any,
     ys: Any,
-    at: int,
     samples: int,
     table: Any,
     state: Any,
     sums: Any,
     layout: Any,
+    p: int,
     sections: int,
-    lanes: Any,
-    group: Any,
 ) -> None:
-    """Adjoint of ``skewed_forward``; the inputs' gradients replace xs (first section's lane).
+    """Adjoint of ``skewed_forward``; the inputs' gradients replace xs.
 
     Args:
-        gradient: flat; sample i of group g at (i + 2 * (sections - 1)) * groups + g.
-        xs, ys: what ``skewed_forward`` left with hop = lanes.
-        at: where in xs and ys it did.
+        gradient: flat; of output sample i at i + 2 * (sections - 1).
+        xs, ys: what ``skewed_forward`` recorded; on return lane k of step t of xs holds the
+            gradient of that lane's input.
         samples: how many samples.
-        table: backward coefficients, [5, lanes] flat.
-        state: gradients of the states, [2, lanes] flat, updated in place.
-        sums: gradients of b0 b1 b2 -a1 -a2, [5, lanes] flat, added to.
-        layout, sections, lanes, group: as in ``skewed_forward``.
+        table: backward coefficients, [passes, 5, 8] flat.
+        state: gradients of the states, [passes, 2, 8] flat, updated in place.
+        sums: gradients of b0 b1 b2 -a1 -a2, [passes, 5, 8] flat, added to.
+        layout, p, sections: as in ``skewed_forward``.
     """
-    width = len(lanes)
-    groups = width // len(group)
-    b0, b1 = load(table, 0, lanes), load(table, width, lanes)
-    b2, m1 = load(table, 2 * width, lanes), load(table, 3 * width, lanes)
-    m2 = load(table, 4 * width, lanes)
-    g1, g2 = load(state, 0, lanes), load(state, width, lanes)
-    r0, r1 = load(sums, 0, lanes), load(sums, width, lanes)
-    r2, q1 = load(sums, 2 * width, lanes), load(sums, 3 * width, lanes)
-    q2 = load(sums, 4 * width, lanes)
-    delay, leave = load(layout, 0, lanes), load(layout, 2 * width, lanes)
-    zero, one, end = splat(0.0, lanes), splat(1.0, lanes), splat(float(samples), lanes)
+    b0, b1, b2 = load(table, 40 * p), load(table, 40 * p + 8), load(table, 40 * p + 16)
+    m1, m2 = load(table, 40 * p + 24), load(table, 40 * p + 32)
+    g1, g2 = load(state, 16 * p), load(state, 16 * p + 8)
+    r0, r1, r2 = load(sums, 40 * p), load(sums, 40 * p + 8), load(sums, 40 * p + 16)
+    q1, q2 = load(sums, 40 * p + 24), load(sums, 40 * p + 32)
+    delay, leave = load(layout, 24 * p), load(layout, 24 * p + 16)
+    zero, one, end = splat(0.0), splat(1.0), splat(float(samples))
     older, old = zero, zero
     for t in range(samples + 2 * (sections - 1) - 1, -1, -1):
-        here = between(fma(one, splat(float(t), lanes), delay), zero, end)
-        gy = pick(leave, spread(gradient, t * groups, lanes, group), older)
+        here = between(fma(one, splat(float(t)), delay), zero, end)
+        gy = pick(leave, splat(gradient[t]), older)
         inner, gx = _adjoint(gy, g1, g2, b0, b1, b2, m1, m2)
-        x = load(xs, at + t * width, lanes)
-        y = load(ys, at + t * width, lanes)
-        store(xs, at + t * width, gx)
+        x, y = load(xs, 8 * t), load(ys, 8 * t)
+        store(xs, 8 * t, gx)
         r0, r1 = pick(here, fma(inner, x, r0), r0), pick(here, fma(g1, x, r1), r1)
         r2, q1 = pick(here, fma(g2, x, r2), r2), pick(here, fma(g1, y, q1), q1)
         q2 = pick(here, fma(g2, y, q2), q2)
         g1, g2 = pick(here, inner, g1), pick(here, g1, g2)
-        older, old = old, rotate_down(gx, group)
-    store(state, 0, g1)
-    store(state, width, g2)
-    store(sums, 0, r0)
-    store(sums, width, r1)
-    store(sums, 2 * width, r2)
-    store(sums, 3 * width, q1)
-    store(sums, 4 * width, q2)
+        older, old = old, rotate_down(gx)
+    store(state, 16 * p, g1)
+    store(state, 16 * p + 8, g2)
+    store(sums, 40 * p, r0)
+    store(sums, 40 * p + 8, r1)
+    store(sums, 40 * p + 16, r2)
+    store(sums, 40 * p + 24, q1)
+    store(sums, 40 * p + 32, q2)

@@ -11,416 +11,20 @@ from __future__ import annotations
 from typing import Any, Literal, overload
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from retone.errors import SettingError, ShapeError, expect
 from retone.kernels.rows import run_rows
-from retone.kernels.section_loops import (
-    across_backward,
-    across_forward,
-    put_section,
-    scratch,
-    skewed_backward,
-    skewed_forward,
-)
-from retone.kernels.vector import (
-    EIGHT,
-    SIXTEEN,
-    flush_denormals,
-    restore_denormals,
-    tile_in,
-    tile_out,
-)
+from retone.kernels.section_rows import CHECKPOINT, backward_rows, forward_rows
 
-CHECKPOINT = 256  # samples between two kept states; a block's signals then fit the L2 cache
-_FEWEST_ACROSS = 4  # from so many rows on, eight lanes across rows beat one row after the other
+Array = NDArray[Any]
 
 
-@njit(nogil=True, cache=True)
-def _read_rows(flat: Any, x: Any, row: int, last: int, start: int, samples: int) -> None:
-    whole = samples - samples % 8
-    for i in range(0, whole, 8):
-        tile_in(flat, 8 * i, x, row, last, start + i)
-    for i in range(whole, samples):
-        for lane in range(8):
-            flat[8 * i + lane] = x[min(row + lane, last), start + i]
-
-
-@njit(nogil=True, cache=True)
-def _write_rows(flat: Any, y: Any, row: int, last: int, start: int, samples: int) -> None:
-    whole = samples - samples % 8
-    for i in range(0, whole, 8):
-        tile_out(flat, 8 * i, y, row, last, start + i)
-    for i in range(whole, samples):
-        for lane in range(last - row + 1):
-            y[row + lane, start + i] = flat[8 * i + lane]
-
-
-@njit(nogil=True, cache=True)
-def _across_tables(sos: Any, share: int, row: int, last: int) -> Any:
-    sections = sos.shape[1]
-    forward, backward = scratch(40 * sections), scratch(40 * sections)
-    for s in range(sections):
-        for lane in range(8):
-            section = sos[min(row + lane, last) // share, s]
-            values = (section[0], section[1], section[2], section[3], section[4])
-            put_section(values, forward[40 * s :], backward[40 * s :], lane, 8)
-    return forward, backward
-
-
-@njit(nogil=True, cache=True)
-def _across_states(rows: Any, row: int, last: int) -> Any:
-    """Lane-major copy of [R, S, 2] states."""
-    sections = rows.shape[1]
-    flat = scratch(16 * sections)
-    for s in range(sections):
-        for lane in range(8):
-            flat[16 * s + lane] = rows[min(row + lane, last), s, 0]
-            flat[16 * s + 8 + lane] = rows[min(row + lane, last), s, 1]
-    return flat
-
-
-@njit(nogil=True, cache=True)
-def _keep_states(flat: Any, rows: Any, row: int, last: int) -> None:
-    for s in range(rows.shape[1]):
-        for lane in range(last - row + 1):
-            rows[row + lane, s, 0] = flat[16 * s + lane]
-            rows[row + lane, s, 1] = flat[16 * s + 8 + lane]
-
-
-@njit(nogil=True, cache=True)
-def _across_rows_forward(
-    x: Any,
-    sos: Any,
-    share: int,
-    state: Any,
-    y: Any,
-    state_out: Any,
-    points: Any,
-    row: int,
-    last: int,
-) -> None:
-    sections, total = sos.shape[1], x.shape[1]
-    table, _ = _across_tables(sos, share, row, last)
-    flat = _across_states(state, row, last)
-    signal = scratch(8 * CHECKPOINT)
-    for start in range(0, total, CHECKPOINT):
-        samples = min(CHECKPOINT, total - start)
-        if points.shape[1] > 0:
-            _keep_states(flat, points[:, start // CHECKPOINT], row, last)
-        _read_rows(signal, x, row, last, start, samples)
-        across_forward(signal, samples, 0, table, flat, sections)
-        if y.shape[1] > 0:
-            _write_rows(signal, y, row, last, start, samples)
-    _keep_states(flat, state_out, row, last)
-
-
-@njit(nogil=True, cache=True)
-def _across_rows_backward(
-    gy: Any,
-    x: Any,
-    sos: Any,
-    share: int,
-    points: Any,
-    gs: Any,
-    gx: Any,
-    gc: Any,
-    row: int,
-    last: int,
-) -> None:
-    """``gs`` [R, S, 2] holds the gradient of the last state and leaves as that of the first."""
-    sections, total = sos.shape[1], x.shape[1]
-    table, table_back = _across_tables(sos, share, row, last)
-    flat_gs = _across_states(gs, row, last)
-    sums = scratch(40 * sections)
-    sums[:] = 0.0
-    hop = 8 * CHECKPOINT
-    signal, gradient = scratch((sections + 1) * hop), scratch(hop)
-    for block in range(points.shape[1] - 1, -1, -1):
-        start = block * CHECKPOINT
-        samples = min(CHECKPOINT, total - start)
-        flat = _across_states(points[:, block], row, last)
-        _read_rows(signal, x, row, last, start, samples)
-        across_forward(signal, samples, hop, table, flat, sections)
-        _read_rows(gradient, gy, row, last, start, samples)
-        for s in range(sections - 1, -1, -1):
-            across_backward(gradient, signal, samples, hop, table_back, flat_gs, sums, s)
-        _write_rows(gradient, gx, row, last, start, samples)
-    _keep_states(flat_gs, gs, row, last)
-    for lane in range(last - row + 1):
-        for s in range(sections):
-            for i in range(5):
-                total_gradient = sums[40 * s + 8 * i + lane]
-                gc[row + lane, s, i] = total_gradient if i < 3 else -total_gradient
-
-
-@njit(nogil=True, cache=True)
-def _lane(k: int, sections: int, size: int) -> int:
-    """Lane of section k within its group of ``size``; every pass fills the last lanes."""
-    first = k - k % size
-    return size - min(size, sections - first) + k % size
-
-
-@njit(nogil=True, cache=True)
-def _skewed_tables(sos: Any, share: int, row: int, lanes: Any, group: Any) -> Any:
-    """Tables and layouts (see ``skewed_forward``), one after the other for every pass."""
-    width, size = len(lanes), len(group)
-    sections = sos.shape[1]
-    passes = (sections + size - 1) // size
-    forward, backward = scratch(5 * width * passes), scratch(5 * width * passes)
-    layout = scratch(3 * width * passes)
-    forward[:] = 0.0
-    backward[:] = 0.0
-    layout[:] = 0.0
-    for p in range(passes):
-        layout[3 * width * p : 3 * width * p + width] = -1e18  # no section: never its turn
-    for g in range(width // size):
-        for k in range(sections):
-            p, lane = k // size, g * size + _lane(k, sections, size)
-            section = sos[(row + g) // share, k]
-            values = (section[0], section[1], section[2], section[3], section[4])
-            at = 5 * width * p
-            put_section(values, forward[at:], backward[at:], lane, width)
-            at = 3 * width * p
-            layout[at + lane] = -2.0 * (k % size)
-            layout[at + width + lane] = 1.0 if k % size == 0 else 0.0
-            layout[at + 2 * width + g * size + size - 1] = 1.0
-    return forward, backward, layout
-
-
-@njit(nogil=True, cache=True)
-def _skewed_states(rows: Any, row: int, flat: Any, keep: bool, lanes: Any, group: Any) -> None:
-    """Copy [R, S, 2] states to lanes, or (keep) back."""
-    width, size = len(lanes), len(group)
-    sections = rows.shape[1]
-    for g in range(width // size):
-        for k in range(sections):
-            at = 2 * width * (k // size) + g * size + _lane(k, sections, size)
-            for i in range(2):
-                if keep:
-                    rows[row + g, k, i] = flat[at + i * width]
-                else:
-                    flat[at + i * width] = rows[row + g, k, i]
-
-
-@njit(nogil=True, cache=True)
-def _skewed_cascade(
-    io: Any,
-    xs: Any,
-    ys: Any,
-    record: bool,
-    samples: int,
-    table: Any,
-    state: Any,
-    layout: Any,
-    sections: int,
-    lanes: Any,
-    group: Any,
-) -> None:
-    """All passes in place on io; with ``record``, pass p's signals go to xs, ys."""
-    width, size = len(lanes), len(group)
-    groups = width // size
-    for p in range((sections + size - 1) // size):
-        count = min(size, sections - p * size)
-        at = p * width * (CHECKPOINT + 2 * size) if record else 0
-        skewed_forward(
-            io,
-            xs,
-            ys,
-            at,
-            width if record else 0,
-            samples,
-            table[5 * width * p :],
-            state[2 * width * p :],
-            layout[3 * width * p :],
-            count,
-            lanes,
-            group,
-        )
-        lag = 2 * (count - 1) * groups
-        if lag > 0:
-            for i in range(samples * groups):
-                io[i] = io[i + lag]
-
-
-@njit(nogil=True, cache=True)
-def _skewed_rows_forward(
-    x: Any,
-    sos: Any,
-    share: int,
-    state: Any,
-    y: Any,
-    state_out: Any,
-    points: Any,
-    row: int,
-    lanes: Any,
-    group: Any,
-) -> None:
-    sections, total = sos.shape[1], x.shape[1]
-    width, size = len(lanes), len(group)
-    groups = width // size
-    table, _, layout = _skewed_tables(sos, share, row, lanes, group)
-    flat = scratch(2 * width * ((sections + size - 1) // size))
-    flat[:] = 0.0
-    _skewed_states(state, row, flat, False, lanes, group)
-    block = CHECKPOINT if points.shape[1] > 0 else 4 * CHECKPOINT
-    io, unused = scratch((block + 2 * size) * groups), scratch(width)
-    for start in range(0, total, block):
-        samples = min(block, total - start)
-        if points.shape[1] > 0:
-            _skewed_states(points[:, start // block], row, flat, True, lanes, group)
-        for g in range(groups):
-            for i in range(samples):
-                io[i * groups + g] = x[row + g, start + i]
-        _skewed_cascade(
-            io, unused, unused, False, samples, table, flat, layout, sections, lanes, group
-        )
-        if y.shape[1] > 0:
-            for g in range(groups):
-                for i in range(samples):
-                    y[row + g, start + i] = io[i * groups + g]
-    _skewed_states(state_out, row, flat, True, lanes, group)
-
-
-@njit(nogil=True, cache=True)
-def _skewed_rows_backward(
-    gy: Any,
-    x: Any,
-    sos: Any,
-    share: int,
-    points: Any,
-    gs: Any,
-    gx: Any,
-    gc: Any,
-    row: int,
-    lanes: Any,
-    group: Any,
-) -> None:
-    sections, total = sos.shape[1], x.shape[1]
-    width, size = len(lanes), len(group)
-    groups, passes = width // size, (sections + size - 1) // size
-    table, table_back, layout = _skewed_tables(sos, share, row, lanes, group)
-    flat, flat_gs = scratch(2 * width * passes), scratch(2 * width * passes)
-    sums = scratch(5 * width * passes)
-    flat[:] = 0.0
-    flat_gs[:] = 0.0
-    sums[:] = 0.0
-    _skewed_states(gs, row, flat_gs, False, lanes, group)
-    room = CHECKPOINT + 2 * size
-    io, xs, ys = (
-        scratch(room * groups),
-        scratch(room * width * passes),
-        scratch(room * width * passes),
-    )
-    for block in range(points.shape[1] - 1, -1, -1):
-        start = block * CHECKPOINT
-        samples = min(CHECKPOINT, total - start)
-        _skewed_states(points[:, block], row, flat, False, lanes, group)
-        for g in range(groups):
-            for i in range(samples):
-                io[i * groups + g] = x[row + g, start + i]
-        _skewed_cascade(io, xs, ys, True, samples, table, flat, layout, sections, lanes, group)
-        for g in range(groups):
-            for i in range(samples):
-                io[i * groups + g] = gy[row + g, start + i]
-        for p in range(passes - 1, -1, -1):
-            count = min(size, sections - p * size)
-            lag = 2 * (count - 1) * groups
-            if lag > 0:
-                for i in range(samples * groups - 1, -1, -1):
-                    io[i + lag] = io[i]
-            at = p * width * room
-            skewed_backward(
-                io,
-                xs,
-                ys,
-                at,
-                samples,
-                table_back[5 * width * p :],
-                flat_gs[2 * width * p :],
-                sums[5 * width * p :],
-                layout[3 * width * p :],
-                count,
-                lanes,
-                group,
-            )
-            for g in range(groups):
-                lane = at + (g + 1) * size - count
-                for i in range(samples):
-                    io[i * groups + g] = xs[lane + i * width]
-        for g in range(groups):
-            for i in range(samples):
-                gx[row + g, start + i] = io[i * groups + g]
-    _skewed_states(gs, row, flat_gs, True, lanes, group)
-    for g in range(groups):
-        for k in range(sections):
-            lane = 5 * width * (k // size) + g * size + _lane(k, sections, size)
-            for i in range(5):
-                gc[row + g, k, i] = sums[lane + i * width] if i < 3 else -sums[lane + i * width]
-
-
-@njit(nogil=True, cache=True)
-def _forward(
-    x: Any,
-    sos: Any,
-    share: int,
-    state: Any,
-    y: Any,
-    state_out: Any,
-    points: Any,
-    row: int,
-    stop: int,
-) -> None:
-    mode = flush_denormals()
-    while row < stop:
-        left = stop - row
-        if left >= _FEWEST_ACROSS:
-            last = min(row + 8, stop) - 1
-            _across_rows_forward(x, sos, share, state, y, state_out, points, row, last)
-            row = last + 1
-        elif sos.shape[1] > 8:
-            _skewed_rows_forward(x, sos, share, state, y, state_out, points, row, SIXTEEN, SIXTEEN)
-            row += 1
-        elif left >= 2:
-            _skewed_rows_forward(x, sos, share, state, y, state_out, points, row, SIXTEEN, EIGHT)
-            row += 2
-        else:
-            _skewed_rows_forward(x, sos, share, state, y, state_out, points, row, EIGHT, EIGHT)
-            row += 1
-    restore_denormals(mode)
-
-
-@njit(nogil=True, cache=True)
-def _backward(
-    gy: Any,
-    x: Any,
-    sos: Any,
-    share: int,
-    points: Any,
-    gs: Any,
-    gx: Any,
-    gc: Any,
-    row: int,
-    stop: int,
-) -> None:
-    mode = flush_denormals()
-    while row < stop:
-        left = stop - row
-        if left >= _FEWEST_ACROSS:
-            last = min(row + 8, stop) - 1
-            _across_rows_backward(gy, x, sos, share, points, gs, gx, gc, row, last)
-            row = last + 1
-        elif sos.shape[1] > 8:
-            _skewed_rows_backward(gy, x, sos, share, points, gs, gx, gc, row, SIXTEEN, SIXTEEN)
-            row += 1
-        elif left >= 2:
-            _skewed_rows_backward(gy, x, sos, share, points, gs, gx, gc, row, SIXTEEN, EIGHT)
-            row += 2
-        else:
-            _skewed_rows_backward(gy, x, sos, share, points, gs, gx, gc, row, EIGHT, EIGHT)
-            row += 1
-    restore_denormals(mode)
+def _either(audio: Array) -> tuple[Array, Array]:
+    """The pair (float32, float64) the compiled code takes, one of them empty: see section_rows."""
+    if audio.dtype == np.float32:
+        return audio, np.empty((0, 0))
+    return np.empty((0, 0), np.float32), audio
 
 
 def _checked(x: Any, sos: Any, state: Any, where: str) -> tuple[Any, Any, Any, dict[str, int]]:
@@ -443,9 +47,6 @@ def _checked(x: Any, sos: Any, state: Any, where: str) -> tuple[Any, Any, Any, d
 def _edge(rows: int, threads: int) -> int:
     """Where threads may split the rows: keep the lanes full if every thread still gets work."""
     return 8 if rows >= 8 * threads else 2 if rows >= 2 * threads else 1
-
-
-Array = NDArray[Any]
 
 
 @overload
@@ -486,9 +87,10 @@ def sections_forward(
     blocks = -(-total // CHECKPOINT) if checkpoints else 0
     points = np.empty((rows, blocks, sections, 2))
     share = rows // size["K"]
+    pair, out, before, after = _either(x), _either(y), state[:, None], state_out[:, None]
 
     def work(start: int, stop: int) -> None:
-        _forward(x, sos, share, state, y, state_out, points, start, stop)
+        forward_rows(pair, sos, share, before, out, after, points, start, stop)
 
     run_rows(work, rows, threads, _edge(rows, threads))
     return (y, state_out, points) if checkpoints else (y, state_out)
@@ -541,12 +143,13 @@ def sections_backward(
         points = np.ascontiguousarray(checkpoints, np.float64)
     else:
         points = np.empty((rows, blocks, sections, 2))
-    no_audio, last_state = np.empty((rows, 0), x.dtype), np.empty_like(state)
+    pair, pair_gy, pair_gx, no_audio = (_either(v) for v in (x, grad_y, grad_x, x[:0, :0]))
+    before, last_state, flow = state[:, None], np.empty_like(state)[:, None], grad_state[:, None]
 
     def work(start: int, stop: int) -> None:
         if checkpoints is None:
-            _forward(x, sos, share, state, no_audio, last_state, points, start, stop)
-        _backward(grad_y, x, sos, share, points, grad_state, grad_x, grad_rows, start, stop)
+            forward_rows(pair, sos, share, before, no_audio, last_state, points, start, stop)
+        backward_rows(pair_gy, pair, sos, share, points, flow, pair_gx, grad_rows, start, stop)
 
     run_rows(work, rows, threads, _edge(rows, threads))
     grad_sos = grad_rows.reshape(size["K"], share, sections, 5).sum(axis=1)

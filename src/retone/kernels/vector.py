@@ -1,12 +1,9 @@
-"""Vectors of float64 inside numba: a value type with a fixed number of lanes, and its operations.
+"""Vectors of eight float64 inside numba: a value type and its operations.
 
 numba leaves vectorisation to LLVM's loop vectoriser, which cannot see the parallelism of a
 recursive filter. Here the lanes are written out and LLVM maps them on whatever registers the
 processor has. Every operation rounds in one defined way (``fma`` is always fused, nothing else
 ever is), so two kernels that apply the same operations to a number give the same bits.
-
-A lane count is passed as a tuple of that length (``EIGHT``, ``SIXTEEN``): numba specialises on
-the type of an argument, and a tuple's length is part of its type.
 """
 
 from __future__ import annotations
@@ -17,38 +14,37 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
-EIGHT = (0,) * 8
-SIXTEEN = (0,) * 16
+LANES = 8  # one AVX-512 register, two of AVX2, four of NEON
 
 _F64 = ir.DoubleType()
 _I32 = ir.IntType(32)
+_WIDE = ir.VectorType(_F64, LANES)
 
 
 class Vector(types.Type):
-    """numba type of a vector of ``lanes`` float64 numbers."""
+    """numba type of a vector of float64 numbers."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
-        super().__init__(name=f"Vector(float64 x {lanes})")
+    def __init__(self) -> None:
+        super().__init__(name=f"Vector(float64 x {LANES})")
+
+
+vector = Vector()
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Vector) -> None:
-        super().__init__(dmm, fe_type, ir.VectorType(_F64, fe_type.lanes))
+        super().__init__(dmm, fe_type, _WIDE)
 
 
 def _shuffle(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(order)), order))
 
 
-def _undef(lanes: int) -> Any:
-    return ir.Constant(ir.VectorType(_F64, lanes), ir.Undefined)
-
-
-def _splat(builder: Any, value: Any, lanes: int) -> Any:
-    one = builder.insert_element(_undef(lanes), value, _I32(0))
-    return _shuffle(builder, one, _undef(lanes), [0] * lanes)
+def _splat(builder: Any, value: Any) -> Any:
+    undefined = ir.Constant(_WIDE, ir.Undefined)
+    one = builder.insert_element(undefined, value, _I32(0))
+    return _shuffle(builder, one, undefined, [0] * LANES)
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: list[Any]) -> Any:
@@ -61,34 +57,32 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: lis
     return builder.gep(view.data, [offset])
 
 
-def _load(builder: Any, pointer: Any, lanes: int, element: Any) -> Any:
+def _load(builder: Any, pointer: Any, element: Any = _F64) -> Any:
     """Load float32 or float64 numbers as float64."""
-    vector = ir.VectorType(element, lanes)
-    value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+    place = builder.bitcast(pointer, ir.VectorType(element, LANES).as_pointer())
+    value = builder.load(place)
     value.align = 4 if element == ir.FloatType() else 8
     if element == _F64:
         return value
-    return builder.fpext(value, ir.VectorType(_F64, lanes))
+    return builder.fpext(value, _WIDE)
 
 
-def _store(builder: Any, value: Any, pointer: Any, element: Any) -> None:
-    lanes = value.type.count
+def _store(builder: Any, value: Any, pointer: Any, element: Any = _F64) -> None:
+    narrow = ir.VectorType(element, LANES)
     if element != _F64:
-        value = builder.fptrunc(value, ir.VectorType(element, lanes))
-    place = builder.bitcast(pointer, ir.VectorType(element, lanes).as_pointer())
+        value = builder.fptrunc(value, narrow)
+    place = builder.bitcast(pointer, narrow.as_pointer())
     builder.store(value, place, align=4 if element == ir.FloatType() else 8)
 
 
 @intrinsic
-def load(typingctx: Any, array: Any, index: Any, lanes: Any) -> Any:
-    """load(array, index, lanes): consecutive numbers of a flat float64 array."""
-    count = len(lanes)
+def load(typingctx: Any, array: Any, index: Any) -> Any:
+    """load(array, index): consecutive numbers of a flat float64 array."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _address(context, builder, signature.args[0], args[0], [args[1]])
-        return _load(builder, place, count, _F64)
+        return _load(builder, _address(context, builder, signature.args[0], args[0], [args[1]]))
 
-    return Vector(count)(array, types.intp, lanes), codegen
+    return vector(array, types.intp), codegen
 
 
 @intrinsic
@@ -97,10 +91,10 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = _address(context, builder, signature.args[0], args[0], [args[1]])
-        _store(builder, args[2], place, _F64)
+        _store(builder, args[2], place)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, value), codegen
+    return types.void(array, types.intp, vector), codegen
 
 
 @intrinsic
@@ -110,7 +104,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = args[0].type
-        suffix = "f64" if kind == _F64 else f"v{kind.count}f64"
+        suffix = "f64" if kind == _F64 else f"v{LANES}f64"
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.{suffix}"
         )
@@ -126,18 +120,17 @@ def multiply(typingctx: Any, a: Any, b: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fmul(*args)
 
-    return a(a, a), codegen
+    return vector(vector, vector), codegen
 
 
 @intrinsic
-def splat(typingctx: Any, value: Any, lanes: Any) -> Any:
-    """splat(value, lanes): the same number in every lane."""
-    count = len(lanes)
+def splat(typingctx: Any, value: Any) -> Any:
+    """splat(value): the same number in every lane."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _splat(builder, args[0], count)
+        return _splat(builder, args[0])
 
-    return Vector(count)(types.float64, lanes), codegen
+    return vector(types.float64), codegen
 
 
 @intrinsic
@@ -145,80 +138,55 @@ def pick(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
     """pick(mask, a, b): a in the lanes where the mask is above 0.5, else b."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        half = ir.Constant(args[0].type, [0.5] * signature.args[0].lanes)
+        half = ir.Constant(_WIDE, [0.5] * LANES)
         return builder.select(builder.fcmp_ordered(">", args[0], half), args[1], args[2])
 
-    return a(a, a, a), codegen
+    return vector(vector, vector, vector), codegen
 
 
 @intrinsic
 def between(typingctx: Any, value: Any, low: Any, high: Any) -> Any:
-    """between(value, low, high): mask of the lanes with low <= value < high, all vectors."""
+    """between(value, low, high): mask of the lanes with low <= value < high."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        count = signature.args[0].lanes
         inside = builder.and_(
             builder.fcmp_ordered(">=", args[0], args[1]),
             builder.fcmp_ordered("<", args[0], args[2]),
         )
-        one = ir.Constant(args[0].type, [1.0] * count)
-        return builder.select(inside, one, ir.Constant(args[0].type, [0.0] * count))
+        yes, no = ir.Constant(_WIDE, [1.0] * LANES), ir.Constant(_WIDE, [0.0] * LANES)
+        return builder.select(inside, yes, no)
 
-    return value(value, value, value), codegen
+    return vector(vector, vector, vector), codegen
 
 
-def _rotation(value: Any, group: Any, by: int) -> Any:
-    width = len(group)
-    order = [lane - lane % width + (lane % width - by) % width for lane in range(value.lanes)]
-
+def _rotation(by: int) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        order = [(lane - by) % LANES for lane in range(LANES)]
         return _shuffle(builder, args[0], args[0], order)
 
-    return value(value, group), codegen
+    return vector(vector), codegen
 
 
 @intrinsic
-def rotate_up(typingctx: Any, value: Any, group: Any) -> Any:
-    """rotate_up(value, group): lane i goes to i + 1; groups of len(group) lanes each wrap."""
-    return _rotation(value, group, 1)
+def rotate_up(typingctx: Any, value: Any) -> Any:
+    """rotate_up(value): lane i goes to lane i + 1, the last to the first."""
+    return _rotation(1)
 
 
 @intrinsic
-def rotate_down(typingctx: Any, value: Any, group: Any) -> Any:
-    """rotate_down(value, group): lane i goes to i - 1; groups of len(group) lanes each wrap."""
-    return _rotation(value, group, -1)
+def rotate_down(typingctx: Any, value: Any) -> Any:
+    """rotate_down(value): lane i goes to lane i - 1, the first to the last."""
+    return _rotation(-1)
 
 
 @intrinsic
-def spread(typingctx: Any, array: Any, index: Any, lanes: Any, group: Any) -> Any:
-    """spread(array, index, lanes, group): the i-th number after index fills the i-th group."""
-    count, width = len(lanes), len(group)
+def first_lane(typingctx: Any, value: Any) -> Any:
+    """first_lane(value): the number in lane 0."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _address(context, builder, signature.args[0], args[0], [args[1]])
-        if count == width:
-            return _splat(builder, builder.load(place, align=8), count)
-        few = _load(builder, place, count // width, _F64)
-        return _shuffle(builder, few, few, [lane // width for lane in range(count)])
+        return builder.extract_element(args[0], _I32(0))
 
-    return Vector(count)(array, types.intp, lanes, group), codegen
-
-
-@intrinsic
-def store_heads(typingctx: Any, array: Any, index: Any, value: Any, group: Any) -> Any:
-    """store_heads(array, index, value, group): write the first lane of every group."""
-    width = len(group)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _address(context, builder, signature.args[0], args[0], [args[1]])
-        heads = list(range(0, signature.args[2].lanes, width))
-        if len(heads) == 1:
-            builder.store(builder.extract_element(args[2], _I32(0)), place, align=8)
-        else:
-            _store(builder, _shuffle(builder, args[2], args[2], heads), place, _F64)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value, group), codegen
+    return types.float64(vector), codegen
 
 
 def _transpose8(builder: Any, rows: list[Any]) -> list[Any]:
@@ -255,13 +223,13 @@ def tile_in(
         array_type = signature.args[2]
         element = context.get_value_type(array_type.dtype)
         rows = [
-            _load(builder, _tile_pointer(context, builder, array_type, args[2:], i), 8, element)
+            _load(builder, _tile_pointer(context, builder, array_type, args[2:], i), element)
             for i in range(8)
         ]
         for j, column_values in enumerate(_transpose8(builder, rows)):
             offset = builder.add(args[1], ir.Constant(args[1].type, 8 * j))
             place = _address(context, builder, signature.args[0], args[0], [offset])
-            _store(builder, column_values, place, _F64)
+            _store(builder, column_values, place)
         return context.get_dummy_value()
 
     index = types.intp
@@ -284,7 +252,7 @@ def tile_out(
         for j in range(8):
             offset = builder.add(args[1], ir.Constant(args[1].type, 8 * j))
             place = _address(context, builder, signature.args[0], args[0], [offset])
-            columns.append(_load(builder, place, 8, _F64))
+            columns.append(_load(builder, place))
         rows = _transpose8(builder, columns)
         for i in reversed(range(8)):
             place = _tile_pointer(context, builder, array_type, args[2:], i)
