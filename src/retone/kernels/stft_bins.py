@@ -103,7 +103,8 @@ def power(spectrum, out):  # type: ignore[no-untyped-def]
         for k in range(out.shape[1]):
             re = source[2 * k]
             im = source[2 * k + 1]
-            goal[k] = max(re * re + im * im, _EPS)
+            p = re * re + im * im
+            goal[k] = _EPS if p < _EPS else p
 
 
 @_jit
@@ -150,10 +151,11 @@ def compare(spectrum, target, c_log, c_linear, c_convergence, gradient):  # type
             re = source[2 * k]
             im = source[2 * k + 1]
             power = re * re + im * im
-            p = max(power, _EPS)
+            p = _EPS if power < _EPS else power  # NaN stays NaN
             q = goal[k]
-            inverse = one / np.sqrt(p)
-            d = p * inverse - np.sqrt(q)
+            m = np.sqrt(p)
+            inverse = one / m
+            d = m - np.sqrt(q)
             logs += abs(_log(p / q))
             differences += abs(d)
             if gradient:
