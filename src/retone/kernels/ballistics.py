@@ -20,6 +20,7 @@ from retone.errors import ShapeError, expect
 from retone.kernels.fastmath import (
     LANES,
     fma,
+    inner_njit,
     larger,
     load8,
     splat8,
@@ -37,7 +38,7 @@ FEWEST = 4
 Array = NDArray[Any]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_njit
 def lane_rows(first: int, stop: int, index: Array) -> int:
     """Fill ``index`` with the rows of the next lanes; returns how many are distinct.
 
@@ -49,12 +50,14 @@ def lane_rows(first: int, stop: int, index: Array) -> int:
     return valid
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def rows_to_lanes(x: Array, starts: Array, at: int, count: int, rows: Array, out: Array) -> None:
-    """Samples ``at`` ... of eight rows of the flat array ``x`` become ``out[n * 8 + row]``."""
+@inner_njit
+def rows_to_lanes(  # type: ignore[no-untyped-def]
+    x, index, stride, at, count, rows, out
+) -> None:
+    """Samples from ``at`` of eight rows, ``stride`` apart in flat ``x``, to ``out[n * 8 + row]``."""
     full = count - count % LANES
     for j in range(LANES):
-        base = starts[j] + at
+        base = index[j] * stride + at
         for i in range(0, full, LANES):
             store8(rows, j * BLOCK + i, load8(x, base + i))
         for i in range(full, count):
@@ -63,21 +66,23 @@ def rows_to_lanes(x: Array, starts: Array, at: int, count: int, rows: Array, out
         transpose8(rows, i, BLOCK, out, i * LANES, LANES)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def lanes_to_rows(src: Array, rows: Array, y: Array, starts: Array, at: int, count: int) -> None:
+@inner_njit
+def lanes_to_rows(  # type: ignore[no-untyped-def]
+    src, rows, y, index, stride, at, count
+) -> None:
     """The inverse of ``rows_to_lanes``."""
     full = count - count % LANES
     for i in range(0, count, LANES):
         transpose8(src, i * LANES, LANES, rows, i, BLOCK)
     for j in range(LANES):
-        base = starts[j] + at
+        base = index[j] * stride + at
         for i in range(0, full, LANES):
             store8(y, base + i, load8(rows, j * BLOCK + i))
         for i in range(full, count):
             y[base + i] = rows[j * BLOCK + i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner_njit
 def _constants(k_attack: Array, k_release: Array, y0: Array, index: Array, out: Array) -> None:
     """Per lane: ka, 1-ka, kr, 1-kr, sign, y0; the sign turns a minimum into a maximum."""
     for j in range(LANES):
@@ -90,10 +95,10 @@ def _constants(k_attack: Array, k_release: Array, y0: Array, index: Array, out: 
         out[40 + j] = y0[index[j]]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _forward_lanes(x, length, starts, constants, y, marks) -> None:  # type: ignore[no-untyped-def]
+@inner_njit
+def _forward_lanes(x, length, index, constants, y, marks, work) -> None:  # type: ignore[no-untyped-def]
     """Eight rows; writes ``y`` unless empty, and the state before each block to ``marks``."""
-    rows, tile = np.zeros(LANES * BLOCK), np.zeros(LANES * BLOCK)
+    rows, tile = work[0], work[1]
     ka, aa = load8(constants, 0), load8(constants, 8)
     kr, ar = load8(constants, 16), load8(constants, 24)
     sign = load8(constants, 32)
@@ -103,18 +108,18 @@ def _forward_lanes(x, length, starts, constants, y, marks) -> None:  # type: ign
         count = min(BLOCK, length - at)
         store8(marks, blocks * LANES, z * sign)
         blocks += 1
-        rows_to_lanes(x, starts, at, count, rows, tile)
+        rows_to_lanes(x, index, length, at, count, rows, tile)
         for n in range(count):
             v = load8(tile, n * LANES) * sign
             z = larger(fma(aa, z, ka * v), fma(ar, z, kr * v))
             store8(tile, n * LANES, z * sign)
         if y.size > 0:
-            lanes_to_rows(tile, rows, y, starts, at, count)
+            lanes_to_rows(tile, rows, y, index, length, at, count)
     store8(marks, blocks * LANES, z * sign)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _forward_row(x, length, start, constants, y, marks) -> None:  # type: ignore[no-untyped-def]
+@inner_njit
+def _forward_row(x, length, start, constants, y, marks, work) -> None:  # type: ignore[no-untyped-def]
     """The same for one row: the same operations on scalars."""
     ka, aa, kr, ar = constants[0], constants[8], constants[16], constants[24]
     sign = constants[32]
@@ -133,33 +138,31 @@ def _forward_row(x, length, start, constants, y, marks) -> None:  # type: ignore
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _forward(x, length, k_attack, k_release, y0, y, y_end, first, stop) -> None:  # type: ignore[no-untyped-def]
-    index = np.zeros(LANES, np.int64)
-    constants = np.zeros(6 * LANES)
+def _forward(x, length, k_attack, k_release, y0, y, y_end, marks, work, index, first, stop) -> None:  # type: ignore[no-untyped-def]
+    constants = work[4]
     blocks = -(-length // BLOCK)
-    marks = np.zeros((blocks + 1) * LANES)
     row = first
     while row < stop:
         if stop - row >= FEWEST:
             valid = lane_rows(row, stop, index)
             _constants(k_attack, k_release, y0, index, constants)
-            _forward_lanes(x, length, index * length, constants, y, marks)
+            _forward_lanes(x, length, index, constants, y, marks, work)
             for j in range(valid):
                 y_end[row + j] = marks[blocks * LANES + j]
             row += valid
         else:
-            index[:] = row
+            lane_rows(row, row + 1, index)
             _constants(k_attack, k_release, y0, index, constants)
-            _forward_row(x, length, row * length, constants, y, marks)
+            _forward_row(x, length, row * length, constants, y, marks, work)
             y_end[row] = marks[blocks]
             row += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _backward_lanes(gy, x, length, starts, constants, marks, gx, sums) -> None:  # type: ignore[no-untyped-def]
+@inner_njit
+def _backward_lanes(gy, x, length, index, constants, marks, gx, sums, work) -> None:  # type: ignore[no-untyped-def]
     """Adjoint of eight rows; ``sums`` gets the gradients of k_attack, k_release and y0."""
-    rows, tile = np.zeros(LANES * BLOCK), np.zeros(LANES * BLOCK)
-    grads, past = np.zeros(LANES * BLOCK), np.zeros(LANES * BLOCK)
+    rows, tile = work[0], work[1]
+    grads, past = work[2], work[3]
     ka, aa = load8(constants, 0), load8(constants, 8)
     kr, ar = load8(constants, 16), load8(constants, 24)
     sign = load8(constants, 32)
@@ -168,8 +171,8 @@ def _backward_lanes(gy, x, length, starts, constants, marks, gx, sums) -> None: 
     for block in range(-(-length // BLOCK) - 1, -1, -1):
         at = block * BLOCK
         count = min(BLOCK, length - at)
-        rows_to_lanes(x, starts, at, count, rows, tile)
-        rows_to_lanes(gy, starts, at, count, rows, grads)
+        rows_to_lanes(x, index, length, at, count, rows, tile)
+        rows_to_lanes(gy, index, length, at, count, rows, grads)
         z = load8(marks, block * LANES) * sign
         for n in range(count):
             store8(past, n * LANES, z * sign)
@@ -183,17 +186,17 @@ def _backward_lanes(gy, x, length, starts, constants, marks, gx, sums) -> None: 
             by_release += where_more(step, none, none, by_k)
             store8(grads, n * LANES, where_more(step, none, ka, kr) * d)
             carry = where_more(step, none, aa, ar) * d
-        lanes_to_rows(grads, rows, gx, starts, at, count)
+        lanes_to_rows(grads, rows, gx, index, length, at, count)
     store8(sums, 0, by_attack)
     store8(sums, 8, by_release)
     store8(sums, 16, carry)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _backward_row(gy, x, length, start, constants, marks, gx, sums) -> None:  # type: ignore[no-untyped-def]
+@inner_njit
+def _backward_row(gy, x, length, start, constants, marks, gx, sums, work) -> None:  # type: ignore[no-untyped-def]
     ka, aa, kr, ar = constants[0], constants[8], constants[16], constants[24]
     sign = constants[32]
-    past = np.zeros(BLOCK)
+    past = work[0]
     carry, by_attack, by_release = 0.0, 0.0, 0.0
     for block in range(-(-length // BLOCK) - 1, -1, -1):
         at = start + block * BLOCK
@@ -217,26 +220,23 @@ def _backward_row(gy, x, length, start, constants, marks, gx, sums) -> None:  # 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _backward(gy, x, length, k_attack, k_release, y0, gx, sums_out, first, stop) -> None:  # type: ignore[no-untyped-def]
-    index = np.zeros(LANES, np.int64)
-    constants = np.zeros(6 * LANES)
-    marks = np.zeros((-(-length // BLOCK) + 1) * LANES)
-    sums = np.zeros(3 * LANES)
-    nothing = np.zeros(0, gx.dtype)
+def _backward(
+    gy, x, length, k_attack, k_release, y0, gx, nothing, sums_out, marks, work, index, first, stop
+) -> None:  # type: ignore[no-untyped-def]
+    constants, sums = work[4], work[5]
     row = first
     while row < stop:
         valid = 1
         if stop - row >= FEWEST:
             valid = lane_rows(row, stop, index)
             _constants(k_attack, k_release, y0, index, constants)
-            starts = index * length
-            _forward_lanes(x, length, starts, constants, nothing, marks)
-            _backward_lanes(gy, x, length, starts, constants, marks, gx, sums)
+            _forward_lanes(x, length, index, constants, nothing, marks, work)
+            _backward_lanes(gy, x, length, index, constants, marks, gx, sums, work)
         else:
-            index[:] = row
+            lane_rows(row, row + 1, index)
             _constants(k_attack, k_release, y0, index, constants)
-            _forward_row(x, length, row * length, constants, nothing, marks)
-            _backward_row(gy, x, length, row * length, constants, marks, gx, sums)
+            _forward_row(x, length, row * length, constants, nothing, marks, work)
+            _backward_row(gy, x, length, row * length, constants, marks, gx, sums, work)
         for j in range(valid):
             for i in range(3):
                 sums_out[i, row + j] = sums[i * LANES + j]
@@ -248,6 +248,12 @@ def signal_like(value: Array, dtype: Any = None) -> Array:
     if dtype is None:
         dtype = value.dtype if value.dtype in (np.float32, np.float64) else np.float64
     return np.ascontiguousarray(value, dtype=dtype)
+
+
+def _scratch(length: int) -> tuple[Array, Array, Array]:
+    """States before each block, tiles, and the lanes' rows; kernels allocate nothing."""
+    marks = np.zeros((-(-length // BLOCK) + 1) * LANES)
+    return marks, np.zeros((6, LANES * BLOCK)), np.zeros(LANES, np.int64)
 
 
 def _per_row(value: Array, rows: int, name: str) -> Array:
@@ -284,16 +290,18 @@ def ballistics_forward(
     size = expect(x, "R T", "ballistics: x")
     rows, length = size["R"], size["T"]
     x = signal_like(x)
-    k_attack, k_release = _per_row(k_attack, rows, "k_attack"), _per_row(k_release, rows, "k_release")
+    k_attack = _per_row(k_attack, rows, "k_attack")
+    k_release = _per_row(k_release, rows, "k_release")
     y0 = _per_row(y0, rows, "y0")
     y = np.empty_like(x)
     ends = np.array(y0)
     xf, yf = x.reshape(-1), y.reshape(-1)
+
+    def work(first: int, stop: int) -> None:
+        _forward(xf, length, k_attack, k_release, y0, yf, ends, *_scratch(length), first, stop)
+
     if x.size:
-        run_rows(
-            lambda a, b: _forward(xf, length, k_attack, k_release, y0, yf, ends, a, b),
-            rows, threads, LANES,
-        )  # fmt: skip
+        run_rows(work, rows, threads, LANES)
     if y_end is not None:
         y_end[:] = ends
     return y
@@ -326,13 +334,19 @@ def ballistics_backward(
     rows, length = size["R"], size["T"]
     x = signal_like(x)
     grad_y = signal_like(grad_y, x.dtype)
-    k_attack, k_release = _per_row(k_attack, rows, "k_attack"), _per_row(k_release, rows, "k_release")
+    k_attack = _per_row(k_attack, rows, "k_attack")
+    k_release = _per_row(k_release, rows, "k_release")
     y0 = _per_row(y0, rows, "y0")
     gx, sums = np.empty_like(x), np.zeros((3, rows))
     xf, gf, gxf = x.reshape(-1), grad_y.reshape(-1), gx.reshape(-1)
-    if x.size:
-        run_rows(
-            lambda a, b: _backward(gf, xf, length, k_attack, k_release, y0, gxf, sums, a, b),
-            rows, threads, LANES,
+    nothing = np.empty(0, x.dtype)
+
+    def work(first: int, stop: int) -> None:
+        _backward(
+            gf, xf, length, k_attack, k_release, y0, gxf, nothing, sums,
+            *_scratch(length), first, stop,
         )  # fmt: skip
+
+    if x.size:
+        run_rows(work, rows, threads, LANES)
     return gx, sums[0], sums[1], sums[2]

@@ -23,13 +23,16 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
 LANES = 8
+
+inner_njit = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""For kernels that only other kernels call: cached with their caller, no Python entry point."""
 
 _DOUBLE = ir.DoubleType()
 _INT = ir.IntType(64)
@@ -191,9 +194,9 @@ def smaller(typingctx, a, b):  # type: ignore[no-untyped-def]
 @intrinsic
 def where_more(typingctx, a, b, then, other):  # type: ignore[no-untyped-def]
     """``then if a > b else other``."""
-    return _elementwise(
-        4, lambda w, x, y, t, o: w.select(w.fcmp_ordered(">", x, y), t, o)
-    )[0](a, b, then, other)
+    return _elementwise(4, lambda w, x, y, t, o: w.select(w.fcmp_ordered(">", x, y), t, o))[0](
+        a, b, then, other
+    )
 
 
 @intrinsic

@@ -1,0 +1,184 @@
+"""A whole compressor (level, curve, smoothing, gain) as one pass over the samples, with adjoint.
+
+Per item, in float64, with the side-chain linked over the channels::
+
+    m     = max over channels of x^2
+    p     = p + k_level (m - p)
+    level = 10 log10(max(p, 1e-12))
+    yo    = smooth(knee(level - threshold_db))              up: k_attack, down: k_release
+    yu    = smooth(knee(expander_threshold_db - level))     up: k_release, down: k_attack
+    gain  = makeup_db - slope yo - expander_slope yu
+    y     = x 10^(gain / 20)
+
+The knee is the quadratic of Giannoulis, Massberg and Reiss, "Digital Dynamic Range Compressor
+Design" (JAES 60, 2012): 0 below -W/2, ``(d + W/2)^2 / (2 W)`` within, d above; W = 0 is hard.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retone.errors import ShapeError, expect
+from retone.kernels.ballistics import BLOCK, signal_like
+from retone.kernels.rows import run_rows
+
+PARAMS = (
+    "threshold_db", "slope", "k_attack", "k_release", "knee_db", "makeup_db", "k_level",
+    "expander_threshold_db", "expander_slope",
+)  # fmt: skip
+"""Columns of the parameter table."""
+STATES = ("power", "over_db", "under_db")
+"""Columns of the state: mean square, smoothed excess, smoothed shortfall. All 0 at rest."""
+
+Array = NDArray[Any]
+_TILE = 8 * (BLOCK + 1)
+
+
+def _table(value: Array, batch: int, columns: int, name: str) -> Array:
+    if value.shape != (batch, columns):
+        raise ShapeError(
+            f"compress: expected {name} of shape [{batch}, {columns}], got {list(value.shape)}."
+        )
+    return np.ascontiguousarray(value, dtype=np.float64)
+
+
+def _run_forward(
+    x: Array, y: Array, curve: Array, params: Array, state: Array, expander: bool, threads: int
+) -> Array:
+    from retone.kernels.dynamics_forward import forward
+
+    batch, channels, length = x.shape
+    marks = np.empty((batch, -(-length // BLOCK) + 1, len(STATES)))
+    if x.size == 0:
+        marks[:] = state[:, None]
+        return marks
+    flat = [a.reshape(-1) for a in (x, y, curve, marks)]
+
+    def work(first: int, stop: int) -> None:
+        forward(
+            *flat, channels, length, params, state, True if expander else None,
+            np.zeros((11, _TILE)), np.zeros(8, np.int64), first, stop,
+        )  # fmt: skip
+
+    run_rows(work, batch, threads, 8)
+    return marks
+
+
+def compress_forward(
+    x: Array,
+    params: Array,
+    state: Array,
+    threads: int = 1,
+    curves: bool = False,
+    checkpoints: bool = False,
+    expander: bool = False,
+) -> tuple[Array, Array, Array | None, Array | None]:
+    """Compress (and, if asked, expand downwards) every item of a batch.
+
+    Args:
+        x: audio, [B, C, T], float32 or float64.
+        params: [B, 9], columns as in ``PARAMS``: thresholds, knee_db (>= 0) and makeup_db in dB;
+            slope = 1 - 1/ratio; update coefficients k in 0...1; expander_slope = ratio - 1.
+        state: [B, 3], columns as in ``STATES``; zeros at the start of a signal.
+        threads: most threads to use over items.
+        curves: also return the gain curve.
+        checkpoints: also return the states along the way, for ``compress_backward``.
+        expander: whether the two expander columns act; without, they cost nothing.
+
+    Returns:
+        y [B, C, T] of ``x``'s type; the state after the last sample [B, 3]; the gain in dB
+        [B, T] of ``x``'s type, or None; checkpoints [B, blocks + 1, 3], or None. Cutting the
+        signal anywhere, batching items or adding threads does not change a bit of any of them.
+
+    Raises:
+        ShapeError: if the shapes do not fit.
+    """
+    size = expect(x, "B C T", "compress: x")
+    x = signal_like(x)
+    params = _table(params, size["B"], len(PARAMS), "params")
+    state = _table(state, size["B"], len(STATES), "state")
+    y = np.empty_like(x)
+    curve = np.empty((size["B"], size["T"] if curves else 0), x.dtype)
+    marks = _run_forward(x, y, curve, params, state, expander, threads)
+    ends = marks[:, -1].copy()
+    if not expander:
+        ends[:, 2] = state[:, 2]
+    return y, ends, curve if curves else None, marks if checkpoints else None
+
+
+def compress_backward(
+    grad_y: Array,
+    x: Array,
+    params: Array,
+    state: Array,
+    grad_state_out: Array | None = None,
+    grad_gain_db: Array | None = None,
+    checkpoints: Array | None = None,
+    threads: int = 1,
+    expander: bool = False,
+) -> tuple[Array, Array, Array]:
+    """Exact adjoint of ``compress_forward``, also through its state and its gain curve.
+
+    Where the function has a corner the gradient is one-sided and finite: the loudest channel
+    (the first of equals) takes the level's gradient; below the floor of -120 dB it is 0; a hard
+    knee counts as above at the threshold itself.
+
+    Args:
+        grad_y: gradient on y, [B, C, T].
+        x: input of the forward pass, [B, C, T].
+        params: as in the forward pass, [B, 9].
+        state: as in the forward pass, [B, 3].
+        grad_state_out: gradient on the last state, [B, 3], or None for 0.
+        grad_gain_db: gradient on the gain curve, [B, T], or None for 0.
+        checkpoints: what the forward pass returned; without, its recursion runs once more.
+        threads: most threads to use over items.
+        expander: as in the forward pass.
+
+    Returns:
+        Gradients of x [B, C, T] (of ``x``'s type), params [B, 9] and state [B, 3] (float64).
+
+    Raises:
+        ShapeError: if the shapes do not fit.
+    """
+    from retone.kernels.dynamics_adjoint import backward
+
+    size = expect(x, "B C T", "compress: x")
+    expect(grad_y, "B C T", "compress: grad_y", **size)
+    batch, channels, length = size["B"], size["C"], size["T"]
+    x = signal_like(x)
+    grad_y = signal_like(grad_y, x.dtype)
+    params = _table(params, batch, len(PARAMS), "params")
+    state = _table(state, batch, len(STATES), "state")
+    none = np.empty(0, x.dtype)
+    onto_gain = none
+    if grad_gain_db is not None:
+        expect(grad_gain_db, "B T", "compress: grad_gain_db", B=batch, T=length)
+        onto_gain = signal_like(grad_gain_db, x.dtype).reshape(-1)
+    onto_end = np.zeros((batch, len(STATES)))
+    if grad_state_out is not None:
+        onto_end = _table(grad_state_out, batch, len(STATES), "grad_state_out")
+    if x.size == 0:
+        return np.zeros_like(x), np.zeros_like(params), onto_end.copy()
+    if checkpoints is None:
+        checkpoints = _run_forward(x, none, none, params, state, expander, threads)
+    expect(checkpoints, "B blocks states", "compress: checkpoints",
+           B=batch, blocks=-(-length // BLOCK) + 1, states=len(STATES))  # fmt: skip
+    marks = np.ascontiguousarray(checkpoints, dtype=np.float64).reshape(-1)
+    gx = np.empty_like(x)
+    sums = np.zeros((batch, len(PARAMS) + len(STATES)))
+    flat = [grad_y.reshape(-1), x.reshape(-1), onto_gain, gx.reshape(-1), marks]
+
+    def work(first: int, stop: int) -> None:
+        backward(
+            *flat, channels, length, params, onto_end, sums, True if expander else None,
+            np.zeros((14, _TILE)), np.zeros(8, np.int64), first, stop,
+        )  # fmt: skip
+
+    run_rows(work, batch, threads, 8)
+    grad_state = sums[:, len(PARAMS) :].copy()
+    if not expander:
+        grad_state[:, 2] = onto_end[:, 2]
+    return gx, sums[:, : len(PARAMS)].copy(), grad_state
