@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from retone.kernels.section_loops import (
@@ -163,7 +164,7 @@ def _forward(
     sections, total = sos.shape[1], max(x[0].shape[1], x[1].shape[1])
     table, _, layout = _tables(sos, share, row, last, skewed)
     flat = scratch(16 * sections)
-    _states(flat, state, 0, row, last, skewed, False)
+    _states(flat, state, np.int64(0), row, last, skewed, False)
     keeps = points.shape[1] > 0
     block = 4 * CHECKPOINT if skewed and not keeps else CHECKPOINT
     signal = scratch(block + _RAMP if skewed else 8 * block)
@@ -176,9 +177,9 @@ def _forward(
         if skewed:
             _cascade(signal, unused, unused, False, samples, table, flat, layout, sections)
         else:
-            across_forward(signal, samples, 0, table, flat, sections)
+            across_forward(signal, samples, np.int64(0), table, flat, sections)
         _write(signal, y, row, last, start, samples, skewed)
-    _states(flat, state_out, 0, row, last, skewed, True)
+    _states(flat, state_out, np.int64(0), row, last, skewed, True)
 
 
 @njit(nogil=True, no_cpython_wrapper=True)
@@ -228,7 +229,7 @@ def _backward(
     sections, total = sos.shape[1], max(x[0].shape[1], x[1].shape[1])
     table, table_back, layout = _tables(sos, share, row, last, skewed)
     flat, flow, sums = scratch(16 * sections), scratch(16 * sections), scratch(40 * sections)
-    _states(flow, gs, 0, row, last, skewed, False)
+    _states(flow, gs, np.int64(0), row, last, skewed, False)
     sums[:] = 0.0
     hop = 8 * CHECKPOINT
     signal = scratch(CHECKPOINT + _RAMP if skewed else hop * (sections + 1))
@@ -250,7 +251,7 @@ def _backward(
             across_forward(signal, samples, hop, table, flat, sections)
             _across_block(gradient, signal, samples, table_back, flow, sums, sections)
         _write(gradient, gx, row, last, start, samples, skewed)
-    _states(flow, gs, 0, row, last, skewed, True)
+    _states(flow, gs, np.int64(0), row, last, skewed, True)
     for r in range(row, last + 1):
         for k in range(sections):
             vector, lane = _place(k, r - row, sections, skewed)
