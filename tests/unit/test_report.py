@@ -255,7 +255,7 @@ def test_meters_do_not_depend_on_blocks(sizes: list[int]) -> None:
     audio = np.random.default_rng(3).standard_normal((2, 12000))
     for make, read in (
         (lambda: SpectrumMeter(16000), lambda m: m.density()),
-        (lambda: EnvelopeMeter(16000, 100), lambda m: m.result()),
+        (lambda: EnvelopeMeter(16000, points=100), lambda m: m.result()),
         (lambda: LevelHistogram(16000), lambda m: (m.share(),)),
     ):
         whole = in_blocks(make(), audio, [])
@@ -268,7 +268,7 @@ def test_meters_do_not_depend_on_blocks(sizes: list[int]) -> None:
 @given(length=st.integers(1, 5000))
 def test_envelope_meter_is_min_and_max(length: int) -> None:
     audio = np.random.default_rng(length).standard_normal((3, length))
-    meter = EnvelopeMeter(1000, 64)
+    meter = EnvelopeMeter(1000, points=64)
     meter.update(audio)
     time_s, low, high = meter.result()
     stretch = 1

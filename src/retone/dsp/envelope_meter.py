@@ -28,7 +28,7 @@ class EnvelopeMeter:
         points: most stretches to keep, even.
     """
 
-    def __init__(self, sample_rate: float, points: int = 1500) -> None:
+    def __init__(self, sample_rate: float, *, points: int = 1500) -> None:
         if points < 2 or points % 2:
             raise SettingError(f"EnvelopeMeter: points must be even and above 0, got {points}.")
         self.sample_rate = float(sample_rate)

@@ -1,0 +1,284 @@
+"""From effects, settings and meters to what the report draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retone.dsp.effect import Effect, split_setting
+from retone.dsp.envelope_meter import EnvelopeMeter, LevelHistogram
+from retone.dsp.param import Setting
+from retone.dsp.spectrum_meter import FLOOR_DB, log_frequencies
+from retone.effects import Chain, Compressor, DynamicEqualizer, Equalizer, Fir
+from retone.effects.equalizer import BANDS
+from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
+from retone.report.format import heading, hertz
+from retone.report.settings import LevelPlan, SettingsFile, Source
+
+if TYPE_CHECKING:
+    from retone.matcher import MatchResult, Side
+
+LEVEL_FIELDS = (
+    "integrated_lufs",
+    "true_peak_dbtp",
+    "rms_dbfs",
+    "crest_db",
+    "loudness_range_lu",
+    "sample_peak_dbfs",
+    "short_term_max_lufs",
+)
+
+
+def settings_of(result: MatchResult) -> SettingsFile:
+    """The settings file of a finished match."""
+    sides = {s.role: s for s in result.sides}
+    roles = {"before": "input", "after": "output", "reference": "reference"}
+    options = result.options
+    return SettingsFile(
+        effect=result.decision.effect,
+        setting={n: float(v[0]) for n, v in result.decision.setting.items()},
+        sample_rate=sides["before"].sample_rate,
+        estimator=result.estimator,
+        amount=options.amount,
+        locks=options.locks,
+        level_plan=LevelPlan(
+            result.gain_db,
+            result.target_lufs,
+            options.true_peak_dbtp,
+            result.limiter_most_db,
+            result.limiter_active_percent,
+        ),
+        levels={role: _levels(result.sides, role) for role in roles if role in sides},
+        sources=tuple(
+            Source(roles[s.role], s.path.name, s.sample_rate, s.channels, s.duration_s)
+            for s in result.sides
+        ),
+        notes=result.decision.notes,
+        warnings=result.warnings,
+    )
+
+
+def report_of(
+    result: MatchResult, histograms: Mapping[str, LevelHistogram] | None = None
+) -> ReportData:
+    """The report's data of a finished match.
+
+    Args:
+        result: what ``Matcher.match`` returned.
+        histograms: dotted name of a compressor (``"compressor"``) -> levels at its input.
+    """
+    settings = settings_of(result)
+    frequency_hz = log_frequencies(settings.sample_rate)
+    spectra, about = align_spectra(result.sides, frequency_hz)
+    return ReportData(
+        settings=settings,
+        frequency_hz=frequency_hz,
+        spectra=spectra,
+        spectra_about=about,
+        **views(settings.effect, settings.heard(), settings.sample_rate, frequency_hz, histograms),  # type: ignore[arg-type]
+        reductions=reductions(settings.effect, settings.heard(), result.curves),
+        waveforms={
+            s.role: s.envelope.result()
+            for s in result.sides
+            if s.envelope is not None and s.role in ("before", "after")
+        },
+    )
+
+
+def views(
+    effect: Effect,
+    setting: Mapping[str, Tensor],
+    sample_rate: float,
+    frequency_hz: np.ndarray,
+    histograms: Mapping[str, LevelHistogram] | None = None,
+) -> dict[str, tuple[ResponseView, ...] | tuple[CompressorView, ...]]:
+    """``responses`` and ``compressors`` of every member of an effect, in processing order."""
+    f = torch.from_numpy(np.asarray(frequency_hz, dtype=np.float64))
+    responses: list[ResponseView] = []
+    compressors: list[CompressorView] = []
+    for path, member, own in leaves(effect, setting):
+        title = heading(member.name)
+        if isinstance(member, Equalizer):
+            responses.append(_equalizer(path, title, member, own, sample_rate, f))
+        elif isinstance(member, DynamicEqualizer):
+            responses.append(_dynamic(path, title, member, own, sample_rate, f))
+        elif isinstance(member, Fir):
+            total = _db(member.response(f, sample_rate, own)[0])
+            about = f"A fixed filter of {len(member.taps)} taps."
+            responses.append(ResponseView(path, title, total, about=about))
+        elif isinstance(member, Compressor):
+            compressors.append(_compressor(path, title, member, own, (histograms or {}).get(path)))
+    return {"responses": tuple(responses), "compressors": tuple(compressors)}
+
+
+def leaves(
+    effect: Effect, setting: Mapping[str, Tensor], path: str = ""
+) -> list[tuple[str, Effect, Setting]]:
+    """An effect's members that are no chains: (dotted name, effect, its own setting)."""
+    if not isinstance(effect, Chain):
+        return [(path or effect.name, effect, dict(setting))]
+    return [
+        leaf
+        for m in effect.members
+        for leaf in leaves(m, split_setting(setting, m.name), f"{path}.{m.name}".lstrip("."))
+    ]
+
+
+def align_spectra(
+    sides: Sequence[Side], frequency_hz: np.ndarray
+) -> tuple[dict[str, np.ndarray], str]:
+    """Spectra at equal loudness, the result's, and the sentence that says so.
+
+    Several references are averaged in power at equal loudness. Above a recording's own highest
+    frequency its spectrum is NaN.
+    """
+    found: dict[str, list[tuple[np.ndarray, float]]] = {}
+    for s in sides:
+        if s.spectrum is not None:
+            db = s.spectrum.result(frequency_hz)
+            db[(db <= FLOOR_DB) | (frequency_hz > 0.98 * s.sample_rate / 2)] = np.nan
+            lufs = s.levels.integrated_lufs if s.levels else -math.inf
+            found.setdefault(s.role, []).append((db, lufs))
+    known = all(math.isfinite(lufs) for group in found.values() for _, lufs in group)
+    goal = found["after"][0][1] if known and "after" in found else 0.0
+    spectra = {}
+    for role, group in found.items():
+        power = [10 ** ((db + (goal - lufs if known else 0.0)) / 10) for db, lufs in group]
+        heard = np.isfinite(power).any(axis=0)
+        mean = np.nansum(power, axis=0) / np.maximum(np.isfinite(power).sum(axis=0), 1)
+        spectra[role] = np.where(heard, 10 * np.log10(np.maximum(mean, 1e-20)), np.nan)
+    about = "Average level in each 1/6 octave"
+    return spectra, about + (", drawn at equal loudness." if known else ".")
+
+
+def reductions(
+    effect: Effect, setting: Mapping[str, Tensor], curves: Mapping[str, EnvelopeMeter]
+) -> tuple[ReductionView, ...]:
+    """One view for each gain-reduction curve an effect returned (dotted name -> its meter)."""
+    found = []
+    members = {path: (m, own) for path, m, own in leaves(effect, setting)}
+    for name, meter in curves.items():
+        path, _, curve = name.rpartition(".")
+        member, own = members.get(path or effect.name, (None, {}))
+        title, css = heading(path or effect.name), "after"
+        if isinstance(member, DynamicEqualizer):
+            band = int(curve.split("_")[1])
+            title, css = _band_title(member, own, band - 1), f"b{band}"
+        found.append(ReductionView(name.replace(".", "-"), title, meter.result(), css))
+    return tuple(found)
+
+
+class CompressorLevels:
+    """Histogram of the level at each compressor's input, from what came out of the effect.
+
+    What the compressor did is undone sample by sample: ``|x| = |y| / gain``. That needs nothing
+    but gains behind the compressor; compressors followed by anything else are left out.
+
+    Args:
+        effect, setting, sample_rate: as rendered; sample_rate in Hz.
+    """
+
+    def __init__(self, effect: Effect, setting: Mapping[str, Tensor], sample_rate: float) -> None:
+        self.histograms: dict[str, LevelHistogram] = {}
+        self._undo: list[tuple[str, str, float]] = []
+        after_db = 0.0
+        for path, member, own in reversed(leaves(effect, setting)):
+            if isinstance(member, Compressor):
+                after_db += float(own["makeup_db"][0])
+                curve = f"{path}.gain_reduction_db" if isinstance(effect, Chain) else (
+                    "gain_reduction_db"
+                )  # fmt: skip
+                self._undo.append((path, curve, after_db))
+                self.histograms[path] = LevelHistogram(sample_rate)
+            elif set(own) == {"gain_db"}:
+                after_db += float(own["gain_db"][0])
+                continue
+            break
+
+    def update(self, rendered: np.ndarray, curves: Mapping[str, np.ndarray]) -> None:
+        """Take the effect's output [C, n], before any later gain, and its curves [n]."""
+        for path, curve, after_db in self._undo:
+            gain = 10 ** ((curves[curve] + after_db) / 20)
+            self.histograms[path].update(np.abs(rendered).max(axis=0, keepdims=True) / gain)
+
+
+def _equalizer(
+    path: str, title: str, eq: Equalizer, own: Setting, sample_rate: float, f: Tensor
+) -> ResponseView:
+    each = _db(eq.band_responses(f, sample_rate, own)[0])
+    bands = tuple(
+        BandView(
+            heading(name),
+            float(own[f"{name}_frequency_hz"][0]),
+            float(own[f"{name}_gain_db"][0]),
+            float(own[f"{name}_q"][0]),
+            each[i],
+        )
+        for i, name in enumerate(BANDS)
+    )
+    return ResponseView(path, title, each.sum(axis=0), bands)
+
+
+def _dynamic(
+    path: str, title: str, eq: DynamicEqualizer, own: Setting, sample_rate: float, f: Tensor
+) -> ResponseView:
+    each = eq.band_responses(f, sample_rate, own)[0]
+    edges = eq.crossovers_hz(own)[0].tolist()
+    middle = [edges[0], *(math.sqrt(a * b) for a, b in zip(edges, edges[1:])), edges[-1]]  # noqa: B905
+    bands = tuple(
+        BandView(
+            f"Band {i + 1}",
+            middle[i],
+            float(own[f"band_{i + 1}_gain_db"][0] + own[f"band_{i + 1}_makeup_db"][0]),
+            float(own[f"band_{i + 1}_q"][0]),
+            _db(each[i]),
+        )
+        for i in range(each.shape[0])
+    )
+    about = "Response while no band's compressor is at work; gain and make-up of each band."
+    return ResponseView(path, title, _db(each.sum(dim=0)), bands, about)
+
+
+def _band_title(eq: DynamicEqualizer, own: Mapping[str, Tensor], band: int) -> str:
+    edges = eq.crossovers_hz(own)[0].tolist()
+    if band == 0:
+        return f"Band 1, below {hertz(edges[0])}"
+    if band == len(edges):
+        return f"Band {band + 1}, above {hertz(edges[-1])}"
+    return f"Band {band + 1}, {hertz(edges[band - 1])} to {hertz(edges[band])}"
+
+
+def _compressor(
+    path: str, title: str, member: Compressor, own: Setting, histogram: LevelHistogram | None
+) -> CompressorView:
+    level = np.linspace(-80.0, 0.0, 321)
+    curve = member.static_curve(torch.from_numpy(level), own)[0].numpy()
+    share = histogram.share() if histogram else None
+    return CompressorView(
+        path,
+        title,
+        level,
+        curve,
+        {n: float(v[0]) for n, v in own.items()},
+        histogram.edges_db if histogram else None,
+        share,
+    )
+
+
+def _levels(sides: Sequence[Side], role: str) -> dict[str, float | None]:
+    """Level figures of a role; several references are averaged."""
+    known = [s.levels.to_dict() for s in sides if s.role == role and s.levels is not None]
+    found: dict[str, float | None] = {}
+    for name in LEVEL_FIELDS:
+        values = [d[name] for d in known if d.get(name) is not None]
+        found[name] = sum(values) / len(values) if values else None
+    return found
+
+
+def _db(response: Tensor) -> np.ndarray:
+    return np.asarray(20 * torch.log10(response.abs().clamp(min=1e-10)))

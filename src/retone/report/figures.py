@@ -1,0 +1,170 @@
+"""The report's figures, each a ``Plot``: for the HTML page, or as SVG files of their own."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
+from retone.report.format import decibels, hertz, plain, significant
+from retone.report.svg import Axis, Callout, Plot, ticks, time_ticks
+
+WIDTH = 960.0
+_SPECTRA = (("before", "Before"), ("reference", "Reference"), ("after", "After"))
+
+
+def _frequency_axis(frequency_hz: np.ndarray) -> Axis:
+    return Axis(float(frequency_hz[0]), float(frequency_hz[-1]), "Frequency (Hz)", "Hz", log=True)
+
+
+def spectra(data: ReportData) -> Plot:
+    """Average spectra before and after and of the reference."""
+    shown = np.concatenate([data.spectra[role] for role, _ in _SPECTRA if role in data.spectra])
+    shown = shown[np.isfinite(shown)]
+    top = 10 * math.ceil((shown.max(initial=-60.0) + 2) / 10)
+    bottom = 10 * math.floor(max(shown.min(initial=top - 30.0), top - 80) / 10)
+    plot = Plot(
+        "spectra", "Average spectra before and after processing and of the reference",
+        WIDTH, 350, _frequency_axis(data.frequency_hz),
+        Axis(bottom, top, "Level (dB per 1/6 octave)", "dB"), top=30,
+    )  # fmt: skip
+    for role, name in _SPECTRA:
+        if role in data.spectra:
+            plot.line(data.frequency_hz, data.spectra[role], role, legend=name, read=name)
+    return plot
+
+
+def response(frequency_hz: np.ndarray, view: ResponseView) -> Plot:
+    """A filter's response, its bands thin, their sum bold, one labelled handle a band."""
+    curves = [view.total_db, *(b.response_db for b in view.bands)]
+    crossed = any(b.response_db.min() < -60 for b in view.bands)  # bands split by crossovers
+    most = max(float(c.max()) for c in curves)
+    least = float(view.total_db.min()) if crossed else min(float(c.min()) for c in curves)
+    span = max(6.0, 3 * math.ceil(max(most, -least) * 1.08 / 3))
+    step = ticks(-span, span, 8)
+    plot = Plot(
+        "response-" + view.name.replace(".", "-"), f"Frequency response of {view.title}",
+        WIDTH, 380 if view.bands else 300, _frequency_axis(frequency_hz),
+        Axis(-span, span, "Gain (dB)", "dB", ticks=step), top=66 if view.bands else 14,
+    )  # fmt: skip
+    for i, band in enumerate(view.bands, start=1):
+        css = f"b{i} band"
+        shown = band.response_db
+        if not crossed:
+            plot.area(frequency_hz, np.minimum(shown, 0), np.maximum(shown, 0), css)
+        plot.line(frequency_hz, shown, css)
+    plot.line(frequency_hz, view.total_db, "sum", read="All bands" if view.bands else "Gain")
+    plot.callouts([_callout(frequency_hz, i, b) for i, b in enumerate(view.bands, start=1)])
+    return plot
+
+
+def _callout(frequency_hz: np.ndarray, number: int, band: BandView) -> Callout:
+    at = min(max(band.frequency_hz, float(frequency_hz[0])), float(frequency_hz[-1]))
+    height = float(np.interp(math.log(at), np.log(frequency_hz), band.response_db))
+    lines = (
+        band.label,
+        decibels(band.gain_db, signed=True),
+        f"{hertz(band.frequency_hz)}, Q {significant(band.q, 2)}",
+    )
+    css = f"b{number}" + (" off" if abs(band.gain_db) < 0.05 else "")
+    return Callout(at, height, lines, css)
+
+
+def compressor(view: CompressorView) -> Plot:
+    """A compressor's static curve over the histogram of levels it met."""
+    low = -60.0 if view.setting["threshold_db"] > -55 else -80.0
+    if view.level_share is not None and view.level_edges_db is not None:
+        heard = view.level_edges_db[:-1][view.level_share > 0.002]
+        low = min(low, 20 * math.floor(heard.min(initial=low) / 20))
+    low = max(low, -80.0)
+    keep = view.input_db >= low
+    top = max(0.0, 6 * math.ceil((float(view.output_db[keep].max()) - 0.5) / 6))
+    marks = ticks(low, 0, 6)
+    plot = Plot(
+        "curve-" + view.name.replace(".", "-"), f"Static curve of {view.title}", 460, 420,
+        Axis(low, 0, "Input level (dBFS)", "dB", ticks=marks),
+        Axis(low, top, "Output level (dBFS)", "dB", ticks=ticks(low, top, 6)),
+    )  # fmt: skip
+    if view.level_share is not None and view.level_edges_db is not None:
+        first = int(np.searchsorted(view.level_edges_db, low))
+        edges, share = view.level_edges_db[first:], view.level_share[first:]
+        plot.bars(edges, share, "level", share=0.4)
+    ends = np.array([low, 0.0])
+    plot.line(ends, ends, "unity")
+    threshold, ratio = view.setting["threshold_db"], view.setting["ratio"]
+    plot.line(view.input_db[keep], view.output_db[keep], "sum", read="Output")
+    if ratio > 1.005 and threshold > low:
+        at = float(np.interp(threshold, view.input_db, view.output_db))
+        plot.rule(x=threshold)
+        plot.dot(threshold, at, "after")
+        # The label goes where the curve is not: above it on the left, below it on the right.
+        left = threshold > low / 2
+        plot.note(
+            threshold, top, f"Threshold {plain(threshold, 1)} dB", dx=-6 if left else 6, dy=14,
+            anchor="end" if left else "start",
+        )  # fmt: skip
+        middle = threshold / 2
+        plot.note(
+            middle, float(np.interp(middle, view.input_db, view.output_db)),
+            f"{significant(ratio)} : 1", dy=22, anchor="middle", css="strong",
+        )  # fmt: skip
+    return plot
+
+
+def _time_axis(data: ReportData, *, labels: bool = True) -> Axis:
+    ends = [
+        (float(e.time_s[-1] + e.time_s[0]))
+        for e in (*data.waveforms.values(), *(d.envelope for d in data.reductions))
+        if e.time_s.size
+    ]
+    duration = max(ends, default=1.0)
+    marks = time_ticks(duration)
+    title = "Time (s)" if duration < 120 else "Time (min:s)"
+    if not labels:
+        marks, title = tuple((v, "") for v, _ in marks), ""
+    return Axis(0.0, duration, title, "s", ticks=marks)
+
+
+def waveform(data: ReportData) -> Plot:
+    """Waveforms after and before, as linear amplitude."""
+    most = max(
+        (float(np.abs([e.low, e.high]).max()) for e in data.waveforms.values() if e.time_s.size),
+        default=1.0,
+    )
+    top = min(max(most * 1.05, 0.05), 1.0) if most <= 1 else most
+    alone = not data.reductions
+    plot = Plot(
+        "waveform", "Waveform before and after", WIDTH, 210 if alone else 180,
+        _time_axis(data, labels=alone), Axis(-top, top, "Amplitude", "", count=4),
+        top=30, bottom=42 if alone else 10,
+    )  # fmt: skip
+    loudness = {r: float(np.mean(np.abs(e.high))) for r, e in data.waveforms.items()}
+    for role in sorted(data.waveforms, key=lambda r: -loudness[r]):  # the smaller one in front
+        e = data.waveforms[role]
+        plot.area(e.time_s, e.low.min(axis=0), e.high.max(axis=0), f"{role} wave",
+                  legend=role.capitalize())  # fmt: skip
+    return plot
+
+
+def reduction(data: ReportData, view: ReductionView, *, last: bool, many: bool) -> Plot:
+    """One gain-reduction curve under the waveform; the deepest value of each stretch."""
+    everything = [d.envelope for d in data.reductions if d.envelope.time_s.size]
+    least = min((float(e.low.min()) for e in everything), default=0.0)
+    most = max((float(e.high.max()) for e in everything), default=0.0)
+    low = -3.0 * max(1, math.ceil(-least * 1.05 / 3))
+    high = 3.0 * math.ceil(most / 3) if most > 0.05 else 0.0
+    height = (74 if many else 140) + (30 if last else 0)
+    plot = Plot(
+        "reduction-" + view.name, f"Gain reduction of {view.title} over time", WIDTH, height,
+        _time_axis(data, labels=last),
+        Axis(low, high, "" if many else "dB", "dB", count=2 if many else 4),
+        top=20 if many else 10, bottom=42 if last else 8,
+    )  # fmt: skip
+    e = view.envelope
+    lowest = e.low[0]
+    plot.area(e.time_s, np.minimum(lowest, 0), np.maximum(e.high[0], 0), view.css)
+    plot.line(e.time_s, lowest, f"{view.css} edge", read=view.title)
+    if many:
+        plot.note(0.0, high, view.title, dy=-6)
+    return plot

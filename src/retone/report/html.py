@@ -1,0 +1,242 @@
+"""The picture of what was done: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from html import escape
+
+from retone.report import figures
+from retone.report.data import ReportData
+from retone.report.format import MINUS, decibels, group, hertz, label, plain, seconds, with_unit
+from retone.report.settings import SettingsFile, Source
+from retone.report.theme import PAGE_STYLE, SCRIPT
+
+_LEVELS = (
+    ("integrated_lufs", "Loudness", "LUFS"),
+    ("true_peak_dbtp", "True peak", "dBTP"),
+    ("rms_dbfs", "RMS level", "dBFS"),
+    ("crest_db", "Crest factor", "dB"),
+    ("loudness_range_lu", "Loudness range", "LU"),
+)
+_ROLES = (("before", "Before"), ("after", "After"), ("reference", "Reference"))
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+def render_report(data: ReportData) -> str:
+    """The report as one self-contained HTML document.
+
+    It loads nothing from anywhere, follows the reader's light or dark scheme and prints in
+    light colours.
+    """
+    s = data.settings
+    title, headline = _headline(data)
+    parts = [
+        f"<h1>{headline}</h1>",
+        f'<p class="lead">{escape(summary(data))}</p>',
+        _warnings(s),
+        _levels(s),
+        _spectra(data),
+        *(_response(data, i) for i in range(len(data.responses))),
+        *(_compressor(data, i) for i in range(len(data.compressors))),
+        _time(data),
+        _all_settings(s),
+        _notes(s),
+        _sources(s),
+        _footer(s),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{PAGE_STYLE}</style></head>"
+        f'<body><main>{"".join(parts)}</main><div id="tip"></div>'
+        f"<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _headline(data: ReportData) -> tuple[str, str]:
+    files: dict[str, list[str]] = {}
+    for source in data.settings.sources:
+        files.setdefault(source.role, []).append(source.file)
+    if data.title is not None:
+        return data.title, escape(data.title)
+    own = (files.get("input") or ["Recording"])[0]
+    others = files.get("reference", [])
+    if not others:
+        return own, escape(own)
+    other = others[0] if len(others) == 1 else f"{others[0]} and {len(others) - 1} more"
+    return (
+        f"{own} matched to {other}",
+        f'{escape(own)} <span class="to">matched to</span> <span class="r">{escape(other)}</span>',
+    )
+
+
+def summary(data: ReportData) -> str:
+    """What was done, in a sentence or two."""
+    parts = []
+    for r in data.responses:
+        low, high = r.total_db.min(), r.total_db.max()
+        at = data.frequency_hz[abs(r.total_db).argmax()]
+        if max(abs(low), abs(high)) < 0.1:
+            parts.append(f"{r.title} leaves the spectrum as it is")
+        else:
+            most = high if high >= -low else low
+            parts.append(
+                f"{r.title} changes the spectrum by up to "
+                f"{decibels(most, signed=True)} (at {hertz(at)})"
+            )
+    for d in data.reductions:
+        if d.css == "after" and d.envelope.low.size:
+            least = float(d.envelope.low.min())
+            parts.append(
+                f"{d.title} lowers the level by up to {decibels(-least)}"
+                if least < -0.05
+                else f"{d.title} does not act on this recording"
+            )
+    plan = data.settings.level_plan
+    if plan is not None:
+        text = f"the final level moves by {decibels(plan.gain_db, signed=True)}"
+        if plan.ceiling_dbtp is not None and plan.limiter_most_db >= 0.05:
+            text += (
+                f", and a limiter holds peaks at {plain(plan.ceiling_dbtp, 1)} dBTP (at most "
+                f"{decibels(plan.limiter_most_db)}, {plain(plan.limiter_active_percent, 1)} % "
+                "of the time)"
+            )
+        parts.append(text)
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _warnings(s: SettingsFile) -> str:
+    if not s.warnings:
+        return ""
+    return f'<div class="warn">{"".join(f"<p>{escape(w)}</p>" for w in s.warnings)}</div>'
+
+
+def _levels(s: SettingsFile) -> str:
+    roles = [(role, name) for role, name in _ROLES if role in s.levels]
+    rows = []
+    for key, name, unit in _LEVELS:
+        values = [s.levels[role].get(key) for role, _ in roles]
+        if all(v is None for v in values) and not any(key in s.levels[r] for r, _ in roles):
+            continue
+        cells = "".join(f'<td class="num">{"–" if v is None else plain(v, 1)}</td>' for v in values)
+        rows.append(f'<tr><td>{name} <span class="u">{unit}</span></td>{cells}</tr>')
+    if not rows:
+        return ""
+    heads = "".join(f'<th class="num key-{role}">{name}</th>' for role, name in roles)
+    body = "".join(rows)
+    return f'<h2>Levels</h2><table class="levels"><tr><th></th>{heads}</tr>{body}</table>'
+
+
+def _figure(svg: str, css: str = "") -> str:
+    return f'<figure class="{css}">{svg}</figure>' if css else f"<figure>{svg}</figure>"
+
+
+def _spectra(data: ReportData) -> str:
+    if not data.spectra:
+        return ""
+    about = f'<p class="sub">{escape(data.spectra_about)}</p>' if data.spectra_about else ""
+    return f"<h2>Spectrum</h2>{about}{_figure(figures.spectra(data).render())}"
+
+
+def _response(data: ReportData, index: int) -> str:
+    view = data.responses[index]
+    about = view.about or (
+        "What the filter does to each frequency: every band, and all together."
+        if view.bands
+        else "What the filter does to each frequency."
+    )
+    svg = figures.response(data.frequency_hz, view).render()
+    return f'<h2>{escape(view.title)}</h2><p class="sub">{escape(about)}</p>{_figure(svg)}'
+
+
+def _compressor(data: ReportData, index: int) -> str:
+    view = data.compressors[index]
+    about = "Output level for a steady input level."
+    if view.level_share is not None:
+        about += " Grey bars: how often the recording has each level."
+    prefix = "" if data.settings.effect.name == view.name else f"{view.name}."
+    rows = []
+    for name, value in view.setting.items():
+        own = f"{prefix}{name}"
+        param = data.settings.effect.params[own]
+        rows.append(f"<dt>{escape(label(param))}</dt><dd>{escape(with_unit(param, value))}</dd>")
+    svg = _figure(figures.compressor(view).render(), "square")
+    return (
+        f'<h2>{escape(view.title)}</h2><p class="sub">{about}</p>'
+        f'<div class="pair">{svg}<dl>{"".join(rows)}</dl></div>'
+    )
+
+
+def _time(data: ReportData) -> str:
+    parts = []
+    if data.waveforms:
+        parts.append(_figure(figures.waveform(data).render()))
+    shown = [d for d in data.reductions if d.envelope.time_s.size]
+    if shown:
+        parts.append("<h3>Gain reduction</h3>")
+        for i, d in enumerate(shown):
+            plot = figures.reduction(data, d, last=i == len(shown) - 1, many=len(shown) > 1)
+            parts.append(_figure(plot.render()))
+    return "<h2>Over time</h2>" + "".join(parts) if parts else ""
+
+
+def _all_settings(s: SettingsFile) -> str:
+    table = s.effect.params
+    if not len(table):
+        return ""
+    heard = {n: float(v[0]) for n, v in s.heard().items()}
+    rows, last = [], None
+    for p in table:
+        if group(p) != last:
+            last = group(p)
+            rows.append(f'<tr><th colspan="4">{escape(last)}</th></tr>' if last else "")
+        value, gate = heard[p.name], p.audible_when
+        idle = gate is not None and heard[gate] == table[gate].neutral
+        at = float(p.to_unit(s.effect.params.setting({p.name: value})[p.name])[0])
+        low, high = (escape(with_unit(p, v).replace("+", "")) for v in (p.low, p.high))
+        lock = '<span class="lock">locked</span>' if p.name in s.locks else ""
+        rows.append(
+            f'<tr title="{escape(p.help)}"{" class=idle" if idle else ""}>'
+            f"<td>{escape(label(p))}{lock}</td>"
+            f'<td class="num">{escape(with_unit(p, value))}</td>'
+            f'<td><span class="track"><i style="left:{100 * min(max(at, 0), 1):.1f}%"></i></span>'
+            f'</td><td class="range">{low} to {high}</td></tr>'
+        )
+    amount = "" if s.amount == 1 else f" Shown as heard, at {plain(100 * s.amount, 0)} % amount."
+    return (
+        '<h2>All settings</h2><p class="sub">Grey rows have no effect while their band or '
+        f'compressor is neutral.{amount}</p><table class="settings">{"".join(rows)}</table>'
+    )
+
+
+def _notes(s: SettingsFile) -> str:
+    if not s.notes:
+        return ""
+    return f"<h2>Notes</h2>{''.join(f'<p>{escape(n)}</p>' for n in s.notes)}"
+
+
+def _sources(s: SettingsFile) -> str:
+    if not s.sources:
+        return ""
+    rows = "".join(_source(x) for x in s.sources)
+    head = "<tr><th></th><th>File</th><th>Rate</th><th>Channels</th><th>Length</th></tr>"
+    return f'<h2>Files</h2><table class="files">{head}{rows}</table>'
+
+
+def _source(x: Source) -> str:
+    rate = f"{x.sample_rate_hz / 1000:g} kHz"
+    channels = {1: "mono", 2: "stereo"}.get(x.channels, str(x.channels))
+    css = {"input": "before", "output": "after"}.get(x.role, x.role)
+    return (
+        f'<tr><td class="key-{css}">{x.role.capitalize()}</td><td>{escape(x.file)}</td>'
+        f"<td>{rate}</td><td>{channels}</td><td>{seconds(x.duration_s)}</td></tr>"
+    )
+
+
+def _footer(s: SettingsFile) -> str:
+    made = ", ".join(f"{name} {version}" for name, version in s.versions.items())
+    return f"<footer>Settings chosen by: {escape(s.estimator)}. Made with {escape(made)}.</footer>"
+
+
+__all__ = ["MINUS", "render_report", "summary"]

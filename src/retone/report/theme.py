@@ -1,0 +1,141 @@
+"""Colours and type of the report, as CSS: one meaning per colour, in light, dark and print."""
+
+from __future__ import annotations
+
+_LIGHT = (
+    "--page:#fff;--panel:#fff;--edge:#e3e6ea;--ink:#1b1e23;--soft:#5b6470;--faint:#8b939e;"
+    "--grid:#eceef1;--zero:#b9bfc7;--before:#8f97a3;--after:#1666d9;--reference:#d2600f;"
+    "--tint:#eaf1fc;--warn:#8a5a00;--warn-tint:#fff6e0;"
+    "--b1:#6f5bd0;--b2:#1f8aa6;--b3:#2f8f57;--b4:#a87b08;--b5:#c2497f;--b6:#8b5e3c;"
+)
+_DARK = (
+    "--page:#121519;--panel:#171b20;--edge:#2a3038;--ink:#e8ebef;--soft:#a3acb8;--faint:#7b8591;"
+    "--grid:#242a31;--zero:#4a535e;--before:#8b95a3;--after:#69a9ff;--reference:#ff9a52;"
+    "--tint:#1b2a3f;--warn:#f3c969;--warn-tint:#2d2614;"
+    "--b1:#a899ff;--b2:#5cc4de;--b3:#6fcf97;--b4:#e0b64a;--b5:#f08ab8;--b6:#c99b77;"
+)
+_FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif'
+
+_MARKS = f"""
+.plot text{{font:12px {_FONT};fill:var(--soft);font-variant-numeric:tabular-nums}}
+.plot .tick{{font-size:11.5px;fill:var(--faint)}}
+.plot .key,.plot .note{{fill:var(--ink)}}
+.plot .callout{{font-size:11.5px}}
+.plot .callout.head{{font-weight:600}}
+.plot .strong{{font-weight:600;fill:var(--after)}}
+.grid{{stroke:var(--grid);stroke-width:1}}
+.grid.zero{{stroke:var(--zero)}}
+.rule{{stroke:var(--faint);stroke-width:1;stroke-dasharray:3 4}}
+.unity{{stroke:var(--faint);stroke-dasharray:3 4;stroke-width:1}}
+.line{{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}}
+.area,.bar{{stroke:none}}
+.before{{--c:var(--before)}}.after{{--c:var(--after)}}.reference{{--c:var(--reference)}}
+.sum{{--c:var(--after)}}
+.b1{{--c:var(--b1)}}.b2{{--c:var(--b2)}}.b3{{--c:var(--b3)}}
+.b4{{--c:var(--b4)}}.b5{{--c:var(--b5)}}.b6{{--c:var(--b6)}}
+.line{{stroke:var(--c)}}
+.line.after{{stroke-width:2}}.line.sum{{stroke-width:2.6}}.line.band{{stroke-width:1.2}}
+.line.reference{{stroke-dasharray:6 3}}
+.line.edge{{stroke-width:1}}
+.area{{fill:var(--c);fill-opacity:.28}}.area.wave{{fill-opacity:.75}}.area.before.wave{{fill-opacity:.55}}
+.area.band{{fill-opacity:.13}}
+.bar{{fill:var(--before);fill-opacity:.3}}
+.dot{{fill:var(--panel);stroke:var(--c);stroke-width:2.2}}
+.leader{{fill:none;stroke:var(--c);stroke-width:1;stroke-opacity:.55}}
+.plot .callout.head{{fill:var(--c)}}
+.off{{--c:var(--faint)}}
+.cursor{{stroke:var(--soft);stroke-width:1;pointer-events:none}}
+.page{{fill:var(--page)}}
+"""
+
+_SCHEMES = (
+    f":root{{color-scheme:light dark;{_LIGHT}}}"
+    f"@media (prefers-color-scheme:dark){{:root{{{_DARK}}}}}"
+    f"@media print{{:root{{{_LIGHT}}}}}"
+)
+
+SVG_STYLE = _SCHEMES + _MARKS
+"""Style sheet for an SVG file of its own."""
+
+PAGE_STYLE = (
+    SVG_STYLE
+    + f"""
+*{{box-sizing:border-box}}
+body{{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 {_FONT};
+ font-variant-numeric:tabular-nums;-webkit-print-color-adjust:exact;print-color-adjust:exact}}
+main{{max-width:1008px;margin:0 auto;padding:40px 24px 64px}}
+h1{{font-size:26px;line-height:1.25;letter-spacing:-.01em;margin:0 0 6px;overflow-wrap:anywhere}}
+h1 .to{{color:var(--faint);font-weight:400}}
+h1 .r{{color:var(--reference)}}
+h2{{font-size:18px;margin:44px 0 2px;letter-spacing:-.005em}}
+h3{{font-size:14px;margin:22px 0 2px}}
+p{{margin:4px 0 10px;max-width:76ch}}
+.lead{{font-size:16px;color:var(--soft)}}
+.sub{{color:var(--soft);font-size:13.5px}}
+figure{{margin:8px 0 0;overflow-x:auto}}
+.plot{{display:block;width:100%;height:auto;min-width:640px}}
+.square .plot{{min-width:320px}}
+.pair{{display:grid;grid-template-columns:minmax(320px,460px) 1fr;gap:32px;align-items:start}}
+table{{border-collapse:collapse;width:100%;font-size:14px}}
+th{{font-weight:600;text-align:left;font-size:12.5px;color:var(--soft)}}
+th,td{{padding:6px 12px 6px 0;border-bottom:1px solid var(--edge);vertical-align:middle}}
+.num{{text-align:right;white-space:nowrap}}
+.levels{{max-width:680px}}
+.levels tr td:first-child .u{{color:var(--faint);font-size:12.5px}}
+.key-before{{color:var(--before)}}.key-after{{color:var(--after)}}.key-reference{{color:var(--reference)}}
+.range{{color:var(--faint);font-size:12.5px;white-space:nowrap}}
+.track{{position:relative;display:block;width:150px;height:4px;border-radius:2px;background:var(--edge)}}
+.track i{{position:absolute;top:-3px;width:10px;height:10px;margin-left:-5px;border-radius:50%;
+ background:var(--after)}}
+.idle td{{color:var(--faint)}}.idle .track i{{background:var(--faint)}}
+.lock{{font-size:11.5px;border:1px solid var(--edge);border-radius:4px;padding:0 5px;
+ margin-left:6px;color:var(--soft)}}
+.warn{{background:var(--warn-tint);color:var(--warn);border-radius:8px;
+ padding:10px 14px;margin:18px 0 0}}
+.warn p{{margin:0;max-width:none}}.warn p+p{{margin-top:6px}}
+dl{{display:grid;grid-template-columns:auto 1fr;gap:5px 18px;margin:8px 0;font-size:14px}}
+dt{{color:var(--soft)}}dd{{margin:0}}
+details summary{{cursor:pointer;color:var(--soft);font-size:13.5px;margin-top:10px}}
+footer{{margin-top:48px;padding-top:14px;border-top:1px solid var(--edge);color:var(--faint);
+ font-size:12.5px}}
+#tip{{position:fixed;display:none;pointer-events:none;background:var(--panel);color:var(--ink);
+ border:1px solid var(--edge);border-radius:8px;box-shadow:0 4px 16px #0003;padding:7px 10px;
+ font-size:12.5px;line-height:1.45;z-index:9}}
+#tip b{{display:block;font-weight:600}}
+#tip i{{display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px}}
+@media (max-width:760px){{.pair{{grid-template-columns:1fr}}main{{padding:24px 16px 48px}}
+ .track{{width:80px}}}}
+@media print{{main{{padding:0;max-width:none}}figure,.pair,tr{{break-inside:avoid}}
+ h2,h3{{break-after:avoid}}
+ .plot{{min-width:0}}}}
+"""
+)
+
+SCRIPT = """
+(()=>{const tip=document.getElementById('tip');
+const fmt=(v,u)=>{const a=Math.abs(v);if(u==='Hz'&&a>=1000)return(v/1000).toPrecision(3)+' kHz';
+return(u==='dB'?v.toFixed(1):a>=100?v.toFixed(0):v.toPrecision(3)).replace('-','\\u2212')+' '+u};
+const val=(s,t)=>s[2]?s[0]*Math.pow(s[1]/s[0],t):s[0]+t*(s[1]-s[0]);
+document.querySelectorAll('svg[data-plot]').forEach(svg=>{
+const p=JSON.parse(svg.dataset.plot),[x0,x1,y0,y1]=p.px;
+const lines=[...svg.querySelectorAll('[data-read]')].map(e=>({n:e.dataset.read,
+c:getComputedStyle(e).stroke,q:[...e.points].map(k=>[k.x,k.y])}));
+if(!lines.length)return;
+const cur=document.createElementNS(svg.namespaceURI,'line');cur.setAttribute('class','cursor');
+cur.setAttribute('y1',y1);cur.setAttribute('y2',y0);cur.style.display='none';svg.append(cur);
+const hide=()=>{cur.style.display=tip.style.display='none'};
+svg.addEventListener('pointerleave',hide);
+svg.addEventListener('pointermove',ev=>{
+const m=svg.getScreenCTM(),x=(ev.clientX-m.e)/m.a;if(x<x0||x>x1)return hide();
+tip.replaceChildren();const b=document.createElement('b');
+b.textContent=fmt(val(p.x,(x-x0)/(x1-x0)),p.x[3]);tip.append(b);
+for(const l of lines){const q=l.q,j=q.findIndex(k=>k[0]>=x);if(j<1)continue;
+const[a,c]=[q[j-1],q[j]],y=a[1]+(c[1]-a[1])*(x-a[0])/Math.max(c[0]-a[0],1e-6);
+const row=document.createElement('div'),dot=document.createElement('i');dot.style.background=l.c;
+row.append(dot,l.n+'  '+fmt(val(p.y,(y-y0)/(y1-y0)),p.y[3]));tip.append(row)}
+cur.setAttribute('x1',x);cur.setAttribute('x2',x);cur.style.display='';
+tip.style.display='block';const w=tip.offsetWidth;
+tip.style.left=Math.min(ev.clientX+16,innerWidth-w-8)+'px';
+tip.style.top=Math.max(8,ev.clientY-tip.offsetHeight-12)+'px'})})})();
+"""
+"""Hover read-outs: the curves' values under the pointer, read from the SVG itself."""
