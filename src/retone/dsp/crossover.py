@@ -43,11 +43,11 @@ def split(
     rest = audio
     for i in range(count):
         if bands:
-            done = torch.stack(bands, dim=1).reshape(-1, length)
+            done = torch.stack(bands, dim=1).reshape(batch * i * channels, length)
             name = f"around_{i}"
             done, after[name] = cascade(done, around[:, i, None], state[name] if state else None)
             bands = list(done.reshape(batch, i, channels, length).unbind(1))
-        both = rest[:, None].expand(-1, 2, -1, -1).reshape(-1, length)
+        both = rest[:, None].expand(-1, 2, -1, -1).reshape(batch * 2 * channels, length)
         name = f"split_{i}"
         both, after[name] = cascade(
             both, pairs[:, i].reshape(batch * 2, 2, 5), state[name] if state else None

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from retone.dsp.param import ParamTable, Setting
@@ -98,7 +99,7 @@ class Effect(ABC):
 
     def _checked(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Setting:
         batch = expect(audio, "B C T", f"{self.name}: audio")["B"]
-        if not audio.is_floating_point():
+        if audio.dtype not in (torch.float32, torch.float64):
             raise SettingError(
                 f"{self.name}: audio must be float32 or float64, got {audio.dtype}. "
                 "Divide integer samples by their full scale first."

@@ -83,17 +83,17 @@ class _Ballistics(torch.autograd.Function):
 
         arrays = [_numpy(t) for t in (signal, k_attack, k_release, start)]
         y = ballistics_forward(*arrays, threads=torch.get_num_threads())
-        ctx.arrays = (*arrays, y)
+        ctx.arrays = arrays
         return torch.from_numpy(y)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         from retone.kernels.ballistics import ballistics_backward
 
-        x, k_attack, k_release, start, y = ctx.arrays
+        x, k_attack, k_release, start = ctx.arrays
         grad = _numpy(grads[0]).astype(x.dtype)
         out = ballistics_backward(
-            grad, x, y, k_attack, k_release, start, threads=torch.get_num_threads()
+            grad, x, k_attack, k_release, start, threads=torch.get_num_threads()
         )
         return tuple(torch.from_numpy(g) for g in out)
 

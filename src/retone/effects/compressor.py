@@ -32,7 +32,8 @@ from retone.dsp.recursion import ballistics, compress
 from retone.units import smoothing as coefficient
 
 _COMPRESSOR = (
-    Param("threshold_db", "dB", -100, 0, -20, "linear", "Level above which gain is reduced."),
+    Param("threshold_db", "dB", -100, 0, -20, "linear", "Level above which gain is reduced.",
+          audible_when="ratio"),
     Param(
         "ratio", ":1", 1, 20, 2, "slope", "Input dB per output dB above the threshold.", neutral=1
     ),
@@ -54,7 +55,8 @@ COMPRESSOR_TABLE = ParamTable(_COMPRESSOR)
 EXPANDER_TABLE = ParamTable(_COMPRESSOR + _EXPANDER)
 PAPER_COMPRESSOR_TABLE = ParamTable(
     (
-        Param("threshold_db", "dB", -80, 0, -12, "linear", _COMPRESSOR[0].help),
+        Param("threshold_db", "dB", -80, 0, -12, "linear", _COMPRESSOR[0].help,
+              audible_when="ratio"),
         Param("ratio", ":1", 1, 20, 2, "linear", _COMPRESSOR[1].help, neutral=1),
         Param("attack_ms", "ms", 0.1, 100, 1, "linear", _COMPRESSOR[2].help, audible_when="ratio"),
         Param("release_ms", "ms", 5, 1000, 45, "linear", _COMPRESSOR[3].help, audible_when="ratio"),

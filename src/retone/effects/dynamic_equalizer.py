@@ -35,7 +35,7 @@ def _table() -> ParamTable:
             Param(f"{b}_q", "", 0.1, 6, 0.707, "log", f"Band {i}: Q of its EQ.",
                   audible_when=gain),
             Param(f"{b}_threshold_db", "dB", -60, 0, -20, "linear",
-                  f"Band {i}: level above which gain is reduced."),
+                  f"Band {i}: level above which gain is reduced.", audible_when=ratio),
             Param(ratio, ":1", 1, 20, 1, "slope", f"Band {i}: compression ratio.", neutral=1),
             Param(f"{b}_attack_ms", "ms", 1, 100, 10, "log", f"Band {i}: attack, 10-90 %.",
                   audible_when=ratio),
@@ -102,7 +102,9 @@ class DynamicEqualizer(Effect):
         )
         sections = self.sections(sample_rate, setting).reshape(batch * BANDS, 1, 5)
         flat, eq_state = cascade(
-            bands.reshape(-1, length), sections.to(audio.device), state["eq"] if state else None
+            bands.reshape(batch * BANDS * channels, length),
+            sections.to(audio.device),
+            state["eq"] if state else None,
         )
         shaped, dynamics_state, own = self.compressor._render(
             flat.reshape(batch * BANDS, channels, length),
