@@ -1,0 +1,161 @@
+"""Scores of speech quality from optional packages: PESQ, STOI, DNSMOS.
+
+``pip install 'retone[metrics]'`` brings them. A score that cannot be had for a recording is NaN
+together with the reason, so it cannot slip into a mean as a low value.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retone.errors import MissingExtraError, expect
+
+PESQ_RATE = 16000  # of ITU-T P.862.2, fixed by the standard
+DNSMOS_RATE = 16000  # of the networks
+_SILENT = 1e-7  # peak
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score, or NaN with the reason why there is none."""
+
+    value: float
+    reason: str = ""
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is a score."""
+        return not math.isnan(self.value)
+
+
+def _missing(reason: str) -> Score:
+    return Score(math.nan, reason)
+
+
+def mono(audio: Any, where: str) -> NDArray[np.float64]:
+    """Mean over the channels of [T] or [C, T], numpy or torch, as float64 [T]."""
+    if hasattr(audio, "detach"):
+        audio = audio.detach().cpu().numpy()
+    x = np.asarray(audio, dtype=np.float64)
+    if x.ndim == 1:
+        x = x[None]
+    expect(x, "C T", where)
+    return np.ascontiguousarray(x.mean(0))
+
+
+def _resample(x: NDArray[np.float64], sample_rate: float, rate: int) -> NDArray[np.float64]:
+    if sample_rate == rate:
+        return x
+    import soxr
+
+    return np.asarray(soxr.resample(x, sample_rate, rate, quality="VHQ"), dtype=np.float64)
+
+
+def _pair(
+    estimate: Any, target: Any, where: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, y = mono(estimate, where), mono(target, f"{where}: target")
+    expect(y, "T", f"{where}: target", T=x.shape[0])
+    return x, y
+
+
+def pesq_wideband(estimate: Any, target: Any, sample_rate: float) -> Score:
+    """Wide-band PESQ (ITU-T P.862.2), MOS-LQO from 1.04 to 4.64, higher is better.
+
+    Args:
+        estimate: degraded speech, [T] or [C, T] (folded to mono).
+        target: reference speech of the same shape.
+        sample_rate: in Hz; both are resampled to 16 kHz.
+
+    Returns:
+        The score; NaN if the reference holds no speech or is too short.
+
+    Raises:
+        MissingExtraError: without the package pesq.
+    """
+    try:
+        import pesq
+    except ImportError as error:
+        raise MissingExtraError("PESQ", "pesq", "metrics") from error
+    x, y = _pair(estimate, target, "PESQ")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return _missing("the audio holds NaN or infinity")
+    if max(abs(y), default=0.0) < _SILENT or max(abs(x), default=0.0) < _SILENT:
+        return _missing("silent audio holds no utterance")
+    x, y = _resample(x, sample_rate, PESQ_RATE), _resample(y, sample_rate, PESQ_RATE)
+    try:
+        value = pesq.pesq(PESQ_RATE, y, x, "wb", on_error=pesq.PesqError.RAISE_EXCEPTION)
+    except pesq.NoUtterancesError:
+        return _missing("PESQ found no utterance")
+    except pesq.BufferTooShortError:
+        return _missing("PESQ needs at least a quarter of a second")
+    except pesq.PesqError as error:
+        return _missing(f"PESQ failed: {error}")
+    return Score(float(value))
+
+
+def stoi(estimate: Any, target: Any, sample_rate: float) -> Score:
+    """Short-time objective intelligibility (Taal et al., 2011), up to 1, higher is better.
+
+    Args:
+        estimate: degraded speech, [T] or [C, T] (folded to mono).
+        target: clean speech of the same shape.
+        sample_rate: in Hz; rounded to whole Hz (STOI itself works at 10 kHz).
+
+    Returns:
+        The score; NaN if fewer than 30 frames (0.4 s) of the target are not silent.
+
+    Raises:
+        MissingExtraError: without the package pystoi.
+    """
+    try:
+        import pystoi
+    except ImportError as error:
+        raise MissingExtraError("STOI", "pystoi", "metrics") from error
+    x, y = _pair(estimate, target, "STOI")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return _missing("the audio holds NaN or infinity")
+    if max(abs(y), default=0.0) < _SILENT:
+        return _missing("silent audio holds no speech")
+    if len(y) < 0.41 * sample_rate:
+        return _missing("STOI needs 0.4 s of speech")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # how pystoi says: too little speech
+        try:
+            return Score(float(pystoi.stoi(y, x, round(sample_rate), extended=False)))
+        except RuntimeWarning:
+            return _missing("STOI needs 0.4 s of speech")
+
+
+def dnsmos(audio: Any, sample_rate: float) -> dict[str, Score]:
+    """DNSMOS P.835 and P.808: predicted listeners' scores from 1 to 5 without a reference.
+
+    Args:
+        audio: speech, [T] or [C, T] (folded to mono). A peak above 1 is scaled down to 1. Less
+            than 9 s is repeated, as the authors' own script does.
+        sample_rate: in Hz; resampled to 16 kHz.
+
+    Returns:
+        ``overall``, ``signal``, ``background`` (P.835) and ``p808``.
+
+    Raises:
+        MissingExtraError: without the package speechmos.
+    """
+    try:
+        from speechmos import dnsmos as peer
+    except ImportError as error:
+        raise MissingExtraError("DNSMOS", "speechmos", "metrics") from error
+    names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos"}
+    names["p808"] = "p808_mos"
+    x = _resample(mono(audio, "DNSMOS"), sample_rate, DNSMOS_RATE)
+    if x.size == 0 or not np.isfinite(x).all():
+        return {name: _missing("the audio is empty or not finite") for name in names}
+    x = x / max(1.0, float(abs(x).max()))
+    found = peer.run(x.astype(np.float32), DNSMOS_RATE)
+    return {name: Score(float(found[key])) for name, key in names.items()}
