@@ -226,7 +226,7 @@ def test_a_decaying_tail_never_holds_a_denormal(rows: int, dtype: type) -> None:
     assert np.abs(y[:, :100]).max() > 0.01
     for values in (y, last):
         assert not np.any((values != 0) & (np.abs(values) < np.finfo(values.dtype).tiny))
-    assert np.abs(y[:, -1000:]).max() < 1e-300 and np.abs(last).max() < 1e-300
+    assert float(np.abs(y[:, -1000:]).max()) < 1e-300 and np.abs(last).max() < 1e-300
     # The calling thread's own arithmetic keeps its denormals.
     assert np.float64(1e-300) * np.float64(1e-10) > 0
 

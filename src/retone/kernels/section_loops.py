@@ -45,8 +45,11 @@ from retone.kernels.vector import (
     store,
 )
 
+_compile: Any = njit  # its stub does not know every option
+inner = _compile(nogil=True, no_cpython_wrapper=True)  # for functions only compiled code calls
 
-@njit(nogil=True, no_cpython_wrapper=True)
+
+@inner
 def scratch(size: int) -> Any:
     """Flat float64 array that starts at a cache line, uninitialised."""
     room = np.empty(size + 8, np.float64)
@@ -67,7 +70,7 @@ def _adjoint(gy: Any, g1: Any, g2: Any, b0: Any, b1: Any, b2: Any, m1: Any, m2: 
     return inner, fma(b2, g2, fma(b1, g1, multiply(b0, inner)))
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def put_section(sos: Any, k: int, s: int, forward: Any, backward: Any, at: int) -> None:
     """Write sos[k, s] at place ``at``, and every 8 numbers on, of both coefficient tables."""
     b0, b1, b2, a1, a2 = sos[k, s, 0], sos[k, s, 1], sos[k, s, 2], sos[k, s, 3], sos[k, s, 4]
@@ -81,7 +84,7 @@ def put_section(sos: Any, k: int, s: int, forward: Any, backward: Any, at: int) 
     forward[at + 32] = backward[at + 32] = -a2
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def across_forward(
     signal: Any, samples: int, hop: int, table: Any, state: Any, sections: int
 ) -> None:
@@ -129,7 +132,7 @@ def across_forward(
         store(state, 16 * s + 8, s2)
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def across_backward(
     gradient: Any, signal: Any, samples: int, hop: int, table: Any, state: Any, sums: Any, s: int
 ) -> None:
@@ -168,7 +171,7 @@ def across_backward(
     store(sums, p + 32, q2)
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def skewed_forward(
     io: Any,
     xs: Any,
@@ -228,7 +231,7 @@ def skewed_forward(
     store(state, 16 * p + 8, s2)
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def skewed_backward(
     gradient: Any,
     xs: Any,

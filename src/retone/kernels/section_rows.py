@@ -15,6 +15,7 @@ from numba import njit
 from retone.kernels.section_loops import (
     across_backward,
     across_forward,
+    inner,
     put_section,
     scratch,
     skewed_backward,
@@ -27,7 +28,7 @@ _FEWEST_ACROSS = 3  # from so many rows on, eight lanes across rows beat one row
 _RAMP = 16  # a pass of eight sections ends 14 samples late
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _read_as(
     flat: Any, x: Any, row: int, last: int, start: int, samples: int, skewed: bool
 ) -> None:
@@ -43,7 +44,7 @@ def _read_as(
             flat[8 * i + lane] = x[min(row + lane, last), start + i]
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _write_as(
     flat: Any, y: Any, row: int, last: int, start: int, samples: int, skewed: bool
 ) -> None:
@@ -59,7 +60,7 @@ def _write_as(
             y[row + lane, start + i] = flat[8 * i + lane]
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _read(flat: Any, x: Any, row: int, last: int, start: int, samples: int, skewed: bool) -> None:
     if x[0].shape[1] > 0:
         _read_as(flat, x[0], row, last, start, samples, skewed)
@@ -67,7 +68,7 @@ def _read(flat: Any, x: Any, row: int, last: int, start: int, samples: int, skew
         _read_as(flat, x[1], row, last, start, samples, skewed)
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _write(flat: Any, y: Any, row: int, last: int, start: int, samples: int, skewed: bool) -> None:
     if y[0].shape[1] > 0:
         _write_as(flat, y[0], row, last, start, samples, skewed)
@@ -75,7 +76,7 @@ def _write(flat: Any, y: Any, row: int, last: int, start: int, samples: int, ske
         _write_as(flat, y[1], row, last, start, samples, skewed)
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _place(k: int, row: int, sections: int, skewed: bool) -> Any:
     """Which vector of a table, and which lane of it, section k of a row is in."""
     if not skewed:
@@ -84,7 +85,7 @@ def _place(k: int, row: int, sections: int, skewed: bool) -> Any:
     return k // 8, 8 - min(8, sections - first) + k % 8  # every pass fills the last lanes
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _tables(sos: Any, share: int, row: int, last: int, skewed: bool) -> Any:
     """Forward and backward coefficients and the layout, as the loops want them."""
     sections = sos.shape[1]
@@ -108,7 +109,7 @@ def _tables(sos: Any, share: int, row: int, last: int, skewed: bool) -> Any:
     return forward, backward, layout
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _states(
     flat: Any, rows: Any, block: int, row: int, last: int, skewed: bool, keep: bool
 ) -> None:
@@ -127,7 +128,7 @@ def _states(
                     flat[at] = rows[r, block, k, i]
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _cascade(
     io: Any,
     xs: Any,
@@ -148,7 +149,7 @@ def _cascade(
             io[i] = io[i + lag]
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _forward(
     x: Any,
     sos: Any,
@@ -182,7 +183,7 @@ def _forward(
     _states(flat, state_out, np.int64(0), row, last, skewed, True)
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _across_block(
     gradient: Any, signal: Any, samples: int, table: Any, flow: Any, sums: Any, sections: int
 ) -> None:
@@ -190,7 +191,7 @@ def _across_block(
         across_backward(gradient, signal, samples, 8 * CHECKPOINT, table, flow, sums, s)
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _skewed_block(
     gradient: Any,
     xs: Any,
@@ -212,7 +213,7 @@ def _skewed_block(
             gradient[i] = xs[p, 8 * i + 8 - count]
 
 
-@njit(nogil=True, no_cpython_wrapper=True)
+@inner
 def _backward(
     gy: Any,
     x: Any,

@@ -12,7 +12,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic as _numba_intrinsic
+from numba.extending import models, register_model
+
+intrinsic: Any = _numba_intrinsic  # its stub wants the typing context from the caller too
 
 LANES = 8  # one AVX-512 register, two of AVX2, four of NEON
 
