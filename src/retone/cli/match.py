@@ -107,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     from retone.cli.writing import print_result, report_paths, write_result
     from retone.estimators.choose import estimator_named
     from retone.matcher import Matcher, Options, parse_locks
+    from retone.report.collect import CompressorLevels
 
     if args.lock == ["list"]:
         from retone.effects import MATCH_CHAIN
@@ -126,7 +127,13 @@ def run(args: argparse.Namespace) -> int:
     matcher = Matcher(estimator_named(args.estimator))
     with progress_bar("matching", "s") as progress:
         result = matcher.match(
-            args.input, args.to, output, options, force=args.force, progress=progress
+            args.input,
+            args.to,
+            output,
+            options,
+            force=args.force,
+            progress=progress,
+            observe=CompressorLevels,
         )
     write_result(result, paths, force=args.force)
     if not args.quiet:

@@ -30,6 +30,9 @@ class AlignedNetConfig:
     initial: Sequence[float] = field(default=())
     """Unit parameters an untrained network gives (identity); empty means all in the middle."""
 
+    def build(self) -> AlignedNet:
+        return AlignedNet(self)
+
 
 class AlignedNet(nn.Module):
     """(source [B, T], reference [B, T]) -> unit parameters [B, P] in (0, 1)."""

@@ -58,8 +58,9 @@ class FrontEnd(nn.Module):
         spectrum = torch.stft(
             audio, c.window, c.hop, window=self.window, center=True, return_complex=True
         )
-        power = torch.view_as_real(spectrum).square().sum(-1) / c.window
-        mel = torch.einsum("mf,bfn->bmn", self.bank, power)
+        re, im = spectrum.real, spectrum.imag
+        power = (re * re + im * im) / c.window
+        mel = self.bank @ power
         frames_db = 10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))
         loud = power.mean(dim=1)
         active = loud > 1e-4 * loud.amax(dim=1, keepdim=True)  # within 40 dB of the loudest frame
@@ -75,7 +76,7 @@ class FrontEnd(nn.Module):
         bands = torch.quantile(frames, q, dim=-1).permute(1, 0, 2).flatten(1)
         rows = [mean, spread, bands]
         levels = torch.tensor(LEVEL_QUANTILES, device=audio.device)
-        square = audio.square()
+        square = audio * audio
         for ms in LEVEL_FRAMES_MS:
             n = max(1, round(ms * 1e-3 * self.config.sample_rate))
             count = audio.shape[-1] // n

@@ -1,0 +1,58 @@
+"""Apply a settings file to a recording: the same effect, with no estimation.
+
+The settings file is what `retone match` wrote, or an edited copy of it. The gain after the effect
+is the file's own unless --loudness gives a target.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from retone.cli.match import add_output_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="INPUT", help="recording to change")
+    parser.add_argument(
+        "--settings", type=Path, required=True, metavar="JSON", help="settings file to apply"
+    )
+    add_output_arguments(parser)
+    parser.set_defaults(amount=None, true_peak="file")
+
+
+def run(args: argparse.Namespace) -> int:
+    from retone.cli.progress import progress_bar
+    from retone.cli.writing import print_result, report_paths, write_result
+    from retone.errors import DataError
+    from retone.replay import apply_settings
+    from retone.report.collect import CompressorLevels
+    from retone.report.settings import SettingsFile
+
+    if args.loudness == "match":
+        raise DataError("--loudness match needs a reference: give a target in LUFS, or 'off'.")
+    try:
+        text = args.settings.read_text()
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError(f"{args.settings} cannot be read as a settings file ({e}).") from e
+    settings = SettingsFile.from_json(text, str(args.settings))
+    output = args.output or args.input.with_name(f"{args.input.stem}.applied{args.input.suffix}")
+    paths = report_paths(output, report=not args.no_report, force=args.force)
+    with progress_bar("applying", "s") as progress:
+        result = apply_settings(
+            args.input,
+            output,
+            settings,
+            amount=args.amount,
+            loudness=args.loudness,
+            true_peak=args.true_peak,
+            force=args.force,
+            progress=progress,
+            observe=CompressorLevels,
+        )
+    write_result(result, paths, force=args.force)
+    if not args.quiet:
+        print_result(result, paths)
+    return 0
+
+

@@ -1,0 +1,79 @@
+"""Train a recipe: `retone train compact_speech --corpus debian-speech=FOLDER --run runs/speech`.
+
+The run folder holds the recipe, a log and the weights; the same command goes on with a run that
+was interrupted. Several processes: `torchrun --nproc-per-node 2 -m retone train ...`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or 'list'")
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="a corpus and where it lies (repeatable); 'retone corpus list' names them",
+    )
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where resampled audio is kept")
+    parser.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="run folder")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change a recipe's field"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or a torch device name")
+    parser.add_argument("--threads", type=int, default=None, help="threads for mathematics")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make pairs")
+    parser.add_argument("--warm-start", type=Path, metavar="WEIGHTS", help="begin from weights")
+    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop then")
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from retone.cli.corpus import open_corpora
+    from retone.errors import SettingError
+    from retone.recipes.config import fingerprint, override
+    from retone.recipes.table import RECIPES, recipe_named
+    from retone.train import train
+
+    if args.recipe == "list":
+        for name, make in RECIPES.items():
+            print(f"{name:20} {(make.__doc__ or '').strip().splitlines()[0]}")
+        return 0
+    recipe = override(recipe_named(args.recipe), args.set)
+    if not args.corpus:
+        raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
+    corpora = open_corpora(args.corpus, recipe.pairs.sample_rate, args.cache, recipe.kind)
+    print(f"run folder {folder}", flush=True)
+    best = train(
+        recipe,
+        corpora,
+        folder,
+        device=args.device,
+        workers=args.workers,
+        warm_start=args.warm_start,
+        stop_after_s=args.stop_after * 60 if args.stop_after else None,
+        report=_print,
+    )
+    print(f"best weights {best}")
+    return 0
+
+
+def _print(row: dict) -> None:  # type: ignore[type-arg]
+    if "validation" in row:
+        scores = "  ".join(f"{k} {v:.4g}" for k, v in row["validation"].items())
+        print(f"step {row['step']:>7}  validation  {scores}", flush=True)
+    else:
+        hours = row["eta_s"] / 3600
+        print(
+            f"step {row['step']:>7}  loss {row['loss']:.4f}  {row['examples_per_s']:.1f} "
+            f"examples/s  {hours:.1f} h left",
+            flush=True,
+        )

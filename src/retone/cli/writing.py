@@ -1,0 +1,77 @@
+"""What commands that make audio write beside it, and what they print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retone.errors import AudioError
+
+if TYPE_CHECKING:
+    from retone.matcher import MatchResult
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The output and its companions; ``report`` is None when none is wanted."""
+
+    audio: Path
+    settings: Path
+    report: Path | None
+
+
+def report_paths(output: Path, *, report: bool, force: bool) -> Paths:
+    """Companions of an output, refusing early what would be overwritten.
+
+    Raises:
+        AudioError: one of them exists and force is not given.
+    """
+    paths = Paths(
+        output, output.with_suffix(".json"), output.with_suffix(".html") if report else None
+    )
+    for path in (paths.audio, paths.settings, paths.report):
+        if path is not None and path.exists() and not force:
+            raise AudioError(f"{path} exists: choose another name with -o or pass --force.")
+    return paths
+
+
+def write_result(result: MatchResult, paths: Paths, *, force: bool) -> None:
+    """Write the settings file and, if wanted, the picture."""
+    from retone.audio import write_text_atomic
+    from retone.report.collect import report_of, settings_of
+
+    write_text_atomic(paths.settings, settings_of(result).to_json(), force)
+    if paths.report is not None:
+        from retone.report.html import render_report
+
+        histograms = getattr(result.observed, "histograms", None)
+        write_text_atomic(paths.report, render_report(report_of(result, histograms)), force)
+
+
+def print_result(result: MatchResult, paths: Paths) -> None:
+    """A few lines that say what was done and where it is."""
+    sides = {s.role: s for s in result.sides}
+    rows: Mapping[str, str] = {
+        "integrated_lufs": "loudness (LUFS)",
+        "true_peak_dbtp": "true peak (dBTP)",
+        "rms_dbfs": "RMS (dBFS)",
+        "crest_db": "crest (dB)",
+    }
+    columns = [r for r in ("before", "after", "reference") if r in sides]
+    print(f"{'':18}" + "".join(f"{c:>11}" for c in columns))
+    for name, title in rows.items():
+        cells = [getattr(sides[c].levels, name) for c in columns]
+        print(f"{title:18}" + "".join(f"{v:11.1f}" for v in cells))
+    if result.limiter_most_db > 0.05:
+        print(
+            f"The true-peak limiter took up to {result.limiter_most_db:.1f} dB, "
+            f"{result.limiter_active_percent:.1f} % of the time."
+        )
+    for sentence in (*result.decision.notes, *result.warnings):
+        print(f"note: {sentence}")
+    print(f"audio     {paths.audio}")
+    print(f"settings  {paths.settings}")
+    if paths.report is not None:
+        print(f"report    {paths.report}")

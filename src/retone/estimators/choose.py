@@ -1,0 +1,28 @@
+"""Estimators by the names the command line knows."""
+
+from __future__ import annotations
+
+from retone.errors import SettingError
+from retone.estimators.base import Estimator
+
+NAMES = ("closed-form", "refined", "rules")
+DEFAULT = "closed-form"
+
+
+def estimator_named(name: str | None) -> Estimator:
+    """The estimator of that name, None for the default one."""
+    match name or DEFAULT:
+        case "closed-form":
+            from retone.estimators.closed_form import ClosedForm
+
+            return ClosedForm()
+        case "refined":
+            from retone.estimators.closed_form import ClosedForm
+            from retone.estimators.refine import Refined
+
+            return Refined(ClosedForm())
+        case "rules":
+            from retone.estimators.rules import Rules
+
+            return Rules()
+    raise SettingError(f"no estimator is called '{name}'. Known: {', '.join(NAMES)}.")

@@ -1,0 +1,70 @@
+"""Scores during training: a fixed, seeded list of pairs on held-out voices or tracks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from retone.metrics import metric_named
+from retone.recipes.config import Recipe
+
+SCORES = ("STFT", "MSD", "SCE", "RMS", "LUFS")
+
+
+class Validation:
+    """Fixed pairs, the input's own errors on them, and the recipe that is scored."""
+
+    def __init__(self, recipe: Recipe, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+        self.recipe, self.batches = recipe, batches
+        self.input_scores = self._scores([b[0] for b in batches])
+
+    @staticmethod
+    def of(recipe: Recipe, corpus: Any) -> Validation:
+        """Make the list; cross-source pairs keep their share, augmentation is off."""
+        maker = replace(recipe.pairs, augment=False)
+        pairs = [
+            maker.make(corpus, i, recipe.seed + 1_000_003) for i in range(recipe.validation_pairs)
+        ]
+        size = recipe.batch_size
+        batches = []
+        for i in range(0, len(pairs), size):
+            part = pairs[i : i + size]
+            batches.append(
+                tuple(
+                    torch.from_numpy(np.stack([getattr(p, name) for p in part]))
+                    for name in ("input", "reference", "target")
+                )
+            )
+        return Validation(recipe, batches)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def run(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Mean loss, and each score as a ratio to the input's."""
+        was_training = network.training
+        network.eval()
+        r, estimates, losses = self.recipe, [], []
+        rate = r.pairs.sample_rate
+        for source, reference, target in self.batches:
+            unit = network(source.to(device), reference.to(device))
+            out = r.gradient.infer(r.effect, source[:, None].to(device), rate, unit)
+            losses.append(r.loss.per_item(out, target[:, None].to(device), rate).cpu())
+            estimates.append(out[:, 0].cpu())
+        network.train(was_training)
+        scores = self._scores(estimates)
+        ratios = {k: v / max(self.input_scores[k], 1e-9) for k, v in scores.items()}
+        return {"loss": float(torch.cat(losses).mean()), **ratios}
+
+    def _scores(self, estimates: list[Tensor]) -> dict[str, float]:
+        rate = self.recipe.pairs.sample_rate
+        sums = dict.fromkeys(SCORES, 0.0)
+        count = 0
+        for out, (_, _, target) in zip(estimates, self.batches, strict=True):
+            for a, b in zip(out.numpy(), target.numpy(), strict=True):
+                count += 1
+                for name in SCORES:
+                    sums[name] += float(metric_named(name).function(a, b, rate))
+        return {k: v / count for k, v in sums.items()}

@@ -1,0 +1,63 @@
+"""Recipes of production style transfer: an input, a style reference, a setting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from retone.data.pairs import PairMaker
+from retone.effects import MATCH_CHAIN
+from retone.losses import L1, MultiResolutionSTFT, WeightedSum
+from retone.nets.aligned import AlignedNetConfig
+from retone.nets.frontend import FrontEndConfig
+from retone.recipes.config import Optimizer, Recipe
+from retone.style_loss import StyleDistance
+
+SAMPLE_RATE = 24000
+LENGTH = 131072
+
+START = {"compressor.ratio": 1.3, "compressor.threshold_db": -30.0}
+"""An untrained network starts at the neutral setting, but with a compressor that can be heard, so
+that its gradients say something."""
+
+
+def _start_units() -> tuple[float, ...]:
+    setting = MATCH_CHAIN.params.setting(START)
+    return tuple(float(v) for v in MATCH_CHAIN.params.to_unit(setting)[0])
+
+
+def compact_speech() -> Recipe:
+    """The small machine's recipe: an aligning network on log-mel frames, exact effects."""
+    return Recipe(
+        name="compact_speech",
+        kind="speech",
+        pairs=PairMaker(sample_rate=SAMPLE_RATE, length=LENGTH, cross_source_probability=0.25),
+        effect=MATCH_CHAIN,
+        network=AlignedNetConfig(
+            outputs=len(MATCH_CHAIN.params),
+            front_end=FrontEndConfig(sample_rate=SAMPLE_RATE),
+            initial=_start_units(),
+        ),
+        loss=WeightedSum((MultiResolutionSTFT(), L1(), StyleDistance()), (1.0, 25.0, 1.0)),
+        optimizer=Optimizer(learning_rate=5e-4, warmup_steps=200, cosine=True),
+        batch_size=16,
+        steps=20_000,
+    )
+
+
+def compact_music() -> Recipe:
+    """The same for music."""
+    return replace(compact_speech(), name="compact_music", kind="music")
+
+
+def compact_smoke() -> Recipe:
+    """A run of seconds that touches every part."""
+    r = compact_speech()
+    return replace(
+        r,
+        name="compact_smoke",
+        pairs=replace(r.pairs, length=16384),
+        batch_size=2,
+        steps=6,
+        validation_pairs=2,
+        validate_every=3,
+    )
