@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
+import os
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -191,6 +192,11 @@ class Corpus:
         tracks = tuple(track for track in self.tracks if track.split == name)
         return replace(self, name=f"{self.name}/{name}", tracks=tracks)
 
+    @functools.cached_property
+    def sizes(self) -> np.ndarray:
+        """Samples of each speaker or track."""
+        return np.array([track.samples for track in self.tracks], dtype=np.int64)
+
     @property
     def hours(self) -> float:
         """Hours of audio."""
@@ -245,11 +251,14 @@ def open_corpus(
     stamp = _stamp(folder, found, sample_rate, source.rules)
     place = cache / f"{name}_{sample_rate}_{stamp[:12]}"
     manifest_path = place / "manifest.jsonl"
-    if not (place / "complete.json").is_file():
-        manifest = _fill(source, folder, found, sample_rate, place, progress or (lambda text: None))
-        manifest.save(manifest_path)
-        done = {"stamp": stamp, "sha256": manifest.sha256}
-        (place / "complete.json").write_text(json.dumps(done), encoding="utf-8")
+    if not manifest_path.is_file():
+        aside = cache / f"{place.name}.{os.getpid()}"
+        manifest = _fill(source, folder, found, sample_rate, aside, progress or (lambda text: None))
+        manifest.save(aside / "manifest.jsonl")
+        try:
+            aside.rename(place)
+        except OSError:  # another process was first, with the same content
+            shutil.rmtree(aside)
         if progress:
             progress(manifest.summary())
     manifest = Manifest.load(manifest_path)

@@ -35,7 +35,7 @@ from retone.data.manifest import (
     file_sha256,
     high_band_db,
     level_dbfs,
-    split_groups,
+    split_by_hours,
 )
 from retone.errors import DataError
 
@@ -44,6 +44,7 @@ CLIP_SECONDS = 14.0
 MIN_VOICE_SECONDS = 12.0
 MIN_TRACK_SECONDS = 30.0
 EDGE_SECONDS = 0.2
+CHECKED_SECONDS = 90.0
 LEVEL_SPREAD_DB = 12.0
 SPEECH_RULES = Rules(min_seconds=0.15, min_rms_dbfs=-55.0)
 MUSIC_RULES = Rules(min_seconds=MIN_TRACK_SECONDS, min_rms_dbfs=-50.0, min_high_band_db=-75.0)
@@ -56,7 +57,8 @@ def build(name: str, folder: Path, progress: Progress) -> Manifest:
     Args:
         name: ``"debian-speech"`` or ``"debian-music"``.
         folder: receives ``audio/<package>/<voice or folder>/``, ``copyright/``, ``credits.md``,
-            ``manifest.jsonl``, and ``packages/`` (fetched archives, used again).
+            ``manifest.jsonl``, and ``packages/`` (fetched archives and what each gave, used again,
+            so that a build cut short goes on where it was).
         progress: called with a line of text now and then.
 
     Returns:
@@ -73,18 +75,19 @@ def build(name: str, folder: Path, progress: Progress) -> Manifest:
     entries: list[Entry] = []
     seen: set[str] = set()
     for package in packages:
-        tree = unpack(package, folder / "packages", progress)
-        if name == "debian-speech":
-            new = _voices(package, tree, folder, skipped, seen)
-        else:
-            new = _tracks(package, tree, folder, skipped, seen)
-        entries += new
-        keep_statement(tree, package, folder / "copyright")
-        shutil.rmtree(tree)
-        hours = sum(entry.seconds for entry in new) / 3600
-        progress(f"{package}: {len(new)} files, {hours:.2f} h")
-    free = {entry.group for entry in entries if entry.split == ""}
-    splits = split_groups(free, "hashed")
+        part = folder / "packages" / f"{package}.jsonl"
+        if not part.is_file():
+            _package(name, package, folder, seen).save(part)
+        manifest = Manifest.load(part)
+        entries += manifest.entries
+        for reason, paths in manifest.skipped.items():
+            skipped[reason] += paths
+        progress(f"{package}: {len(manifest.entries)} files, {manifest.hours():.2f} h")
+    free: dict[str, float] = defaultdict(float)
+    for entry in entries:
+        if entry.split == "":
+            free[entry.group] += entry.seconds / 3600
+    splits = split_by_hours(free)
     entries = [replace(e, split=e.split or splits[e.group]) for e in entries]
     manifest = Manifest(name, tuple(entries), {r: tuple(p) for r, p in skipped.items()})
     manifest.save(folder / "manifest.jsonl")
@@ -93,7 +96,17 @@ def build(name: str, folder: Path, progress: Progress) -> Manifest:
     return manifest
 
 
-def unpack(package: str, cache: Path, progress: Progress) -> Path:
+def _package(name: str, package: str, folder: Path, seen: set[str]) -> Manifest:
+    skipped: dict[str, list[str]] = defaultdict(list)
+    tree = unpack(package, folder / "packages")
+    lay_out = _voices if name == "debian-speech" else _tracks
+    entries = lay_out(package, tree, folder, skipped, seen)
+    keep_statement(tree, package, folder / "copyright")
+    shutil.rmtree(tree)
+    return Manifest(package, tuple(entries), {r: tuple(p) for r, p in skipped.items()})
+
+
+def unpack(package: str, cache: Path) -> Path:
     """Fetch one package with ``apt-get download`` if need be and unpack it with ``dpkg -x``.
 
     Returns:
@@ -109,7 +122,6 @@ def unpack(package: str, cache: Path, progress: Progress) -> Path:
             "or use another corpus."
         )
     if not list(cache.glob(f"{package}_*.deb")):
-        progress(f"{package}: fetching")
         done = subprocess.run(
             ["apt-get", "download", package], cwd=cache, capture_output=True, text=True, check=False
         )
@@ -181,11 +193,14 @@ def join_prompts(prompts: list[np.ndarray], sample_rate: int) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def _read(path: Path) -> tuple[np.ndarray, int] | None:
+def _read(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int] | None:
     import soundfile
 
     try:
-        audio, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            sample_rate = file.samplerate
+            frames = -1 if seconds is None else int(seconds * sample_rate)
+            audio = file.read(frames, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError):
         return None
     return audio, int(sample_rate)
@@ -301,12 +316,12 @@ def _tracks(
         if info.samplerate < 44100:
             skipped["low rate"].append(short)
             continue
-        got = _read(path)
+        got = _read(path, CHECKED_SECONDS)
         if got is None:
             skipped["unreadable"].append(short)
             continue
         audio, rate = got
-        marks = fingerprints(audio.mean(axis=1), rate)
+        marks = fingerprints(audio.mean(axis=1), rate, info.duration)
         reason = "duplicate" if marks & seen else MUSIC_RULES.refuse(audio, rate)
         seen |= marks
         if reason:
@@ -322,7 +337,7 @@ def _tracks(
                 source=package,
                 group=f"{package}/{path.parent.name}/{path.stem}",
                 kind="music",
-                seconds=round(audio.shape[0] / rate, 3),
+                seconds=round(info.duration, 3),
                 sample_rate=rate,
                 licence=licence,
                 author=author,
@@ -333,8 +348,10 @@ def _tracks(
     return entries
 
 
-def fingerprints(audio: np.ndarray, sample_rate: int) -> set[str]:
-    """Hashes shared by two encodings of one recording ``audio`` [T], whatever their level.
+def fingerprints(audio: np.ndarray, sample_rate: int, duration: float) -> set[str]:
+    """Hashes shared by two encodings of one recording, whatever their level.
+
+    ``audio`` [T] is its beginning and ``duration`` the length of all of it in seconds.
 
     The shape of the level curve (2 s frames, normalised, in steps of 2 dB) with the steps
     placed twice, half a step apart, so that rounding rarely separates two copies in both.
@@ -346,7 +363,7 @@ def fingerprints(audio: np.ndarray, sample_rate: int) -> set[str]:
     keys = set()
     for offset in (0.0, 0.5):
         steps = np.floor(shape / 2.0 + offset).astype(np.int16)
-        text = steps.tobytes() + str(len(frames)).encode()
+        text = steps.tobytes() + str(int(duration)).encode()
         keys.add(hashlib.sha256(text + str(offset).encode()).hexdigest())
     return keys
 

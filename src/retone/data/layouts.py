@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from retone.data.debian_lists import MUSIC_PACKAGES
 from retone.data.manifest import AUDIO_SUFFIXES, Found, Manifest
 from retone.errors import DataError
 
@@ -121,7 +122,9 @@ def any_folder(folder: Path) -> list[Found]:
 def kit(folder: Path) -> list[Found]:
     """``manifest.csv`` with path, source, speaker, licence, author, split (dev, test) and kind.
 
-    ``dev`` may be trained on, except VCTK and LibriTTS readers, who only validate.
+    ``dev`` may be trained on, except VCTK and LibriTTS readers, who only validate. Rows that the
+    Debian corpora also hold are left out unless they are ``test``, so that adding this corpus to
+    those never puts a voice of their validation into training.
     """
     table = folder / "manifest.csv"
     if not table.is_file():
@@ -133,6 +136,10 @@ def kit(folder: Path) -> list[Found]:
                 split = "test" if row["split"] == "test" else None
                 if split is None and row["source"] in ("libritts", "vctk"):
                     split = "val"
+                if split is None and row["source"].startswith("deb-"):
+                    continue
+                if split is None and row["source"] in MUSIC_PACKAGES:
+                    continue
                 found.append(
                     Found(
                         row["path"],

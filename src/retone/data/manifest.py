@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -141,6 +141,30 @@ def split_groups(
         name: "train" if i < n_train else "val" if i < n_train + n_val else "test"
         for i, name in enumerate(names)
     }
+
+
+def split_by_hours(
+    hours: Mapping[str, float], val: float = 0.05, test: float = 0.05
+) -> dict[str, str]:
+    """Give each speaker or track a split, by hours rather than by count.
+
+    For corpora with very unequal speakers. In the order of the names' SHA-256, a speaker joins
+    val, else test, where the hours still fit into that split's fraction; the rest is train.
+
+    Args:
+        hours: hours of audio by speaker or track.
+        val, test: fractions of all hours.
+    """
+    total = sum(hours.values())
+    room = {"val": val * total, "test": test * total}
+    splits = dict.fromkeys(hours, "train")
+    for name in sorted(hours, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+        for split in room:
+            if hours[name] <= room[split]:
+                room[split] -= hours[name]
+                splits[name] = split
+                break
+    return splits
 
 
 def assign_splits(found: Sequence[Found], order: str) -> dict[str, str]:
