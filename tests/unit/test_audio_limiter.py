@@ -51,7 +51,7 @@ def test_ceiling_holds_in_the_worst_cases(name: str, rate: int) -> None:
     assert y.shape == x.shape
     over = true_peak_dbtp(x, rate) + 1.0
     assert true_peak_dbtp(y, rate) <= -1.0 + 0.05
-    unseen = 1.0 if rate < 160000 else 3.1  # what the limiter's finer grid finds beyond the meter's
+    unseen = 1.0 if rate < 160000 else 3.5  # what the limiter's finer grid finds beyond the meter's
     assert over <= limiter.report().max_reduction_db <= over + unseen
 
 

@@ -1,0 +1,173 @@
+"""What a recording is like: levels, bandwidth, noise, clipping and other faults, in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from retone.audio.defects import ActivityMeter, BitsMeter, ClipMeter, percent
+from retone.audio.files import SILENCE_DBFS, open_reader, require_analysable
+from retone.audio.formats import integer_bits
+from retone.audio.level import LevelMeter
+from retone.audio.spectrum import SpectrumMeter, bandwidth
+
+_BLOCK_FRAMES = 65536
+_WIDE_HZ = 15500.0  # an edge above, as lossy coding leaves, is no news to a listener
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything :func:`inspect` found. Levels are minus infinity for silence.
+
+    Units: LUFS, LU, dBTP, dBFS, dB, Hz and seconds as the names say; shares are 0 to 1.
+    ``band_limited`` tells a steep edge at ``bandwidth_hz`` from a gentle end. ``used_bits`` is
+    below ``bit_depth`` if the lowest bits are always zero. ``noise_floor_dbfs`` is the RMS level
+    that the quietest 5 % of 50 ms frames stay under: for music without pauses, its quietest
+    moments.
+    """
+
+    path: str
+    format: str
+    subtype: str
+    sample_rate: int
+    channels: int
+    frames: int
+    duration_s: float
+    bit_depth: int | None
+    used_bits: int | None
+    integrated_lufs: float
+    momentary_max_lufs: float
+    short_term_max_lufs: float
+    loudness_range_lu: float | None
+    true_peak_dbtp: float
+    sample_peak_dbfs: float
+    rms_dbfs: float
+    crest_db: float
+    dc_offset: float
+    bandwidth_hz: float
+    band_limited: bool
+    noise_floor_dbfs: float | None
+    silence_share: float
+    clipped_samples: int
+    clipped_share: float
+    dual_mono: bool
+    silent_channels: tuple[int, ...]
+    tags: dict[str, str]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Field names and values for JSON; infinities become None."""
+        values = asdict(self)
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[name] = None
+        return values
+
+    def require_analysable(self) -> None:
+        """Refuse a silent or very short recording, as :func:`retone.audio.require_analysable`."""
+        require_analysable(10.0 ** (self.sample_peak_dbfs / 20.0), self.duration_s, self.path)
+
+
+def inspect(path: str | Path, progress: Callable[[float], None] | None = None) -> Inspection:
+    """Measure a recording in one pass at flat memory.
+
+    Args:
+        path: the recording.
+        progress: called with the share that is done, 0 to 1.
+
+    Returns:
+        Figures and one-line warnings; see :class:`Inspection`.
+
+    Raises:
+        AudioError: the file cannot be read.
+    """
+    with open_reader(path) as reader:
+        info = reader.info
+        rate, channels = info.sample_rate, info.channels
+        bits = integer_bits(info.subtype)
+        level = LevelMeter(rate, channels)
+        spectrum = SpectrumMeter(rate, channels)
+        clip = ClipMeter(channels, bits)
+        used = BitsMeter(bits)
+        activity = ActivityMeter(rate, channels)
+        for block in reader.blocks(_BLOCK_FRAMES):
+            for meter in (level, spectrum, clip, used, activity):
+                meter.update(block)  # type: ignore[attr-defined]
+            if progress is not None:
+                progress(reader.position / info.frames)
+        warnings = list(reader.warnings)
+    activity.finish()
+    found = level.result()
+    edge_hz, edge = bandwidth(*spectrum.result())
+    clipped = clip.count()
+    figures: dict[str, Any] = {
+        "used_bits": used.result(),
+        "bandwidth_hz": edge_hz,
+        "band_limited": edge,
+        "noise_floor_dbfs": activity.noise_floor_dbfs(),
+        "silence_share": activity.silence_share(),
+        "clipped_samples": clipped,
+        "clipped_share": clipped / (info.frames * channels),
+        "dual_mono": activity.dual_mono(),
+        "silent_channels": tuple(activity.silent_channels()),
+    }
+    levels = {k: v for k, v in asdict(found).items() if k != "gated"}
+    if not found.gated:
+        warnings.append("shorter than 0.4 s: the loudness is not gated.")
+    warnings += _warnings({**levels, **figures}, rate, info.bit_depth)
+    return Inspection(
+        path=str(info.path),
+        format=info.format,
+        subtype=info.subtype,
+        sample_rate=rate,
+        channels=channels,
+        frames=info.frames,
+        duration_s=info.duration_s,
+        bit_depth=info.bit_depth,
+        tags=info.tags,
+        warnings=tuple(warnings),
+        **levels,
+        **figures,
+    )
+
+
+def _warnings(f: dict[str, Any], rate: int, bit_depth: int | None) -> list[str]:
+    """One line for each thing that a user should know before using the recording."""
+    if f["sample_peak_dbfs"] < SILENCE_DBFS:
+        return [f"silent: no sample above {SILENCE_DBFS:g} dBFS."]
+    lines = []
+    if f["clipped_samples"] >= 10:
+        share = percent(f["clipped_share"])
+        lines.append(
+            f"clipped: {f['clipped_samples']} samples ({share}) stand in flat tops; "
+            "clipping cannot be undone here."
+        )
+    if f["sample_peak_dbfs"] > 0.0:
+        lines.append(
+            f"peaks at {f['sample_peak_dbfs']:+.1f} dBFS, above full scale; "
+            "only float files can hold that."
+        )
+    elif f["true_peak_dbtp"] > 0.5:
+        lines.append(
+            f"true peak {f['true_peak_dbtp']:+.1f} dBTP: players may clip between the samples."
+        )
+    if f["band_limited"] and f["bandwidth_hz"] < min(0.425 * rate, _WIDE_HZ):
+        lines.append(
+            f"band-limited: the content stops at about {f['bandwidth_hz'] / 1000:.1f} kHz; "
+            "an equaliser cannot bring back what is above."
+        )
+    if f["silent_channels"]:
+        which = ", ".join(map(str, f["silent_channels"]))
+        lines.append(f"silent channel: number {which} holds nothing.")
+    if f["dual_mono"]:
+        lines.append("both channels are the same: mono stored as stereo.")
+    if abs(f["dc_offset"]) > 0.01:
+        lines.append(f"DC offset of {100 * f['dc_offset']:+.1f} % of full scale.")
+    if f["silence_share"] > 0.5:
+        lines.append(f"{percent(f['silence_share'])} of it is silence (below -60 dBFS).")
+    if f["used_bits"] and bit_depth and f["used_bits"] < bit_depth:
+        lines.append(f"only {f['used_bits']} of its {bit_depth} bits are used.")
+    return lines
