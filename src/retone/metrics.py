@@ -132,7 +132,7 @@ def _rms_db(x: Tensor, rate: float) -> float:
 def _loudness(x: Tensor, rate: float) -> float:
     from retone.audio.level import loudness_lufs
 
-    value = float(loudness_lufs(x.double().numpy(), rate))
+    value = float(loudness_lufs(x.double().numpy(), round(rate)))
     return value if value > LOUDNESS_FLOOR_LUFS else LOUDNESS_FLOOR_LUFS
 
 

@@ -48,13 +48,13 @@ def _delay(x: Array, grade: float) -> Array:
     return np.roll(x, round(4 * grade))
 
 
-# The damage each metric must see, and its three grades.
-DAMAGE: dict[str, tuple[Callable[[Array, float], Array], tuple[float, float, float]]] = {
+# The damage each metric must see, and its grades.
+DAMAGE: dict[str, tuple[Callable[[Array, float], Array], tuple[float, ...]]] = {
     **{
         name: (_noise, (0.03, 0.2, 1.0))
         for name in (
             "pesq", "stft", "msd", "sce", "stoi", "mse", "log_mel", "stft_auraloss", "bandwidth",
-            "bandwidth_hz", "flatness", "onsets", "dnsmos",
+            "bandwidth_hz", "flatness", "onsets",
         )
     },
     **{
@@ -63,6 +63,7 @@ DAMAGE: dict[str, tuple[Callable[[Array, float], Array], tuple[float, float, flo
     },
     **{name: (_squash, (0.5, 1.0, 2.0)) for name in ("crest", "crest_paper", "crest_linear")},
     "phase": (_delay, (0.5, 1.0, 2.0)),
+    "dnsmos": (_noise, (1.0,)),  # seconds a call
 }  # fmt: skip
 
 

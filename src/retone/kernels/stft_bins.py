@@ -115,8 +115,8 @@ def convergence_sums(spectrum, target):  # type: ignore[no-untyped-def]
     for f in range(target.shape[0]):
         source = spectrum[f]
         goal = target[f]
-        d = np.float32(0.0)
-        e = np.float32(0.0)
+        d: Any = np.float32(0.0)
+        e: Any = np.float32(0.0)
         for k in range(target.shape[1]):
             re = source[2 * k]
             im = source[2 * k + 1]
@@ -145,8 +145,8 @@ def compare(spectrum, target, c_log, c_linear, c_convergence, gradient):  # type
     for f in range(target.shape[0]):
         source = spectrum[f]
         goal = target[f]
-        logs = zero
-        differences = zero
+        logs: Any = zero
+        differences: Any = zero
         for k in range(bins):
             re = source[2 * k]
             im = source[2 * k + 1]
