@@ -8,6 +8,9 @@ multiply-add and one maximum per sample (the second case runs on the negated sig
 is bound by that latency; from four rows on, eight rows share the lanes of one vector.
 """
 
+# mypy: disable-error-code="no-untyped-def, var-annotated, has-type, call-arg, arg-type, operator"
+# numba infers the types of kernels; their arguments are flat arrays and vector lanes.
+
 from __future__ import annotations
 
 from typing import Any
@@ -51,10 +54,8 @@ def lane_rows(first: int, stop: int, index: Array) -> int:
 
 
 @inner_njit
-def rows_to_lanes(  # type: ignore[no-untyped-def]
-    x, index, stride, at, count, rows, out
-) -> None:
-    """Samples from ``at`` of eight rows, ``stride`` apart in flat ``x``, to ``out[n * 8 + row]``."""
+def rows_to_lanes(x, index, stride, at, count, rows, out) -> None:
+    """Samples from ``at`` of eight rows ``stride`` apart go to ``out[n * 8 + row]``."""
     full = count - count % LANES
     for j in range(LANES):
         base = index[j] * stride + at
@@ -67,9 +68,7 @@ def rows_to_lanes(  # type: ignore[no-untyped-def]
 
 
 @inner_njit
-def lanes_to_rows(  # type: ignore[no-untyped-def]
-    src, rows, y, index, stride, at, count
-) -> None:
+def lanes_to_rows(src, rows, y, index, stride, at, count) -> None:
     """The inverse of ``rows_to_lanes``."""
     full = count - count % LANES
     for i in range(0, count, LANES):
@@ -96,7 +95,7 @@ def _constants(k_attack: Array, k_release: Array, y0: Array, index: Array, out: 
 
 
 @inner_njit
-def _forward_lanes(x, length, index, constants, y, marks, work) -> None:  # type: ignore[no-untyped-def]
+def _forward_lanes(x, length, index, constants, y, marks, work) -> None:
     """Eight rows; writes ``y`` unless empty, and the state before each block to ``marks``."""
     rows, tile = work[0], work[1]
     ka, aa = load8(constants, 0), load8(constants, 8)
@@ -119,7 +118,7 @@ def _forward_lanes(x, length, index, constants, y, marks, work) -> None:  # type
 
 
 @inner_njit
-def _forward_row(x, length, start, constants, y, marks, work) -> None:  # type: ignore[no-untyped-def]
+def _forward_row(x, length, start, constants, y, marks, work) -> None:
     """The same for one row: the same operations on scalars."""
     ka, aa, kr, ar = constants[0], constants[8], constants[16], constants[24]
     sign = constants[32]
@@ -138,7 +137,7 @@ def _forward_row(x, length, start, constants, y, marks, work) -> None:  # type: 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _forward(x, length, k_attack, k_release, y0, y, y_end, marks, work, index, first, stop) -> None:  # type: ignore[no-untyped-def]
+def _forward(x, length, k_attack, k_release, y0, y, y_end, marks, work, index, first, stop) -> None:
     constants = work[4]
     blocks = -(-length // BLOCK)
     row = first
@@ -159,7 +158,7 @@ def _forward(x, length, k_attack, k_release, y0, y, y_end, marks, work, index, f
 
 
 @inner_njit
-def _backward_lanes(gy, x, length, index, constants, marks, gx, sums, work) -> None:  # type: ignore[no-untyped-def]
+def _backward_lanes(gy, x, length, index, constants, marks, gx, sums, work) -> None:
     """Adjoint of eight rows; ``sums`` gets the gradients of k_attack, k_release and y0."""
     rows, tile = work[0], work[1]
     grads, past = work[2], work[3]
@@ -193,7 +192,7 @@ def _backward_lanes(gy, x, length, index, constants, marks, gx, sums, work) -> N
 
 
 @inner_njit
-def _backward_row(gy, x, length, start, constants, marks, gx, sums, work) -> None:  # type: ignore[no-untyped-def]
+def _backward_row(gy, x, length, start, constants, marks, gx, sums, work) -> None:
     ka, aa, kr, ar = constants[0], constants[8], constants[16], constants[24]
     sign = constants[32]
     past = work[0]
@@ -222,7 +221,7 @@ def _backward_row(gy, x, length, start, constants, marks, gx, sums, work) -> Non
 @njit(nogil=True, cache=True, error_model="numpy")
 def _backward(
     gy, x, length, k_attack, k_release, y0, gx, nothing, sums_out, marks, work, index, first, stop
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     constants, sums = work[4], work[5]
     row = first
     while row < stop:

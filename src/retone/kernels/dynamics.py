@@ -50,6 +50,8 @@ def _run_forward(
 ) -> Array:
     from retone.kernels.dynamics_forward import forward
 
+    kernel: Any = forward  # numba's stubs do not know its arguments
+
     batch, channels, length = x.shape
     marks = np.empty((batch, -(-length // BLOCK) + 1, len(STATES)))
     if x.size == 0:
@@ -58,7 +60,7 @@ def _run_forward(
     flat = [a.reshape(-1) for a in (x, y, curve, marks)]
 
     def work(first: int, stop: int) -> None:
-        forward(
+        kernel(
             *flat, channels, length, params, state, True if expander else None,
             np.zeros((11, _TILE)), np.zeros(8, np.int64), first, stop,
         )  # fmt: skip
@@ -145,6 +147,8 @@ def compress_backward(
     """
     from retone.kernels.dynamics_adjoint import backward
 
+    kernel: Any = backward
+
     size = expect(x, "B C T", "compress: x")
     expect(grad_y, "B C T", "compress: grad_y", **size)
     batch, channels, length = size["B"], size["C"], size["T"]
@@ -172,7 +176,7 @@ def compress_backward(
     flat = [grad_y.reshape(-1), x.reshape(-1), onto_gain, gx.reshape(-1), marks]
 
     def work(first: int, stop: int) -> None:
-        backward(
+        kernel(
             *flat, channels, length, params, onto_end, sums, True if expander else None,
             np.zeros((14, _TILE)), np.zeros(8, np.int64), first, stop,
         )  # fmt: skip

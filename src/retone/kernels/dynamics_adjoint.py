@@ -4,6 +4,9 @@ The forward pass leaves its three states before every block. Going back through 
 is computed again into tiles that stay in cache, then run in reverse.
 """
 
+# mypy: disable-error-code="no-untyped-def, var-annotated, has-type, call-arg, arg-type, operator"
+# numba infers the types of kernels; their arguments are flat arrays and vector lanes.
+
 from __future__ import annotations
 
 import math
@@ -11,12 +14,11 @@ import math
 import numpy as np
 from numba import njit
 
-from retone.kernels.ballistics import BLOCK, FEWEST, lane_rows, lanes_to_rows, rows_to_lanes
+from retone.kernels.ballistics import BLOCK, lane_rows, rows_to_lanes
 from retone.kernels.dynamics_forward import (
     A_ATTACK,
     A_LEVEL,
     A_RELEASE,
-    CONSTANTS,
     EXP_HIGH,
     EXP_LOW,
     EXP_SIGN,
@@ -46,7 +48,6 @@ from retone.kernels.fastmath import (
     smaller,
     splat8,
     store8,
-    sum8,
     transpose8,
     where_more,
 )
@@ -57,7 +58,7 @@ COLUMNS = 9  # of the parameter table
 
 
 @inner_njit
-def _knee_slopes(octaves, scale, low, high, width, curve, none):  # type: ignore[no-untyped-def]
+def _knee_slopes(octaves, scale, low, high, width, curve, none):
     """The knee, its derivative by its argument, and twice its derivative by its width.
 
     With q = t / W those are q (1 above the knee) and ``q (1 - q)``.
@@ -69,7 +70,7 @@ def _knee_slopes(octaves, scale, low, high, width, curve, none):  # type: ignore
 
 
 @inner_njit
-def _products(gy, x, base, channels, length, count, out, at) -> None:  # type: ignore[no-untyped-def]
+def _products(gy, x, base, channels, length, count, out, at) -> None:
     """Sum over the channels of ``gy * x``: the gradient on the linear gain."""
     full = count - count % LANES
     for i in range(0, full, LANES):
@@ -87,7 +88,7 @@ def _products(gy, x, base, channels, length, count, out, at) -> None:  # type: i
 
 
 @inner_njit
-def _to_input(gy, x, gx, base, channels, length, count, gains, power, at) -> None:  # type: ignore[no-untyped-def]
+def _to_input(gy, x, gx, base, channels, length, count, gains, power, at) -> None:
     """``gx = gy * gain``, and twice ``x * power`` more at the channel that set the level."""
     full = count - count % LANES
     none = splat8(0.0)
@@ -126,7 +127,7 @@ def _to_input(gy, x, gx, base, channels, length, count, gains, power, at) -> Non
 @inner_njit
 def _backward_lanes(
     gy, x, gain_grad, gx, marks, channels, length, index, t, ends, sums, expander, work
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     rows, rows2, power, product = work[0], work[1], work[2], work[3]
     onto_gain, ps, ys, us, logs, gains = work[4], work[5], work[6], work[7], work[8], work[9]
     item = channels * length
@@ -252,7 +253,7 @@ def backward(
     index,
     first,
     stop,
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     """Rows ``first`` ... ``stop - 1``; signals flat, ``gain_grad`` may be empty.
 
     ``sums`` [B, 12] gets the gradients of the nine parameters and the three first states.

@@ -5,6 +5,9 @@ agree bit for bit. A block's level and gain curve run on eight values at a time 
 only the smoothing recursion runs along time.
 """
 
+# mypy: disable-error-code="no-untyped-def, var-annotated, has-type, call-arg, arg-type, operator"
+# numba infers the types of kernels; their arguments are flat arrays and vector lanes.
+
 from __future__ import annotations
 
 import math
@@ -37,7 +40,7 @@ LOG2_GAIN = math.log2(10.0) / 20.0  # gain in dB to log2 of amplitude
 
 
 @inner_njit
-def derive(params, index, out) -> None:  # type: ignore[no-untyped-def]
+def derive(params, index, out) -> None:
     """Fill the constants of eight lanes from rows ``index`` of the parameter table."""
     for j in range(LANES):
         row = params[index[j]]
@@ -63,7 +66,7 @@ def derive(params, index, out) -> None:  # type: ignore[no-untyped-def]
 
 
 @inner_njit
-def knee(octaves, scale, low, high, width, curve, none):  # type: ignore[no-untyped-def]
+def knee(octaves, scale, low, high, width, curve, none):
     """The textbook soft knee, free of branches and of a division by its width.
 
     With ``t = clamp(d + W/2, 0, W)``: ``t^2 / (2W) + max(d - W/2, 0)``.
@@ -73,7 +76,7 @@ def knee(octaves, scale, low, high, width, curve, none):  # type: ignore[no-unty
 
 
 @inner_njit
-def peaks(x, base, channels, length, count, out, at) -> None:  # type: ignore[no-untyped-def]
+def peaks(x, base, channels, length, count, out, at) -> None:
     """Largest squared sample over the channels, ``count`` samples from ``base`` of a flat array."""
     full = count - count % LANES
     for i in range(0, full, LANES):
@@ -93,7 +96,7 @@ def peaks(x, base, channels, length, count, out, at) -> None:  # type: ignore[no
 
 
 @inner_njit
-def _apply(x, y, base, channels, length, count, gains, at) -> None:  # type: ignore[no-untyped-def]
+def _apply(x, y, base, channels, length, count, gains, at) -> None:
     full = count - count % LANES
     for c in range(channels):
         offset = base + c * length
@@ -104,7 +107,7 @@ def _apply(x, y, base, channels, length, count, gains, at) -> None:  # type: ign
 
 
 @inner_njit
-def mark(marks, index, stride, step, p, z, u, lane) -> None:  # type: ignore[no-untyped-def]
+def mark(marks, index, stride, step, p, z, u, lane) -> None:
     """Write the three states of eight lanes, lane j at ``index[j] * stride + step``."""
     store8(lane, 0, p)
     store8(lane, 8, z)
@@ -115,7 +118,7 @@ def mark(marks, index, stride, step, p, z, u, lane) -> None:  # type: ignore[no-
 
 
 @inner_njit
-def _forward_lanes(x, y, curve, marks, channels, length, index, t, states, expander, work) -> None:  # type: ignore[no-untyped-def]
+def _forward_lanes(x, y, curve, marks, channels, length, index, t, states, expander, work) -> None:
     rows, tile, gains = work[0], work[1], work[2]
     item = channels * length
     stride = 3 * (-(-length // BLOCK) + 1)
@@ -168,7 +171,7 @@ def _forward_lanes(x, y, curve, marks, channels, length, index, t, states, expan
 
 
 @inner_njit
-def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander, work) -> None:  # type: ignore[no-untyped-def]
+def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander, work) -> None:
     level, gains, decibels, zs, us = work[0], work[1], work[2], work[3], work[4]
     rise, fall_by, close, open_by = work[5], work[6], work[7], work[8]
     start, line = row * channels * length, row * length
@@ -241,7 +244,7 @@ def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander,
 
 
 @inner_njit
-def gather_states(table, index, out) -> None:  # type: ignore[no-untyped-def]
+def gather_states(table, index, out) -> None:
     """Three columns of a [B, 3] table as eight lanes each."""
     for j in range(LANES):
         for i in range(3):
@@ -251,7 +254,7 @@ def gather_states(table, index, out) -> None:  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, error_model="numpy")
 def forward(
     x, y, curve, marks, channels, length, params, state, expander, work, index, first, stop
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     """Rows ``first`` ... ``stop - 1``; arrays of signals are flat; empty ones are not written.
 
     ``marks``, flat [B, blocks + 1, 3], gets the states before every block and after the last.

@@ -31,7 +31,8 @@ from numba.extending import intrinsic, models, register_model
 
 LANES = 8
 
-inner_njit = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_INNER: Any = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner_njit: Any = njit(**_INNER)
 """For kernels that only other kernels call: cached with their caller, no Python entry point."""
 
 _DOUBLE = ir.DoubleType()
