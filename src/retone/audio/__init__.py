@@ -1,6 +1,8 @@
 """Recordings at the edge of the program: reading, writing, measuring, limiting.
 
-Names are loaded on first use, so importing this package costs nothing.
+Names are loaded on first use, so importing this package costs nothing. The function ``inspect``
+has its module's name and is therefore imported from there: ``from retone.audio.inspect import
+inspect``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ _HOME = {
     "TruePeakLimiter": "limiter",
     "TruePeakMeter": "truepeak",
     "info": "files",
-    "inspect": "inspect",
     "load": "files",
     "loudness_lufs": "level",
     "open_reader": "files",
@@ -37,7 +38,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value  # also wins over the submodule of the same name (inspect)
+    globals()[name] = value
     return value
 
 
