@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -11,19 +12,19 @@ from retone.dsp.spectral import centroid_hz, frequencies_hz, mel_filterbank, stf
 from retone.errors import expect
 from retone.losses import PreparedTarget
 
-_LONG, _SHORT, _MELS, _FLOOR = 65536, 2048, 128, 1e-4
+_WINDOW, _MELS, _FLOOR = 2048, 80, 1e-10
 
 
 @dataclass(frozen=True)
 class StyleDistance:
     """Differences between an estimate and a target that ignore fine structure.
 
-    ``mel_weight (mean|ln m - ln m'| + mean|m - m'|)`` on mel spectra of 65 536-sample windows,
-    ``level_weight |dB difference|`` of RMS and of K-weighted level, and
-    ``centroid_weight |difference in kHz|`` of the time-mean spectral centroid.
+    ``mel_weight mean|dB difference| / 10`` of long-term mel spectra, ``level_weight |dB
+    difference|`` of RMS and of K-weighted level, and ``centroid_weight |difference in kHz|`` of
+    the time-mean spectral centroid.
     """
 
-    mel_weight: float = 0.3
+    mel_weight: float = 0.5
     level_weight: float = 0.05
     centroid_weight: float = 1.0
 
@@ -48,26 +49,35 @@ class StyleDistance:
         one = self._picture(estimate.reshape(-1, length), sample_rate)
         with torch.no_grad():
             other = self._picture(audio.reshape(-1, length), sample_rate)
-        mel = (one[0].log() - other[0].log()).abs().mean((1, 2)) + (one[0] - other[0]).abs().mean(
-            (1, 2)
-        )
+        mel = (one[0] - other[0]).abs().mean(1) / 10
         level = (one[1] - other[1]).abs().mean(1)
         centroid = (one[2] - other[2]).abs() / 1000
         total = self.mel_weight * mel + self.level_weight * level + self.centroid_weight * centroid
         return total.reshape(batch, channels).mean(1)
 
     def _picture(self, audio: Tensor, sample_rate: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Mel spectra [R, M, N], levels in dB [R, 2] and centroid in Hz [R]."""
-        bank = mel_filterbank(_MELS, _LONG, sample_rate).to(audio)
-        magnitude = stft_magnitude(audio, _LONG, _LONG)
-        mel = (bank @ magnitude).clamp_min(_FLOOR)
-        weight = k_weighting_gain(frequencies_hz(_LONG, sample_rate).to(audio))
-        power = (magnitude * weight[:, None]).square().mean((1, 2))
-        levels = torch.stack(
-            [10 * torch.log10(p.clamp_min(1e-10)) for p in (audio.square().mean(1), power)], dim=1
-        )
-        short = stft_magnitude(audio, _SHORT, _SHORT // 2)
-        return mel, levels, centroid_hz(short, sample_rate).reshape(audio.shape[0], -1).mean(1)
+        """Long-term mel spectrum in dB [R, M], levels in dB [R, 2], centroid in Hz [R]."""
+        bank, weight = _tables(sample_rate, audio.dtype, audio.device)
+        magnitude = stft_magnitude(audio, _WINDOW, _WINDOW // 2)
+        power = (magnitude * magnitude).mean(-1)
+        centroid = centroid_hz(magnitude, sample_rate).reshape(audio.shape[0], -1).mean(1)
+        levels = torch.stack([(audio * audio).mean(1), power @ weight], dim=1)
+        return _db(power @ bank), _db(levels), centroid
+
+
+def _db(power: Tensor) -> Tensor:
+    return 10 * torch.log10(power.clamp_min(_FLOOR))
+
+
+@functools.lru_cache(maxsize=8)
+def _tables(
+    sample_rate: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Mel bands [F, M] and K-weighted power [F], applied to a mean power spectrum."""
+    scale = 1 / _WINDOW**2
+    bank = mel_filterbank(_MELS, _WINDOW, sample_rate).T * scale * 100
+    weight = k_weighting_gain(frequencies_hz(_WINDOW, sample_rate)).square() * scale * 4
+    return bank.to(device, dtype), weight.to(device, dtype)
 
 
 def k_weighting_gain(frequency_hz: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from retone.metrics import STYLE_METRICS, Metric
 from retone.progress import Progress, silent
 from retone.provenance import provenance
 
-CASES = {"same source": 0.0, "another source": 1.0}
-"""Case -> probability that the reference is another voice or track."""
+CASES = {"same source": False, "another source": True}
+"""Case -> whether the reference is another voice or track."""
 
 
 def evaluate(
@@ -62,8 +61,8 @@ def evaluate(
             result.rows = old.rows
     have = {(r.item, r.case, r.method) for r in result.rows}
     jobs = []
-    for case, probability in CASES.items():
-        case_maker = replace(maker, cross_source_probability=probability, augment=False)
+    for case, cross in CASES.items():
+        case_maker = maker.for_evaluation(cross_source=cross)
         for item in range(pairs):
             wanted = [m for m in methods if (item, case, m.name) not in have]
             if wanted:
@@ -102,8 +101,6 @@ def _measure(job: tuple[Any, ...]) -> list[Row]:
     rows = []
     for method in methods:
         estimate = method.run(pair, maker.sample_rate)
-        values = {
-            m.name: float(m.function(estimate, pair.target, maker.sample_rate)) for m in metrics
-        }
+        values = {m.name: m(estimate, pair.target, maker.sample_rate) for m in metrics}
         rows.append(Row(item, pair.group, case, method.name, values))
     return rows

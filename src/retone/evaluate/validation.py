@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retone.metrics import metric_named
+from retone.metrics import METRICS
 from retone.recipes.config import Recipe
 
-SCORES = ("STFT", "MSD", "SCE", "RMS", "LUFS")
+SCORES = tuple(m for m in METRICS if m.name in ("stft", "msd", "sce", "rms", "lufs"))
 
 
 class Validation:
@@ -25,7 +25,7 @@ class Validation:
     @staticmethod
     def of(recipe: Recipe, corpus: Any) -> Validation:
         """Make the list; cross-source pairs keep their share, augmentation is off."""
-        maker = replace(recipe.pairs, augment=False)
+        maker = replace(recipe.pairs, augment_probability=0.0)
         pairs = [
             maker.make(corpus, i, recipe.seed + 1_000_003) for i in range(recipe.validation_pairs)
         ]
@@ -60,11 +60,11 @@ class Validation:
 
     def _scores(self, estimates: list[Tensor]) -> dict[str, float]:
         rate = self.recipe.pairs.sample_rate
-        sums = dict.fromkeys(SCORES, 0.0)
+        sums = {m.name: 0.0 for m in SCORES}
         count = 0
         for out, (_, _, target) in zip(estimates, self.batches, strict=True):
             for a, b in zip(out.numpy(), target.numpy(), strict=True):
                 count += 1
-                for name in SCORES:
-                    sums[name] += float(metric_named(name).function(a, b, rate))
+                for metric in SCORES:
+                    sums[metric.name] += metric(a, b, rate)
         return {k: v / count for k, v in sums.items()}

@@ -55,7 +55,7 @@ def compact_smoke() -> Recipe:
     return replace(
         r,
         name="compact_smoke",
-        pairs=replace(r.pairs, length=16384),
+        pairs=replace(r.pairs, length=32768),
         batch_size=2,
         steps=6,
         validation_pairs=2,
