@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 
 import numpy as np
 import pytest
@@ -288,6 +287,3 @@ def test_level_histogram_counts_levels() -> None:
     meter.update(np.concatenate([loud, soft, np.zeros((2, 500))], axis=1))
     found = {float(e): s for e, s in zip(meter.edges_db, meter.share(), strict=False) if s > 0}
     assert found == {-7.0: pytest.approx(0.3), -40.0: pytest.approx(0.7)}
-
-
-_ = re  # used by the report's tests below

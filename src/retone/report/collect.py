@@ -256,7 +256,7 @@ def _band_title(eq: DynamicEqualizer, own: Mapping[str, Tensor], band: int) -> s
 def _compressor(
     path: str, title: str, member: Compressor, own: Setting, histogram: LevelHistogram | None
 ) -> CompressorView:
-    level = np.linspace(-80.0, 0.0, 321)
+    level = np.linspace(-100.0, 0.0, 401)
     curve = member.static_curve(torch.from_numpy(level), own)[0].numpy()
     share = histogram.share() if histogram else None
     return CompressorView(

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from retone.dsp.envelope_meter import Envelope
 from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
 from retone.report.format import decibels, hertz, plain, significant
 from retone.report.svg import Axis, Callout, Plot, ticks, time_ticks
@@ -52,32 +53,32 @@ def response(frequency_hz: np.ndarray, view: ResponseView) -> Plot:
         css = f"b{i} band"
         shown = band.response_db
         if not crossed:
-            plot.area(frequency_hz, np.minimum(shown, 0), np.maximum(shown, 0), css)
+            plot.area(frequency_hz, 0.0, shown, css)
+            # Along zero every band would draw over the last one.
+            shown = np.where(np.abs(shown) < 0.04, np.nan, shown)
         plot.line(frequency_hz, shown, css)
     plot.line(frequency_hz, view.total_db, "sum", read="All bands" if view.bands else "Gain")
-    plot.callouts([_callout(frequency_hz, i, b) for i, b in enumerate(view.bands, start=1)])
+    handles = [(b, view.total_db if crossed else b.response_db) for b in view.bands]
+    plot.callouts([_callout(frequency_hz, i, *h) for i, h in enumerate(handles, start=1)])
     return plot
 
 
-def _callout(frequency_hz: np.ndarray, number: int, band: BandView) -> Callout:
+def _callout(
+    frequency_hz: np.ndarray, number: int, band: BandView, curve_db: np.ndarray
+) -> Callout:
     at = min(max(band.frequency_hz, float(frequency_hz[0])), float(frequency_hz[-1]))
-    height = float(np.interp(math.log(at), np.log(frequency_hz), band.response_db))
-    lines = (
-        band.label,
-        decibels(band.gain_db, signed=True),
-        f"{hertz(band.frequency_hz)}, Q {significant(band.q, 2)}",
-    )
-    css = f"b{number}" + (" off" if abs(band.gain_db) < 0.05 else "")
+    height = float(np.interp(math.log(at), np.log(frequency_hz), curve_db))
+    off = abs(band.gain_db) < 0.05
+    gain = "off" if off else decibels(band.gain_db, signed=True)
+    lines = (band.label, gain, f"{hertz(band.frequency_hz)}, Q {significant(band.q, 2)}")
+    css = f"b{number}" + (" off" if off else "")
     return Callout(at, height, lines, css)
 
 
 def compressor(view: CompressorView) -> Plot:
     """A compressor's static curve over the histogram of levels it met."""
-    low = -60.0 if view.setting["threshold_db"] > -55 else -80.0
-    if view.level_share is not None and view.level_edges_db is not None:
-        heard = view.level_edges_db[:-1][view.level_share > 0.002]
-        low = min(low, 20 * math.floor(heard.min(initial=low) / 20))
-    low = max(low, -80.0)
+    threshold, ratio = view.setting["threshold_db"], view.setting["ratio"]
+    low = min(-60.0, max(20.0 * math.floor((threshold - 8) / 20), float(view.input_db[0])))
     keep = view.input_db >= low
     top = max(0.0, 6 * math.ceil((float(view.output_db[keep].max()) - 0.5) / 6))
     marks = ticks(low, 0, 6)
@@ -107,9 +108,25 @@ def compressor(view: CompressorView) -> Plot:
         middle = threshold / 2
         plot.note(
             middle, float(np.interp(middle, view.input_db, view.output_db)),
-            f"{significant(ratio)} : 1", dy=22, anchor="middle", css="strong",
+            f"{significant(ratio)} : 1", dy=24, anchor="middle", css="strong",
         )  # fmt: skip
+    below, opening = (view.setting.get(f"expander_{n}", 0.0) for n in ("threshold_db", "ratio"))
+    if opening > 1.005 and below > low:
+        at = float(np.interp(below, view.input_db, view.output_db))
+        plot.dot(below, at, "reference")
+        plot.note(below, at, f"Expander 1 : {significant(opening)}", dx=10, dy=18)
     return plot
+
+
+def _thinned(e: Envelope, most: int = 800) -> Envelope:
+    """The envelope in no more stretches than the picture has pixels for."""
+    while e.time_s.size > most:
+        even = e.time_s.size // 2 * 2
+        starts = np.arange(0, e.time_s.size, 2)
+        time_s = np.append((e.time_s[:even:2] + e.time_s[1:even:2]) / 2, e.time_s[even:])
+        low = np.minimum.reduceat(e.low, starts, axis=1)
+        e = Envelope(time_s, low, np.maximum.reduceat(e.high, starts, axis=1))
+    return e
 
 
 def _time_axis(data: ReportData, *, labels: bool = True) -> Axis:
@@ -119,7 +136,7 @@ def _time_axis(data: ReportData, *, labels: bool = True) -> Axis:
         if e.time_s.size
     ]
     duration = max(ends, default=1.0)
-    marks = time_ticks(duration)
+    marks = time_ticks(duration, 12)
     title = "Time (s)" if duration < 120 else "Time (min:s)"
     if not labels:
         marks, title = tuple((v, "") for v, _ in marks), ""
@@ -139,9 +156,10 @@ def waveform(data: ReportData) -> Plot:
         _time_axis(data, labels=alone), Axis(-top, top, "Amplitude", "", count=4),
         top=30, bottom=42 if alone else 10,
     )  # fmt: skip
-    loudness = {r: float(np.mean(np.abs(e.high))) for r, e in data.waveforms.items()}
-    for role in sorted(data.waveforms, key=lambda r: -loudness[r]):  # the smaller one in front
-        e = data.waveforms[role]
+    shown = {r: _thinned(e) for r, e in data.waveforms.items() if e.time_s.size}
+    size = {r: float(np.mean(e.high - e.low)) for r, e in shown.items()}
+    for role in sorted(shown, key=lambda r: -size[r]):  # the smaller one in front
+        e = shown[role]
         plot.area(e.time_s, e.low.min(axis=0), e.high.max(axis=0), f"{role} wave",
                   legend=role.capitalize())  # fmt: skip
     return plot
@@ -161,9 +179,9 @@ def reduction(data: ReportData, view: ReductionView, *, last: bool, many: bool) 
         Axis(low, high, "" if many else "dB", "dB", count=2 if many else 4),
         top=20 if many else 10, bottom=42 if last else 8,
     )  # fmt: skip
-    e = view.envelope
+    e = _thinned(view.envelope)
     lowest = e.low[0]
-    plot.area(e.time_s, np.minimum(lowest, 0), np.maximum(e.high[0], 0), view.css)
+    plot.area(e.time_s, 0.0, lowest, view.css)
     plot.line(e.time_s, lowest, f"{view.css} edge", read=view.title)
     if many:
         plot.note(0.0, high, view.title, dy=-6)

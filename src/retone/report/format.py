@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 from retone.dsp.param import Param
 
 MINUS = "\u2212"
-_SUFFIXES = {"_db": "dB", "_hz": "Hz", "_ms": "ms"}
+_SUFFIXES = ("_db", "_hz", "_ms")
+_BAND = re.compile(r"((?:low|high)_shelf|[a-z]+_\d+)_(.+)")
 
 
 def plain(value: float, decimals: int) -> str:
@@ -65,16 +67,42 @@ def with_unit(param: Param, value: float) -> str:
         return hertz(value)
     if param.unit == "ms":
         return milliseconds(value)
-    return significant(value) + param.unit
+    return significant(value) + (" : 1" if param.unit == ":1" else param.unit)
+
+
+def range_text(param: Param) -> str:
+    """``−24 to 24 dB``, ``20 Hz to 2 kHz``, ``1 to 20 : 1``."""
+    if param.unit in ("Hz", "ms"):
+        low, high = with_unit(param, param.low), with_unit(param, param.high)
+        unit = high.rpartition(" ")[2]
+        return f"{low.removesuffix(' ' + unit)} to {high}"
+    unit = {":1": " : 1", "": ""}.get(param.unit, f" {param.unit}")
+    return f"{significant(param.low)} to {significant(param.high)}{unit}"
 
 
 def label(param: Param) -> str:
     """``equalizer.peak_1_gain_db`` reads "Peak 1 gain"."""
+    return _words(_bare(param))
+
+
+def split_label(param: Param) -> tuple[str, str]:
+    """``equalizer.peak_1_gain_db`` is "Gain" of "Peak 1"; ("", label) if it has no band."""
+    name = _bare(param)
+    found = _BAND.match(name)
+    if not found:
+        return "", _words(name)
+    return _words(found[1]), _words(found[2])
+
+
+def _bare(param: Param) -> str:
     name = param.name.rpartition(".")[2]
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
-    words = ["Q" if w == "q" else w for w in name.split("_")]
-    text = " ".join(words)
+    return name
+
+
+def _words(name: str) -> str:
+    text = " ".join("Q" if w == "q" else w for w in name.split("_"))
     return text[:1].upper() + text[1:]
 
 

@@ -6,7 +6,17 @@ from html import escape
 
 from retone.report import figures
 from retone.report.data import ReportData
-from retone.report.format import MINUS, decibels, group, hertz, label, plain, seconds, with_unit
+from retone.report.format import (
+    decibels,
+    group,
+    hertz,
+    label,
+    plain,
+    range_text,
+    seconds,
+    split_label,
+    with_unit,
+)
 from retone.report.settings import SettingsFile, Source
 from retone.report.theme import PAGE_STYLE, SCRIPT
 
@@ -48,9 +58,16 @@ def render_report(data: ReportData) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{PAGE_STYLE}</style></head>"
-        f'<body><main>{"".join(parts)}</main><div id="tip"></div>'
+        f'<body><main>{"".join(_section(x) for x in parts)}</main><div id="tip"></div>'
         f"<script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _section(part: str) -> str:
+    """A heading with what follows it, kept on one page in print."""
+    if not part.startswith("<h2>"):
+        return part
+    return f"<section{' class=long' if 'columns' in part else ''}>{part}</section>"
 
 
 def _headline(data: ReportData) -> tuple[str, str]:
@@ -84,14 +101,7 @@ def summary(data: ReportData) -> str:
                 f"{r.title} changes the spectrum by up to "
                 f"{decibels(most, signed=True)} (at {hertz(at)})"
             )
-    for d in data.reductions:
-        if d.css == "after" and d.envelope.low.size:
-            least = float(d.envelope.low.min())
-            parts.append(
-                f"{d.title} lowers the level by up to {decibels(-least)}"
-                if least < -0.05
-                else f"{d.title} does not act on this recording"
-            )
+    parts += _reductions(data)
     plan = data.settings.level_plan
     if plan is not None:
         text = f"the final level moves by {decibels(plan.gain_db, signed=True)}"
@@ -104,6 +114,25 @@ def summary(data: ReportData) -> str:
         parts.append(text)
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _reductions(data: ReportData) -> list[str]:
+    shown = [d for d in data.reductions if d.envelope.low.size]
+    if not shown:
+        return []
+    if len(shown) == 1:
+        deepest, name = shown[0], shown[0].title
+    else:
+        deepest = min(shown, key=lambda d: float(d.envelope.low.min()))
+        name = deepest.title.partition(",")[0] if deepest.css != "after" else deepest.title
+    least = -float(deepest.envelope.low.min())
+    if least < 0.05:
+        return [
+            ("no compressor acts" if len(shown) > 1 else f"{name} does not act")
+            + " on this recording"
+        ]
+    where = "" if len(shown) == 1 else ", more than any other"
+    return [f"{name} lowers the level by up to {decibels(least)}{where}"]
 
 
 def _warnings(s: SettingsFile) -> str:
@@ -185,28 +214,32 @@ def _all_settings(s: SettingsFile) -> str:
     table = s.effect.params
     if not len(table):
         return ""
-    heard = {n: float(v[0]) for n, v in s.heard().items()}
-    rows, last = [], None
+    heard = s.heard()
+    groups: dict[tuple[str, str], list[str]] = {}
     for p in table:
-        if group(p) != last:
-            last = group(p)
-            rows.append(f'<tr><th colspan="4">{escape(last)}</th></tr>' if last else "")
-        value, gate = heard[p.name], p.audible_when
-        idle = gate is not None and heard[gate] == table[gate].neutral
-        at = float(p.to_unit(s.effect.params.setting({p.name: value})[p.name])[0])
-        low, high = (escape(with_unit(p, v).replace("+", "")) for v in (p.low, p.high))
+        band, name = split_label(p)
+        value, gate = float(heard[p.name][0]), p.audible_when
+        idle = gate is not None and float(heard[gate][0]) == table[gate].neutral
+        at = 100 * min(max(float(p.to_unit(heard[p.name])[0]), 0.0), 1.0)
         lock = '<span class="lock">locked</span>' if p.name in s.locks else ""
-        rows.append(
+        groups.setdefault((group(p), band), []).append(
             f'<tr title="{escape(p.help)}"{" class=idle" if idle else ""}>'
-            f"<td>{escape(label(p))}{lock}</td>"
+            f"<td>{escape(name)}{lock}</td>"
             f'<td class="num">{escape(with_unit(p, value))}</td>'
-            f'<td><span class="track"><i style="left:{100 * min(max(at, 0), 1):.1f}%"></i></span>'
-            f'</td><td class="range">{low} to {high}</td></tr>'
+            f'<td class="slot"><span class="track"><i style="left:{at:.1f}%"></i></span></td>'
+            f'<td class="range">{escape(range_text(p))}</td></tr>'
         )
+    several = len({member for member, _ in groups}) > 1
+    parts = []
+    for (member, band), rows in groups.items():
+        head = " · ".join(x for x in (member if several or not band else "", band) if x)
+        first = f'<tr><th colspan="4">{escape(head)}</th></tr>' if head else ""
+        parts.append(f'<table class="settings">{first}{"".join(rows)}</table>')
     amount = "" if s.amount == 1 else f" Shown as heard, at {plain(100 * s.amount, 0)} % amount."
     return (
-        '<h2>All settings</h2><p class="sub">Grey rows have no effect while their band or '
-        f'compressor is neutral.{amount}</p><table class="settings">{"".join(rows)}</table>'
+        '<h2>All settings</h2><p class="sub">Each value in its range. Grey rows have no effect '
+        f'while their band or compressor is neutral.{amount}</p><div class="columns">'
+        f"{''.join(parts)}</div>"
     )
 
 
@@ -237,6 +270,3 @@ def _source(x: Source) -> str:
 def _footer(s: SettingsFile) -> str:
     made = ", ".join(f"{name} {version}" for name, version in s.versions.items())
     return f"<footer>Settings chosen by: {escape(s.estimator)}. Made with {escape(made)}.</footer>"
-
-
-__all__ = ["MINUS", "render_report", "summary"]

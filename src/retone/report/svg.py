@@ -164,21 +164,25 @@ class Plot:
         self,
         x: np.ndarray,
         low: np.ndarray | float,
-        high: np.ndarray | float,
+        high: np.ndarray,
         css: str,
         *,
         legend: str | None = None,
     ) -> None:
-        """The region between two curves."""
+        """The region between two curves; ``low`` may be one number, for a straight edge."""
         if len(x) == 0:
             return
-        low, high = np.broadcast_to(low, len(x)), np.broadcast_to(high, len(x))
-        px, top = self.at(x, high)
-        _, bottom = self.at(x, low)
+        px, top = self.at(x, np.asarray(high))
+        if np.ndim(low) == 0:
+            edge = float(self.at(self.x.low, low)[1])
+            points = _points(px, top) + " " + _points(px[[-1, 0]], np.array([edge, edge]))
+            self._marks.append(f'<polygon class="area {css}" points="{points}"/>')
+            return
+        _, bottom = self.at(x, np.asarray(low))
         # A stretch may be thinner than a pixel; it should still be seen.
         thin = bottom - top < 1
-        bottom = np.where(thin, (bottom + top) / 2 + 0.5, bottom)
-        top = np.where(thin, bottom - 1, top)
+        middle = (bottom + top) / 2
+        bottom, top = np.where(thin, middle + 0.5, bottom), np.where(thin, middle - 0.5, top)
         points = _points(px, top) + " " + _points(px[::-1], bottom[::-1])
         self._marks.append(f'<polygon class="area {css}" points="{points}"/>')
         if legend:
@@ -272,16 +276,12 @@ class Plot:
         return "".join(parts)
 
     def _legend_text(self) -> str:
-        parts, px = [], self.x1
-        for text, css in reversed(self._legend):
-            px -= len(text) * 12 * CHARACTER
-            y = self.y1 - 9
-            parts.append(_text(px, y, text, "key", "start"))
-            parts.append(
-                f'<line class="line {css}" x1="{px - 24:.1f}" x2="{px - 6:.1f}" '
-                f'y1="{y - 4:.1f}" y2="{y - 4:.1f}"/>'
-            )
-            px -= 24 + 18
+        parts, px, y = [], self.x0, self.y1 - 9
+        for text, css in self._legend:
+            ends = f'x1="{px:.1f}" x2="{px + 18:.1f}" y1="{y - 4:.1f}" y2="{y - 4:.1f}"'
+            parts.append(f'<line class="line {css}" {ends}/>')
+            parts.append(_text(px + 24, y, text, "key", "start"))
+            px += 24 + len(text) * 12 * CHARACTER + 18
         return "".join(parts)
 
     def render(self, *, standalone: bool = False) -> str:
@@ -300,7 +300,7 @@ class Plot:
             style = f"<style>{SVG_STYLE}</style>"
             style += f'<rect class="page" width="{self.width:g}" height="{self.height:g}"/>'
         else:
-            head += f" data-plot='{json.dumps(scale)}'"
+            head += f' data-plot="{escape(json.dumps(scale))}"'
         clip = f"clip-{self.name}"
         return (
             f"{head}>{style}<title>{escape(self.description)}</title>"

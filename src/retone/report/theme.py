@@ -26,7 +26,6 @@ _MARKS = f"""
 .grid{{stroke:var(--grid);stroke-width:1}}
 .grid.zero{{stroke:var(--zero)}}
 .rule{{stroke:var(--faint);stroke-width:1;stroke-dasharray:3 4}}
-.unity{{stroke:var(--faint);stroke-dasharray:3 4;stroke-width:1}}
 .line{{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}}
 .area,.bar{{stroke:none}}
 .before{{--c:var(--before)}}.after{{--c:var(--after)}}.reference{{--c:var(--reference)}}
@@ -37,6 +36,7 @@ _MARKS = f"""
 .line.after{{stroke-width:2}}.line.sum{{stroke-width:2.6}}.line.band{{stroke-width:1.2}}
 .line.reference{{stroke-dasharray:6 3}}
 .line.edge{{stroke-width:1}}
+.line.unity{{stroke:var(--faint);stroke-dasharray:3 4;stroke-width:1}}
 .area{{fill:var(--c);fill-opacity:.28}}.area.wave{{fill-opacity:.75}}.area.before.wave{{fill-opacity:.55}}
 .area.band{{fill-opacity:.13}}
 .bar{{fill:var(--before);fill-opacity:.3}}
@@ -74,7 +74,7 @@ p{{margin:4px 0 10px;max-width:76ch}}
 .sub{{color:var(--soft);font-size:13.5px}}
 figure{{margin:8px 0 0;overflow-x:auto}}
 .plot{{display:block;width:100%;height:auto;min-width:640px}}
-.square .plot{{min-width:320px}}
+.square .plot{{min-width:320px;max-width:460px}}
 .pair{{display:grid;grid-template-columns:minmax(320px,460px) 1fr;gap:32px;align-items:start}}
 table{{border-collapse:collapse;width:100%;font-size:14px}}
 th{{font-weight:600;text-align:left;font-size:12.5px;color:var(--soft)}}
@@ -83,8 +83,13 @@ th,td{{padding:6px 12px 6px 0;border-bottom:1px solid var(--edge);vertical-align
 .levels{{max-width:680px}}
 .levels tr td:first-child .u{{color:var(--faint);font-size:12.5px}}
 .key-before{{color:var(--before)}}.key-after{{color:var(--after)}}.key-reference{{color:var(--reference)}}
+.columns{{columns:2;column-gap:40px}}
+.settings{{break-inside:avoid;margin:0 0 16px;font-size:13.5px}}
+.settings td,.settings th{{padding:3px 10px 3px 0}}
+.settings td:first-child{{width:26%;white-space:nowrap}}.settings .num{{width:22%}}
+.settings .slot{{width:26%}}
 .range{{color:var(--faint);font-size:12.5px;white-space:nowrap}}
-.track{{position:relative;display:block;width:150px;height:4px;border-radius:2px;background:var(--edge)}}
+.track{{position:relative;display:block;width:100%;min-width:60px;height:4px;border-radius:2px;background:var(--edge)}}
 .track i{{position:absolute;top:-3px;width:10px;height:10px;margin-left:-5px;border-radius:50%;
  background:var(--after)}}
 .idle td{{color:var(--faint)}}.idle .track i{{background:var(--faint)}}
@@ -103,11 +108,13 @@ footer{{margin-top:48px;padding-top:14px;border-top:1px solid var(--edge);color:
  font-size:12.5px;line-height:1.45;z-index:9}}
 #tip b{{display:block;font-weight:600}}
 #tip i{{display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px}}
-@media (max-width:760px){{.pair{{grid-template-columns:1fr}}main{{padding:24px 16px 48px}}
- .track{{width:80px}}}}
-@media print{{main{{padding:0;max-width:none}}figure,.pair,tr{{break-inside:avoid}}
- h2,h3{{break-after:avoid}}
- .plot{{min-width:0}}}}
+@media screen and (max-width:760px){{.columns{{columns:1}}.pair{{grid-template-columns:1fr}}
+ main{{padding:24px 16px 48px}}}}
+@media print{{body{{font-size:12.5px}}main{{padding:0;max-width:none}}
+ section:not(.long),tr{{break-inside:avoid}}h2,h3,.sub{{break-after:avoid}}h2{{margin-top:26px}}
+ .plot,.square .plot{{min-width:0}}.pair{{grid-template-columns:320px 1fr}}
+ .columns{{column-gap:24px}}.settings{{font-size:11px}}.settings td:first-child{{width:auto}}
+ .range{{font-size:10.5px}}.track{{min-width:40px}}figure{{overflow:visible}}}}
 """
 )
 
