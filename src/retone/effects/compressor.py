@@ -29,6 +29,7 @@ from retone.dsp import relaxed, scan
 from retone.dsp.effect import Effect, Rendered, State
 from retone.dsp.param import Param, ParamTable, Setting
 from retone.dsp.recursion import ballistics, compress
+from retone.units import DB_PER_NEPER
 from retone.units import smoothing as coefficient
 
 _COMPRESSOR = (
@@ -163,8 +164,10 @@ def _compress_linear(
     if expander:
         low = -steep[:, None] * scan.knee(below[:, None] - level, knee_db[:, None])
         gain_db = torch.minimum(gain_db, low)
-    reduction = ballistics(1 - 10 ** (gain_db / 20), k_attack, k_release, state[:, 1])
-    gain = (1 - reduction) * 10 ** (makeup / 20)[:, None]
+    # exp, not 10 ** x: torch's power rounds the last few samples of a block differently.
+    wanted = torch.exp(gain_db / DB_PER_NEPER)
+    reduction = ballistics(1 - wanted, k_attack, k_release, state[:, 1])
+    gain = (1 - reduction) * torch.exp(makeup / DB_PER_NEPER)[:, None]
     after = torch.stack([power[:, -1], reduction[:, -1], state[:, 2]], dim=1)
     y = (audio.double() * gain[:, None]).to(audio.dtype)
     return y, after, 20 * torch.log10(gain.clamp(min=1e-12)) if curves else None

@@ -117,7 +117,10 @@ class DynamicEqualizer(Effect):
         if own:
             reduction = own["gain_reduction_db"].reshape(batch, BANDS, length)
             out = {f"band_{i + 1}_gain_reduction_db": reduction[:, i] for i in range(BANDS)}
-        y = shaped.reshape(batch, BANDS, channels, length).sum(dim=1)
+        bands = shaped.reshape(batch, BANDS, channels, length)
+        y = bands[:, 0]
+        for i in range(1, BANDS):  # a fixed order: torch's sum changes its own with the length
+            y = y + bands[:, i]
         return Rendered(y, {"split": split_state, "eq": eq_state, "dynamics": dynamics_state}, out)
 
     def response(
