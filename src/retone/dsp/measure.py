@@ -281,6 +281,22 @@ def short_levels_db(x: NDArray[Any], sample_rate: float) -> list[Array]:
     return out
 
 
+def measure_dynamics(audio: Any, sample_rate: float) -> tuple[Array, Array]:
+    """The statistics of level alone, without any spectrum: a fraction of ``measure``'s time.
+
+    Args:
+        audio: [B, T], array or tensor.
+        sample_rate: in Hz.
+
+    Returns:
+        [B, 16] ``level_percentiles_db`` and ``crest_db``, and [B] the mean level in dB.
+    """
+    x = audio.detach().cpu().numpy() if hasattr(audio, "detach") else np.asarray(audio)
+    percentiles, mean_db, _ = _levels(np.asarray(x, dtype=np.float32), sample_rate)
+    peak_db = 20 * np.log10(np.maximum(np.abs(x).max(axis=1), 1e-9).astype(np.float64))
+    return np.concatenate([percentiles, (peak_db - mean_db)[:, None]], axis=1), mean_db
+
+
 def _levels(x: NDArray[np.float32], sample_rate: float) -> tuple[Array, Array, Array]:
     short, middle, long = short_levels_db(x, sample_rate)
     rows, means, seconds = [], [], []

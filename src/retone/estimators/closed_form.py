@@ -1,0 +1,248 @@
+"""The estimator that needs no training: spectra, level histograms, and what is known of voices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from retone.dsp.effect import split_setting
+from retone.dsp.measure import (
+    Array,
+    StyleStatistics,
+    average,
+    band_centres_hz,
+    measure,
+    valid_bands,
+)
+from retone.dsp.param import Setting
+from retone.effects import MATCH_CHAIN
+from retone.effects.compressor import Compressor
+from retone.effects.equalizer import Equalizer
+from retone.errors import AudioError
+from retone.estimators import compression, equalizer_fit, statistics, treatment
+from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt
+
+EQUALIZER, COMPRESSOR = MATCH_CHAIN.members
+EDGE_TRUST = 0.05
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """EQ from average spectra and compressor from level histograms, shrunk to what is certain.
+
+    1. The difference of both recordings' band levels is split into treatment and content
+       (``retone.estimators.treatment``); only treatment is undone. With another voice as
+       reference that is the smaller part.
+    2. The six-band equaliser is fitted to it (``retone.estimators.equalizer_fit``).
+    3. The compressor is searched on the equalised source
+       (``retone.estimators.compression``); makeup brings the loudness to the reference's, as far
+       as voices of equal peak agree in loudness.
+
+    Args:
+        voices: ``"same"`` or ``"other"`` if the reference's voice is known, ``"auto"`` to judge
+            by the spectra.
+        smooth_octaves: extra smoothing of the target curve (full width at half height); the
+            split into treatment and content smooths already.
+        equalizer: limits of the EQ (gain, Q of boosts, steps).
+        dynamics: grid and prior of the compressor search.
+        scales, temper: strengths of treatment to weigh, and the exponent of their likelihood.
+        level_trust: how far makeup goes to the reference's loudness, from that of the usual
+            peak, for the same voice and for another one.
+        max_seconds: longest part of the source that the compressor search renders.
+        content: statistics of voices; None takes the packaged ones.
+    """
+
+    name: str = "closed-form"
+    voices: treatment.Voices = "auto"
+    smooth_octaves: float = 0.0
+    equalizer: equalizer_fit.FitRules = equalizer_fit.FitRules()
+    dynamics: compression.SearchRules = compression.SearchRules()
+    scales: tuple[float, ...] = (0.3, 0.6, 1.0, 1.4)
+    temper: float = 0.3
+    level_trust: tuple[float, float] = (0.95, 0.3)
+    max_seconds: float = 12.0
+    content: statistics.ContentStatistics | None = field(default=None, repr=False)
+
+    def statistics(self) -> statistics.ContentStatistics:
+        """The content statistics in use."""
+        return self.content or statistics.packaged()
+
+    def estimate(
+        self,
+        source: Excerpt,
+        references: Sequence[Excerpt],
+        *,
+        locks: Mapping[str, float],
+        progress: object | None = None,
+    ) -> Estimate:
+        """Find the setting of ``retone.effects.MATCH_CHAIN``; see ``Estimator.estimate``.
+
+        Raises:
+            AudioError: there is no reference, or a recording is silent or too short.
+            SettingError: a lock names no parameter or is out of range.
+        """
+        checked = MATCH_CHAIN.params.setting(locks)
+        fixed = {name: float(checked[name][0]) for name in locks}
+        own = normalised(source)
+        heard = measure(own, source.sample_rate)
+        reference = average_of(references)
+        rate = min(source.sample_rate, *(r.sample_rate for r in references))
+
+        split = treatment.infer(
+            heard,
+            reference,
+            self.statistics(),
+            sample_rate=rate,
+            scales=self.scales,
+            voices=self.voices,
+            temper=self.temper,
+        )
+        _report(progress, 1)
+        eq = self._fit(split, source.sample_rate, rate, split_locks(fixed, "equalizer"))
+        setting = MATCH_CHAIN.params.neutral(1)
+        _put(setting, "equalizer", eq)
+        _report(progress, 2)
+
+        part = torch.as_tensor(own)[None, None, : int(self.max_seconds * source.sample_rate)]
+        with torch.no_grad():
+            toned = EQUALIZER.render(
+                part, source.sample_rate, split_setting(setting, "equalizer")
+            ).audio
+        self._compress(setting, toned, source, reference, split, split_locks(fixed, "compressor"))
+        _put(setting, "", fixed)
+        _report(progress, 3)
+        return Estimate(MATCH_CHAIN, setting, notes=self._notes(split, rate, setting))
+
+    def _fit(
+        self,
+        split: treatment.Treatment,
+        sample_rate: int,
+        analysed_rate: int,
+        locks: Mapping[str, float],
+    ) -> dict[str, float]:
+        centres = band_centres_hz()
+        use = valid_bands(analysed_rate) & (split.trust > EDGE_TRUST)
+        if not use.any():
+            use = valid_bands(analysed_rate)
+        limit = self.equalizer.max_gain_db
+        curve = smooth(centres, split.mean_db, self.smooth_octaves)
+        # Where a recording has no energy the wish fades out instead of being extrapolated.
+        curve = np.clip(
+            curve - np.average(curve[use], weights=split.trust[use] + 1e-6), -limit, limit
+        )
+        curve = curve * np.where(use, split.trust, 0.0)
+        keep = np.flatnonzero(use)
+        assert isinstance(EQUALIZER, Equalizer)
+        return equalizer_fit.fit(
+            EQUALIZER,
+            centres[keep],
+            curve[keep],
+            split.covariance[np.ix_(keep, keep)],
+            sample_rate,
+            locks,
+            self.equalizer,
+        )
+
+    def _compress(
+        self,
+        setting: Setting,
+        toned: torch.Tensor,
+        source: Excerpt,
+        reference: StyleStatistics,
+        split: treatment.Treatment,
+        locks: Mapping[str, float],
+    ) -> None:
+        content = self.statistics()
+        p = split.same_voice
+        covariance = p * content.same + (1 - p) * content.other
+        assert isinstance(COMPRESSOR, Compressor)
+        found = compression.search(
+            COMPRESSOR,
+            toned[0, 0],
+            source.sample_rate,
+            compression.dynamics(reference)[0],
+            compression.dynamics_covariance(covariance),
+            locks,
+            self.dynamics,
+        )
+        _put(setting, "compressor", found)
+        if "makeup_db" in locks:
+            return
+        with torch.no_grad():
+            out = COMPRESSOR.render(
+                toned, source.sample_rate, split_setting(setting, "compressor")
+            ).audio[0]
+        after = measure(out, source.sample_rate)
+        # Without a reference one would expect the usual peak. Two parts of one recording share
+        # their level; another voice's loudness says little of this one's at equal peak.
+        usual = NORMAL_PEAK_DB - float(after.level_db[0] + after.crest_db[0])
+        heard = float(reference.loudness_db[0] - after.loudness_db[0])
+        trust = p * self.level_trust[0] + (1 - p) * self.level_trust[1]
+        makeup = COMPRESSOR.params["makeup_db"]
+        value = float(np.clip(usual + trust * (heard - usual), makeup.low, makeup.high))
+        _put(setting, "compressor", {"makeup_db": value})
+
+    def _notes(self, split: treatment.Treatment, rate: int, setting: Setting) -> tuple[str, ...]:
+        notes = []
+        known = valid_bands(rate)
+        weak = known & (split.trust < 0.5)
+        if weak.any():
+            edge = band_centres_hz()[weak]
+            notes.append(
+                f"Between {edge.min():.0f} and {edge.max():.0f} Hz one recording has hardly any "
+                "energy; the EQ leaves that range alone as far as it can."
+            )
+        if split.same_voice < 0.5:
+            notes.append(
+                "The reference sounds like another voice; only differences that two voices "
+                "rarely have were matched."
+            )
+        if float(setting["compressor.ratio"][0]) <= 1.0 + 1e-6:
+            notes.append("The reference is not more compressed; the compressor stays off.")
+        return tuple(notes)
+
+
+def normalised(excerpt: Excerpt) -> Array:
+    """The excerpt [T] with its peak at -12 dBFS."""
+    audio = excerpt.audio.detach().cpu().numpy()
+    peak = float(np.abs(audio).max()) if audio.size else 0.0
+    if peak <= 0:
+        raise AudioError("a recording to match is silent. Choose a passage with sound in it.")
+    return np.asarray(audio * (10 ** (NORMAL_PEAK_DB / 20) / peak), dtype=np.float32)
+
+
+def average_of(references: Sequence[Excerpt]) -> StyleStatistics:
+    """Averaged statistics of one or more references, one row."""
+    if not references:
+        raise AudioError("there is no reference. Give at least one recording that sounds right.")
+    return average([measure(normalised(r), r.sample_rate) for r in references])
+
+
+def smooth(frequency_hz: Array, curve_db: Array, octaves: float) -> Array:
+    """A curve smoothed by a Gaussian in log frequency whose width at half height is ``octaves``."""
+    if octaves <= 0:
+        return curve_db
+    place = np.log2(frequency_hz)
+    kernel = np.exp(-4 * np.log(2) * ((place[:, None] - place[None]) / octaves) ** 2)
+    kernel *= np.gradient(place)[None]
+    return np.asarray(kernel @ curve_db / kernel.sum(axis=1))
+
+
+def split_locks(locks: Mapping[str, float], member: str) -> dict[str, float]:
+    """The locks of one member of the chain, by its own names."""
+    start = member + "."
+    return {n[len(start) :]: v for n, v in locks.items() if n.startswith(start)}
+
+
+def _put(setting: Setting, member: str, values: Mapping[str, float]) -> None:
+    start = member + "." if member else ""
+    for name, value in values.items():
+        setting[start + name] = torch.tensor([value], dtype=torch.float64)
+
+
+def _report(progress: object | None, done: int) -> None:
+    if callable(progress):
+        progress(done, 3)

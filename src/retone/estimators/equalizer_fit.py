@@ -1,0 +1,253 @@
+"""Fit the six-band equaliser's own response to a target curve, by bounded Gauss-Newton steps.
+
+The unknowns are gain in dB, log frequency and log Q; the response is the one the effect renders
+with (``retone.dsp.biquad``). Residuals are whitened by the target's covariance, so that a curve
+is followed where it is certain. Weak priors keep unused bands at their defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import least_squares
+
+from retone.dsp import biquad
+from retone.dsp.measure import Array
+from retone.effects.equalizer import BANDS as EQ_BANDS
+from retone.effects.equalizer import Equalizer
+
+DESIGNS = (
+    (biquad.low_shelf, slice(0, 1)),
+    (biquad.peak, slice(1, 5)),
+    (biquad.high_shelf, slice(5, 6)),
+)
+"""How the equaliser's bands, in its order, are designed."""
+STEP = np.array([1e-4, 1e-5, 1e-5])
+"""Steps of the difference quotients by gain in dB, log frequency and log Q."""
+
+
+@dataclass(frozen=True)
+class FitRules:
+    """What a fitted equaliser may look like.
+
+    Args:
+        max_gain_db: largest gain of a band, either way.
+        max_q: largest Q of a band that cuts.
+        max_boost_q: Q above which a boost costs extra.
+        gain_sd_db: spread of the prior on gains; smaller keeps bands that change little at 0.
+        place_sd: spread of the prior on log frequency and log Q around the defaults.
+        steps: most Gauss-Newton steps for each start.
+    """
+
+    max_gain_db: float = 18.0
+    max_q: float = 6.0
+    max_boost_q: float = 2.5
+    gain_sd_db: float = 30.0
+    place_sd: float = 2.0
+    steps: int = 25
+
+
+def fit(
+    equalizer: Equalizer,
+    frequency_hz: Array,
+    target_db: Array,
+    covariance: Array,
+    sample_rate: float,
+    locks: Mapping[str, float],
+    rules: FitRules,
+) -> dict[str, float]:
+    """Find the equaliser's parameters, in physical units.
+
+    Args:
+        equalizer: gives names and ranges.
+        frequency_hz, target_db: [F] the wanted gain; covariance: [F, F] its uncertainty in dB^2.
+        sample_rate: at which the equaliser will run, in Hz.
+        locks: parameters (the equaliser's own names) that keep a value.
+        rules: limits and priors.
+    """
+    problem = _Problem(equalizer, frequency_hz, target_db, covariance, sample_rate, locks, rules)
+    best: Array | None = None
+    cost = np.inf
+    for start in problem.starts():
+        if problem.free.size == 0:
+            best = start
+            break
+        result = least_squares(
+            problem.residuals,
+            start[problem.free],
+            jac=problem.jacobian,
+            bounds=(problem.low[problem.free], problem.high[problem.free]),
+            method="trf",
+            x_scale=problem.scale[problem.free],
+            max_nfev=rules.steps,
+            ftol=1e-4,
+            xtol=1e-4,
+            gtol=1e-5,
+        )
+        if result.cost < cost:
+            cost, best = float(result.cost), problem.full(result.x)
+    assert best is not None
+    return problem.physical(best)
+
+
+class _Problem:
+    """Residuals and Jacobian over the free parameters; vectors are in gain dB, log f, log Q."""
+
+    def __init__(
+        self,
+        equalizer: Equalizer,
+        frequency_hz: Array,
+        target_db: Array,
+        covariance: Array,
+        sample_rate: float,
+        locks: Mapping[str, float],
+        rules: FitRules,
+    ) -> None:
+        self.equalizer, self.rules, self.sample_rate = equalizer, rules, sample_rate
+        self.frequency, self.target = frequency_hz, target_db
+        self.phi = np.sin(np.pi * np.minimum(frequency_hz / sample_rate, 0.5)) ** 2
+        self.last: tuple[Array, Array, Array] | None = None
+        root = np.linalg.cholesky(covariance + 0.25 * np.eye(len(target_db)))
+        self.whiten = np.linalg.inv(root)
+        table = equalizer.params
+        self.names = table.names
+        self.is_gain = np.array([n.endswith("gain_db") for n in self.names])
+        low = np.array([table[n].low for n in self.names], dtype=np.float64)
+        high = np.array([table[n].high for n in self.names], dtype=np.float64)
+        default = np.array([table[n].default for n in self.names], dtype=np.float64)
+        for i, name in enumerate(self.names):
+            if self.is_gain[i]:
+                low[i], high[i] = max(low[i], -rules.max_gain_db), min(high[i], rules.max_gain_db)
+            elif name.endswith("_q"):
+                high[i] = max(min(high[i], rules.max_q), 1.001 * low[i])
+            else:
+                high[i] = max(min(high[i], 0.45 * sample_rate), 1.001 * low[i])
+                default[i] = min(default[i], high[i])
+        place = ~self.is_gain
+        for vector in (low, high, default):
+            vector[place] = np.log(vector[place])
+        self.low, self.high = low, high
+        self.default = np.clip(default, low, high)
+        self.scale = np.where(self.is_gain, 6.0, 0.5)
+        self.locked = np.zeros(len(self.names), dtype=bool)
+        for name, value in locks.items():
+            i = self.names.index(name)
+            self.locked[i] = True
+            self.default[i] = value if self.is_gain[i] else np.log(value)
+        self.free = np.flatnonzero(~self.locked)
+        self.prior_sd = np.where(self.is_gain, rules.gain_sd_db, rules.place_sd)[self.free]
+
+    def physical(self, full: Array) -> dict[str, float]:
+        values = np.where(self.is_gain, full, np.exp(np.where(self.is_gain, 0.0, full)))
+        out = {}
+        for i, name in enumerate(self.names):
+            p = self.equalizer.params[name]
+            out[name] = float(values[i] if self.locked[i] else np.clip(values[i], p.low, p.high))
+        return out
+
+    def full(self, free: Array) -> Array:
+        out = self.default.copy()
+        out[self.free] = free
+        return out
+
+    def evaluate(self, full: Array) -> tuple[Array, Array]:
+        """Response in dB [F] and its slope by each parameter [P, F].
+
+        A parameter moves its own band only, so each band is designed four times: as it is, and
+        with each of its three parameters a little higher.
+        """
+        if self.last is not None and np.array_equal(self.last[0], full):
+            return self.last[1], self.last[2]
+        bands = full.reshape(-1, 1, 3) + np.concatenate([np.zeros((1, 3)), np.diag(STEP)])
+        gain, frequency, q = (torch.tensor(v) for v in np.moveaxis(bands, 2, 0))
+        frequency, q = frequency.exp(), q.exp()
+        sections = torch.cat(
+            [
+                design(frequency[rows], gain[rows], q[rows], self.sample_rate)
+                for design, rows in DESIGNS
+            ]
+        ).numpy()
+        curves = _magnitude_db(sections, self.phi)
+        slope = (curves[:, 1:] - curves[:, :1]) / STEP[:, None]
+        self.last = (full.copy(), curves[:, 0].sum(axis=0), slope.reshape(len(full), -1))
+        return self.last[1], self.last[2]
+
+    def starts(self) -> list[Array]:
+        """Frequencies at their defaults, and peaks where the rest of the curve is largest."""
+        frequency = self.frequency
+        plain = self.default.copy()
+        greedy = self.default.copy()
+        rest = self.target.copy()
+        for band in EQ_BANDS:
+            g, f, q = (
+                self.names.index(f"{band}_{part}") for part in ("gain_db", "frequency_hz", "q")
+            )
+            near = int(np.abs(np.log(frequency) - self.default[f]).argmin())
+            if not self.locked[g]:
+                plain[g] = np.clip(0.5 * self.target[near], self.low[g], self.high[g])
+            inside = (np.log(frequency) >= self.low[f]) & (np.log(frequency) <= self.high[f])
+            if not inside.any() or self.locked[[g, f, q]].any():
+                continue
+            at = int(np.flatnonzero(inside)[np.abs(rest[inside]).argmax()])
+            greedy[f] = np.log(frequency[at])
+            greedy[g] = np.clip(0.8 * rest[at], self.low[g], self.high[g])
+            alone = self.default.copy()
+            alone[self.is_gain] = 0.0
+            alone[[g, f]] = greedy[[g, f]]
+            rest = rest - self.evaluate(alone)[0]
+        inner = 1e-6 * (self.high - self.low)
+        return [
+            np.where(self.locked, self.default, np.clip(v, self.low + inner, self.high - inner))
+            for v in (plain, greedy)
+        ]
+
+    def _boost_cost(self, full: Array) -> Array:
+        out = []
+        for band in EQ_BANDS:
+            gain = max(full[self.names.index(f"{band}_gain_db")], 0.0)
+            sharp = max(full[self.names.index(f"{band}_q")] - np.log(self.rules.max_boost_q), 0.0)
+            out.append(gain * sharp)
+        return np.array(out)
+
+    def _boost_slope(self, full: Array) -> Array:
+        out = np.zeros((len(EQ_BANDS), len(full)))
+        for row, band in enumerate(EQ_BANDS):
+            g, q = self.names.index(f"{band}_gain_db"), self.names.index(f"{band}_q")
+            gain, sharp = full[g], full[q] - np.log(self.rules.max_boost_q)
+            if gain > 0 and sharp > 0:
+                out[row, g], out[row, q] = sharp, gain
+        return out
+
+    def residuals(self, free: Array) -> Array:
+        full = self.full(free)
+        error = self.whiten @ (self.evaluate(full)[0] - self.target)
+        prior = (free - self.prior_centre()) / self.prior_sd
+        return np.concatenate([error, prior, self._boost_cost(full)])
+
+    def prior_centre(self) -> Array:
+        return np.where(self.is_gain, 0.0, self.default)[self.free]
+
+    def jacobian(self, free: Array) -> Array:
+        full = self.full(free)
+        _, slope = self.evaluate(full)
+        return np.concatenate(
+            [
+                self.whiten @ slope[self.free].T,
+                np.diag(1 / self.prior_sd),
+                self._boost_slope(full)[:, self.free],
+            ]
+        )
+
+
+def _magnitude_db(sections: Array, phi: Array) -> Array:
+    """Gain in dB [..., F] of biquads [..., 5] at ``phi = sin^2(w / 2)``.
+
+    Polynomials in phi keep their precision at low frequencies, where cosines cancel.
+    """
+    b0, b1, b2, a1, a2 = (sections[..., i, None] for i in range(5))
+    top = (b0 + b1 + b2) ** 2 - 4 * (b0 * b1 + 4 * b0 * b2 + b1 * b2) * phi + 16 * b0 * b2 * phi**2
+    bottom = (1 + a1 + a2) ** 2 - 4 * (a1 + 4 * a2 + a1 * a2) * phi + 16 * a2 * phi**2
+    return np.asarray(10 * np.log10(np.maximum(top, 1e-12) / np.maximum(bottom, 1e-12)))
