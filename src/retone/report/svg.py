@@ -313,17 +313,23 @@ class Plot:
 def spread(
     wanted: Sequence[float], widths: Sequence[float], low: float, high: float
 ) -> list[float]:
-    """Centres as near as possible to where they were wanted (ascending), without overlap."""
-    places = list(wanted)
-    edge = low
-    for i, w in enumerate(widths):
-        places[i] = max(places[i], edge + w / 2)
-        edge = places[i] + w / 2
-    edge = high
-    for i in range(len(places) - 1, -1, -1):
-        places[i] = min(places[i], edge - widths[i] / 2)
-        edge = places[i] - widths[i] / 2
-    return places
+    """Centres as near as possible (least squares) to where they were wanted, without overlap.
+
+    ``wanted`` ascends. Labels that would touch share a block around the mean of their wishes.
+    """
+    offsets, edge = [], 0.0
+    for w in widths:
+        offsets.append(edge + w / 2)
+        edge += w
+    blocks: list[tuple[float, int]] = []  # (mean of wanted minus offset, labels)
+    for place, offset in zip(wanted, offsets, strict=True):
+        mean, count = place - offset, 1
+        while blocks and blocks[-1][0] >= mean:
+            before, n = blocks.pop()
+            mean, count = (before * n + mean * count) / (n + count), n + count
+        blocks.append((mean, count))
+    starts = [max(min(mean, high - edge), low) for mean, count in blocks for _ in range(count)]
+    return [start + offset for start, offset in zip(starts, offsets, strict=True)]
 
 
 def _runs(good: np.ndarray) -> list[slice]:
