@@ -178,7 +178,7 @@ def compress_backward(
     def work(first: int, stop: int) -> None:
         kernel(
             *flat, channels, length, params, onto_end, sums, True if expander else None,
-            np.zeros((14, _TILE)), np.zeros(8, np.int64), first, stop,
+            np.zeros((17, _TILE)), np.zeros(8, np.int64), first, stop,
         )  # fmt: skip
 
     run_rows(work, batch, threads, 8)

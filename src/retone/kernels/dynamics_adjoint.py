@@ -9,12 +9,17 @@ is computed again into tiles that stay in cache, then run in reverse.
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 from numba import njit
 
-from retone.kernels.ballistics import BLOCK, lane_rows, rows_to_lanes
+from retone.kernels.ballistics import BLOCK, FEWEST, lane_rows, rows_to_lanes
+from retone.kernels.dynamics_adjoint_row import (
+    LEVEL_PER_LOG,
+    NEPER_PER_DB,
+    backward_row,
+    knee_slopes,
+    products,
+    to_input,
+)
 from retone.kernels.dynamics_forward import (
     A_ATTACK,
     A_LEVEL,
@@ -45,83 +50,13 @@ from retone.kernels.fastmath import (
     larger,
     load8,
     log2,
-    smaller,
     splat8,
     store8,
     transpose8,
     where_more,
 )
 
-NEPER_PER_DB = math.log(10.0) / 20.0
-LEVEL_PER_LOG = 10.0 / math.log(10.0)
 COLUMNS = 9  # of the parameter table
-
-
-@inner_njit
-def _knee_slopes(octaves, scale, low, high, width, curve, none):
-    """The knee, its derivative by its argument, and twice its derivative by its width.
-
-    With q = t / W those are q (1 above the knee) and ``q (1 - q)``.
-    """
-    t = smaller(larger(fma(scale, octaves, low), none), width)
-    above = fma(scale, octaves, high)
-    q = (t + t) * curve
-    return fma(t * curve, t, larger(above, none)), q, above
-
-
-@inner_njit
-def _products(gy, x, base, channels, length, count, out, at) -> None:
-    """Sum over the channels of ``gy * x``: the gradient on the linear gain."""
-    full = count - count % LANES
-    for i in range(0, full, LANES):
-        total = load8(gy, base + i) * load8(x, base + i)
-        for c in range(1, channels):
-            j = base + c * length + i
-            total = fma(load8(gy, j), load8(x, j), total)
-        store8(out, at + i, total)
-    for i in range(full, count):
-        part = np.float64(gy[base + i]) * np.float64(x[base + i])
-        for c in range(1, channels):
-            j = base + c * length + i
-            part = fma(np.float64(gy[j]), np.float64(x[j]), part)
-        out[at + i] = part
-
-
-@inner_njit
-def _to_input(gy, x, gx, base, channels, length, count, gains, power, at) -> None:
-    """``gx = gy * gain``, and twice ``x * power`` more at the channel that set the level."""
-    full = count - count % LANES
-    none = splat8(0.0)
-    for i in range(0, full, LANES):
-        gain = load8(gains, at + i)
-        left = load8(power, at + i)
-        left = left + left
-        if channels == 1:
-            v = load8(x, base + i)
-            store8(gx, base + i, fma(left, v, load8(gy, base + i) * gain))
-            continue
-        most = none
-        for c in range(channels):
-            v = load8(x, base + c * length + i)
-            most = larger(v * v, most)
-        for c in range(channels):
-            j = base + c * length + i
-            v = load8(x, j)
-            below = v * v
-            store8(gx, j, fma(where_more(most, below, none, left), v, load8(gy, j) * gain))
-            left = where_more(most, below, left, none)  # the first of equal channels takes it
-    for i in range(full, count):
-        rest = 2.0 * power[at + i]
-        top = 0.0
-        for c in range(channels):
-            s = np.float64(x[base + c * length + i])
-            top = larger(s * s, top)
-        for c in range(channels):
-            j = base + c * length + i
-            s = np.float64(x[j])
-            mine = where_more(top, s * s, 0.0, rest)
-            gx[j] = fma(mine, s, np.float64(gy[j]) * gains[at + i])
-            rest = where_more(top, s * s, rest, 0.0)
 
 
 @inner_njit
@@ -151,7 +86,7 @@ def _backward_lanes(
         count = min(BLOCK, length - at)
         for j in range(LANES):
             peaks(x, index[j] * item + at, channels, length, count, rows, j * BLOCK)
-            _products(gy, x, index[j] * item + at, channels, length, count, rows2, j * BLOCK)
+            products(gy, x, index[j] * item + at, channels, length, count, rows2, j * BLOCK)
             for i in range(3):
                 ps[i * LANES + j] = marks[index[j] * stride + block * 3 + i]
         for i in range(0, count, LANES):
@@ -185,7 +120,7 @@ def _backward_lanes(
             g_makeup += onto
             g_slope -= onto * load8(ys, i + LANES)
             d = fma(slope, onto, carry_y)
-            over, q, above = _knee_slopes(octaves, scale, low, high, width, half_curve, none)
+            over, q, above = knee_slopes(octaves, scale, low, high, width, half_curve, none)
             step = over - load8(ys, i)
             by_k = d * step
             g_attack += where_more(step, none, by_k, none)
@@ -198,7 +133,7 @@ def _backward_lanes(
             if expander is not None:
                 g_exp_slope -= onto * load8(us, i + LANES)
                 d = fma(exp_slope, onto, carry_u)
-                over, q, above = _knee_slopes(
+                over, q, above = knee_slopes(
                     octaves, fall, exp_low, exp_high, width, half_curve, none
                 )
                 step = over - load8(us, i)
@@ -221,7 +156,7 @@ def _backward_lanes(
             transpose8(gains, i * LANES, LANES, rows2, i, BLOCK)
         for j in range(LANES):
             base = index[j] * item + at
-            _to_input(gy, x, gx, base, channels, length, count, rows2, rows, j * BLOCK)
+            to_input(gy, x, gx, base, channels, length, count, rows2, rows, j * BLOCK)
     store8(sums, 0, g_threshold)
     store8(sums, 8, g_slope)
     store8(sums, 16, g_attack)
@@ -261,24 +196,20 @@ def backward(
     table, ends, results = work[10], work[11], work[12]
     row = first
     while row < stop:
-        valid = lane_rows(row, stop, index)
+        few = stop - row < FEWEST
+        valid = lane_rows(row, row + 1 if few else stop, index)
         derive(params, index, table)
         gather_states(end_grad, index, ends)
-        _backward_lanes(
-            gy,
-            x,
-            gain_grad,
-            gx,
-            marks,
-            channels,
-            length,
-            index,
-            table,
-            ends,
-            results,
-            expander,
-            work,
-        )
+        if few:
+            backward_row(
+                gy, x, gain_grad, gx, marks, channels, length, row,
+                table, ends, results, expander, work,
+            )  # fmt: skip
+        else:
+            _backward_lanes(
+                gy, x, gain_grad, gx, marks, channels, length, index,
+                table, ends, results, expander, work,
+            )  # fmt: skip
         for j in range(valid):
             for i in range(COLUMNS + 3):
                 sums[row + j, i] = results[i * LANES + j]

@@ -204,35 +204,29 @@ def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander,
             for n in range(count):
                 p = fma(al, p, kl * level[n])
                 level[n] = p
-        for c in range(0, count, LANES):
-            octaves = log2(larger(load8(level, c), floor))
-            over = knee(octaves, scale, low, high, width, half_curve, none)
-            store8(rise, 0, ka * over)
-            store8(fall_by, 0, kr * over)
-            if expander is not None:
-                under = knee(octaves, fall, exp_low, exp_high, width, half_curve, none)
-                store8(close, 0, kc * under)
-                store8(open_by, 0, ko * under)
-            if count - c >= LANES:
-                for i in range(LANES):
-                    z = larger(fma(aa, z, rise[i]), fma(ar, z, fall_by[i]))
-                    zs[c + i] = z
-                    if expander is not None:
-                        u = larger(fma(ar, u, close[i]), fma(aa, u, open_by[i]))
-                        us[c + i] = u
-            else:
-                for i in range(count - c):
-                    z = larger(fma(aa, z, rise[i]), fma(ar, z, fall_by[i]))
-                    zs[c + i] = z
-                    if expander is not None:
-                        u = larger(fma(ar, u, close[i]), fma(aa, u, open_by[i]))
-                        us[c + i] = u
-        for c in range(0, count, LANES):
-            gain = fma(slope, load8(zs, c), makeup)
-            if expander is not None:
-                gain = fma(exp_slope, load8(us, c), gain)
-            store8(decibels, c, gain)
-            store8(gains, c, exp2(gain * to_log2))
+        # the gains lag one step behind, to fill the waits of the recursion
+        for c in range(0, count + LANES, LANES):
+            if c < count:
+                octaves = log2(larger(load8(level, c), floor))
+                over = knee(octaves, scale, low, high, width, half_curve, none)
+                store8(rise, 0, ka * over)
+                store8(fall_by, 0, kr * over)
+                if expander is not None:
+                    under = knee(octaves, fall, exp_low, exp_high, width, half_curve, none)
+                    store8(close, 0, kc * under)
+                    store8(open_by, 0, ko * under)
+            for i in range(min(LANES, count - c)):
+                z = larger(fma(aa, z, rise[i]), fma(ar, z, fall_by[i]))
+                zs[c + i] = z
+                if expander is not None:
+                    u = larger(fma(ar, u, close[i]), fma(aa, u, open_by[i]))
+                    us[c + i] = u
+            if c > 0:
+                gain = fma(slope, load8(zs, c - LANES), makeup)
+                if expander is not None:
+                    gain = fma(exp_slope, load8(us, c - LANES), gain)
+                store8(decibels, c - LANES, gain)
+                store8(gains, c - LANES, exp2(gain * to_log2))
         if curve.size > 0:
             for n in range(count):
                 curve[line + at + n] = decibels[n]
