@@ -76,8 +76,12 @@ def build(name: str, folder: Path, progress: Progress) -> Manifest:
     seen: set[str] = set()
     for package in packages:
         part = folder / "packages" / f"{package}.jsonl"
-        if not part.is_file():
-            _package(name, package, folder, seen).save(part)
+        marks = part.with_suffix(".marks")  # fingerprints, to find copies in later packages
+        if not (part.is_file() and marks.is_file()):
+            made = _package(name, package, folder, seen)
+            marks.write_text("\n".join(sorted(seen)), encoding="utf-8")
+            made.save(part)
+        seen |= set(marks.read_text(encoding="utf-8").split())
         manifest = Manifest.load(part)
         entries += manifest.entries
         for reason, paths in manifest.skipped.items():
@@ -103,7 +107,7 @@ def _package(name: str, package: str, folder: Path, seen: set[str]) -> Manifest:
     entries = lay_out(package, tree, folder, skipped, seen)
     keep_statement(tree, package, folder / "copyright")
     shutil.rmtree(tree)
-    return Manifest(package, tuple(entries), {r: tuple(p) for r, p in skipped.items()})
+    return Manifest(package, tuple(entries), {r: tuple(p) for r, p in skipped.items() if p})
 
 
 def unpack(package: str, cache: Path) -> Path:

@@ -1,0 +1,149 @@
+"""Debian corpora: voices named, prompts trimmed and joined, copies found, licences read."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from retone.data import debian
+from retone.data.corpora import open_corpus
+from retone.data.debian_copyright import licence_of
+from retone.data.debian_lists import SPEECH_TEST_VOICES
+from retone.errors import DataError
+
+RATE = 44100
+
+
+@pytest.mark.parametrize(
+    ("package", "path", "voice"),
+    [
+        ("tuxpaint-stamps-default", "x/cat_desc_fr.ogg", "fr"),
+        ("tuxpaint-stamps-default", "x/cat_desc.ogg", "en"),
+        ("tuxpaint-stamps-default", "x/cat_desc_da.ogg.ogg", "da"),
+        ("tuxpaint-stamps-default", "x/cat.ogg", None),
+        ("ktuberling-data", "x/sounds/sr@latin/nose.wav", "sr"),
+        ("klettres-data", "x/klettres/pt_BR/alpha/a.ogg", "pt-BR"),
+    ],
+)
+def test_voice_names(package: str, path: str, voice: str | None) -> None:
+    assert debian.voice_of(package, Path(path)) == voice
+
+
+def test_trim_leaves_the_speech_and_a_little_room() -> None:
+    audio = np.zeros(3 * RATE, np.float32)
+    audio[RATE : 2 * RATE] = 0.3 * np.sin(np.arange(RATE) * 0.05)
+    audio += 1e-5
+    trimmed = debian.trim(audio, RATE, edge_seconds=0.2)
+    assert trimmed.size == pytest.approx(1.4 * RATE, abs=0.03 * RATE)
+    assert debian.trim(np.zeros(RATE, np.float32), RATE).size == 0
+
+
+def test_joints_do_not_click() -> None:
+    prompts = [np.full(RATE, level, np.float32) for level in (0.5, -0.5)]
+    joined = debian.join_prompts(prompts, RATE)
+    assert joined.size == 2 * RATE
+    assert np.abs(np.diff(joined)).max() < 0.01
+    assert prompts[0][0] == np.float32(0.5)
+
+
+def test_copies_are_found_whatever_their_level() -> None:
+    rng = np.random.default_rng(2)
+    level = np.repeat(rng.uniform(-40, -6, 40), RATE // 2)
+    music = (10 ** (level / 20) * rng.standard_normal(level.size)).astype(np.float32)
+    coded = 0.7 * music + 0.0005 * rng.standard_normal(music.size)
+    mine = debian.fingerprints(music, RATE, 20.0)
+    assert mine & debian.fingerprints(coded, RATE, 20.0)
+    assert not mine & debian.fingerprints(music[::-1], RATE, 20.0)
+    assert not mine & debian.fingerprints(music, RATE, 50.0)
+
+
+def test_licence_is_the_last_that_fits(tmp_path: Path) -> None:
+    place = tmp_path / "usr/share/doc/game"
+    place.mkdir(parents=True)
+    (place / "copyright").write_text(
+        "Format: 1.0\n\nFiles: *\nCopyright: 2001, Ann\nLicense: GPL-2+\n\n"
+        "Files: data/music/*\nCopyright: 2004, Bob\n 2005, Cy\nLicense: CC-BY-3.0\n\n"
+        "Files: data/music/theme.ogg\nCopyright: 2006, Di\nLicense: CC0\n\n"
+        "License: GPL-2+\n words\n"
+    )
+    assert licence_of(tmp_path, "game", "usr/share/game/x.ogg") == ("2001, Ann", "GPL-2+")
+    got = licence_of(tmp_path, "game", "usr/share/game/music/a.ogg")
+    assert got == ("2004, Bob 2005, Cy", "CC-BY-3.0")
+    assert licence_of(tmp_path, "game", "usr/share/music/theme.ogg") == ("2006, Di", "CC0")
+
+
+def test_unknown_corpus(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="debian-speech"):
+        debian.build("debian-films", tmp_path, print)
+
+
+def package(folder: Path, name: str, files: dict[str, bytes]) -> None:
+    """A real, tiny package of the given name in ``folder``."""
+    tree = folder / f"tree-{name}"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN" / "control").write_text(
+        f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x.x>\nDescription: x\n"
+    )
+    for path, content in files.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_bytes(content)
+    command = ["dpkg-deb", "-Znone", "-b", str(tree), str(folder / f"{name}_1_all.deb")]
+    subprocess.run(command, check=True, capture_output=True)
+    shutil.rmtree(tree)
+
+
+def prompt(folder: Path, seed: int, seconds: float, suffix: str = ".flac") -> bytes:
+    rng = np.random.default_rng(seed)
+    path = folder / f"prompt{suffix}"
+    level = np.repeat(rng.uniform(0.02, 0.2, 100), int(seconds * RATE) // 100)
+    soundfile.write(path, level * rng.standard_normal(level.size), RATE)
+    return path.read_bytes()
+
+
+@pytest.mark.skipif(
+    shutil.which("dpkg-deb") is None or shutil.which("apt-get") is None,
+    reason="dpkg and apt-get are not here",
+)
+def test_build_lays_out_real_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "speech" / "packages"
+    cache.mkdir(parents=True)
+    words = {
+        f"usr/share/ktuberling/sounds/{tag}/{n}.flac": prompt(tmp_path, 10 * k + n, 1.5)
+        for k, tag in enumerate(("el", "de", "fr"))
+        for n in range(10)
+    }
+    words["usr/share/ktuberling/sounds/de/copy.flac"] = prompt(tmp_path, 10, 1.5)
+    package(cache, "ktuberling-data", words)
+    monkeypatch.setattr(debian, "SPEECH_PACKAGES", ("ktuberling-data",))
+    manifest = debian.build("debian-speech", tmp_path / "speech", lambda text: None)
+    assert ("ktuberling-data", "el") in SPEECH_TEST_VOICES
+    splits = {entry.group: entry.split for entry in manifest.entries}
+    assert splits["ktuberling-data/el"] == "test" and len(splits) == 3
+    assert [Path(p).name for p in manifest.skipped["duplicate"]] == ["copy.flac"]
+    assert all(entry.seconds >= 12 for entry in manifest.entries)
+    assert "ktuberling-data" in (tmp_path / "speech" / "credits.md").read_text()
+    corpus = open_corpus(
+        "debian-speech", tmp_path / "speech", sample_rate=24000, cache=tmp_path / "cache"
+    )
+    assert {track.group: track.split for track in corpus.tracks} == splits
+
+    cache = tmp_path / "music" / "packages"
+    cache.mkdir(parents=True)
+    bundle = tmp_path / "data.pk3"
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr("music/a.flac", prompt(tmp_path, 90, 31.0))
+        archive.writestr("sound/shot.flac", prompt(tmp_path, 91, 1.0))
+    files = {"usr/share/nexuiz/data.pk3": bundle.read_bytes()}
+    package(cache, "nexuiz-music", files)
+    monkeypatch.setattr(debian, "MUSIC_PACKAGES", ())
+    monkeypatch.setattr(debian, "MUSIC_TEST_PACKAGES", ("nexuiz-music",))
+    tracks = debian.build("debian-music", tmp_path / "music", lambda text: None).entries
+    assert [(t.group, t.split, t.kind) for t in tracks] == [
+        ("nexuiz-music/music/a", "test", "music")
+    ]
