@@ -244,12 +244,12 @@ def skewed_backward(
     p: int,
     sections: int,
 ) -> None:
-    """Adjoint of ``skewed_forward``; the inputs' gradients replace xs.
+    """Adjoint of ``skewed_forward``.
 
     Args:
-        gradient: flat; of output sample i at i + 2 * (sections - 1).
-        xs, ys: what ``skewed_forward`` recorded; on return lane k of step t of xs holds the
-            gradient of that lane's input.
+        gradient: flat; of output sample i at i + 2 * (sections - 1); on return of input sample
+            i at i.
+        xs, ys: what ``skewed_forward`` recorded; xs is overwritten.
         samples: how many samples.
         table: backward coefficients, [passes, 5, 8] flat.
         state: gradients of the states, [passes, 2, 8] flat, updated in place.
@@ -264,12 +264,14 @@ def skewed_backward(
     delay, leave = load(layout, 24 * p), load(layout, 24 * p + 16)
     zero, one, end = splat(0.0), splat(1.0), splat(float(samples))
     older, old = zero, zero
+    first = 8 - sections
     for t in range(samples + 2 * (sections - 1) - 1, -1, -1):
         here = between(fma(one, splat(float(t)), delay), zero, end)
         gy = pick(leave, splat(gradient[t]), older)
         inner, gx = _adjoint(gy, g1, g2, b0, b1, b2, m1, m2)
         x, y = load(xs, 8 * t), load(ys, 8 * t)
         store(xs, 8 * t, gx)
+        gradient[t] = xs[8 * t + first]
         r0, r1 = pick(here, fma(inner, x, r0), r0), pick(here, fma(g1, x, r1), r1)
         r2, q1 = pick(here, fma(g2, x, r2), r2), pick(here, fma(g1, y, q1), q1)
         q2 = pick(here, fma(g2, y, q2), q2)

@@ -21,22 +21,35 @@ from retone.kernels.section_loops import (
     skewed_backward,
     skewed_forward,
 )
-from retone.kernels.vector import flush_denormals, restore_denormals, tile_in, tile_out
+from retone.kernels.vector import (
+    flush_denormals,
+    load,
+    load_row,
+    restore_denormals,
+    store,
+    store_row,
+    tile_in,
+    tile_out,
+)
 
 CHECKPOINT = 256  # samples between two kept states; a block's signals then fit the L2 cache
-_FEWEST_ACROSS = 3  # from so many rows on, eight lanes across rows beat one row after the other
+# From so many rows on, eight lanes across rows beat one row after the other.
+_FEWEST_FORWARD = 5
+_FEWEST_BACKWARD = 4
 _RAMP = 16  # a pass of eight sections ends 14 samples late
 
 
 @inner
 def _read_as(
-    flat: Any, x: Any, row: int, last: int, start: int, samples: int, skewed: bool
+    flat: Any, at: int, x: Any, row: int, last: int, start: int, samples: int, skewed: bool
 ) -> None:
-    if skewed:
-        for i in range(samples):
-            flat[i] = x[row, start + i]
-        return
     whole = samples - samples % 8
+    if skewed:
+        for i in range(0, whole, 8):
+            store(flat, at + i, load_row(x, row, start + i))
+        for i in range(whole, samples):
+            flat[at + i] = x[row, start + i]
+        return
     for i in range(0, whole, 8):
         tile_in(flat, 8 * i, x, row, last, start + i)
     for i in range(whole, samples):
@@ -46,13 +59,15 @@ def _read_as(
 
 @inner
 def _write_as(
-    flat: Any, y: Any, row: int, last: int, start: int, samples: int, skewed: bool
+    flat: Any, at: int, y: Any, row: int, last: int, start: int, samples: int, skewed: bool
 ) -> None:
-    if skewed:
-        for i in range(samples):
-            y[row, start + i] = flat[i]
-        return
     whole = samples - samples % 8
+    if skewed:
+        for i in range(0, whole, 8):
+            store_row(y, row, start + i, load(flat, at + i))
+        for i in range(whole, samples):
+            y[row, start + i] = flat[at + i]
+        return
     for i in range(0, whole, 8):
         tile_out(flat, 8 * i, y, row, last, start + i)
     for i in range(whole, samples):
@@ -61,19 +76,30 @@ def _write_as(
 
 
 @inner
-def _read(flat: Any, x: Any, row: int, last: int, start: int, samples: int, skewed: bool) -> None:
+def _read(
+    flat: Any, at: int, x: Any, row: int, last: int, start: int, samples: int, skewed: bool
+) -> None:
+    """Audio of rows row..last to flat: sample-major, or (skewed) one row from ``at`` on."""
     if x[0].shape[1] > 0:
-        _read_as(flat, x[0], row, last, start, samples, skewed)
+        _read_as(flat, at, x[0], row, last, start, samples, skewed)
     else:
-        _read_as(flat, x[1], row, last, start, samples, skewed)
+        _read_as(flat, at, x[1], row, last, start, samples, skewed)
 
 
 @inner
-def _write(flat: Any, y: Any, row: int, last: int, start: int, samples: int, skewed: bool) -> None:
+def _write(
+    flat: Any, at: int, y: Any, row: int, last: int, start: int, samples: int, skewed: bool
+) -> None:
     if y[0].shape[1] > 0:
-        _write_as(flat, y[0], row, last, start, samples, skewed)
+        _write_as(flat, at, y[0], row, last, start, samples, skewed)
     elif y[1].shape[1] > 0:
-        _write_as(flat, y[1], row, last, start, samples, skewed)
+        _write_as(flat, at, y[1], row, last, start, samples, skewed)
+
+
+@inner
+def _lag(sections: int) -> int:
+    """Samples by which the last pass of a skewed cascade ends late."""
+    return 2 * ((sections - 1) % 8)
 
 
 @inner
@@ -140,13 +166,15 @@ def _cascade(
     layout: Any,
     sections: int,
 ) -> None:
-    """One skewed row, in place on io; with ``record``, pass p's signals go to xs[p], ys[p]."""
+    """One skewed row, in place on io, the output ``_lag`` late; pass p records to xs[p], ys[p]."""
     for p in range((sections + 7) // 8):
+        if p > 0:
+            for i in range(samples):
+                io[i] = io[i + 14]
         count = min(8, sections - 8 * p)
-        skewed_forward(io, xs[p], ys[p], record, samples, table, state, layout, p, count)
-        lag = 2 * (count - 1)
-        for i in range(samples):
-            io[i] = io[i + lag]
+        skewed_forward(
+            io, xs[p * record], ys[p * record], record, samples, table, state, layout, p, count
+        )
 
 
 @inner
@@ -164,7 +192,7 @@ def _forward(
 ) -> None:
     sections, total = sos.shape[1], max(x[0].shape[1], x[1].shape[1])
     table, _, layout = _tables(sos, share, row, last, skewed)
-    flat = scratch(16 * sections)
+    flat, lag = scratch(16 * sections), _lag(sections)
     _states(flat, state, np.int64(0), row, last, skewed, False)
     keeps = points.shape[1] > 0
     block = 4 * CHECKPOINT if skewed and not keeps else CHECKPOINT
@@ -174,12 +202,12 @@ def _forward(
         samples = min(block, total - start)
         if keeps:
             _states(flat, points, start // block, row, last, skewed, True)
-        _read(signal, x, row, last, start, samples, skewed)
+        _read(signal, np.int64(0), x, row, last, start, samples, skewed)
         if skewed:
             _cascade(signal, unused, unused, False, samples, table, flat, layout, sections)
         else:
             across_forward(signal, samples, np.int64(0), table, flat, sections)
-        _write(signal, y, row, last, start, samples, skewed)
+        _write(signal, lag, y, row, last, start, samples, skewed)
     _states(flat, state_out, np.int64(0), row, last, skewed, True)
 
 
@@ -203,14 +231,13 @@ def _skewed_block(
     layout: Any,
     sections: int,
 ) -> None:
-    for p in range((sections + 7) // 8 - 1, -1, -1):
+    passes = (sections + 7) // 8
+    for p in range(passes - 1, -1, -1):
+        if p < passes - 1:
+            for i in range(samples - 1, -1, -1):
+                gradient[i + 14] = gradient[i]
         count = min(8, sections - 8 * p)
-        lag = 2 * (count - 1)
-        for i in range(samples - 1, -1, -1):
-            gradient[i + lag] = gradient[i]
         skewed_backward(gradient, xs[p], ys[p], samples, table, flow, sums, layout, p, count)
-        for i in range(samples):
-            gradient[i] = xs[p, 8 * i + 8 - count]
 
 
 @inner
@@ -232,7 +259,7 @@ def _backward(
     flat, flow, sums = scratch(16 * sections), scratch(16 * sections), scratch(40 * sections)
     _states(flow, gs, np.int64(0), row, last, skewed, False)
     sums[:] = 0.0
-    hop = 8 * CHECKPOINT
+    hop, lag = 8 * CHECKPOINT, _lag(sections)
     signal = scratch(CHECKPOINT + _RAMP if skewed else hop * (sections + 1))
     gradient = scratch(CHECKPOINT + _RAMP if skewed else hop)
     passes = (sections + 7) // 8 if skewed else 0
@@ -243,15 +270,15 @@ def _backward(
         start = block * CHECKPOINT
         samples = min(CHECKPOINT, total - start)
         _states(flat, points, block, row, last, skewed, False)
-        _read(signal, x, row, last, start, samples, skewed)
-        _read(gradient, gy, row, last, start, samples, skewed)
+        _read(signal, np.int64(0), x, row, last, start, samples, skewed)
+        _read(gradient, lag, gy, row, last, start, samples, skewed)
         if skewed:
             _cascade(signal, xs, ys, True, samples, table, flat, layout, sections)
             _skewed_block(gradient, xs, ys, samples, table_back, flow, sums, layout, sections)
         else:
             across_forward(signal, samples, hop, table, flat, sections)
             _across_block(gradient, signal, samples, table_back, flow, sums, sections)
-        _write(gradient, gx, row, last, start, samples, skewed)
+        _write(gradient, np.int64(0), gx, row, last, start, samples, skewed)
     _states(flow, gs, np.int64(0), row, last, skewed, True)
     for r in range(row, last + 1):
         for k in range(sections):
@@ -285,7 +312,7 @@ def forward_rows(
     """
     mode = flush_denormals()
     while row < stop:
-        skewed = stop - row < _FEWEST_ACROSS
+        skewed = stop - row < _FEWEST_FORWARD
         last = row if skewed else min(row + 8, stop) - 1
         _forward(x, sos, share, state, y, state_out, points, row, last, skewed)
         row = last + 1
@@ -318,7 +345,7 @@ def backward_rows(
     """
     mode = flush_denormals()
     while row < stop:
-        skewed = stop - row < _FEWEST_ACROSS
+        skewed = stop - row < _FEWEST_BACKWARD
         last = row if skewed else min(row + 8, stop) - 1
         _backward(gy, x, sos, share, points, gs, gx, gc, row, last, skewed)
         row = last + 1

@@ -101,6 +101,31 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def load_row(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
+    """load_row(array, row, column): consecutive numbers of one row, widened to float64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        place = _address(context, builder, array_type, args[0], list(args[1:]))
+        return _load(builder, place, context.get_value_type(array_type.dtype))
+
+    return vector(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_row(typingctx: Any, array: Any, row: Any, column: Any, value: Any) -> Any:
+    """store_row(array, row, column, value): the way back, rounded to the array's type."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        place = _address(context, builder, array_type, args[0], list(args[1:3]))
+        _store(builder, args[3], place, context.get_value_type(array_type.dtype))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, vector), codegen
+
+
+@intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """fma(a, b, c): a * b + c with one rounding; vectors or plain float64."""
     number = a if isinstance(a, Vector) else types.float64
