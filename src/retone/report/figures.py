@@ -118,7 +118,7 @@ def compressor(view: CompressorView) -> Plot:
     return plot
 
 
-def _thinned(e: Envelope, most: int = 800) -> Envelope:
+def _thinned(e: Envelope, most: int = 1000) -> Envelope:
     """The envelope in no more stretches than the picture has pixels for."""
     while e.time_s.size > most:
         even = e.time_s.size // 2 * 2
@@ -143,25 +143,20 @@ def _time_axis(data: ReportData, *, labels: bool = True) -> Axis:
     return Axis(0.0, duration, title, "s", ticks=marks)
 
 
-def waveform(data: ReportData) -> Plot:
-    """Waveforms after and before, as linear amplitude."""
-    most = max(
-        (float(np.abs([e.low, e.high]).max()) for e in data.waveforms.values() if e.time_s.size),
-        default=1.0,
-    )
-    top = min(max(most * 1.05, 0.05), 1.0) if most <= 1 else most
-    alone = not data.reductions
+def waveform(data: ReportData, role: str, *, last: bool) -> Plot:
+    """One waveform as linear amplitude, on the same scale as the others."""
+    everything = [e for e in data.waveforms.values() if e.time_s.size]
+    most = max((float(np.abs([e.low, e.high]).max()) for e in everything), default=1.0)
+    top = max(most * 1.05, 0.02)
+    e = _thinned(data.waveforms[role])
     plot = Plot(
-        "waveform", "Waveform before and after", WIDTH, 210 if alone else 180,
-        _time_axis(data, labels=alone), Axis(-top, top, "Amplitude", "", count=4),
-        top=30, bottom=42 if alone else 10,
+        f"waveform-{role}", f"Waveform {role}", WIDTH, 104 + (34 if last else 0),
+        _time_axis(data, labels=last), Axis(-top, top, count=3),
+        top=20, bottom=42 if last else 8,
     )  # fmt: skip
-    shown = {r: _thinned(e) for r, e in data.waveforms.items() if e.time_s.size}
-    size = {r: float(np.mean(e.high - e.low)) for r, e in shown.items()}
-    for role in sorted(shown, key=lambda r: -size[r]):  # the smaller one in front
-        e = shown[role]
-        plot.area(e.time_s, e.low.min(axis=0), e.high.max(axis=0), f"{role} wave",
-                  legend=role.capitalize())  # fmt: skip
+    if e.time_s.size:
+        plot.area(e.time_s, e.low.min(axis=0), e.high.max(axis=0), f"{role} wave")
+    plot.note(0.0, top, role.capitalize(), dy=-6)
     return plot
 
 

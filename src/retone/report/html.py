@@ -199,9 +199,11 @@ def _compressor(data: ReportData, index: int) -> str:
 
 def _time(data: ReportData) -> str:
     parts = []
-    if data.waveforms:
-        parts.append(_figure(figures.waveform(data).render()))
     shown = [d for d in data.reductions if d.envelope.time_s.size]
+    roles = [role for role, _ in _ROLES if role in data.waveforms]
+    for role in roles:
+        last = not shown and role == roles[-1]
+        parts.append(_figure(figures.waveform(data, role, last=last).render()))
     if shown:
         parts.append("<h3>Gain reduction</h3>")
         for i, d in enumerate(shown):

@@ -37,7 +37,7 @@ _MARKS = f"""
 .line.reference{{stroke-dasharray:6 3}}
 .line.edge{{stroke-width:1}}
 .line.unity{{stroke:var(--faint);stroke-dasharray:3 4;stroke-width:1}}
-.area{{fill:var(--c);fill-opacity:.28}}.area.wave{{fill-opacity:.75}}.area.before.wave{{fill-opacity:.55}}
+.area{{fill:var(--c);fill-opacity:.28}}.area.wave{{fill-opacity:.8}}
 .area.band{{fill-opacity:.13}}
 .bar{{fill:var(--before);fill-opacity:.3}}
 .dot{{fill:var(--panel);stroke:var(--c);stroke-width:2.2}}
