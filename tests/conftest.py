@@ -94,5 +94,5 @@ def speech_like(
 
 @pytest.fixture(scope="session")
 def make_audio() -> MakeAudio:
-    """``make_audio(length, sample_rate, batch=, channels=, dtype=, seed=)``: see ``speech_like``."""
+    """``make_audio(length, sample_rate, batch=, channels=, dtype=, seed=)``, as ``speech_like``."""
     return speech_like

@@ -7,9 +7,9 @@ import math
 
 import pytest
 import torch
-from conftest import Backend, MakeAudio
 from torch import Tensor
 
+from conftest import Backend, MakeAudio
 from retone.dsp.effect import Effect, State
 from retone.dsp.param import ParamTable, Setting, to_numbers
 from retone.effects import EFFECTS
