@@ -1,13 +1,140 @@
-"""Measure speed and exactness, side by side with other libraries, on this machine."""
+"""Measure speed and exactness, side by side with other libraries, on this machine.
+
+Every method runs with one thread, in interleaved rounds, beside an exact float64 reference.
+Other libraries are optional (pip install 'retone[peers]'); a missing one is a row that says so.
+`render-docs` turns the results in docs/results into docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+RESULTS = Path("docs/results")
+PAGE = Path("docs/benchmarks.md")
+KINDS = ("effects", "loss", "match")
+EXAMPLES = (Path("examples/game_music.ogg"), Path("examples/orchestra.ogg"))
+ENTRY = "retone.cli.main:main"
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
+    return int(text)
+
+
+def _common(parser: argparse.ArgumentParser, rounds: int) -> None:
+    parser.add_argument(
+        "--rounds", type=_count, default=rounds, help="timed calls per method (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of signals and order")
+    parser.add_argument(
+        "--sample-rate", type=_count, default=44100, metavar="HZ", help="default %(default)s"
+    )
+    parser.add_argument("--output", type=Path, metavar="JSON", help="where to write the record")
+
+
+def _batch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch", type=_count, default=16, help="items (default %(default)s)")
+    parser.add_argument(
+        "--length", type=_count, default=131072, help="samples per item (default %(default)s)"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    effects = what.add_parser("effects", help="equaliser, compressor, and their gradients")
+    _common(effects, rounds=7)
+    _batch(effects)
+    effects.add_argument(
+        "--seconds", type=_positive, default=60.0, help="length of the stream (default 60)"
+    )
+    loss = what.add_parser("loss", help="the multi-resolution STFT loss, beside auraloss")
+    _common(loss, rounds=9)
+    _batch(loss)
+    match = what.add_parser("match", help="whole files, beside matchering")
+    _common(match, rounds=5)
+    match.add_argument(
+        "--audio",
+        type=Path,
+        nargs=2,
+        default=EXAMPLES,
+        metavar="FILE",
+        help="recording to change and reference (default: two of examples/)",
+    )
+    match.add_argument(
+        "--seconds", type=_positive, default=60.0, help="both are repeated to this (default 60)"
+    )
+    match.add_argument(
+        "--long-minutes",
+        type=_positive,
+        default=0.0,
+        metavar="M",
+        help="also measure memory on a recording this long",
+    )
+    docs = what.add_parser("render-docs", help="write docs/benchmarks.md from the results")
+    docs.add_argument(
+        "results", type=Path, nargs="*", help=f"JSON files (default: those in {RESULTS})"
+    )
+    docs.add_argument("-o", "--output", type=Path, default=PAGE, help="default %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.what == "render-docs":
+        return _render_docs(args.results, args.output)
+    from retone.bench import run as benchmark
+
+    question = {"rounds": args.rounds, "seed": args.seed, "sample_rate": args.sample_rate}
+    if args.what == "match":
+        question |= {"audio": _recordings(args.audio), "seconds": args.seconds}
+        report = benchmark.run_match(question, entry=ENTRY, long_minutes=args.long_minutes)
+    else:
+        question |= {"batch": args.batch, "length": args.length}
+        if args.what == "effects":
+            report = benchmark.run_effects({**question, "seconds": args.seconds})
+        else:
+            report = benchmark.run_loss(question)
+    from retone.bench.tables import report_text
+
+    if args.output:
+        report.save(args.output)
+    print(report_text(report))
+    return 0
+
+
+def _recordings(paths: tuple[Path, Path]) -> list[str]:
+    from retone.errors import AudioError
+
+    for path in paths:
+        if not path.is_file():
+            raise AudioError(f"{path} is not there: pass two recordings with --audio FILE FILE.")
+    return [str(path.resolve()) for path in paths]
+
+
+def _render_docs(results: list[Path], output: Path) -> int:
+    from retone.audio import write_text_atomic
+    from retone.bench.result import Report
+    from retone.bench.tables import docs_page
+    from retone.errors import DataError
+
+    paths = results or [p for k in KINDS if (p := RESULTS / f"bench_{k}.json").is_file()]
+    if not paths:
+        raise DataError(
+            f"no benchmark results in {RESULTS}: run retone bench effects "
+            f"--output {RESULTS}/bench_effects.json first."
+        )
+    page = docs_page([(path.as_posix(), Report.load(path)) for path in paths])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(output, page, force=True)
+    print(f"{output}: {len(paths)} results")
     return 0
