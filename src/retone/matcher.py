@@ -31,6 +31,7 @@ from retone.dsp.effect import Effect
 from retone.dsp.envelope_meter import EnvelopeMeter
 from retone.dsp.param import ParamTable, Setting
 from retone.dsp.spectrum_meter import SpectrumMeter
+from retone.effects.spec import tidy_setting
 from retone.errors import AudioError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Estimator, Excerpt
 from retone.progress import Progress, silent
@@ -217,7 +218,7 @@ class Matcher:
         notes = estimate.notes
         if held:
             notes += ("The recording is so quiet that a threshold was held at its lowest value.",)
-        return Decision(estimate.effect, setting, notes)
+        return Decision(estimate.effect, tidy_setting(table, setting), notes)
 
 
 def hear(reader: AudioReader, path: Path) -> tuple[Excerpt, float]:
@@ -392,7 +393,7 @@ def _needed_gain(
     if not (math.isfinite(before) and math.isfinite(after)):
         return 0.0
     goal = before + options.amount * (target_lufs - before)
-    return goal - after
+    return round(goal - after, 2)
 
 
 def _copy(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retone.dsp.spectral import centroid_hz, frequencies_hz, mel_filterbank, stft_magnitude
+from retone.dsp.spectral import frequencies_hz, mel_filterbank
 from retone.errors import expect
 from retone.losses import PreparedTarget
 
@@ -57,12 +57,18 @@ class StyleDistance:
 
     def _picture(self, audio: Tensor, sample_rate: float) -> tuple[Tensor, Tensor, Tensor]:
         """Long-term mel spectrum in dB [R, M], levels in dB [R, 2], centroid in Hz [R]."""
-        bank, weight = _tables(sample_rate, audio.dtype, audio.device)
-        magnitude = stft_magnitude(audio, _WINDOW, _WINDOW // 2)
-        power = (magnitude * magnitude).mean(-1)
-        centroid = centroid_hz(magnitude, sample_rate).reshape(audio.shape[0], -1).mean(1)
-        levels = torch.stack([(audio * audio).mean(1), power @ weight], dim=1)
-        return _db(power @ bank), _db(levels), centroid
+        bank, weight, window, frequency = _tables(sample_rate, audio.dtype, audio.device)
+        frames = audio.shape[-1] // _WINDOW
+        spectrum = torch.fft.rfft(
+            audio[:, : frames * _WINDOW].reshape(-1, frames, _WINDOW) * window
+        )
+        re, im = spectrum.real, spectrum.imag
+        power = re * re + im * im
+        magnitude = (power + 1e-10).sqrt()
+        centroid = (magnitude @ frequency) / magnitude.sum(-1)
+        mean = power.mean(1)
+        levels = torch.stack([(audio * audio).mean(1), mean @ weight], dim=1)
+        return _db(mean @ bank), _db(levels), centroid.mean(1)
 
 
 def _db(power: Tensor) -> Tensor:
@@ -72,12 +78,14 @@ def _db(power: Tensor) -> Tensor:
 @functools.lru_cache(maxsize=8)
 def _tables(
     sample_rate: float, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Mel bands [F, M] and K-weighted power [F], applied to a mean power spectrum."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mel bands [F, M], K-weighted power [F], window [_WINDOW] and bin frequencies in Hz [F]."""
     scale = 1 / _WINDOW**2
     bank = mel_filterbank(_MELS, _WINDOW, sample_rate).T * scale * 100
     weight = k_weighting_gain(frequencies_hz(_WINDOW, sample_rate)).square() * scale * 4
-    return bank.to(device, dtype), weight.to(device, dtype)
+    tables = (bank, weight, torch.hann_window(_WINDOW), frequencies_hz(_WINDOW, sample_rate))
+    bank, weight, window, frequency = (t.to(device, dtype) for t in tables)
+    return bank, weight, window, frequency
 
 
 def k_weighting_gain(frequency_hz: Tensor) -> Tensor:

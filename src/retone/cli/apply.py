@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--settings", type=Path, required=True, metavar="JSON", help="settings file to apply"
     )
     add_output_arguments(parser)
-    parser.set_defaults(amount=None, true_peak="file")
+    parser.set_defaults(amount=None, true_peak=Ellipsis)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             settings,
             amount=args.amount,
             loudness=args.loudness,
-            true_peak=args.true_peak,
+            true_peak="file" if args.true_peak is Ellipsis else args.true_peak,
             force=args.force,
             progress=progress,
             observe=CompressorLevels,

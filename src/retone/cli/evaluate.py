@@ -1,13 +1,91 @@
-"""Measure systems on pairs with a known target: the tables of the papers."""
+"""Measure systems on recordings: the tables of the papers, with intervals.
+
+  retone evaluate synthetic --corpus NAME=FOLDER     Tables 1 and 2: pairs with a known target
+"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+METHODS = ("input", "rules", "matchering", "closed-form", "refined", "network", "oracle")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    synthetic = what.add_parser("synthetic", help="degrade one clip two ways, match, measure")
+    synthetic.add_argument(
+        "--corpus", action="append", required=True, metavar="NAME=FOLDER", help="where clips are"
+    )
+    synthetic.add_argument("--split", default="test", choices=("train", "val", "test"))
+    synthetic.add_argument("--kind", default="speech", choices=("speech", "music"))
+    synthetic.add_argument("--sample-rate", type=int, required=True, help="in Hz, e.g. 24000")
+    synthetic.add_argument("--length", type=int, default=131072, help="samples per clip")
+    synthetic.add_argument("--pairs", type=int, default=100, help="pairs per case")
+    synthetic.add_argument("--seed", type=int, default=42)
+    synthetic.add_argument(
+        "--only", metavar="PREFIX", help="keep voices or tracks whose name begins so"
+    )
+    synthetic.add_argument(
+        "--methods", nargs="+", default=["input", "rules", "closed-form"], choices=METHODS
+    )
+    synthetic.add_argument("--weights", type=Path, help="of the network rows")
+    synthetic.add_argument("--cache", type=Path, help="where resampled audio is kept")
+    synthetic.add_argument("--workers", type=int, default=1, help="processes")
+    synthetic.add_argument("-o", "--output", type=Path, help="result file (JSON); resumed if there")
 
 
 def run(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from retone.cli.corpus import open_corpora
+    from retone.cli.progress import progress_bar
+    from retone.data.pairs import PairMaker
+    from retone.evaluate.result import table
+    from retone.evaluate.synthetic import CASES, evaluate
+    from retone.metrics import STYLE_METRICS
+
+    corpus = open_corpora(args.corpus, args.sample_rate, args.cache, args.kind)[args.split]
+    if args.only:
+        kept = tuple(t for t in corpus.tracks if t.group.startswith(args.only))
+        corpus = replace(corpus, name=f"{corpus.name}/{args.only}*", tracks=kept)
+    maker = PairMaker(sample_rate=args.sample_rate, length=args.length, min_mean_square=1e-5)
+    methods = [m for name in args.methods for m in _methods(name, args)]
+    with progress_bar("evaluating", "pairs") as progress:
+        result = evaluate(
+            corpus,
+            maker,
+            methods,
+            pairs=args.pairs,
+            seed=args.seed,
+            path=args.output,
+            workers=args.workers,
+            progress=progress,
+        )
+    columns = [(m.name, m.direction) for m in STYLE_METRICS]
+    for case in CASES:
+        print(f"\n{case}, {corpus.name}, {args.sample_rate} Hz\n")
+        print(table(result, case, columns))
     return 0
+
+
+def _methods(name: str, args: argparse.Namespace) -> list:  # type: ignore[type-arg]
+    from retone.estimators.choose import estimator_named
+    from retone.evaluate.methods import Estimated, Input, Matchering, Oracle
+    from retone.losses import L1, MultiResolutionSTFT, WeightedSum
+
+    match name:
+        case "input":
+            return [Input()]
+        case "matchering":
+            return [Matchering()]
+        case "oracle":
+            loss = WeightedSum((MultiResolutionSTFT(), L1()), (1.0, 100.0))
+            return [Oracle(loss, estimator_named("closed-form"))]
+        case "rules":
+            return [Estimated("RB-DSP", estimator_named("rules"))]
+    estimator = estimator_named(name, weights=args.weights)
+    return [
+        Estimated(name, estimator),
+        Estimated(f"{name}, half-way to the reference's loudness", estimator, 0.5),
+    ]

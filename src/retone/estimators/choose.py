@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from retone.errors import SettingError
 from retone.estimators.base import Estimator
 
-NAMES = ("closed-form", "refined", "rules")
+NAMES = ("closed-form", "network", "refined", "rules")
 DEFAULT = "closed-form"
 
 
-def estimator_named(name: str | None) -> Estimator:
-    """The estimator of that name, None for the default one."""
+def estimator_named(name: str | None, *, weights: Path | None = None) -> Estimator:
+    """The estimator of that name, None for the default one; ``weights`` are the network's."""
     match name or DEFAULT:
         case "closed-form":
             from retone.estimators.closed_form import ClosedForm
 
             return ClosedForm()
+        case "network":
+            from retone.estimators.network import Network
+
+            return Network(weights=weights) if weights else Network()
         case "refined":
             from retone.estimators.closed_form import ClosedForm
             from retone.estimators.refine import Refined
