@@ -48,6 +48,8 @@ class ClosedForm:
             split into treatment and content smooths already.
         equalizer: limits of the EQ (gain, Q of boosts, steps).
         dynamics: grid and prior of the compressor search.
+        other_amount: share of the EQ and of the compressor's slope that is kept when the
+            reference is another voice; in between by probability.
         scales, temper: strengths of treatment to weigh, and the exponent of their likelihood.
         level_trust: how far makeup goes to the reference's loudness, from that of the usual
             peak, for the same voice and for another one.
@@ -60,9 +62,10 @@ class ClosedForm:
     smooth_octaves: float = 0.0
     equalizer: equalizer_fit.FitRules = equalizer_fit.FitRules()
     dynamics: compression.SearchRules = compression.SearchRules()
-    scales: tuple[float, ...] = (0.3, 0.6, 1.0, 1.4)
+    other_amount: float = 0.5
+    scales: tuple[float, ...] = (0.6, 1.0, 1.4)
     temper: float = 0.3
-    level_trust: tuple[float, float] = (0.95, 0.3)
+    level_trust: tuple[float, float] = (1.0, 0.1)
     max_seconds: float = 12.0
     content: statistics.ContentStatistics | None = field(default=None, repr=False)
 
@@ -128,7 +131,7 @@ class ClosedForm:
         if not use.any():
             use = valid_bands(analysed_rate)
         limit = self.equalizer.max_gain_db
-        curve = smooth(centres, split.mean_db, self.smooth_octaves)
+        curve = self._amount(split) * smooth(centres, split.mean_db, self.smooth_octaves)
         # Where a recording has no energy the wish fades out instead of being extrapolated.
         curve = np.clip(
             curve - np.average(curve[use], weights=split.trust[use] + 1e-6), -limit, limit
@@ -145,6 +148,9 @@ class ClosedForm:
             locks,
             self.equalizer,
         )
+
+    def _amount(self, split: treatment.Treatment) -> float:
+        return split.same_voice + (1 - split.same_voice) * self.other_amount
 
     def _compress(
         self,
@@ -168,6 +174,11 @@ class ClosedForm:
             locks,
             self.dynamics,
         )
+        if "ratio" not in locks:
+            ratio = COMPRESSOR.params["ratio"]
+            found["ratio"] = float(
+                ratio.blend(torch.tensor(found["ratio"], dtype=torch.float64), self._amount(split))
+            )
         _put(setting, "compressor", found)
         if "makeup_db" in locks:
             return

@@ -107,6 +107,7 @@ class _Problem:
         rules: FitRules,
     ) -> None:
         self.equalizer, self.rules, self.sample_rate = equalizer, rules, sample_rate
+        self.locks = locks
         self.frequency, self.target = frequency_hz, target_db
         self.phi = np.sin(np.pi * np.minimum(frequency_hz / sample_rate, 0.5)) ** 2
         self.last: tuple[Array, Array, Array] | None = None
@@ -145,7 +146,7 @@ class _Problem:
         out = {}
         for i, name in enumerate(self.names):
             p = self.equalizer.params[name]
-            out[name] = float(values[i] if self.locked[i] else np.clip(values[i], p.low, p.high))
+            out[name] = self.locks.get(name, float(np.clip(values[i], p.low, p.high)))
         return out
 
     def full(self, free: Array) -> Array:

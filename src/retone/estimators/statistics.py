@@ -44,7 +44,7 @@ class ContentStatistics:
     """Covariances in dB^2 of differences between two recordings.
 
     Args:
-        same: [P, P] two passages of one voice.
+        same: [P, P] two passages of one recording.
         other: [P, P] passages of two voices.
         treatment: [BANDS, BANDS] difference of two random equaliser curves.
         voice: [4] weights of ``voice_features`` and a constant: the log odds of one voice.
@@ -129,8 +129,9 @@ def learn(
 ) -> ContentStatistics:
     """Learn content statistics from untreated recordings.
 
-    Passages are cut without overlap. The covariance of a same-voice difference is twice the
-    covariance within voices; between two voices, twice the variance between voices is added.
+    Passages are cut without overlap. The covariance of a same-voice difference is that between
+    neighbouring passages of one recording; of a difference between two voices, twice the
+    covariance within and between voices.
     Each voice counts alike. Bands that only some recordings hold use those recordings.
 
     Args:
@@ -144,15 +145,23 @@ def learn(
         DataError: fewer than three voices with two passages each.
     """
     by_voice: dict[str, list[StyleStatistics]] = {}
+    steps: dict[str, list[Array]] = {}
     for recording in recordings:
+        previous: Array | None = None
         size = int(seconds * recording.sample_rate)
         for start in range(0, len(recording.audio) - size + 1, size):
             passage = np.asarray(recording.audio[start : start + size])
             peak = float(np.abs(passage).max())
             if peak <= 0 or np.sqrt(np.mean(passage**2)) < 0.01 * peak:
+                previous = None
                 continue
             scaled = passage * (10 ** (PEAK_DB / 20) / peak)
-            by_voice.setdefault(recording.group, []).append(measure(scaled, recording.sample_rate))
+            heard_here = measure(scaled, recording.sample_rate)
+            by_voice.setdefault(recording.group, []).append(heard_here)
+            now = columns(heard_here)[0]
+            if previous is not None:
+                steps.setdefault(recording.group, []).append(now - previous)
+            previous = now
     heard = [_thinned(rows, passages_per_voice) for rows in by_voice.values() if len(rows) >= 2]
     if len(heard) < 3:
         raise DataError(
@@ -167,11 +176,15 @@ def learn(
     # A voice's centre carries within-voice noise of 1/n, which is not between-voice variance.
     between = between - within * np.mean([1 / len(v) for v in voices])
     within, between = _shrink(within, count), _shrink(between, len(voices))
+    moves = [np.stack(rows) for rows in steps.values()]
+    if not moves:
+        raise DataError("content statistics need recordings of two passages or more each.")
+    same = _shrink(_pooled(moves, lost=0), sum(len(m) for m in moves))
     rng = np.random.default_rng(seed)
     drawn = random_curves(2 * curves, rng)
     difference = drawn[:curves] - drawn[curves:]
     return ContentStatistics(
-        same=2 * within,
+        same=same,
         other=2 * (within + between),
         treatment=difference.T @ difference / curves + 0.25 * np.eye(BANDS),
         voice=_learn_voice(heard, difference, rng),

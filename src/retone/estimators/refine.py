@@ -1,0 +1,205 @@
+"""Improve another estimator's answer by a few steps through the exact effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from retone.dsp.effect import Effect
+from retone.dsp.measure import BANDS, Array, StyleStatistics, average, measure, valid_bands
+from retone.dsp.param import Setting
+from retone.estimators import compression, statistics, treatment
+from retone.estimators.base import Estimate, Estimator, Excerpt
+from retone.estimators.closed_form import ClosedForm, normalised
+
+LEVEL_PARAMETERS = ("makeup_db", "gain_db")
+STEP = 0.01
+MIN_HALF_S = 1.0
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Levenberg-Marquardt steps on whitened style statistics around a first estimate.
+
+    The objective is ``|W (s(output) - s(reference))|^2 + |(u - u0) / prior_sd|^2`` over unit
+    parameters ``u``, with statistics ``s``: W whitens by the content covariance, so that what
+    differs between untreated recordings anyway counts little; the prior holds the answer near the
+    first one. The steps see the first half of source and reference. They are kept only if the
+    second halves, which they did not see, agree by ``margin``; otherwise the first estimate
+    stands. Loudness stays the first estimate's.
+
+    Args:
+        first: the estimator whose answer is refined.
+        steps: number of steps; each renders half the source once per free parameter.
+        prior_sd: spread of the prior, in shares of each parameter's range.
+        model_db: spread added to every statistic for what the effect cannot imitate.
+        margin: least relative fall of the held-out misfit.
+        content: statistics of voices; None takes the packaged ones.
+    """
+
+    first: Estimator = field(default_factory=ClosedForm)
+    steps: int = 3
+    prior_sd: float = 0.08
+    model_db: float = 1.0
+    margin: float = 0.02
+    content: statistics.ContentStatistics | None = field(default=None, repr=False)
+    name: str = "refined"
+
+    def estimate(
+        self,
+        source: Excerpt,
+        references: Sequence[Excerpt],
+        *,
+        locks: Mapping[str, float],
+        progress: object | None = None,
+    ) -> Estimate:
+        """Estimate, then refine; see ``Estimator.estimate``.
+
+        Any effect with parameters can be refined. Recordings of less than two seconds are too
+        short to hold half of them out: the first estimate is returned with a note.
+        """
+        start = self.first.estimate(source, references, locks=locks, progress=None)
+        table = start.effect.params
+        free = [
+            i
+            for i, p in enumerate(table)
+            if p.name not in locks and p.name.split(".")[-1] not in LEVEL_PARAMETERS
+        ]
+        shortest = min(e.audio.numel() / e.sample_rate for e in (source, *references))
+        if not free or shortest < 2 * MIN_HALF_S:
+            return replace(start, notes=(*start.notes, "Too short to refine and check."))
+        own = torch.as_tensor(normalised(source))
+        half = own.numel() // 2
+        near, far = (
+            _Side(own[:half], source, references, 0),
+            _Side(own[half:], source, references, 1),
+        )
+        weights = self._weights(source, references, near.valid)
+
+        u0 = table.to_unit({n: v.double() for n, v in start.setting.items()}).numpy()[0]
+        # A band that the first estimate left at 0 dB has no gradient for its place: no harm done.
+        u = u0.copy()
+        damping = 1.0
+        misfit = self._objective(near, start.effect, weights, u[None], u0, free)[0]
+        for step in range(self.steps):
+            moved = np.repeat(u[None], len(free), axis=0)
+            sign = np.where(u[free] > 0.5, -1.0, 1.0)
+            moved[np.arange(len(free)), free] += sign * STEP
+            rows = near.statistics(start.effect, np.concatenate([u[None], moved]))
+            error = weights @ (rows[0] - near.reference)
+            slope = weights @ ((rows[1:] - rows[0]) / (sign * STEP)[:, None]).T
+            prior = np.eye(len(free)) / self.prior_sd**2
+            pull = slope.T @ error + prior @ (u - u0)[free]
+            change = np.linalg.solve(slope.T @ slope + (1 + damping) * prior, pull)
+            trial = u.copy()
+            trial[free] = np.clip(u[free] - change, 0.0, 1.0)
+            value = self._objective(near, start.effect, weights, trial[None], u0, free)[0]
+            u, misfit, damping = (
+                (trial, value, damping / 3) if value < misfit else (u, misfit, damping * 5)
+            )
+            if callable(progress):
+                progress(step + 1, self.steps)
+
+        before, after = (
+            float(((weights @ (row - far.reference)) ** 2).sum())
+            for row in far.statistics(start.effect, np.stack([u0, u]))
+        )
+        if not after < (1 - self.margin) * before:
+            return replace(
+                start, notes=(*start.notes, "Refining did not help on the part held out.")
+            )
+        setting = _setting(start.effect, u[None])
+        for name, value in start.setting.items():
+            if table.names.index(name) not in free:
+                setting[name] = value.clone()
+        return replace(start, setting=_same_loudness(start, setting, source, own, locks))
+
+    def _weights(self, source: Excerpt, references: Sequence[Excerpt], valid: Array) -> Array:
+        content = self.content or statistics.packaged()
+        heard = measure(normalised(source), source.sample_rate)
+        reference = average([measure(normalised(r), r.sample_rate) for r in references])
+        p = treatment.same_voice(heard, reference, content)
+        mixed = p * content.same + (1 - p) * content.other
+        bands = np.flatnonzero(valid)
+        place = BANDS + np.arange(15)
+        chosen = np.concatenate([bands, place, [len(mixed) - 2]])
+        covariance = mixed[np.ix_(chosen, chosen)] + self.model_db**2 * np.eye(len(chosen))
+        covariance[: len(bands), : len(bands)] += treatment.LEVEL_VARIANCE  # level is free
+        return np.linalg.inv(np.linalg.cholesky(covariance))
+
+    def _objective(
+        self, side: _Side, effect: Effect, weights: Array, u: Array, u0: Array, free: list[int]
+    ) -> Array:
+        error = (side.statistics(effect, u) - side.reference) @ weights.T
+        prior = ((u - u0)[:, free] / self.prior_sd) ** 2
+        return np.asarray((error**2).sum(axis=1) + prior.sum(axis=1))
+
+
+class _Side:
+    """One half of the source and of the references, with what is compared between them."""
+
+    def __init__(
+        self, audio: torch.Tensor, source: Excerpt, references: Sequence[Excerpt], half: int
+    ) -> None:
+        self.audio, self.sample_rate = audio, source.sample_rate
+        parts = []
+        for r in references:
+            whole = normalised(r)
+            middle = whole.size // 2
+            part = whole[middle:] if half else whole[:middle]
+            if np.abs(part).max() > 0:
+                parts.append(measure(part, r.sample_rate))
+        rate = min(source.sample_rate, *(r.sample_rate for r in references))
+        self.valid = valid_bands(rate)
+        self.reference = self._chosen(average(parts))[0]
+
+    def _chosen(self, s: StyleStatistics) -> Array:
+        return np.concatenate([s.band_level_db[:, self.valid], compression.dynamics(s)], axis=1)
+
+    def statistics(self, effect: Effect, u: Array) -> Array:
+        """Statistics [N, S] of the audio rendered with N unit vectors, eight at a time."""
+        out = []
+        for start in range(0, len(u), 8):
+            rows = u[start : start + 8]
+            many = self.audio.expand(len(rows), 1, -1)
+            with torch.no_grad():
+                y = effect.render(many, self.sample_rate, _setting(effect, rows)).audio[:, 0]
+            out.append(self._chosen(measure(y, self.sample_rate)))
+        return np.concatenate(out)
+
+
+def _setting(effect: Effect, u: Array) -> Setting:
+    return effect.params.to_physical(torch.as_tensor(u, dtype=torch.float64))
+
+
+def _same_loudness(
+    start: Estimate,
+    setting: Setting,
+    source: Excerpt,
+    audio: torch.Tensor,
+    locks: Mapping[str, float],
+) -> Setting:
+    """The setting with its level parameter moved so that the loudness stays."""
+    names = [
+        n
+        for n in start.effect.params.names
+        if n.split(".")[-1] in LEVEL_PARAMETERS and n not in locks
+    ]
+    if not names:
+        return setting
+    with torch.no_grad():
+        was, now = (
+            float(
+                measure(
+                    start.effect.render(audio[None, None], source.sample_rate, s).audio[0],
+                    source.sample_rate,
+                ).loudness_db[0]
+            )
+            for s in (start.setting, setting)
+        )
+    param = start.effect.params[names[-1]]
+    value = (setting[names[-1]] + was - now).clamp(param.low, param.high)
+    return {**setting, names[-1]: value}
