@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from conftest import Backend, MakeAudio
 from retone.dsp.effect import Effect, State
-from retone.dsp.param import ParamTable, Setting, to_numbers
+from retone.dsp.param import ParamTable, Setting
 from retone.effects import EFFECTS
 
 RATES = (16000, 24000, 44100, 48000, 96000)
@@ -77,50 +76,6 @@ def difference_db(got: Tensor, wanted: Tensor) -> float:
     """Energy of the difference over energy of what is wanted, in dB."""
     ratio = ((got - wanted) ** 2).sum() / (wanted**2).sum()
     return 10 * math.log10(max(float(ratio), 1e-40))
-
-
-# --- the table -----------------------------------------------------------------------------
-
-
-@each_effect
-def test_names_carry_units_and_text(effect: Effect) -> None:
-    endings = {"dB": "_db", "Hz": "_hz", "ms": "_ms", ":1": "ratio", "": "q"}
-    for p in effect.params:
-        assert p.name.endswith(endings[p.unit]), p.name
-        assert p.help.endswith("."), f"{p.name}: help is a sentence"
-        assert p.low <= p.default <= p.high
-        assert p.neutral is None or p.low <= p.neutral <= p.high
-        if p.audible_when is not None:
-            assert effect.params[p.audible_when].neutral is not None
-
-
-@each_effect
-def test_samples_stay_in_range_and_units_round_trip(effect: Effect) -> None:
-    table = effect.params
-    setting = table.sample(200, torch.Generator().manual_seed(0))
-    for p in table:
-        slack = 1e-9 * (p.high - p.low)
-        assert setting[p.name].min() >= p.low - slack
-        assert setting[p.name].max() <= p.high + slack
-        assert setting[p.name].std() > 0
-    unit = table.to_unit(setting)
-    assert unit.min() >= -1e-9 and unit.max() <= 1 + 1e-9
-    again = table.to_physical(unit)
-    for name in table.names:
-        torch.testing.assert_close(again[name], setting[name], rtol=1e-9, atol=1e-9)
-    for end, pick in ((0.0, "low"), (1.0, "high")):
-        edge = table.to_physical(torch.full((1, len(table)), end, dtype=torch.float64))
-        for p in table:
-            assert float(edge[p.name]) == pytest.approx(getattr(p, pick), rel=1e-12, abs=1e-12)
-
-
-@each_effect
-def test_settings_survive_json(effect: Effect) -> None:
-    setting = effect.params.sample(3, torch.Generator().manual_seed(2))
-    numbers = json.loads(json.dumps(to_numbers(setting, item=1)))
-    again = effect.params.setting(numbers, batch=2)
-    for name in effect.params.names:
-        assert torch.equal(again[name], setting[name][1].expand(2)), name
 
 
 # --- what neutral and silent mean ----------------------------------------------------------
@@ -350,7 +305,7 @@ def test_gradcheck(effect: Effect, backend: Backend, make_audio: MakeAudio) -> N
         )
         return (out.audio, *leaves(out.state))
 
-    many = len(effect.params) > 20
+    many = len(effect.params) > 10
     assert torch.autograd.gradcheck(
         run, (audio, unit, *start), eps=1e-6, atol=1e-6, rtol=1e-3, fast_mode=many
     )
@@ -386,32 +341,3 @@ def test_relaxation_of_linear_effects_is_close(
     setting = on(linear(effect, 1, seed=14), backend.device)
     wanted = effect.render(audio, 24000, setting).audio
     assert difference_db(effect.relax(audio, 24000, setting), wanted) < -100
-
-
-# --- errors ---------------------------------------------------------------------------------
-
-
-@each_effect
-def test_wrong_calls_are_refused_with_a_sentence(effect: Effect) -> None:
-    audio = torch.zeros(2, 1, 8)
-    good = effect.params.defaults(2)
-    name = effect.params.names[-1]
-    lacking = {n: v for n, v in good.items() if n != name}
-    wrong = [
-        (audio[0, 0], 24000, good, r"audio\[None, None\]"),
-        (audio[0], 24000, good, r"audio\[None\]"),
-        (audio.short(), 24000, good, "full scale"),
-        (audio.half(), 24000, good, "float32 or float64"),
-        (audio, 0, good, "sample_rate must be positive"),
-        (audio, -1.0, good, "sample_rate must be positive"),
-        (audio, math.nan, good, "sample_rate must be positive"),
-        (audio, 24000, lacking, f"lacks '{name}'"),
-        (audio, 24000, {**good, name + "x": good[name]}, f"Did you mean.*{name}"),
-        (audio, 24000, {**good, name: torch.zeros(3)}, r"must be \[2\]"),
-    ]
-    for bad_audio, rate, setting, text in wrong:
-        for call in (effect.render, effect.relax):
-            with pytest.raises(ValueError, match=text) as caught:
-                call(bad_audio, rate, setting)
-            assert type(caught.value).__name__ in ("ShapeError", "SettingError")
-            assert effect.name in str(caught.value) or "called" in str(caught.value)
