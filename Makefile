@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 demo: $(VENV)/.core
 	@mkdir -p demo
-	$(BIN)/retone match examples/home_voice.flac --to examples/loud_voice.flac -o demo/voice.flac --force
+	$(BIN)/retone match examples/dull_voice.flac --to examples/bright_voice.flac -o demo/voice.flac --force
 	$(BIN)/retone match examples/orchestra.ogg --to examples/game_music.ogg -o demo/music.ogg --force
 
 test: $(VENV)/.dev
