@@ -76,10 +76,10 @@ def interleaved(
     enabled = gc.isenabled()
     try:
         for _ in range(rounds):
+            gc.collect()
+            gc.disable()
             for index in rng.permutation(len(names)):
                 name = names[index]
-                gc.collect()
-                gc.disable()
                 wall_start, cpu_start = wall(), cpu()
                 result = calls[name]()
                 cpu_end, wall_end = cpu(), wall()
