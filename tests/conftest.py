@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from retone.dsp import scan
 
 torch.set_num_threads(1)  # the tensors here are small, and tests may run side by side
+settings.register_profile("retone", deadline=None, derandomize=True)  # the same on every machine
+settings.load_profile("retone")
 REPOSITORY = Path(__file__).resolve().parents[1]
 MakeAudio = Callable[..., Tensor]
 

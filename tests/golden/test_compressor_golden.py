@@ -122,14 +122,44 @@ def test_settled_level_follows_the_textbook_curve(smooth: str, backend: Backend)
         assert float(told) == pytest.approx(wanted + makeup, abs=1e-9)
 
 
-def test_expander_settles_below_its_threshold(backend: Backend) -> None:
-    effect = Compressor(table=EXPANDER_TABLE)
+@pytest.mark.parametrize("smooth", ["db", "gain"])
+def test_expander_settles_below_its_threshold(smooth: str, backend: Backend) -> None:
+    effect = Compressor(table=EXPANDER_TABLE, smooth=smooth)  # type: ignore[arg-type]
     values = {"threshold_db": -20.0, "ratio": 4.0}
     values |= {"expander_threshold_db": -50.0, "expander_ratio": 2.0}
     s = setting(effect, backend.device, attack_ms=0.1, release_ms=5, **values)
     for level, wanted in ((-70.0, -90.0), (-51.0, -52.0), (-40.0, -40.0), (-8.0, -17.0)):
         out = effect.render(steady([level], [4000], backend.device), 48000, s).audio
         assert 20 * math.log10(float(out[0, 0, -1].abs())) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("smooth", ["db", "gain"])
+def test_where_both_curves_act_dbs_add_and_gains_take_the_stronger(
+    smooth: str, backend: Backend
+) -> None:
+    effect = Compressor(table=EXPANDER_TABLE, smooth=smooth)  # type: ignore[arg-type]
+    values = {"threshold_db": -40.0, "ratio": 4.0, "attack_ms": 0.1, "release_ms": 5.0}
+    s = setting(effect, backend.device, expander_threshold_db=-24, expander_ratio=3, **values)
+    out = effect.render(steady([-30.0], [4000], backend.device), 48000, s).audio
+    wanted = -30 - 7.5 - 12 if smooth == "db" else -30 - 12
+    assert 20 * math.log10(float(out[0, 0, -1].abs())) == pytest.approx(wanted, abs=1e-6)
+    told = effect.static_curve(one(-30.0), {n: v.cpu() for n, v in s.items()})
+    assert float(told) == pytest.approx(wanted)
+
+
+def test_expander_opens_with_the_attack_and_closes_with_the_release(backend: Backend) -> None:
+    effect = Compressor(table=EXPANDER_TABLE)
+    values = {"ratio": 1.0, "expander_threshold_db": -30.0, "expander_ratio": 2.0}
+    s = setting(effect, backend.device, attack_ms=5, release_ms=20, **values)
+    parts = [24000, 4800, 24000]
+    audio = steady([-50.0, -10.0, -50.0], parts, backend.device)
+    curve = effect.render(audio, 48000, s, curves=True).curves["gain_reduction_db"][0].cpu()
+    _, opening, closing = curve.split(parts)
+    for part, start, stated_ms in ((opening, -20.0, 5.0), (closing, 0.0, 20.0)):
+        progress = ((part - start) / (part[-1] - start)).numpy()
+        t10, t90 = np.interp([0.1, 0.9], progress, np.arange(len(progress)))
+        assert (t90 - t10) / 48 == pytest.approx(stated_ms, rel=0.01)
+        assert float(part[-1]) == pytest.approx(-20.0 - start, abs=1e-6)
 
 
 @pytest.mark.parametrize("width", [0.0, 1e-6, 3.0, 24.0])
@@ -154,6 +184,21 @@ def test_compression_lowers_only_what_is_above(make_audio: MakeAudio, backend: B
     curve = effect.render(loud, 24000, s, curves=True).curves["gain_reduction_db"]
     assert curve.max() <= 0
     assert curve.min() < -6
+
+
+def test_relaxation_is_one_time_constant_by_frequency_sampling(make_audio: MakeAudio) -> None:
+    """With release = attack the papers' approximation is exact; kinds it lacks render exactly."""
+    audio = make_audio(70972, 24000)
+    plain = Compressor()
+    s = setting(plain, threshold_db=-35.0, ratio=5.0, attack_ms=20, release_ms=20)
+    wanted = plain.render(audio, 24000, s).audio
+    error = (plain.relax(audio, 24000, s) - wanted).square().sum() / wanted.square().sum()
+    assert 10 * math.log10(float(error)) < -100
+    s["release_ms"] = 10 * s["release_ms"]
+    assert not torch.allclose(plain.relax(audio, 24000, s), plain.render(audio, 24000, s).audio)
+    other = Compressor(table=EXPANDER_TABLE, rms_ms=10.0, smooth="gain")
+    s = setting(other, expander_ratio=3.0, expander_threshold_db=-30.0)
+    assert torch.equal(other.relax(audio, 24000, s), other.render(audio, 24000, s).audio)
 
 
 def test_linked_stereo_keeps_the_image(make_audio: MakeAudio, backend: Backend) -> None:

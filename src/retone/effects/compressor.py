@@ -56,8 +56,9 @@ COMPRESSOR_TABLE = ParamTable(_COMPRESSOR)
 EXPANDER_TABLE = ParamTable(_COMPRESSOR + _EXPANDER)
 PAPER_COMPRESSOR_TABLE = ParamTable(
     (
-        Param("threshold_db", "dB", -80, 0, -12, "linear", _COMPRESSOR[0].help,
-              audible_when="ratio"),
+        Param(
+            "threshold_db", "dB", -80, 0, -12, "linear", _COMPRESSOR[0].help, audible_when="ratio"
+        ),
         Param("ratio", ":1", 1, 20, 2, "linear", _COMPRESSOR[1].help, neutral=1),
         Param("attack_ms", "ms", 0.1, 100, 1, "linear", _COMPRESSOR[2].help, audible_when="ratio"),
         Param("release_ms", "ms", 5, 1000, 45, "linear", _COMPRESSOR[3].help, audible_when="ratio"),
@@ -131,8 +132,11 @@ class Compressor(Effect):
         """One time constant (the attack's) for both directions, by frequency sampling.
 
         That is DeepAFx-ST's approximation: the release has no effect, and gain reduction comes
-        out several dB too small on speech (docs/effects.md).
+        out several dB too small on speech (docs/effects.md). It exists for a peak detector with
+        dB smoothing and no expander; the other kinds render exactly.
         """
+        if self.has_expander or self.rms_ms > 0 or self.smooth == "gain":
+            return super()._relax(audio, sample_rate, setting)
         columns = self._columns(sample_rate, setting).to(audio.device)
         threshold, slope, k_attack, _, knee_db, makeup = columns.unbind(1)[:6]
         level, _ = scan.level_db(audio, torch.ones_like(threshold), torch.zeros_like(threshold))
@@ -144,10 +148,11 @@ class Compressor(Effect):
         """Output level for a steady input level, both in dB; level_db [L] -> [B, L]."""
         c = self._columns(1000.0, setting)
         over = scan.knee(level_db[None] - c[:, 0:1], c[:, 4:5])
-        out = level_db[None] + c[:, 5:6] - c[:, 1:2] * over
+        gain = -c[:, 1:2] * over
         if self.has_expander:
-            out = out - c[:, 8:9] * scan.knee(c[:, 7:8] - level_db[None], c[:, 4:5])
-        return out
+            low = -c[:, 8:9] * scan.knee(c[:, 7:8] - level_db[None], c[:, 4:5])
+            gain = gain + low if self.smooth == "db" else torch.minimum(gain, low)
+        return level_db[None] + c[:, 5:6] + gain
 
 
 def _compress_linear(
