@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from retone.audio import open_reader
-from retone.matcher import (
+from retone.progress import Progress, silent
+from retone.rendering import (
     Decision,
     MatchResult,
     Observe,
     Options,
     check_output,
+    check_writable,
     render_file,
 )
-from retone.progress import Progress, silent
 from retone.report.settings import SettingsFile
 
 
@@ -36,20 +37,23 @@ def apply_settings(
         output: where to write.
         settings: what ``SettingsFile.from_json`` read.
         amount: instead of the file's.
-        loudness: a target in LUFS or ``"off"``; None takes the gain that the file holds.
+        loudness: a target in LUFS or ``"off"``; None takes the gain that the file holds, or, with
+            another amount than the file's, goes that share of the way to the file's target.
         true_peak: ceiling in dBTP, None for no limiter, ``"file"`` for the file's own.
 
     Raises:
         AudioError: a recording cannot be read or written.
         SettingError: the settings hold a FIR filter made for another sample rate.
     """
-    check_output(source, output, force)
+    check_output((source,), output, force)
     plan = settings.level_plan
     ceiling = (plan.ceiling_dbtp if plan else None) if true_peak == "file" else true_peak
     target = float(loudness) if isinstance(loudness, (int, float)) else None
     gain_db = None
     if loudness is None:
-        gain_db = plan.gain_db if plan else 0.0
+        target = plan.target_lufs if plan else None
+        if target is None or amount in (None, settings.amount):  # else the gain is another one
+            gain_db = plan.gain_db if plan else 0.0
     options = Options(
         amount=settings.amount if amount is None else amount,
         locks=dict(settings.locks),
@@ -57,6 +61,7 @@ def apply_settings(
         true_peak_dbtp=None if ceiling is None else float(ceiling),
     )
     with open_reader(source) as reader:
+        check_writable(reader, output, force)
         effect = settings.effect_at(reader.info.sample_rate)
         decision = Decision(effect, effect.params.setting(settings.setting), settings.notes)
         return render_file(

@@ -47,8 +47,10 @@ class Renderer:
         return out.audio[0].numpy(), {name: c[0].numpy() for name, c in out.curves.items()}
 
 
-def active_excerpt(reader: AudioReader) -> np.ndarray:
+def active_excerpt(reader: AudioReader, channel: int | None = None) -> np.ndarray:
     """The part of a recording an estimator should hear: [n] mono, at the recording's rate.
+
+    ``channel`` (from 0) alone is heard if given, else the mean of all.
 
     Recordings up to a minute are heard whole. Of longer ones the loudest ten seconds out of a few
     candidates are taken in each of six stretches, so that one quiet passage or one odd moment does
@@ -56,19 +58,19 @@ def active_excerpt(reader: AudioReader) -> np.ndarray:
     """
     rate, total = reader.info.sample_rate, reader.info.frames
     if total <= EXCERPT_S * 1.5 * rate:
-        return _mono(reader, 0, total)
+        return _mono(reader, 0, total, channel)
     piece = round(_PIECE_S * rate)
     stretches = round(EXCERPT_S / _PIECE_S)
     chosen: list[np.ndarray] = []
     for i in range(stretches):
         first, last = i * total // stretches, (i + 1) * total // stretches - piece
         starts = np.unique(np.linspace(first, max(first, last), _CANDIDATES).astype(int))
-        pieces = [_mono(reader, int(s), piece) for s in starts]
+        pieces = [_mono(reader, int(s), piece, channel) for s in starts]
         chosen.append(max(pieces, key=lambda p: float(np.mean(p**2))))
     return np.concatenate(chosen)
 
 
-def _mono(reader: AudioReader, start: int, count: int) -> np.ndarray:
+def _mono(reader: AudioReader, start: int, count: int, channel: int | None) -> np.ndarray:
     reader.seek(start)
     out = np.empty(count, np.float32)
     done = 0
@@ -76,7 +78,8 @@ def _mono(reader: AudioReader, start: int, count: int) -> np.ndarray:
         block = reader.read(min(BLOCK_FRAMES, count - done))
         if block.shape[1] == 0:
             return out[:done]
-        out[done : done + block.shape[1]] = block.mean(axis=0)
+        mono = block.mean(axis=0) if channel is None else block[channel]
+        out[done : done + block.shape[1]] = mono
         done += block.shape[1]
     return out
 

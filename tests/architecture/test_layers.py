@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dsp",),
     ("effects", "nets", "gradients", "stream"),
     ("losses", "style_loss", "metrics", "perceptual", "data", "estimators", "checkpoint"),
-    ("matcher", "recipes", "presets"),
+    ("matcher", "rendering", "recipes", "presets"),
     ("train", "evaluate", "bench", "report", "replay"),
     ("cli", "studio", "__main__"),
 )

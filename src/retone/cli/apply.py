@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
-    from retone.cli.writing import print_result, report_paths, write_result
+    from retone.cli.writing import output_beside, print_result, report_paths, write_result
     from retone.errors import DataError
     from retone.replay import apply_settings
     from retone.report.collect import CompressorLevels
@@ -31,13 +31,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.loudness == "match":
         raise DataError("--loudness match needs a reference: give a target in LUFS, or 'off'.")
-    try:
-        text = args.settings.read_text()
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"{args.settings} cannot be read as a settings file ({e}).") from e
-    settings = SettingsFile.from_json(text, str(args.settings))
-    output = args.output or args.input.with_name(f"{args.input.stem}.applied{args.input.suffix}")
-    paths = report_paths(output, report=not args.no_report, force=args.force)
+    settings = SettingsFile.from_json(_text(args.settings), str(args.settings))
+    output = args.output or output_beside(args.input, "applied")
+    paths = report_paths(output, (args.input,), report=not args.no_report, force=args.force)
     with progress_bar("applying", "s") as progress:
         result = apply_settings(
             args.input,
@@ -56,3 +52,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _text(path: Path) -> str:
+    from retone.errors import DataError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path} is not text; expected a settings file (JSON) that retone match wrote."
+        ) from None
+    except OSError as e:
+        raise DataError(
+            f"{path} cannot be read ({e.strerror}); expected a settings file that retone match "
+            "wrote. Check the name."
+        ) from None

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from retone import __version__
 from retone.errors import RetoneError
@@ -16,9 +17,16 @@ COMMANDS = ("match", "apply", "inspect", "corpus", "train", "evaluate", "bench")
 line of its text is the help line."""
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusal is one sentence; the usage stays in ``--help``."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See '{self.prog} --help'.\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command; imports only the light modules of ``retone.cli``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="retone",
         description="Make a recording sound like another one, with settings you can read.",
         epilog="Example: retone match voice.wav --to podcast.wav",
@@ -55,3 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as e:  # a name no disk can hold, a folder that vanished meanwhile
+        where = f"{e.filename}: " if e.filename else ""
+        print(f"retone {args.command}: {where}{e.strerror or e}.", file=sys.stderr)
+        return 2

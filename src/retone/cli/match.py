@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 ESTIMATORS = ("closed-form", "refined", "rules")
 
@@ -51,12 +52,35 @@ def amount(text: str) -> float:
     return value
 
 
+class _Lock(argparse.Action):
+    """Collects locks; ``--lock list`` prints what can be locked and ends, like ``--help``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if values == "list":
+            from retone.effects import MATCH_CHAIN
+
+            for p in MATCH_CHAIN.params:
+                print(f"{p.name:34} {p.low:>8g} .. {p.high:<8g} {p.unit:3} {p.help}")
+            parser.exit()
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
+
+
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that every command which writes audio has."""
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
-        "--amount", type=amount, default=1.0, metavar="0..1", help="how much of the change"
+        "--amount",
+        type=amount,
+        default=1.0,
+        metavar="0..1",
+        help="how much of the change (default: all, or what the settings file says)",
     )
     parser.add_argument(
         "--loudness",
@@ -70,7 +94,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         type=true_peak,
         default=-1.0,
         metavar="off|DBTP",
-        help="ceiling of the true peak (default -1)",
+        help="ceiling of the true peak (default: -1, or what the settings file says)",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write OUT.html")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -82,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         type=Path,
         nargs="+",
+        action="extend",
         required=True,
         metavar="REFERENCE",
         help="recording(s) that sound right; several are averaged",
@@ -92,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--dynamics-only", action="store_true", help="leave the spectrum alone")
     parser.add_argument(
         "--lock",
-        action="append",
+        action=_Lock,
         default=[],
         metavar="PARAM=VALUE",
         help="hold a parameter, e.g. compressor.ratio=2 (repeatable; --lock list shows all)",
@@ -104,17 +129,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
-    from retone.cli.writing import print_result, report_paths, write_result
+    from retone.cli.writing import output_beside, print_result, report_paths, write_result
     from retone.estimators.choose import estimator_named
     from retone.matcher import Matcher, Options, parse_locks
     from retone.report.collect import CompressorLevels
 
-    if args.lock == ["list"]:
-        from retone.effects import MATCH_CHAIN
-
-        for p in MATCH_CHAIN.params:
-            print(f"{p.name:34} {p.low:>8g} .. {p.high:<8g} {p.unit:3} {p.help}")
-        return 0
     options = Options(
         amount=args.amount,
         part="eq" if args.eq_only else "dynamics" if args.dynamics_only else "all",
@@ -122,8 +141,9 @@ def run(args: argparse.Namespace) -> int:
         loudness="match" if args.loudness is None else args.loudness,
         true_peak_dbtp=args.true_peak,
     )
-    output = args.output or args.input.with_name(f"{args.input.stem}.matched{args.input.suffix}")
-    paths = report_paths(output, report=not args.no_report, force=args.force)
+    output = args.output or output_beside(args.input, "matched")
+    recordings = (args.input, *args.to)
+    paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
     matcher = Matcher(estimator_named(args.estimator))
     with progress_bar("matching", "s") as progress:
         result = matcher.match(

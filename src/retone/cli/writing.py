@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,16 +22,40 @@ class Paths:
     report: Path | None
 
 
-def report_paths(output: Path, *, report: bool, force: bool) -> Paths:
+def output_beside(source: Path, suffix: str) -> Path:
+    """The output's name when none is given: ``voice.wav`` to ``voice.matched.wav``.
+
+    A format that cannot be written becomes WAV.
+    """
+    from retone.audio.formats import CONTAINERS
+
+    ending = source.suffix if source.suffix.lower() in CONTAINERS else ".wav"
+    return source.parent / f"{source.stem}.{suffix}{ending}"
+
+
+def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: bool) -> Paths:
     """Companions of an output, refusing early what would be overwritten.
 
+    Args:
+        output: the recording to write.
+        inputs: the recordings to read.
+        report: also plan a picture.
+        force: existing files may be replaced.
+
     Raises:
-        AudioError: one of them exists and force is not given.
+        AudioError: one of them exists and force is not given, or cannot be a file's name.
     """
+    from retone.audio.formats import container_of
+    from retone.rendering import check_output
+
+    check_output(inputs, output, force)
+    container_of(output)
     paths = Paths(
         output, output.with_suffix(".json"), output.with_suffix(".html") if report else None
     )
-    for path in (paths.audio, paths.settings, paths.report):
+    for path in (paths.settings, paths.report):
+        if path is not None and path.is_dir():
+            raise AudioError(f"{path} is a folder, but a file of that name goes beside {output}.")
         if path is not None and path.exists() and not force:
             raise AudioError(f"{path} exists: choose another name with -o or pass --force.")
     return paths
@@ -52,18 +76,20 @@ def write_result(result: MatchResult, paths: Paths, *, force: bool) -> None:
 
 def print_result(result: MatchResult, paths: Paths) -> None:
     """A few lines that say what was done and where it is."""
-    sides = {s.role: s for s in result.sides}
+    from retone.report.collect import settings_of
+
+    levels = settings_of(result).levels
     rows: Mapping[str, str] = {
         "integrated_lufs": "loudness (LUFS)",
         "true_peak_dbtp": "true peak (dBTP)",
         "rms_dbfs": "RMS (dBFS)",
         "crest_db": "crest (dB)",
     }
-    columns = [r for r in ("before", "after", "reference") if r in sides]
+    columns = [r for r in ("before", "after", "reference") if r in levels]
     print(f"{'':18}" + "".join(f"{c:>11}" for c in columns))
     for name, title in rows.items():
-        cells = [getattr(sides[c].levels, name) for c in columns]
-        print(f"{title:18}" + "".join(f"{v:11.1f}" for v in cells))
+        cells = [levels[c].get(name) for c in columns]
+        print(f"{title:18}" + "".join(f"{'-' if v is None else f'{v:.1f}':>11}" for v in cells))
     if result.limiter_most_db > 0.05:
         print(
             f"The true-peak limiter took up to {result.limiter_most_db:.1f} dB, "

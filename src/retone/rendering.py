@@ -1,0 +1,325 @@
+"""Rendering a recording with a decision: levels made right, peaks held, written whole or not at all.
+
+The file is rendered twice, once to measure what comes out and once to write it, so memory stays
+flat.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from retone.audio import AtomicWriter, AudioReader, LevelMeter, Levels, TruePeakLimiter
+from retone.audio.defects import ClipMeter
+from retone.audio.formats import integer_bits
+from retone.dsp.effect import Effect
+from retone.dsp.envelope_meter import EnvelopeMeter
+from retone.dsp.param import Setting
+from retone.dsp.spectrum_meter import SpectrumMeter
+from retone.effects import Chain, Fir
+from retone.errors import AudioError, SettingError
+from retone.progress import Progress, silent
+from retone.stream import BLOCK_FRAMES, Renderer
+from retone.units import db_to_gain
+
+PARTS = ("all", "eq", "dynamics")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask for besides the reference.
+
+    Args:
+        amount: 0 leaves every sample as it is, 1 is the whole change.
+        part: ``"all"``, ``"eq"`` (dynamics left alone) or ``"dynamics"`` (spectrum left alone).
+        locks: parameters that keep a value, by dotted name in physical units.
+        loudness: ``"match"`` the reference's, ``"off"``, or a target in LUFS.
+        true_peak_dbtp: ceiling of the limiter, None for no limiter.
+    """
+
+    amount: float = 1.0
+    part: str = "all"
+    locks: Mapping[str, float] = field(default_factory=dict)
+    loudness: str | float = "match"
+    true_peak_dbtp: float | None = -1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.amount <= 1:
+            raise SettingError(f"amount = {self.amount} is outside 0..1.")
+        if self.part not in PARTS:
+            raise SettingError(f"part = {self.part!r}: expected one of {', '.join(PARTS)}.")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What will be done to a recording: the effect and its setting, at full strength."""
+
+    effect: Effect
+    setting: Setting
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Side:
+    """One recording as it was measured: ``role`` is before, after or reference."""
+
+    role: str
+    path: Path
+    sample_rate: int
+    channels: int
+    duration_s: float
+    levels: Levels | None
+    spectrum: SpectrumMeter | None
+    envelope: EnvelopeMeter | None = None
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """Everything known after a match: enough for the settings file and the picture."""
+
+    output: Path
+    decision: Decision
+    options: Options
+    estimator: str
+    gain_db: float
+    target_lufs: float | None
+    limiter_most_db: float
+    limiter_active_percent: float
+    sides: tuple[Side, ...]
+    curves: dict[str, EnvelopeMeter]
+    warnings: tuple[str, ...]
+    observed: Observer | None = None
+
+
+class Observer(Protocol):
+    """Something that watches what comes out of the effect, such as a level histogram."""
+
+    def update(self, rendered: np.ndarray, curves: Mapping[str, np.ndarray]) -> None:
+        """Take the effect's output [C, n] before any later gain, and its curves [n]."""
+        ...
+
+
+Observe = Callable[[Effect, Setting, int], Observer]
+"""Makes an observer for an effect, its setting and the sample rate."""
+
+
+def heard_setting(decision: Decision, options: Options) -> Setting:
+    """The setting as ``amount`` scales it; locked parameters ignore the amount."""
+    blended = decision.effect.params.blend(decision.setting, options.amount)
+    return {n: decision.setting[n] if n in options.locks else v for n, v in blended.items()}
+
+
+def check_output(inputs: Sequence[Path], output: Path, force: bool) -> None:
+    """Refuse to write over a recording that is read or, without force, over anything."""
+    for path in inputs:
+        if output.exists() and path.exists() and output.samefile(path):
+            what = "the input itself" if path == inputs[0] else "a reference"
+            raise AudioError(f"{output} is {what}: choose another name with -o.")
+    if output.is_dir():
+        raise AudioError(f"{output} is a folder; expected a file name. Name a file inside it.")
+    if output.exists() and not force:
+        raise AudioError(f"{output} exists: choose another name with -o or pass --force.")
+
+
+def check_writable(reader: AudioReader, output: Path, force: bool) -> None:
+    """Refuse, before any work, an output that cannot be made: its folder, container, channels."""
+    AtomicWriter(output, like=reader.info, force=force).abort()
+
+
+def render_file(
+    reader: AudioReader,
+    source: Path,
+    output: Path,
+    decision: Decision,
+    options: Options,
+    *,
+    estimator: str,
+    target_lufs: float | None,
+    gain_db: float | None = None,
+    sides: tuple[Side, ...] = (),
+    warnings: list[str],
+    force: bool = False,
+    progress: Progress = silent,
+    observe: Observe | None = None,
+) -> MatchResult:
+    """Render a file with a decision, set its loudness, hold its true peak, and write it.
+
+    Args:
+        reader: the opened input.
+        decision: effect and setting at full strength.
+        target_lufs: loudness to reach at amount 1, None to leave it.
+        gain_db: a known gain after the effect; given, nothing is measured first.
+    """
+    info = reader.info
+    if options.amount == 0 and not options.locks:
+        return _copy(reader, source, output, decision, options, estimator, sides, warnings, force)
+    if options.amount < 1 and any(isinstance(m, Fir) for m in _members(decision.effect)):
+        raise SettingError(
+            f"amount = {options.amount:g}: the equaliser here is a fixed filter, which cannot be "
+            "applied in part. Use amount 1, or settings by another estimator."
+        )
+    setting = heard_setting(decision, options)
+    total = info.duration_s * (1 if gain_db is not None else 2)
+    done = 0.0
+
+    def advance(block: np.ndarray) -> None:
+        nonlocal done
+        done += block.shape[1] / info.sample_rate
+        progress(done, total)
+
+    if gain_db is None:
+        gain_db = 0.0
+        if target_lufs is not None:
+            gain_db = _needed_gain(reader, decision.effect, setting, options, target_lufs, advance)
+    before, after = (_Meters(info.sample_rate, info.channels) for _ in range(2))
+    curves: dict[str, EnvelopeMeter] = {}
+    limiter = None
+    if options.true_peak_dbtp is not None:
+        limiter = TruePeakLimiter(options.true_peak_dbtp, info.sample_rate, info.channels)
+    renderer = Renderer(decision.effect, setting, info.sample_rate)
+    observer = observe(decision.effect, setting, info.sample_rate) if observe else None
+    clipping = ClipMeter(info.channels, integer_bits(info.subtype))
+    factor = db_to_gain(gain_db)
+    reader.seek(0)
+    with AtomicWriter(output, like=info, force=force) as writer:
+
+        def finish(block: np.ndarray) -> None:
+            after.update(block)
+            writer.write(block)
+
+        for block in reader.blocks(BLOCK_FRAMES):
+            before.update(block)
+            clipping.update(block)
+            rendered, own = renderer.process_with_curves(block)
+            for name, curve in own.items():
+                if name not in curves:
+                    curves[name] = EnvelopeMeter(info.sample_rate)
+                curves[name].update(curve[None])
+            if observer:
+                observer.update(rendered, own)
+            rendered = rendered * rendered.dtype.type(factor)
+            finish(limiter.process(rendered) if limiter else rendered)
+            advance(block)
+        if limiter:
+            finish(limiter.flush())
+        warnings += writer.notes
+    warnings += [*reader.warnings, *_clipped(clipping, source)]
+    ends = (before.side("before", source, info), after.side("after", output, info))
+    worked = limiter.report() if limiter else None
+    if target_lufs is not None and worked and worked.max_reduction_db > 0.05:
+        warnings += _missed(target_lufs, options, *ends)
+    return MatchResult(
+        output, decision, options, estimator, gain_db, target_lufs,
+        worked.max_reduction_db if worked else 0.0,
+        100 * worked.active_share if worked else 0.0,
+        (*ends, *sides), curves, tuple(warnings), observer,
+    )  # fmt: skip
+
+
+def _members(effect: Effect) -> tuple[Effect, ...]:
+    return effect.members if isinstance(effect, Chain) else (effect,)
+
+
+def _missed(target_lufs: float, options: Options, before: Side, after: Side) -> list[str]:
+    """A sentence if the limiter kept the result from its loudness."""
+    if before.levels is None or after.levels is None:
+        return []
+    was = before.levels.integrated_lufs
+    short = was + options.amount * (target_lufs - was) - after.levels.integrated_lufs
+    if not 0.5 < short < math.inf:
+        return []
+    return [
+        f"The result is {short:.1f} LU quieter than aimed at: the true-peak limiter holds its "
+        "peaks. Ask for a lower --loudness, or for --true-peak off in a float file."
+    ]
+
+
+def _clipped(meter: ClipMeter, source: Path) -> list[str]:
+    """A sentence if a recording came clipped; a few flat samples are no news."""
+    count = meter.count()
+    if count < 10:
+        return []
+    return [f"{source.name} is clipped: {count} samples stand in flat tops, which stay as they are."]
+
+
+class _Meters:
+    """Levels, spectrum and waveform envelope of one stream."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self.levels = LevelMeter(sample_rate, channels)
+        self.spectrum = SpectrumMeter(sample_rate)
+        self.envelope = EnvelopeMeter(sample_rate)
+
+    def update(self, block: np.ndarray) -> None:
+        if block.shape[1]:
+            self.levels.update(block)
+            self.spectrum.update(block)
+            self.envelope.update(block)
+
+    def side(self, role: str, path: Path, info: Any) -> Side:
+        return Side(
+            role, path, info.sample_rate, info.channels, info.duration_s,
+            self.levels.result(), self.spectrum, self.envelope,
+        )  # fmt: skip
+
+
+def _needed_gain(
+    reader: AudioReader,
+    effect: Effect,
+    setting: Setting,
+    options: Options,
+    target_lufs: float,
+    advance: Any,
+) -> float:
+    """Gain in dB that brings the rendered file to its target, scaled by the amount."""
+    from retone.audio import LoudnessMeter
+
+    info = reader.info
+    meters = [LoudnessMeter(info.sample_rate, info.channels) for _ in range(2)]
+    renderer = Renderer(effect, setting, info.sample_rate)
+    reader.seek(0)
+    for block in reader.blocks(BLOCK_FRAMES):
+        meters[0].update(block)
+        meters[1].update(renderer.process(block))
+        advance(block)
+    before, after = (m.result().integrated_lufs for m in meters)
+    if not (math.isfinite(before) and math.isfinite(after)):
+        return 0.0
+    goal = before + options.amount * (target_lufs - before)
+    return round(goal - after, 2)
+
+
+def _copy(
+    reader: AudioReader,
+    source: Path,
+    output: Path,
+    decision: Decision,
+    options: Options,
+    estimator: str,
+    sides: tuple[Side, ...],
+    warnings: list[str],
+    force: bool,
+) -> MatchResult:
+    """Amount 0: the same samples, to the last bit."""
+    info = reader.info
+    meters = _Meters(info.sample_rate, info.channels)
+    clipping = ClipMeter(info.channels, integer_bits(info.subtype))
+    reader.seek(0)
+    with AtomicWriter(output, like=info, force=force, dither=False) as writer:
+        for block in reader.blocks(BLOCK_FRAMES):
+            meters.update(block)
+            clipping.update(block)
+            writer.write(block)
+        warnings += writer.notes
+    warnings += [*reader.warnings, *_clipped(clipping, source)]
+    side = meters.side("before", source, info)
+    both = (side, replace(side, role="after", path=output))
+    return MatchResult(
+        output, decision, options, estimator, 0.0, None, 0.0, 0.0,
+        (*both, *sides), {}, tuple(warnings),
+    )  # fmt: skip
