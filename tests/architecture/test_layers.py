@@ -15,6 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("losses", "style_loss", "metrics", "perceptual", "data", "estimators", "checkpoint"),
     ("matcher", "rendering", "recipes", "presets"),
     ("train", "evaluate", "bench", "report", "replay"),
+    ("api",),
     ("cli", "studio", "__main__"),
 )
 """From the bottom up. A new part of the package must be given its place here."""
@@ -68,6 +69,11 @@ def test_arrows_point_down() -> None:
         if here and there and LEVEL.get(there, 0) > LEVEL.get(here, 0)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_but_the_program_imports_the_program() -> None:
+    for here, there, item in ARROWS:
+        assert there != "cli" or here in ("cli", "studio", "__main__"), item
 
 
 def test_unwanted_arrows_are_absent() -> None:
