@@ -1,4 +1,4 @@
-"""Rendering a recording with a decision: levels made right, peaks held, written whole or not at all.
+"""Rendering a recording with a decision: levels right, peaks held, written whole or not at all.
 
 The file is rendered twice, once to measure what comes out and once to write it, so memory stays
 flat.
@@ -244,7 +244,9 @@ def _clipped(meter: ClipMeter, source: Path) -> list[str]:
     count = meter.count()
     if count < 10:
         return []
-    return [f"{source.name} is clipped: {count} samples stand in flat tops, which stay as they are."]
+    return [
+        f"{source.name} is clipped: {count} samples stand in flat tops, which stay as they are."
+    ]
 
 
 class _Meters:

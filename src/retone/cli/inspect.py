@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from retone.audio import Inspection
+    from retone.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
     import sys
+    from functools import partial
 
     from retone.audio.inspect import inspect
     from retone.cli.progress import progress_bar
@@ -28,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     for i, path in enumerate(args.files):
         try:
             with progress_bar(path.name, "%") as progress:
-                found = inspect(path, lambda share, to=progress: to(100 * share, 100))
+                found = inspect(path, partial(_percent, progress))
         except RetoneError as e:  # the other files can still be looked at
             print(f"retone inspect: {e}", file=sys.stderr)
             refused += 1
@@ -38,6 +40,10 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(("\n" if i > refused else "") + as_text(found))
     return 2 if refused else 0
+
+
+def _percent(progress: Progress, share: float) -> None:
+    progress(100 * share, 100)
 
 
 def as_text(found: Inspection) -> str:
