@@ -65,7 +65,7 @@ def _band_edges() -> Array:
 @lru_cache(maxsize=8)
 def _bank(size: int, sample_rate: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Triangles on the ERB-number scale [bins, BANDS] whose sum is 1, and the K-weights [bins]."""
-    bins = np.fft.rfftfreq(size, 1.0 / sample_rate)
+    bins = np.fft.rfftfreq(size, 1.0 / sample_rate).astype(np.float64)
     number, centre = erb_number(bins)[:, None], erb_number(band_centres_hz())[None]
     weights = np.clip(1.0 - np.abs(number - centre) / (centre[0, 1] - centre[0, 0]), 0.0, None)
     return weights.astype(np.float32), _k_weight(bins).astype(np.float32)

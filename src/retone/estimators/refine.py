@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from retone.dsp.effect import Effect
 from retone.dsp.measure import BANDS, Array, StyleStatistics, average, measure, valid_bands
@@ -44,7 +45,7 @@ class Refined:
     steps: int = 3
     prior_sd: float = 0.08
     model_db: float = 1.0
-    margin: float = 0.02
+    margin: float = 0.0
     content: statistics.ContentStatistics | None = field(default=None, repr=False)
     name: str = "refined"
 
@@ -117,7 +118,9 @@ class Refined:
                 setting[name] = value.clone()
         return replace(start, setting=_same_loudness(start, setting, source, own, locks))
 
-    def _weights(self, source: Excerpt, references: Sequence[Excerpt], valid: Array) -> Array:
+    def _weights(
+        self, source: Excerpt, references: Sequence[Excerpt], valid: NDArray[np.bool_]
+    ) -> Array:
         content = self.content or statistics.packaged()
         heard = measure(normalised(source), source.sample_rate)
         reference = average([measure(normalised(r), r.sample_rate) for r in references])

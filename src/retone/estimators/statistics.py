@@ -27,7 +27,6 @@ FIELDS = ("band_level_db", "level_percentiles_db", "band_crest_db", "modulation_
 """Statistics whose covariance is learnt, side by side; loudness at equal peak comes last."""
 ARRAYS = ("same", "other", "treatment", "voice")
 CURVE_RATE = 48000.0
-VOICE_PAIRS = 4000
 PEAK_DB = -12.0
 
 
@@ -126,6 +125,7 @@ def learn(
     seed: int,
     passages_per_voice: int = 40,
     curves: int = 4000,
+    voice_pairs: int = 4000,
 ) -> ContentStatistics:
     """Learn content statistics from untreated recordings.
 
@@ -140,6 +140,7 @@ def learn(
         seed: for the choice of passages and the random equaliser curves.
         passages_per_voice: more are thinned out evenly.
         curves: number of random equaliser curves.
+        voice_pairs: number of treated pairs that teach to tell one voice from two.
 
     Raises:
         DataError: fewer than three voices with two passages each.
@@ -187,7 +188,7 @@ def learn(
         same=same,
         other=2 * (within + between),
         treatment=difference.T @ difference / curves + 0.25 * np.eye(BANDS),
-        voice=_learn_voice(heard, difference, rng),
+        voice=_learn_voice(heard, difference, voice_pairs, rng),
         passages=count,
         voices=len(voices),
     )
@@ -236,20 +237,23 @@ def random_curves(count: int, rng: np.random.Generator) -> Array:
                 gain = rng.uniform(0, 48) * rng.choice((-1, 1))
                 total += gain
                 if abs(total) < 24:
-                    sections[i, k] = biquad.peak(*_numbers(f, gain, q), CURVE_RATE)
+                    sections[i, k] = biquad.peak(*_numbers(f, gain, q), sample_rate=CURVE_RATE)
         for k, (low, high) in ((4, (20, 200)), (5, (4000, 10800))):
             if rng.random() < 0.8:
                 f, gain = rng.uniform(low, high), rng.uniform(0, 24) * rng.choice((-1, 1))
                 a = 10 ** (gain / 40)
                 q = 1 / np.sqrt((a + 1 / a) * (1 / 0.5 - 1) + 2)  # a shelf slope of 0.5
                 design = biquad.low_shelf if k == 4 else biquad.high_shelf
-                sections[i, k] = design(*_numbers(f, gain, q), CURVE_RATE)
+                sections[i, k] = design(*_numbers(f, gain, q), sample_rate=CURVE_RATE)
     response = biquad.response(sections, frequency, CURVE_RATE)
     return (20 * torch.log10(response.abs())).numpy()
 
 
-def _numbers(*values: float) -> list[torch.Tensor]:
-    return [torch.tensor(v, dtype=torch.float64) for v in values]
+def _numbers(
+    frequency: float, gain: float, q: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    f, g, k = torch.tensor([frequency, gain, q], dtype=torch.float64)
+    return f, g, k
 
 
 def _thinned(rows: list[StyleStatistics], most: int) -> list[StyleStatistics]:
@@ -264,7 +268,7 @@ def _mean(rows: Array) -> Array:
 
 
 def _learn_voice(
-    heard: list[list[StyleStatistics]], difference: Array, rng: np.random.Generator
+    heard: list[list[StyleStatistics]], difference: Array, pairs: int, rng: np.random.Generator
 ) -> Array:
     """Logistic regression of "one voice" on ``voice_features`` of treated pairs.
 
@@ -272,7 +276,7 @@ def _learn_voice(
     compressor shrinks what varies over time, three times in four, to 40-100 %.
     """
     rows, truth = [], []
-    for i in range(VOICE_PAIRS):
+    for i in range(pairs):
         same = bool(i % 2)
         first = int(rng.integers(len(heard)))
         second = first if same else int((first + rng.integers(1, len(heard))) % len(heard))
