@@ -47,7 +47,10 @@ class Estimate:
 class Estimator(Protocol):
     """Chooses settings. Implementations are frozen dataclasses; ``name`` appears in reports."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        ...
 
     def estimate(
         self,
