@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retone.bench.launch import STEADY_MEMORY, BenchmarkError, measured_command, run_worker
+from retone.bench.launch import STEADY_MEMORY, measured_command, run_worker
 
 if TYPE_CHECKING:
     from retone.bench.result import Report
+
+PEER_LONG_MINUTES = 15.0
+"""matchering holds whole files in memory, about 0.3 GB a minute: longer ones are not tried."""
 
 
 def run_effects(question: dict[str, Any]) -> Report:
@@ -47,33 +50,31 @@ def run_match(question: dict[str, Any], *, entry: str, long_minutes: float) -> R
     """
     with tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
         text = run_worker("match", {**question, "folder": folder, "entry": entry})
+        report = _report(text, "match")
+        rows = {row.method: row for row in report.section("match").rows if row.ok}
         place = Path(folder)
-        measured: list[tuple[str, dict[str, dict[str, float]]]] = []
-        short = _commands(place / "target.wav", place)
-        measured.append(("short", {m: r for m, c in short.items() if (r := _try(c))}))
+        for method, command in _commands(place / "target.wav", place).items():
+            if method in rows:
+                found = measured_command(command)
+                rows[method].figures |= {"peak_mib": found["peak_mib"], "cold_s": found["wall_s"]}
         if long_minutes:
             arguments = {
                 "source": str(place / "target.wav"), "target": str(place / "long.wav"),
                 "seconds": 60 * long_minutes,
             }  # fmt: skip
             run_worker("loop_file", arguments)
-            commands = _commands(place / "long.wav", place)
-            measured.append(("long", {m: r for m, c in commands.items() if (r := _try(c))}))
-    report = _report(text, "match")
-    section = report.section("match")
-    for which, results in measured:
-        for method, result in results.items():
-            row = section.row(method)
-            if not row.ok:
-                continue
-            if which == "short":
-                row.figures |= {"peak_mib": result["peak_mib"], "cold_s": result["wall_s"]}
-            else:
-                row.figures |= {
-                    "long_minutes": long_minutes,
-                    "long_peak_mib": result["peak_mib"],
-                    "long_cpu_s": result["cpu_s"],
-                }
+            long = _commands(place / "long.wav", place)
+            del long["retone match, no picture"]
+            if long_minutes > PEER_LONG_MINUTES:
+                del long["matchering"]
+            for method, command in long.items():
+                if method in rows:
+                    found = measured_command(command)
+                    rows[method].figures |= {
+                        "long_minutes": long_minutes,
+                        "long_peak_mib": found["peak_mib"],
+                        "long_cpu_s": found["cpu_s"],
+                    }
     return report
 
 
@@ -94,14 +95,6 @@ def _commands(target: Path, place: Path) -> dict[str, list[str]]:
         "retone match, no picture": [*retone, "--no-report"],
         "matchering": [sys.executable, "-W", "ignore", "-c", code],
     }
-
-
-def _try(command: list[str]) -> dict[str, float] | None:
-    """A command's figures, None if it failed (a peer that is not there)."""
-    try:
-        return measured_command(command)
-    except BenchmarkError:
-        return None
 
 
 def _report(text: str, kind: str) -> Report:
