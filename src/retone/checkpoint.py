@@ -51,10 +51,29 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = handle.metadata() or {}
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as e:
+        if _pickled(path):
+            raise DataError(
+                f"{path} is a pickle (as torch.save writes), which retone never opens, since "
+                "reading one can run any code. Give it weights that retone train wrote."
+            ) from e
         raise DataError(f"{path} is not a readable safetensors file ({e}).") from e
     if _KEY not in metadata:
         raise DataError(f"{path} was not written by retone: its header has no '{_KEY}' entry.")
-    return tensors, json.loads(metadata[_KEY])
+    try:
+        known = json.loads(metadata[_KEY])
+    except ValueError as e:
+        raise DataError(f"{path}: its '{_KEY}' entry is not JSON ({e}); it is damaged.") from e
+    if not isinstance(known, dict):
+        raise DataError(f"{path}: its '{_KEY}' entry is not an object; the file is damaged.")
+    return tensors, known
+
+
+def _pickled(path: Path) -> bool:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    except OSError:
+        return False
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,69 +1,39 @@
 """One training loop, top to bottom.
 
 A run lives in a folder: ``recipe.json`` and ``provenance.json`` say what it is, ``log.jsonl`` how
-it went, ``best.safetensors`` and ``last.safetensors`` where it stands. Every item is drawn from
-(seed, its number), so a run that was killed at any moment goes on from ``last`` as if it had not
-been; and N processes (torchrun) see the items that one process with an N times larger batch sees.
+it went, ``best.safetensors`` and ``last.safetensors`` where it stands, and ``examples`` how the
+best weights sound. Every item is drawn from (seed, its number), so a run that was killed at any
+moment goes on from ``last`` as if it had not been; and N processes (torchrun) see the items that
+one process with an N times larger batch sees.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from retone import checkpoint
 from retone.errors import DataError
 from retone.evaluate.validation import Validation
-from retone.recipes.config import Optimizer, Recipe, describe, fingerprint
+from retone.feed import Batch, PairDataset, Place, batches
+from retone.progress import Progress, silent
+from retone.recipes.config import Optimizer, Recipe, describe, differences, fingerprint
+from retone.runlog import EXAMPLES, Report, RunLog, corpus_problems, write_examples, write_record
 
 LAST, BEST = "last.safetensors", "best.safetensors"
-Batch = tuple[Tensor, Tensor, Tensor]
-
-
-class PairDataset(Dataset):  # type: ignore[type-arg]
-    """Pairs by number, made on the fly; the same number always gives the same pair."""
-
-    def __init__(self, recipe: Recipe, corpus: Any, count: int, *, train: bool) -> None:
-        self.maker, self.corpus, self.count = recipe.pairs, corpus, count
-        self.seed, self.train = recipe.seed + (0 if train else 1_000_003), train
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, number: int) -> Batch:
-        pair = self.maker.make(self.corpus, number, self.seed)
-        return tuple(torch.from_numpy(a) for a in (pair.input, pair.reference, pair.target))  # type: ignore[return-value]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which process this is, of how many, and where its tensors lie."""
-
-    rank: int
-    world: int
-    device: torch.device
-
-    @staticmethod
-    def join(device: str) -> Place:
-        """Join the process group that torchrun announced, if any."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        rank = int(os.environ.get("RANK", "0"))
-        if device == "cuda":
-            device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        if world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return Place(rank, world, torch.device(device))
+SKIPS = 100
+"""Steps in a row without a finite gradient before a run gives up."""
+MODEL = "model."
 
 
 def learning_rate(o: Optimizer, step: int, steps: int) -> float:
@@ -76,32 +46,14 @@ def learning_rate(o: Optimizer, step: int, steps: int) -> float:
     return o.learning_rate * 0.1 ** sum(step >= m * steps for m in o.milestones)
 
 
-def _numbers(start: int, stop: int, recipe: Recipe, place: Place) -> list[int]:
-    """Item numbers of steps [start, stop) that this process draws, in order."""
-    b, w, r = recipe.batch_size, place.world, place.rank
-    return [(s * w + r) * b + j for s in range(start, stop) for j in range(b)]
-
-
-def _batches(recipe: Recipe, corpus: Any, start: int, place: Place, workers: int) -> Iterator[Batch]:
-    data = PairDataset(recipe, corpus, recipe.steps * recipe.batch_size * place.world, train=True)
-    return iter(
-        DataLoader(
-            data,
-            batch_size=recipe.batch_size,
-            sampler=_numbers(start, recipe.steps, recipe, place),
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            pin_memory=place.device.type == "cuda",
-        )
-    )
-
-
 def estimate_loss(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
-    """One batch through network, effect and loss."""
-    source, reference, target = batch
-    unit = network(source, reference)
+    """One batch through network, effect and loss; only the network may run in bfloat16."""
+    source, reference, target = batch[:3]
+    half = recipe.precision == "bfloat16"
+    with torch.autocast(source.device.type, torch.bfloat16, enabled=half):
+        unit = network(source, reference)
     rate = recipe.pairs.sample_rate
-    estimate = recipe.gradient.train(recipe.effect, source[:, None], rate, unit)
+    estimate = recipe.gradient.train(recipe.effect, source[:, None], rate, unit.float())
     return recipe.loss(estimate, target[:, None], rate)
 
 
@@ -113,11 +65,13 @@ def train(
     device: str = "cpu",
     workers: int = 1,
     save_every_s: float = 240.0,
+    log_every: int = 50,
     warm_start: Path | None = None,
     stop_after_s: float | None = None,
-    report: Callable[[dict[str, Any]], None] | None = None,
+    report: Report | None = None,
+    progress: Progress = silent,
 ) -> Path:
-    """Run a recipe, or go on with the run in ``folder``.
+    """Run a recipe, or go on with the run in ``folder``. Ctrl-C and SIGTERM save and stop.
 
     Args:
         recipe: what to train.
@@ -126,15 +80,18 @@ def train(
         device: ``"cpu"``, ``"cuda"`` or a torch device name.
         workers: processes that make pairs.
         save_every_s: seconds between saved states.
+        log_every: steps between log rows.
         warm_start: weights to begin from, when there is no run to resume.
         stop_after_s: save and return after so many seconds.
         report: called with each log row.
+        progress: called with (steps done, steps to do) of this call.
 
     Returns:
         Path of the best weights.
 
     Raises:
-        DataError: the folder holds another recipe's run, or weights do not fit.
+        DataError: the folder holds another recipe's run, weights do not fit, pairs cannot be
+            made, or gradients stay infinite.
     """
     place = Place.join(device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,65 +99,121 @@ def train(
     network = recipe.network.build().to(place.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.optimizer.learning_rate)
     state = _resume(recipe, network, optimizer, folder, warm_start)
-    if state["step"] == 0 and hasattr(network, "standardize") and warm_start is None:
-        _standardize(recipe, network, corpora["train"])
+    first = state["step"]
+    log = RunLog(folder, first, report) if place.rank == 0 else None
+    validation = None
+    if log:
+        if first == 0:
+            write_record(recipe, corpora, folder)
+            for problem in corpus_problems(recipe, corpora):
+                log.note(problem)
+            if warm_start is None:
+                _standardize(recipe, network, corpora["train"], place.world)
+        validation = Validation.of(recipe, corpora["val"])
     model: nn.Module = network
     if place.world > 1:
-        model = nn.parallel.DistributedDataParallel(network)
-    validation = Validation.of(recipe, corpora["val"]) if place.rank == 0 else None
-    if place.rank == 0 and state["step"] == 0:
-        _write_record(recipe, corpora, folder)
+        model = nn.parallel.DistributedDataParallel(network)  # and hands out rank 0's weights
 
-    batches = _batches(recipe, corpora["train"], state["step"], place, workers)
-    started = saved = time.monotonic()
-    since, seen, running = started, 0, []
-    while state["step"] < recipe.steps:
-        batch = tuple(t.to(place.device, non_blocking=True) for t in next(batches))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe.optimizer, state["step"], recipe.steps)
-        loss = estimate_loss(recipe, model, batch)  # type: ignore[arg-type]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.clip_norm)
-        if torch.isfinite(norm):
-            optimizer.step()
-        else:
-            state["skipped"] += 1
-        state["step"] += 1
-        running.append(float(loss.detach()))
-        seen += recipe.batch_size * place.world
+    feed = batches(
+        recipe, corpora["train"], first, place, workers, log.note if log else lambda text: None
+    )
+    started = saved = since = time.monotonic()
+    seen = 0
+    network.train()
+    with _interrupts() as interrupted:
+        while state["step"] < recipe.steps:
+            batch = next(feed)
+            problems = [text for text in batch[3] if text]
+            moved = tuple(t.to(place.device, non_blocking=True) for t in batch[:3])
+            torch.manual_seed(recipe.seed + 1_000_003 * (state["step"] * place.world + place.rank))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe.optimizer, state["step"], recipe.steps)
+            loss = estimate_loss(recipe, model, (*moved, []))  # type: ignore[arg-type]
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.clip_norm)
+            if torch.isfinite(norm):
+                optimizer.step()
+                state["skipped_in_a_row"] = 0
+            else:
+                state["skipped"] += 1
+                state["skipped_in_a_row"] += 1
+            state["step"] += 1
+            state["window"] = [state["window"][0] + float(loss.detach()), state["window"][1] + 1]
+            state["replaced"] += len(problems)
+            seen += recipe.batch_size * place.world
 
-        now = time.monotonic()
-        last_step = state["step"] == recipe.steps
-        stop = stop_after_s is not None and now - started > stop_after_s
-        if place.rank == 0 and (state["step"] % 50 == 0 or last_step or stop):
-            rate = seen / max(now - since, 1e-9)
-            row = {
-                "step": state["step"],
-                "loss": sum(running) / len(running),
-                "grad_norm": float(norm),
-                "learning_rate": optimizer.param_groups[0]["lr"],
-                "examples_per_s": rate,
-                "eta_s": (recipe.steps - state["step"]) * recipe.batch_size * place.world / rate,
-            }
-            _log(folder, row, report)
-            since, seen, running = now, 0, []
-        if validation and (state["step"] % recipe.validate_every == 0 or last_step):
-            scores = validation.run(network, place.device)
-            _log(folder, {"step": state["step"], "validation": scores}, report)
-            if scores["loss"] < state["best"]:
-                state["best"] = scores["loss"]
-                _save(folder / BEST, recipe, network, None, {**state, "validation": scores})
-            since = time.monotonic()
-            seen = 0
-        if place.rank == 0 and (last_step or stop or time.monotonic() - saved > save_every_s):
-            _save(folder / LAST, recipe, network, optimizer, state)
-            saved = time.monotonic()
-        if stop:
-            break
+            now = time.monotonic()
+            last_step = state["step"] == recipe.steps
+            late = stop_after_s is not None and now - started > stop_after_s
+            stop = place.any(late or interrupted()) or last_step
+            if log and problems:
+                log.note(f"step {state['step']}: an item was replaced ({problems[0]})")
+            if state["step"] % log_every == 0 or last_step:
+                total, count = state["window"]
+                mean_loss = place.mean(total / count)
+                state["window"] = [0.0, 0]
+                speed = seen / max(now - since, 1e-9)
+                left = (recipe.steps - state["step"]) * recipe.batch_size * place.world
+                if log:
+                    log.row(
+                        {
+                            "step": state["step"],
+                            "loss": mean_loss,
+                            "grad_norm": float(norm),
+                            "learning_rate": optimizer.param_groups[0]["lr"],
+                            "skipped": state["skipped"],
+                            "replaced": state["replaced"],
+                            "examples_per_s": speed,
+                            "eta_s": left / speed,
+                        }
+                    )
+                since, seen = now, 0
+            if log and validation and (state["step"] % recipe.validate_every == 0 or last_step):
+                scores = validation.run(network, place.device)
+                log.row({"step": state["step"], "validation": scores})
+                if scores["loss"] < state["best"]:
+                    state["best"] = scores["loss"]
+                    _save(folder / BEST, recipe, network, None, {**state, "validation": scores})
+                    heard = validation.listen(network, place.device)
+                    write_examples(folder / EXAMPLES, recipe.pairs.sample_rate, heard)
+                since, seen = time.monotonic(), 0
+            if log and (stop or time.monotonic() - saved > save_every_s):
+                _save(folder / LAST, recipe, network, optimizer, state)
+                saved = time.monotonic()
+            progress(state["step"] - first, recipe.steps - first)
+            if state["skipped_in_a_row"] >= SKIPS:
+                raise DataError(
+                    f"{SKIPS} steps in a row had no finite gradient (loss {float(loss):g}). Lower "
+                    "optimizer.learning_rate, or go back to an earlier state."
+                )
+            if stop:
+                break
+    if log:
+        log.close()
     if place.world > 1:
         dist.barrier()
     return folder / BEST
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C or SIGTERM into an answer; the second Ctrl-C raises as ever."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def handle(number: int, _: Any) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def _resume(
@@ -210,38 +223,52 @@ def _resume(
     folder: Path,
     warm_start: Path | None,
 ) -> dict[str, Any]:
-    state: dict[str, Any] = {"step": 0, "best": math.inf, "skipped": 0}
+    state: dict[str, Any] = {
+        "step": 0,
+        "best": math.inf,
+        "skipped": 0,
+        "skipped_in_a_row": 0,
+        "replaced": 0,
+        "window": [0.0, 0],
+    }
     last = folder / LAST
     if last.exists():
         tensors, header = checkpoint.read(last)
-        if header["fingerprint"] != fingerprint(recipe):
+        if not {"recipe", "state", "optimizer"} <= set(header):
             raise DataError(
-                f"{folder} holds a run of another recipe ({header['recipe']['name']}, "
-                f"{header['fingerprint']}). Choose another folder, or start warm from its weights "
+                f"{last} holds weights but no training state. Give it to --warm-start, with "
+                "another run folder."
+            )
+        changed = differences(header["recipe"], recipe)
+        if changed:
+            raise DataError(
+                f"{folder} holds a run of another recipe: {'; '.join(changed[:3])} "
+                f"({len(changed)} in all). Choose another folder, or start warm from its weights "
                 f"with --warm-start {folder / BEST}."
             )
-        weights = {n[len("model."):]: t for n, t in tensors.items() if n.startswith("model.")}
-        checkpoint.load_module(network, weights, last)
+        checkpoint.load_module(network, _model(tensors), last)
         checkpoint.unpack_optimizer(optimizer, tensors, header["optimizer"])
-        state.update({k: header["state"][k] for k in state})
+        state.update({k: header["state"][k] for k in state if k in header["state"]})
         if state["best"] is None:
             state["best"] = math.inf
     elif warm_start is not None:
         tensors, _ = checkpoint.read(warm_start)
-        weights = {n[len("model."):]: t for n, t in tensors.items() if n.startswith("model.")}
-        checkpoint.load_module(network, weights, warm_start)
+        checkpoint.load_module(network, _model(tensors), warm_start)
     return state
 
 
-def _standardize(recipe: Recipe, network: Any, corpus: Any, batches: int = 16) -> None:
-    """Fix the network's input scaling from the first examples (every process sees the same)."""
-    data = PairDataset(recipe, corpus, recipe.batch_size * batches, train=True)
+def _model(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(MODEL): t for n, t in tensors.items() if n.startswith(MODEL)}
+
+
+def _standardize(recipe: Recipe, network: Any, corpus: Any, world: int) -> None:
+    """Fix the network's input scaling from the first examples, however many processes there are."""
+    data = PairDataset(recipe, corpus)
     heard = []
     device = next(network.parameters()).device
-    for number in range(0, min(len(data), 256)):
-        source, reference, _ = data[number]
-        both = torch.stack([source, reference]).to(device)
-        heard.append(network.listen(both).summary)
+    for number in range(min(recipe.batch_size * world * 16, 256)):
+        source, reference = data[number][:2]
+        heard.append(network.statistics(torch.stack([source, reference]).to(device)))
     network.standardize(torch.cat(heard))
 
 
@@ -252,7 +279,7 @@ def _save(
     optimizer: torch.optim.Optimizer | None,
     state: dict[str, Any],
 ) -> None:
-    tensors = {f"model.{n}": t for n, t in network.state_dict().items()}
+    tensors = {f"{MODEL}{n}": t for n, t in network.state_dict().items()}
     finite = {k: (None if v == math.inf else v) for k, v in state.items()}
     header: dict[str, Any] = {
         "recipe": describe(recipe),
@@ -263,19 +290,3 @@ def _save(
         packed, header["optimizer"] = checkpoint.pack_optimizer(optimizer)
         tensors.update(packed)
     checkpoint.write(path, tensors, header)
-
-
-def _write_record(recipe: Recipe, corpora: dict[str, Any], folder: Path) -> None:
-    from retone.provenance import provenance
-
-    record = {"recipe": describe(recipe), "fingerprint": fingerprint(recipe)}
-    (folder / "recipe.json").write_text(json.dumps(record, indent=1))
-    facts = {**provenance(), "corpora": {k: str(v) for k, v in corpora.items()}}
-    (folder / "provenance.json").write_text(json.dumps(facts, indent=1))
-
-
-def _log(folder: Path, row: dict[str, Any], report: Callable[..., None] | None) -> None:
-    with (folder / "log.jsonl").open("a") as handle:
-        handle.write(json.dumps({"time": round(time.time(), 1), **row}) + "\n")
-    if report is not None:
-        report(row)

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("effects", "nets", "gradients", "stream"),
     ("losses", "style_loss", "metrics", "perceptual", "data", "estimators", "checkpoint"),
     ("matcher", "rendering", "recipes", "presets"),
-    ("train", "evaluate", "bench", "report", "replay"),
+    ("train", "feed", "runlog", "evaluate", "bench", "report", "replay"),
     ("api",),
     ("cli", "studio", "__main__"),
 )

@@ -7,7 +7,9 @@ was interrupted. Several processes: `torchrun --nproc-per-node 2 -m retone train
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from retone.cli.corpus import open_corpora
+    from retone.cli.progress import progress_bar
     from retone.errors import SettingError
     from retone.recipes.config import fingerprint, override
     from retone.recipes.table import RECIPES, recipe_named
@@ -52,28 +55,44 @@ def run(args: argparse.Namespace) -> int:
     folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
     corpora = open_corpora(args.corpus, recipe.pairs.sample_rate, args.cache, recipe.kind)
     print(f"run folder {folder}", flush=True)
-    best = train(
-        recipe,
-        corpora,
-        folder,
-        device=args.device,
-        workers=args.workers,
-        warm_start=args.warm_start,
-        stop_after_s=args.stop_after * 60 if args.stop_after else None,
-        report=_print,
-    )
-    print(f"best weights {best}")
+    with progress_bar("train", "step") as progress:
+        best = train(
+            recipe,
+            corpora,
+            folder,
+            device=args.device,
+            workers=args.workers,
+            warm_start=args.warm_start,
+            stop_after_s=args.stop_after * 60 if args.stop_after else None,
+            report=lambda row: _say(_line(row)),
+            progress=progress,
+        )
+    if best.is_file():
+        print(f"best weights {best}")
+    else:
+        print("stopped before the first validation; the same command goes on")
     return 0
 
 
-def _print(row: dict) -> None:  # type: ignore[type-arg]
+def _line(row: dict[str, Any]) -> str:
+    """A log row for people."""
+    if "note" in row:
+        return f"note: {row['note']}"
     if "validation" in row:
         scores = "  ".join(f"{k} {v:.4g}" for k, v in row["validation"].items())
-        print(f"step {row['step']:>7}  validation  {scores}", flush=True)
+        return f"step {row['step']:>7}  validation  {scores}"
+    return (
+        f"step {row['step']:>7}  loss {row['loss']:.4f}  {row['examples_per_s']:.1f} examples/s  "
+        f"{row['eta_s'] / 3600:.1f} h left"
+    )
+
+
+def _say(line: str) -> None:
+    """Print above the bar where there is one."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
     else:
-        hours = row["eta_s"] / 3600
-        print(
-            f"step {row['step']:>7}  loss {row['loss']:.4f}  {row['examples_per_s']:.1f} "
-            f"examples/s  {hours:.1f} h left",
-            flush=True,
-        )
+        print(line, flush=True)

@@ -16,17 +16,19 @@ from retone import checkpoint
 from retone.audio import Clip
 from retone.dsp.effect import Effect
 from retone.effects.spec import effect_from_spec
-from retone.errors import AudioError, DataError
+from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
+from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.frontend import FrontEndConfig
+from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A network ready for use, the effect it drives, and how long the clips were it learnt on."""
 
-    network: AlignedNet
+    network: AlignedNet | SiameseNet
     effect: Effect
     length: int
 
@@ -60,17 +62,18 @@ class Network:
         if not references:
             raise AudioError("network: a reference is needed; give one or more recordings.")
         loaded = load(self.weights)
-        rate = loaded.network.config.front_end.sample_rate
+        network: Any = loaded.network
+        rate = network.config.front_end.sample_rate
         own = self._pieces(source, rate, loaded.length)
         units = []
         with torch.no_grad():
-            heard = loaded.network.listen(own)
+            heard = network.listen(own)
             for reference in references:
-                other = loaded.network.listen(self._pieces(reference, rate, loaded.length))
-                for j in range(other.energy.shape[0]):
+                other = network.listen(self._pieces(reference, rate, loaded.length))
+                for j in range(other[0].shape[0]):
                     one = type(other)(*(t[j : j + 1].expand(own.shape[0], *t.shape[1:])
                                         for t in other))  # fmt: skip
-                    units.append(loaded.network.compare(heard, one))
+                    units.append(network.compare(heard, one))
         unit = torch.cat(units).double().mean(0, keepdim=True)
         return Estimate(loaded.effect, loaded.effect.params.to_physical(unit))
 
@@ -87,17 +90,47 @@ class Network:
         return pieces[keep]
 
 
-def _config(kind: type, data: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from what ``recipes.config.describe`` wrote, refusing unknown fields."""
-    known = {f.name for f in fields(kind)}
-    values = {k: v for k, v in data.items() if k != "type"}
-    extra = set(values) - known
-    if extra or data.get("type") != kind.__name__:
+CONFIGS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        AlignedNetConfig,
+        FrontEndConfig,
+        SiameseConfig,
+        SpectrogramConfig,
+        EfficientNetConfig,
+    )
+}
+"""Networks and their parts that weights may name."""
+
+
+def network_config(data: Any, where: str) -> Any:
+    """A network's config from what ``recipes.config.describe`` wrote.
+
+    Raises:
+        DataError: a type or a field that this version does not know.
+    """
+    name = data.get("type") if isinstance(data, Mapping) else None
+    kind = CONFIGS.get(str(name))
+    if kind is None:
         raise DataError(
-            f"{where}: these weights are of a {data.get('type')} with {sorted(extra) or 'other'} "
-            f"settings; this version has {kind.__name__}. Train again, or use its own weights."
+            f"{where}: these weights are of a '{name}', which this version does not know; "
+            f"it has {', '.join(CONFIGS)}. Train again, or use the version that made them."
         )
-    return kind(**values)
+    values = {
+        k: network_config(v, where) if isinstance(v, Mapping) else v
+        for k, v in data.items()
+        if k != "type"
+    }
+    extra = set(values) - {f.name for f in fields(kind)}
+    if extra:
+        raise DataError(
+            f"{where}: these weights are of a {name} with unknown settings {sorted(extra)}. "
+            "Train again, or use the version that made them."
+        )
+    try:
+        return kind(**values)
+    except (TypeError, SettingError) as e:
+        raise DataError(f"{where}: these weights' {name} cannot be rebuilt ({e}).") from e
 
 
 @functools.lru_cache(maxsize=4)
@@ -111,12 +144,21 @@ def load(weights: Path | str) -> Loaded:
     if str(weights) in ("speech", "music"):
         path = Path(str(resources.files("retone") / "weights" / f"style_{weights}.safetensors"))
     tensors, header = checkpoint.read(path)
-    recipe = header["recipe"]
-    net = dict(recipe["network"])
-    net["front_end"] = _config(FrontEndConfig, net["front_end"], path.name)
-    network = _config(AlignedNetConfig, net, path.name).build()
+    try:
+        recipe = header["recipe"]
+        described, spec = recipe["network"], recipe["effect"]
+        length = int(recipe["pairs"]["length"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise DataError(
+            f"{path.name}: the header names no recipe with a network, an effect and pairs; "
+            "use weights that retone train wrote."
+        ) from e
+    config = network_config(described, path.name)
+    try:
+        network = config.build()
+    except (AttributeError, TypeError, ValueError, RuntimeError) as e:
+        raise DataError(f"{path.name}: its {described['type']} cannot be built ({e}).") from e
     model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
     checkpoint.load_module(network, model, path)
     network.eval()
-    effect = effect_from_spec(recipe["effect"], 1.0, where=path.name)
-    return Loaded(network, effect, int(recipe["pairs"]["length"]))
+    return Loaded(network, effect_from_spec(spec, 1.0, where=path.name), length)

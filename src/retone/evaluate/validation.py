@@ -24,8 +24,10 @@ class Validation:
 
     @staticmethod
     def of(recipe: Recipe, corpus: Any) -> Validation:
-        """Make the list; cross-source pairs keep their share, augmentation is off."""
+        """Make the list; augmentation is off, cross-source pairs keep their share if they can."""
         maker = replace(recipe.pairs, augment_probability=0.0)
+        if len({track.group for track in corpus.tracks}) < 2:
+            maker = replace(maker, cross_source_probability=0.0)
         pairs = [
             maker.make(corpus, i, recipe.seed + 1_000_003) for i in range(recipe.validation_pairs)
         ]
@@ -57,6 +59,25 @@ class Validation:
         scores = self._scores(estimates)
         ratios = {k: v / max(self.input_scores[k], 1e-9) for k, v in scores.items()}
         return {"loss": float(torch.cat(losses).mean()), **ratios}
+
+    @torch.no_grad()
+    def listen(
+        self, network: nn.Module, device: torch.device, count: int = 3
+    ) -> list[dict[str, np.ndarray]]:
+        """The first pairs and what the network makes of them, to be heard: signals [T] by name."""
+        was_training = network.training
+        network.eval()
+        r, found = self.recipe, []
+        for source, reference, target in self.batches:
+            for i in range(min(len(source), count - len(found))):
+                one = source[i : i + 1].to(device)
+                unit = network(one, reference[i : i + 1].to(device))
+                out = r.gradient.infer(r.effect, one[:, None], r.pairs.sample_rate, unit)
+                signals = (source[i], reference[i], target[i], out[0, 0].cpu())
+                names = ("input", "reference", "target", "output")
+                found.append({n: s.numpy() for n, s in zip(names, signals, strict=True)})
+        network.train(was_training)
+        return found
 
     def _scores(self, estimates: list[Tensor]) -> dict[str, float]:
         rate = self.recipe.pairs.sample_rate

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+from retone.nets.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class AlignedNet(nn.Module):
             last.bias.copy_(torch.logit(start.clamp(0.02, 0.98)))
 
     @torch.no_grad()
+    def statistics(self, audio: Tensor) -> Tensor:
+        """Summary statistics [B, S] of clips [B, T], before scaling."""
+        return self.listen(audio).summary
+
+    @torch.no_grad()
     def standardize(self, summaries: Tensor) -> None:
         """Set the fixed scaling of summary statistics from examples [N, S]."""
         self.center.copy_(summaries.mean(0))
@@ -92,8 +98,9 @@ class AlignedNet(nn.Module):
         back = self._difference(reference, source, match.transpose(1, 2))
         a = (source.summary - self.center) / self.scale
         b = (reference.summary - self.center) / self.scale
-        logits = self.head(torch.cat([there, back, a, b, b - a], dim=1))
-        return torch.sigmoid(logits)
+        with full_precision(a.device):
+            found = torch.cat([there.float(), back.float(), a, b, b - a], dim=1)
+            return torch.sigmoid(self.head(found))
 
     def forward(self, source: Tensor, reference: Tensor) -> Tensor:
         return self.compare(self.listen(source), self.listen(reference))

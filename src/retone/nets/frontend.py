@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from retone.dsp.spectral import mel_filterbank
+from retone.nets.precision import full_precision
 
 LEVEL_FRAMES_MS = (5.0, 20.0, 100.0, 400.0)
 LEVEL_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
@@ -54,6 +55,10 @@ class FrontEnd(nn.Module):
         self.register_buffer("window", torch.hann_window(config.window), persistent=False)
 
     def forward(self, audio: Tensor) -> Heard:
+        with full_precision(audio.device):
+            return self._hear(audio)
+
+    def _hear(self, audio: Tensor) -> Heard:
         c = self.config
         spectrum = torch.stft(
             audio, c.window, c.hop, window=self.window, center=True, return_complex=True
@@ -78,7 +83,8 @@ class FrontEnd(nn.Module):
         levels = torch.tensor(LEVEL_QUANTILES, device=audio.device)
         square = audio * audio
         for ms in LEVEL_FRAMES_MS:
-            n = max(1, round(ms * 1e-3 * self.config.sample_rate))
+            n = round(ms * 1e-3 * self.config.sample_rate)
+            n = min(max(1, n), audio.shape[-1])  # a clip may be shorter than one frame
             count = audio.shape[-1] // n
             power = square[:, : count * n].reshape(-1, count, n).mean(-1)
             db = 10 * torch.log10(power.clamp(min=1e-10)) / 20

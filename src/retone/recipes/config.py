@@ -24,6 +24,8 @@ from retone.errors import SettingError
 from retone.gradients import Exact, Gradient
 from retone.losses import Loss
 
+PRECISIONS = ("float32", "bfloat16")
+
 
 class NetConfig(Protocol):
     """A network's sizes; ``build`` makes it."""
@@ -63,6 +65,11 @@ class Recipe:
         validation_pairs: a fixed, seeded list on held-out voices.
         validate_every: steps between validations.
         seed: of weights and data.
+        precision: ``"float32"``, or ``"bfloat16"`` for the network's inner layers while training;
+            spectra, unit parameters, effects and loss stay in float32.
+
+    Raises:
+        SettingError: an unknown precision, or a size below 1.
     """
 
     name: str
@@ -78,6 +85,19 @@ class Recipe:
     validation_pairs: int = 64
     validate_every: int = 500
     seed: int = 42
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise SettingError(
+                f"{self.name}: precision '{self.precision}' is unknown; "
+                f"choose one of {', '.join(PRECISIONS)}."
+            )
+        for field in ("batch_size", "steps", "validation_pairs", "validate_every"):
+            if getattr(self, field) < 1:
+                raise SettingError(
+                    f"{self.name}: {field} {getattr(self, field)} must be 1 or more."
+                )
 
 
 def describe(value: Any) -> Any:
@@ -104,6 +124,36 @@ def fingerprint(recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def differences(stored: Any, recipe: Any, path: str = "") -> list[str]:
+    """Where a recipe differs from what ``describe`` once wrote, as ``path: then, now``.
+
+    A field the stored one does not know yet is no difference while it stands at its default.
+    """
+    now = describe(recipe)
+    if not (is_dataclass(recipe) and isinstance(stored, Mapping)) or isinstance(recipe, Effect):
+        if isinstance(recipe, tuple) and isinstance(stored, list) and len(stored) == len(recipe):
+            parts = zip(stored, recipe, strict=True)
+            return [d for i, (s, r) in enumerate(parts) for d in differences(s, r, f"{path}.{i}")]
+        return [] if stored == now else [f"{path}: {_short(stored)}, now {_short(now)}"]
+    found = []
+    if stored.get("type") != now["type"]:
+        return [f"{path}: {stored.get('type')}, now {now['type']}"]
+    for f in fields(recipe):
+        here = f"{path}.{f.name}" if path else f.name
+        value = getattr(recipe, f.name)
+        if f.name in stored:
+            found += differences(stored[f.name], value, here)
+        elif describe(value) != describe(f.default):
+            found.append(f"{here}: not there, now {_short(now[f.name])}")
+    gone = set(stored) - set(now)
+    return found + [f"{path}.{name}: {_short(stored[name])}, now gone" for name in sorted(gone)]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
 def override(recipe: Any, assignments: Sequence[str]) -> Any:
     """A recipe with ``path.to.field=value`` assignments applied, typed by the field.
 
@@ -113,7 +163,9 @@ def override(recipe: Any, assignments: Sequence[str]) -> Any:
     for text in assignments:
         path, equals, value = text.partition("=")
         if not equals:
-            raise SettingError(f"--set {text}: expected path=value, as in optimizer.learning_rate=3e-5.")
+            raise SettingError(
+                f"--set {text}: expected path=value, as in optimizer.learning_rate=3e-5."
+            )
         recipe = _assign(recipe, path.strip().split("."), value.strip(), text)
     return recipe
 
@@ -137,7 +189,9 @@ def _parse(value: str, hint: Any, current: Any, text: str) -> Any:
             return None
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
     if is_dataclass(current):
-        raise SettingError(f"--set {text}: this holds {[f.name for f in fields(current)]}; name one.")
+        raise SettingError(
+            f"--set {text}: this holds {[f.name for f in fields(current)]}; name one."
+        )
     try:
         if hint is bool:
             return {"true": True, "false": False}[value.lower()]

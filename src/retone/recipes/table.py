@@ -6,11 +6,21 @@ import difflib
 from collections.abc import Callable
 
 from retone.errors import SettingError
-from retone.recipes import style
+from retone.recipes import deepafx, style
 from retone.recipes.config import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    f.__name__: f for f in (style.compact_smoke, style.compact_speech, style.compact_music)
+    f.__name__: f
+    for f in (
+        style.compact_smoke,
+        style.compact_speech,
+        style.compact_music,
+        deepafx.deepafx_smoke,
+        deepafx.deepafx_speech,
+        deepafx.deepafx_music,
+        deepafx.deepafx_exact_speech,
+        deepafx.deepafx_reference_speech,
+    )
 }
 
 
