@@ -35,9 +35,13 @@ def default_cache() -> Path:
 
 
 def open_corpora(
-    texts: Sequence[str], sample_rate: int, cache: Path | None, kind: str
+    texts: Sequence[str],
+    sample_rate: int,
+    cache: Path | None,
+    kind: str,
+    need: Sequence[str] = ("train", "val"),
 ) -> dict[str, Any]:
-    """``["debian-speech=FOLDER"]`` to the joined train and val splits."""
+    """``["debian-speech=FOLDER"]`` to the joined splits, each of ``need`` being non-empty."""
     import sys
     from dataclasses import replace
 
@@ -60,11 +64,12 @@ def open_corpora(
         parts.append(replace(corpus, tracks=tracks))
     joined = join_corpora(parts)
     splits = {name: joined.split(name) for name in ("train", "val", "test")}
-    if not splits["train"].tracks or not splits["val"].tracks:
-        raise DataError(
-            f"{joined.name}: training needs {kind} from at least one speaker or track in each of "
-            f"train and val; found {len(splits['train'].tracks)} and {len(splits['val'].tracks)}."
-        )
+    for split in need:
+        if not splits[split].tracks:
+            raise DataError(
+                f"{joined.name}: no {kind} in its {split} part (of {len(joined.tracks)} speakers "
+                "or tracks in all). Add a corpus, or one with more speakers or tracks."
+            )
     return splits
 
 

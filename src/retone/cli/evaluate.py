@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     from retone.evaluate.synthetic import CASES, evaluate
     from retone.metrics import STYLE_METRICS
 
-    corpus = open_corpora(args.corpus, args.sample_rate, args.cache, args.kind)[args.split]
+    corpus = open_corpora(
+        args.corpus, args.sample_rate, args.cache, args.kind, need=(args.split,)
+    )[args.split]
     if args.only:
         kept = tuple(t for t in corpus.tracks if t.group.startswith(args.only))
         corpus = replace(corpus, name=f"{corpus.name}/{args.only}*", tracks=kept)

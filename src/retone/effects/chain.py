@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,9 +31,13 @@ class Chain(Effect):
                 "Rename one: Equalizer(name='second_equalizer')."
             )
 
+    @functools.cached_property
+    def _table(self) -> ParamTable:
+        return ParamTable(tuple(p for m in self.members for p in m.params.prefixed(m.name)))
+
     @property
     def params(self) -> ParamTable:
-        return ParamTable(tuple(p for m in self.members for p in m.params.prefixed(m.name)))
+        return self._table
 
     @property
     def latency_samples(self) -> int:  # type: ignore[override]
