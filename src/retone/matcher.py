@@ -22,7 +22,7 @@ from retone.dsp.param import ParamTable, Setting
 from retone.dsp.spectrum_meter import SpectrumMeter
 from retone.effects import COMPRESSOR_TABLE, Chain, Fir
 from retone.effects.spec import tidy_setting
-from retone.errors import SettingError
+from retone.errors import AudioError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Estimator, Excerpt
 from retone.progress import Progress, silent
 from retone.rendering import (
@@ -39,6 +39,9 @@ from retone.rendering import (
 )
 from retone.stream import BLOCK_FRAMES, active_excerpt
 from retone.units import db_to_gain, gain_to_db
+
+SHORTEST_S = 0.5
+"""Statistics of anything shorter say nothing."""
 
 __all__ = [
     "PARTS",
@@ -65,7 +68,7 @@ def parse_locks(texts: Sequence[str]) -> dict[str, float]:
             locks[name.strip()] = float(value)
         except ValueError:
             equals = ""
-        if not equals:
+        if not equals or not name.strip():
             raise SettingError(f"--lock {text}: expected PARAM=VALUE, as in compressor.ratio=2.")
     return locks
 
@@ -166,6 +169,11 @@ class Matcher:
 def hear(reader: AudioReader, path: Path) -> tuple[Excerpt, float]:
     """What an estimator hears of a recording, and that excerpt's own peak."""
     audio = active_excerpt(reader)
+    if audio.size < SHORTEST_S * reader.info.sample_rate:
+        raise AudioError(
+            f"{path} lasts {reader.info.duration_s:.2f} s; a match needs at least {SHORTEST_S:g} s "
+            "of each recording. Use a longer one."
+        )
     peak = float(np.abs(audio).max(initial=0.0))
     if peak < db_to_gain(SILENCE_DBFS) and reader.info.channels > 1:
         # channels of opposite sign cancel in the mean, though each can be heard

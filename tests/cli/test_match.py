@@ -147,8 +147,12 @@ def test_dynamics_only_leaves_the_spectrum_alone(
 def test_locks_hold_exactly_and_ignore_the_amount(
     retone, record, tmp_path: Path, amount: float
 ) -> None:
-    wanted = {"compressor.ratio": 2.34567, "compressor.threshold_db": -31.2578,
-              "equalizer.peak_2_frequency_hz": 1234.5678, "equalizer.low_shelf_gain_db": 0.123}  # fmt: skip
+    wanted = {
+        "compressor.ratio": 2.34567,
+        "compressor.threshold_db": -31.2578,
+        "equalizer.peak_2_frequency_hz": 1234.5678,
+        "equalizer.low_shelf_gain_db": 0.123,
+    }
     locks = [w for n, v in wanted.items() for w in ("--lock", f"{n}={v}")]
     output = tmp_path / "out.wav"
     done = retone("match", record("a.wav"), "--to", record("b.wav", seed=1), "-o", output,

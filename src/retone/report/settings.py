@@ -315,7 +315,7 @@ def _read_plan(f: Fields) -> LevelPlan:
     plan = LevelPlan(
         gain_db=f.number("gain_db"),
         target_lufs=_or_none(f, "target_lufs"),
-        ceiling_dbtp=_or_none(f, "ceiling_dbtp"),
+        ceiling_dbtp=_or_none(f, "ceiling_dbtp", low=-60.0, high=0.0),
         limiter_most_db=f.number("limiter_most_db", 0.0, low=0.0),
         limiter_active_percent=f.number("limiter_active_percent", 0.0, low=0.0, high=100.0),
     )
@@ -323,9 +323,11 @@ def _read_plan(f: Fields) -> LevelPlan:
     return plan
 
 
-def _or_none(f: Fields, name: str) -> float | None:
+def _or_none(
+    f: Fields, name: str, *, low: float = -math.inf, high: float = math.inf
+) -> float | None:
     value = f.take(name, None)
-    return None if value is None else number(value, f"{f.where}.{name}")
+    return None if value is None else number(value, f"{f.where}.{name}", low=low, high=high)
 
 
 def _read_levels(f: Fields) -> dict[str, float | None]:
