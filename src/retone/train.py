@@ -184,7 +184,7 @@ def train(
             progress(state["step"] - first, recipe.steps - first)
             if state["skipped_in_a_row"] >= SKIPS:
                 raise DataError(
-                    f"{SKIPS} steps in a row had no finite gradient (loss {float(loss):g}). Lower "
+                    f"{SKIPS} steps in a row had no finite gradient (norm {float(norm):g}). Lower "
                     "optimizer.learning_rate, or go back to an earlier state."
                 )
             if stop:

@@ -90,9 +90,7 @@ def test_another_recipe_does_not_go_on_with_a_run(whole: Path, corpora: dict[str
         train(tiny_recipe(batch_size=3), corpora, whole, workers=0)
 
 
-def test_a_run_from_before_a_field_existed_goes_on(
-    corpora: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_run_from_before_a_field_existed_goes_on(corpora: dict[str, Any], tmp_path: Path) -> None:
     recipe = tiny_recipe()
     train(recipe, corpora, tmp_path, workers=0, stop_after_s=0.0)
     tensors, header = checkpoint.read(tmp_path / "last.safetensors")
@@ -158,7 +156,7 @@ def test_killed_while_writing_a_state_and_at_a_random_moment(
     wait_for(folder / "writing", process)
     process.kill()  # SIGKILL, with half of the second state on disk
     process.wait()
-    assert list(folder.glob(".*.part")), "no half-written file was there: the test missed its moment"
+    assert list(folder.glob(".*.part")), "no half-written file: the test missed its moment"
     assert checkpoint.read(folder / "last.safetensors")[1]["state"]["step"] == 1
 
     (folder / "started").unlink()

@@ -48,7 +48,7 @@ class Network:
 
     name: str = "network"
     weights: Path | str = "speech"
-    most_pieces: int = 8
+    most_pieces: int = 4
 
     def estimate(
         self,
@@ -116,11 +116,7 @@ def network_config(data: Any, where: str) -> Any:
             f"{where}: these weights are of a '{name}', which this version does not know; "
             f"it has {', '.join(CONFIGS)}. Train again, or use the version that made them."
         )
-    values = {
-        k: network_config(v, where) if isinstance(v, Mapping) else v
-        for k, v in data.items()
-        if k != "type"
-    }
+    values = {k: _value(v, where) for k, v in data.items() if k != "type"}
     extra = set(values) - {f.name for f in fields(kind)}
     if extra:
         raise DataError(
@@ -131,6 +127,12 @@ def network_config(data: Any, where: str) -> Any:
         return kind(**values)
     except (TypeError, SettingError) as e:
         raise DataError(f"{where}: these weights' {name} cannot be rebuilt ({e}).") from e
+
+
+def _value(data: Any, where: str) -> Any:
+    if isinstance(data, list):
+        return tuple(_value(v, where) for v in data)
+    return network_config(data, where) if isinstance(data, Mapping) else data
 
 
 @functools.lru_cache(maxsize=4)

@@ -146,7 +146,10 @@ def differences(stored: Any, recipe: Any, path: str = "") -> list[str]:
         elif describe(value) != describe(f.default):
             found.append(f"{here}: not there, now {_short(now[f.name])}")
     gone = set(stored) - set(now)
-    return found + [f"{path}.{name}: {_short(stored[name])}, now gone" for name in sorted(gone)]
+    for name in sorted(gone):
+        here = f"{path}.{name}" if path else name
+        found.append(f"{here}: {_short(stored[name])}, now gone")
+    return found
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,217 @@
+"""Weights are read only when they are whole and ours; everything else is refused with a reason."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_recipe
+
+from retone import checkpoint
+from retone.audio import Clip
+from retone.errors import DataError
+from retone.estimators.base import Excerpt
+from retone.estimators.network import Network, load
+from retone.recipes.config import Recipe
+from retone.recipes.deepafx import deepafx_smoke
+from retone.recipes.table import RECIPES, recipe_named
+from retone.train import _resume, _save, train
+
+
+def weights_of(recipe: Recipe, path: Path) -> Path:
+    torch.manual_seed(0)
+    _save(path, recipe, recipe.network.build(), None, {"step": 0, "best": 1.0})
+    return path
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    return weights_of(tiny_recipe(), tmp_path / "own.safetensors")
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    tensors, header = checkpoint.read(path)
+    change(header)
+    checkpoint.write(path, tensors, header)
+    return path
+
+
+@pytest.mark.parametrize("make", [tiny_recipe, deepafx_smoke])
+def test_either_network_comes_back_from_its_weights(
+    make: Callable[[], Recipe], tmp_path: Path
+) -> None:
+    recipe = make()
+    path = weights_of(recipe, tmp_path / "w.safetensors")
+    torch.manual_seed(0)
+    original = recipe.network.build().eval()
+    loaded = load(path)
+    assert loaded.network.config == recipe.network
+    assert loaded.effect == recipe.effect and loaded.length == recipe.pairs.length
+    audio = 0.1 * torch.randn(2, 24000)
+    with torch.no_grad():
+        assert torch.equal(loaded.network(audio, audio.flip(0)), original(audio, audio.flip(0)))
+    excerpts = [
+        Excerpt(torch.from_numpy(Clip(a[None].numpy(), 24000).samples[0]), 24000) for a in audio
+    ]
+    setting = Network(weights=path).estimate(excerpts[0], [excerpts[1]], locks={}).setting
+    assert set(setting) == {p.name for p in recipe.effect.params}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(bytes(range(256)) * 40)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def foreign(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(3)}, path)
+
+
+def torch_pickle(path: Path) -> None:
+    torch.save({"a": torch.zeros(3)}, path)
+
+
+def plain_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"a": 1}))
+
+
+def not_json(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(3)}, path, metadata={"retone": "{"})
+
+
+def a_list(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(3)}, path, metadata={"retone": "[1]"})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (cut, "not a readable safetensors file"),
+        (noise, "not a readable safetensors file"),
+        (empty, "not a readable safetensors file"),
+        (foreign, "not written by retone"),
+        (torch_pickle, "is a pickle"),
+        (plain_pickle, "is a pickle"),
+        (not_json, "not JSON"),
+        (a_list, "not an object"),
+    ],
+)
+def test_a_spoilt_file_is_refused(own: Path, spoil: Callable[[Path], None], reason: str) -> None:
+    spoil(own)
+    with pytest.raises(DataError, match=reason):
+        load(own)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no weights at"):
+        load(tmp_path / "none.safetensors")
+
+
+def test_a_file_is_whole_or_the_one_before(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails half-way leaves the old state and no rubbish."""
+    before = own.read_bytes()
+
+    def full_disk(tensors: Any, path: Path, metadata: Any = None) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    with pytest.raises(OSError, match="space"):
+        checkpoint.write(own, {"a": torch.zeros(2)}, {})
+    assert own.read_bytes() == before
+    assert [p.name for p in own.parent.iterdir()] == [own.name]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda h: h.pop("recipe"), "names no recipe"),
+        (lambda h: h["recipe"].pop("pairs"), "names no recipe"),
+        (lambda h: h["recipe"]["network"].update(type="Oracle"), "'Oracle', which this version"),
+        (lambda h: h["recipe"]["network"].update(wings=2), r"unknown settings \['wings'\]"),
+        (lambda h: h["recipe"]["network"].pop("outputs"), "cannot be rebuilt"),
+        (lambda h: h["recipe"]["network"].update(content="many"), "cannot be built"),
+        (lambda h: h["recipe"]["network"].update(trunk=17), "misshapen"),
+    ],
+    ids=["no recipe", "no pairs", "foreign type", "extra", "lacking", "mistyped", "other size"],
+)
+def test_a_header_of_another_network_is_refused(
+    own: Path, change: Callable[[dict[str, Any]], None], reason: str
+) -> None:
+    with pytest.raises(DataError, match=reason):
+        load(rewritten(own, change))
+
+
+def test_warm_start_takes_fitting_weights_only(
+    own: Path, corpora: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(name="second", steps=1)
+    run = tmp_path / "warm"
+    train(recipe, corpora, run, workers=0, warm_start=own)
+    assert (run / "last.safetensors").is_file()
+    other = weights_of(deepafx_smoke(), tmp_path / "other.safetensors")
+    with pytest.raises(DataError, match="made for another network"):
+        train(recipe, corpora, tmp_path / "not", workers=0, warm_start=other)
+
+
+def test_weights_without_a_training_state_are_not_resumed(own: Path, tmp_path: Path) -> None:
+    own.rename(tmp_path / "last.safetensors")
+    recipe = tiny_recipe()
+    network = recipe.network.build()
+    with pytest.raises(DataError, match="no training state.*--warm-start"):
+        _resume(recipe, network, torch.optim.Adam(network.parameters()), tmp_path, None)
+
+
+def test_nothing_in_the_package_unpickles(repository: Path) -> None:
+    """No ``torch.load``, ``pickle``, ``numpy.load(allow_pickle)``, ``eval`` or the like."""
+    modules = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    wrong = []
+    for file in sorted((repository / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [a.name.split(".")[0] for a in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [(node.module or "").split(".")[0]]
+                if node.module == "torch" and any(a.name == "load" for a in node.names):
+                    names.append("pickle")
+            elif isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                unsafe = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                if called in ("torch.load", "eval", "exec", "torch.jit.load", "torch.hub.load"):
+                    names = ["pickle"]
+                if unsafe.get("allow_pickle", "False") != "False":
+                    names = ["pickle"]
+            if modules & set(names):
+                wrong.append(f"{file.relative_to(repository)}:{node.lineno}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_written_and_rebuilt(name: str) -> None:
+    from retone.effects.spec import effect_from_spec
+    from retone.estimators.network import network_config
+    from retone.recipes.config import describe
+
+    recipe = recipe_named(name)
+    stored = json.loads(json.dumps(describe(recipe)))
+    assert network_config(stored["network"], name) == recipe.network
+    assert effect_from_spec(stored["effect"], 1.0, where=name) == recipe.effect
