@@ -87,7 +87,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         type=loudness,
         default=None,
         metavar="match|off|LUFS",
-        help="loudness of the result: the reference's, as the settings give it, or a target",
+        help="loudness at full amount: the reference's, as the effect leaves it, or a target "
+        "(default: match, or what the settings file says)",
     )
     parser.add_argument(
         "--true-peak",
