@@ -1,4 +1,4 @@
-"""The three benchmarks, put together from measuring processes. Imports nothing heavy."""
+"""The benchmarks, put together from measuring processes. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retone.bench.launch import STEADY_MEMORY, measured_command, run_worker
+from retone.bench.launch import ONE_THREAD, STEADY_MEMORY, measured_command, run_worker
 
 if TYPE_CHECKING:
     from retone.bench.result import Report
@@ -38,6 +38,16 @@ def run_effects(question: dict[str, Any]) -> Report:
 def run_loss(question: dict[str, Any]) -> Report:
     """The training loss; ``question`` holds batch, length, sample_rate, rounds, seed."""
     return _report(run_worker("loss", question), "loss")
+
+
+def run_training(question: dict[str, Any]) -> Report:
+    """Training steps.
+
+    Args:
+        question: threads, length, rounds, seed.
+    """
+    threads = {name: str(question["threads"]) for name in ONE_THREAD}
+    return _report(run_worker("training", question, extra=threads), "training")
 
 
 def run_match(question: dict[str, Any], *, entry: str, long_minutes: float) -> Report:

@@ -11,7 +11,7 @@ from retone.bench.timing import Spread, spread
 INTRODUCTION = """# Benchmarks
 
 Made by `retone bench render-docs` from the JSON files named below; do not edit by hand.
-`retone bench effects`, `retone bench loss` and `retone bench match` measure them anew.
+`retone bench effects`, `loss`, `training` and `match` measure them anew.
 
 How it is measured: all methods of a table run in one process with one thread, warmed up, in
 interleaved rounds of shuffled order. **CPU time** (of the whole process, helper threads included)
@@ -65,6 +65,8 @@ def figure_text(key: str, figures: dict[str, float | None]) -> str:
         return f"{value:.0f}"
     if key.endswith("_s"):
         return seconds_text(value)
+    if key.endswith("_rate"):
+        return _digits(value)
     return f"{value:.1e}"
 
 
@@ -108,9 +110,10 @@ def provenance_line(report: Report) -> str:
     """One sentence: machine, versions, date, load."""
     p = report.provenance
     libraries = ", ".join(f"{n} {v}" for n, v in p.get("libraries", {}).items())
+    threads = "one thread" if p.get("threads", 1) == 1 else f"{p['threads']} threads"
     load = f"{p.get('load_average_start')} to {p.get('load_average_end')}"
     return (
-        f"{p.get('processor')}, {p.get('cores')} cores ({p.get('machine')}), one thread used; load "
+        f"{p.get('processor')}, {p.get('cores')} cores ({p.get('machine')}), {threads} used; load "
         f"average {load}; Python {p.get('python')}, torch {p.get('torch')}, numpy "
         f"{p.get('numpy')}, {libraries}; retone {p.get('retone')}; {p.get('date')}."
     )

@@ -64,6 +64,20 @@ def loss(**question: Any) -> str:
     return finished(report)
 
 
+def training(**question: Any) -> str:
+    """Training steps; returns a report's JSON."""
+    import torch
+
+    from retone.bench.methods import to_stderr
+    from retone.bench.training import training_section
+
+    torch.set_num_threads(question["threads"])
+    report = new_report("training", question)
+    own = {k: v for k, v in question.items() if k != "threads"}
+    report.sections.append(training_section(**own, say=to_stderr))
+    return finished(report)
+
+
 def match(**question: Any) -> str:
     """Whole files; returns a report's JSON."""
     from retone.bench.match import match_section
@@ -105,7 +119,7 @@ def _load() -> float | None:
 
 
 JOBS: dict[str, Callable[..., Any]] = {
-    job.__name__: job for job in (effects, gradient_memory, loss, match, loop_file)
+    job.__name__: job for job in (effects, gradient_memory, loss, training, match, loop_file)
 }
 
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retone.bench.result import Report
 
 RESULTS = Path("docs/results")
 PAGE = Path("docs/benchmarks.md")
-KINDS = ("effects", "loss", "match")
+KINDS = ("effects", "loss", "training", "match")
 EXAMPLES = (Path("examples/game_music.ogg"), Path("examples/orchestra.ogg"))
 ENTRY = "retone.cli.main:main"
 
@@ -62,6 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loss = what.add_parser("loss", help="the multi-resolution STFT loss, beside auraloss")
     _common(loss, rounds=9)
     _batch(loss)
+    training = what.add_parser("training", help="training steps, compact and as DeepAFx-ST")
+    training.add_argument("--rounds", type=_count, default=3, help="default %(default)s")
+    training.add_argument("--seed", type=int, default=0, help="of signals and order")
+    training.add_argument("--threads", type=_count, default=1, help="default %(default)s")
+    training.add_argument(
+        "--length", type=_count, default=131072, help="samples per signal (default %(default)s)"
+    )
+    training.add_argument("--output", type=Path, metavar="JSON", help="where to write the record")
     match = what.add_parser("match", help="whole files, beside matchering")
     _common(match, rounds=5)
     match.add_argument(
@@ -94,7 +106,11 @@ def run(args: argparse.Namespace) -> int:
         return _render_docs(args.results, args.output)
     from retone.bench import run as benchmark
 
-    question = {"rounds": args.rounds, "seed": args.seed, "sample_rate": args.sample_rate}
+    question = {"rounds": args.rounds, "seed": args.seed}
+    if args.what == "training":
+        question |= {"threads": args.threads, "length": args.length}
+        return _show(benchmark.run_training(question), args.output)
+    question |= {"sample_rate": args.sample_rate}
     if args.what == "match":
         question |= {"audio": _recordings(args.audio), "seconds": args.seconds}
         report = benchmark.run_match(question, entry=ENTRY, long_minutes=args.long_minutes)
@@ -104,10 +120,14 @@ def run(args: argparse.Namespace) -> int:
             report = benchmark.run_effects({**question, "seconds": args.seconds})
         else:
             report = benchmark.run_loss(question)
+    return _show(report, args.output)
+
+
+def _show(report: Report, output: Path | None) -> int:
     from retone.bench.tables import report_text
 
-    if args.output:
-        report.save(args.output)
+    if output:
+        report.save(output)
     print(report_text(report))
     return 0
 
