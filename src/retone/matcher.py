@@ -37,7 +37,7 @@ from retone.rendering import (
     heard_setting,
     render_file,
 )
-from retone.stream import BLOCK_FRAMES, active_excerpt
+from retone.stream import active_excerpt, block_frames
 from retone.units import db_to_gain, gain_to_db
 
 SHORTEST_S = 0.5
@@ -217,7 +217,7 @@ def _measure(reader: AudioReader, path: Path, role: str) -> Side:
     levels = LevelMeter(info.sample_rate, info.channels)
     spectrum = SpectrumMeter(info.sample_rate)
     reader.seek(0)
-    for block in reader.blocks(BLOCK_FRAMES):
+    for block in reader.blocks(block_frames(info.channels)):
         levels.update(block)
         spectrum.update(block)
     return Side(

@@ -1,13 +1,13 @@
 """Rendering a recording with a decision: levels right, peaks held, written whole or not at all.
 
 The file is rendered twice, once to measure what comes out and once to write it, so memory stays
-flat.
+flat; what a short file gave the first time is kept for the second.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,10 +24,12 @@ from retone.dsp.spectrum_meter import SpectrumMeter
 from retone.effects import Chain, Fir
 from retone.errors import AudioError, SettingError
 from retone.progress import Progress, silent
-from retone.stream import BLOCK_FRAMES, Renderer
+from retone.stream import Renderer, block_frames
 from retone.units import db_to_gain
 
 PARTS = ("all", "eq", "dynamics")
+KEPT_SAMPLES = 1 << 24
+"""Files of up to so many samples, all channels together, are rendered once (64 MB of float32)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Options:
         amount: 0 leaves every sample as it is, 1 is the whole change.
         part: ``"all"``, ``"eq"`` (dynamics left alone) or ``"dynamics"`` (spectrum left alone).
         locks: parameters that keep a value, by dotted name in physical units.
-        loudness: ``"match"`` the reference's, ``"off"``, or a target in LUFS.
+        loudness: ``"match"`` the reference's (``amount`` of the way), ``"off"``, or a target in
+            LUFS, which is reached at any amount.
         true_peak_dbtp: ceiling of the limiter, None for no limiter.
     """
 
@@ -164,6 +167,7 @@ def render_file(
             "applied in part. Use amount 1, or settings by another estimator."
         )
     setting = heard_setting(decision, options)
+    passes = _Passes(reader, decision.effect, setting)
     total = info.duration_s * (1 if gain_db is not None else 2)
     done = 0.0
 
@@ -175,27 +179,24 @@ def render_file(
     if gain_db is None:
         gain_db = 0.0
         if target_lufs is not None:
-            gain_db = _needed_gain(reader, decision.effect, setting, options, target_lufs, advance)
+            gain_db = _needed_gain(passes, options, target_lufs, advance)
     before, after = (_Meters(info.sample_rate, info.channels) for _ in range(2))
     curves: dict[str, EnvelopeMeter] = {}
     limiter = None
     if options.true_peak_dbtp is not None:
         limiter = TruePeakLimiter(options.true_peak_dbtp, info.sample_rate, info.channels)
-    renderer = Renderer(decision.effect, setting, info.sample_rate)
     observer = observe(decision.effect, setting, info.sample_rate) if observe else None
     clipping = ClipMeter(info.channels, integer_bits(info.subtype))
     factor = db_to_gain(gain_db)
-    reader.seek(0)
     with AtomicWriter(output, like=info, force=force) as writer:
 
         def finish(block: np.ndarray) -> None:
             after.update(block)
             writer.write(block)
 
-        for block in reader.blocks(BLOCK_FRAMES):
+        for block, rendered, own in passes.run():
             before.update(block)
             clipping.update(block)
-            rendered, own = renderer.process_with_curves(block)
             for name, curve in own.items():
                 if name not in curves:
                     curves[name] = EnvelopeMeter(info.sample_rate)
@@ -229,8 +230,10 @@ def _missed(target_lufs: float, options: Options, before: Side, after: Side) -> 
     """A sentence if the limiter kept the result from its loudness."""
     if before.levels is None or after.levels is None:
         return []
-    was = before.levels.integrated_lufs
-    short = was + options.amount * (target_lufs - was) - after.levels.integrated_lufs
+    goal, was = target_lufs, before.levels.integrated_lufs
+    if options.loudness == "match":
+        goal = was + options.amount * (target_lufs - was)
+    short = goal - after.levels.integrated_lufs
     if not 0.5 < short < math.inf:
         return []
     return [
@@ -270,30 +273,52 @@ class _Meters:
         )  # fmt: skip
 
 
+class _Passes:
+    """A file's blocks with what the effect makes of them, as often as they are wanted."""
+
+    def __init__(self, reader: AudioReader, effect: Effect, setting: Setting) -> None:
+        self.reader, self.effect, self.setting = reader, effect, setting
+        self._kept: list[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]] | None = None
+
+    def run(self) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+        """(block [C, n], rendered [C, n], curves over time: name -> [n]) from the beginning."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        info = self.reader.info
+        keep = info.frames * info.channels <= KEPT_SAMPLES
+        kept = []
+        renderer = Renderer(self.effect, self.setting, info.sample_rate)
+        self.reader.seek(0)
+        for block in self.reader.blocks(block_frames(info.channels)):
+            rendered, curves = renderer.process_with_curves(block)
+            if keep:
+                kept.append((block, rendered, curves))
+            yield block, rendered, curves
+        if keep:
+            self._kept = kept
+
+
 def _needed_gain(
-    reader: AudioReader,
-    effect: Effect,
-    setting: Setting,
-    options: Options,
-    target_lufs: float,
-    advance: Any,
+    passes: _Passes, options: Options, target_lufs: float, advance: Callable[[np.ndarray], None]
 ) -> float:
-    """Gain in dB that brings the rendered file to its target, scaled by the amount."""
+    """Gain in dB that brings the rendered file to its target."""
     from retone.audio import LoudnessMeter
 
-    info = reader.info
-    meters = [LoudnessMeter(info.sample_rate, info.channels) for _ in range(2)]
-    renderer = Renderer(effect, setting, info.sample_rate)
-    reader.seek(0)
-    for block in reader.blocks(BLOCK_FRAMES):
-        meters[0].update(block)
-        meters[1].update(renderer.process(block))
+    info = passes.reader.info
+    part_way = options.loudness == "match" and options.amount < 1
+    before, after = (LoudnessMeter(info.sample_rate, info.channels) for _ in range(2))
+    for block, rendered, _ in passes.run():
+        if part_way:
+            before.update(block)
+        after.update(rendered)
         advance(block)
-    before, after = (m.result().integrated_lufs for m in meters)
-    if not (math.isfinite(before) and math.isfinite(after)):
-        return 0.0
-    goal = before + options.amount * (target_lufs - before)
-    return round(goal - after, 2)
+    goal = target_lufs
+    if part_way:
+        was = before.result().integrated_lufs
+        goal = was + options.amount * (target_lufs - was)
+    gain_db = goal - after.result().integrated_lufs
+    return round(gain_db, 2) if math.isfinite(gain_db) else 0.0
 
 
 def _copy(
@@ -313,7 +338,7 @@ def _copy(
     clipping = ClipMeter(info.channels, integer_bits(info.subtype))
     reader.seek(0)
     with AtomicWriter(output, like=info, force=force, dither=False) as writer:
-        for block in reader.blocks(BLOCK_FRAMES):
+        for block in reader.blocks(block_frames(info.channels)):
             meters.update(block)
             clipping.update(block)
             writer.write(block)

@@ -57,7 +57,7 @@ def apply_settings(
     options = Options(
         amount=settings.amount if amount is None else amount,
         locks=dict(settings.locks),
-        loudness="off" if target is None else target,
+        loudness="off" if target is None else "match" if loudness is None else target,
         true_peak_dbtp=None if ceiling is None else float(ceiling),
     )
     with open_reader(source) as reader:

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from retone.audio import AudioReader
 
 BLOCK_FRAMES = 65536
+BLOCK_SAMPLES = 1 << 19
 EXCERPT_S = 60.0
 _PIECE_S = 10.0
 _CANDIDATES = 4
+
+
+def block_frames(channels: int) -> int:
+    """Frames to render at a time: many, so that designing filters costs little, yet few MB."""
+    return max(4096, min(4 * BLOCK_FRAMES, BLOCK_SAMPLES // channels))
 
 
 class Renderer:

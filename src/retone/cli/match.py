@@ -87,7 +87,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         type=loudness,
         default=None,
         metavar="match|off|LUFS",
-        help="loudness at full amount: the reference's, as the effect leaves it, or a target "
+        help="loudness: the reference's (or so far as --amount goes), as the effect leaves it, or a target "
         "(default: match, or what the settings file says)",
     )
     parser.add_argument(
