@@ -79,6 +79,18 @@ def butterworth(frequency_hz: Tensor, sample_rate: float) -> tuple[Tensor, Tenso
     return low, high, _section(a2, a1, a0, a0, a1, a2)
 
 
+def low_pass_first_order(frequency_hz: Tensor, sample_rate: float) -> Tensor:
+    """First-order low-pass (6 dB per octave, -3 dB at ``frequency_hz``) as a section [..., 5].
+
+    Its complement ``1 - H`` is the first-order high-pass, so ``1 + (g - 1) H`` is the first-order
+    shelf: monotone and minimum-phase for every gain ``g > 0``.
+    """
+    cos, sin = _angle(frequency_hz, sample_rate)
+    one, none = torch.ones_like(cos), torch.zeros_like(cos)
+    k = sin / (1 + cos)  # tan(w0 / 2)
+    return _section(k, k, none, one + k, k - one, none)
+
+
 def response(sections: Tensor, frequency_hz: Tensor, sample_rate: float) -> Tensor:
     """Complex response of cascaded sections.
 

@@ -14,6 +14,7 @@ from retone.effects.dynamic_equalizer import DynamicEqualizer
 from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equalizer
 from retone.effects.fir import Fir
 from retone.effects.gain import Gain
+from retone.effects.multiband_equalizer import MultibandEqualizer
 
 MATCH_CHAIN = chain("match", Equalizer(), Compressor())
 """What ``retone match`` drives: the six-band equaliser, then the compressor."""
@@ -25,6 +26,9 @@ PAPER_CHAIN = chain(
 )
 """The same chain with DeepAFx-ST's 24 parameters, ranges and linear scales."""
 
+ENHANCE_CHAIN = chain("enhance", Equalizer(), MultibandEqualizer())
+"""What ``retone enhance`` drives: the six-band equaliser, then the multiband dynamics."""
+
 EFFECTS: tuple[Effect, ...] = (
     Gain(),
     Equalizer(),
@@ -32,13 +36,16 @@ EFFECTS: tuple[Effect, ...] = (
     Compressor(name="expander_compressor", table=EXPANDER_TABLE, rms_ms=10.0),
     Compressor(name="linear_compressor", table=EXPANDER_TABLE, rms_ms=10.0, smooth="gain"),
     DynamicEqualizer(),
+    MultibandEqualizer(),
     MATCH_CHAIN,
     PAPER_CHAIN,
+    ENHANCE_CHAIN,
 )
 
 __all__ = [
     "COMPRESSOR_TABLE",
     "EFFECTS",
+    "ENHANCE_CHAIN",
     "EQUALIZER_TABLE",
     "EXPANDER_TABLE",
     "MATCH_CHAIN",
@@ -51,5 +58,6 @@ __all__ = [
     "Equalizer",
     "Fir",
     "Gain",
+    "MultibandEqualizer",
     "chain",
 ]

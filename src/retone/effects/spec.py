@@ -25,6 +25,7 @@ from retone.effects.dynamic_equalizer import DynamicEqualizer
 from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equalizer
 from retone.effects.fir import Fir
 from retone.effects.gain import Gain
+from retone.effects.multiband_equalizer import MultibandEqualizer
 from retone.errors import DataError, SettingError
 from retone.strict import Fields, number
 
@@ -133,6 +134,20 @@ def _write_dynamic(d: DynamicEqualizer, sample_rate: float) -> Spec:
     return {"detector": {"rms_ms": d.compressor.rms_ms, "smooth": d.compressor.smooth}}
 
 
+def _read_multiband(f: Fields, name: str, sample_rate: float) -> MultibandEqualizer:
+    rms_ms = f.number("rms_ms", low=0.0, high=1000.0)
+    return MultibandEqualizer(name, Compressor(table=EXPANDER_TABLE, rms_ms=rms_ms))
+
+
+def _write_multiband(m: MultibandEqualizer, sample_rate: float) -> Spec:
+    if m.compressor != Compressor(table=EXPANDER_TABLE, rms_ms=m.compressor.rms_ms):
+        raise SettingError(
+            f"{m.name}: its bands' compressor may differ from Compressor(table=EXPANDER_TABLE) "
+            "in rms_ms only, so it cannot be written to a settings file."
+        )
+    return {"rms_ms": m.compressor.rms_ms}
+
+
 def _read_fir(f: Fields, name: str, sample_rate: float) -> Fir:
     made_for = f.number("sample_rate_hz", low=1.0)
     taps = f.items("taps")
@@ -173,6 +188,7 @@ _KINDS: dict[str, _Kind] = {
     ),
     "compressor": _Kind(Compressor, _write_compressor, _read_compressor),
     "dynamic_equalizer": _Kind(DynamicEqualizer, _write_dynamic, _read_dynamic),
+    "multiband_equalizer": _Kind(MultibandEqualizer, _write_multiband, _read_multiband),
     "fir": _Kind(Fir, _write_fir, _read_fir),
     "chain": _Kind(
         Chain,

@@ -14,7 +14,14 @@ from retone.dsp.effect import Effect, split_setting
 from retone.dsp.envelope_meter import EnvelopeMeter, LevelHistogram
 from retone.dsp.param import Setting
 from retone.dsp.spectrum_meter import FLOOR_DB, log_frequencies
-from retone.effects import Chain, Compressor, DynamicEqualizer, Equalizer, Fir
+from retone.effects import (
+    Chain,
+    Compressor,
+    DynamicEqualizer,
+    Equalizer,
+    Fir,
+    MultibandEqualizer,
+)
 from retone.effects.equalizer import BANDS
 from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
 from retone.report.format import heading, hertz
@@ -23,6 +30,7 @@ from retone.report.settings import LevelPlan, SettingsFile, Source
 if TYPE_CHECKING:
     from retone.matcher import MatchResult, Side
 
+BANDED = (DynamicEqualizer, MultibandEqualizer)
 LEVEL_FIELDS = (
     "integrated_lufs",
     "true_peak_dbtp",
@@ -105,7 +113,7 @@ def views(
         title = heading(member.name)
         if isinstance(member, Equalizer):
             responses.append(_equalizer(path, title, member, own, sample_rate, f))
-        elif isinstance(member, DynamicEqualizer):
+        elif isinstance(member, BANDED):
             responses.append(_dynamic(path, title, member, own, sample_rate, f))
         elif isinstance(member, Fir):
             total = _db(member.response(f, sample_rate, own)[0])
@@ -166,7 +174,7 @@ def reductions(
         path, _, curve = name.rpartition(".")
         member, own = members.get(path or effect.name, (None, {}))
         title, css = heading(path or effect.name), "after"
-        if isinstance(member, DynamicEqualizer):
+        if isinstance(member, BANDED):
             band = int(curve.split("_")[1])
             title, css = _band_title(member, own, band - 1), f"b{band}"
         found.append(ReductionView(name.replace(".", "-"), title, meter.result(), css))
@@ -225,7 +233,12 @@ def _equalizer(
 
 
 def _dynamic(
-    path: str, title: str, eq: DynamicEqualizer, own: Setting, sample_rate: float, f: Tensor
+    path: str,
+    title: str,
+    eq: DynamicEqualizer | MultibandEqualizer,
+    own: Setting,
+    sample_rate: float,
+    f: Tensor,
 ) -> ResponseView:
     each = eq.band_responses(f, sample_rate, own)[0]
     edges = eq.crossovers_hz(own)[0].tolist()
@@ -234,17 +247,23 @@ def _dynamic(
         BandView(
             f"Band {i + 1}",
             middle[i],
-            float(own[f"band_{i + 1}_gain_db"][0] + own[f"band_{i + 1}_makeup_db"][0]),
-            float(own[f"band_{i + 1}_q"][0]),
+            sum(float(own[n][0]) for n in _gains(i + 1) if n in own),
+            float(own[f"band_{i + 1}_q"][0]) if f"band_{i + 1}_q" in own else None,
             _db(each[i]),
         )
         for i in range(each.shape[0])
     )
-    about = "Response while no band's compressor is at work; gain and make-up of each band."
+    about = "Response while no band's dynamics are at work; the gain of each band."
     return ResponseView(path, title, _db(each.sum(dim=0)), bands, about)
 
 
-def _band_title(eq: DynamicEqualizer, own: Mapping[str, Tensor], band: int) -> str:
+def _gains(band: int) -> tuple[str, str]:
+    return f"band_{band}_gain_db", f"band_{band}_makeup_db"
+
+
+def _band_title(
+    eq: DynamicEqualizer | MultibandEqualizer, own: Mapping[str, Tensor], band: int
+) -> str:
     edges = eq.crossovers_hz(own)[0].tolist()
     if band == 0:
         return f"Band 1, below {hertz(edges[0])}"

@@ -13,12 +13,12 @@ from retone.report.settings import SettingsFile
 
 @dataclass(frozen=True)
 class BandView:
-    """One band of an equaliser: its label, handle and response [F] in dB."""
+    """One band of an equaliser: its label, handle and response [F] in dB; ``q`` if it has one."""
 
     label: str
     frequency_hz: float
     gain_db: float
-    q: float
+    q: float | None
     response_db: np.ndarray
 
 

@@ -70,7 +70,10 @@ def _callout(
     height = float(np.interp(math.log(at), np.log(frequency_hz), curve_db))
     off = abs(band.gain_db) < 0.05
     gain = "off" if off else decibels(band.gain_db, signed=True)
-    lines = (band.label, gain, f"{hertz(band.frequency_hz)}, Q {significant(band.q, 2)}")
+    place = hertz(band.frequency_hz)
+    if band.q is not None:
+        place += f", Q {significant(band.q, 2)}"
+    lines = (band.label, gain, place)
     css = f"b{number}" + (" off" if off else "")
     return Callout(at, height, lines, css)
 

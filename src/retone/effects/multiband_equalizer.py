@@ -1,0 +1,152 @@
+"""A six-band dynamic equaliser whose bands sum to the input exactly: no phase change at rest.
+
+Five low-passes split the input by subtraction::
+
+    band_1 = L_1 x,   band_k = (L_k - L_(k-1)) x,   band_6 = x - L_5 x
+
+so the bands sum to x whatever the low-passes are, while a crossover of the Linkwitz-Riley kind
+sums to an all-pass. Each band has a gain, a compressor (upward expansion at ratios below 1) and a
+downward expander; what they change is added to the input::
+
+    y = x + sum_k (g_k[n] - 1) band_k[n]
+
+The low-passes are first-order. Two neighbouring gains then make a first-order shelf, monotone and
+minimum-phase. Subtracting second-order low-passes gives no steeper bands below the crossover (the
+complement's zero stays single) and steps with a dip: a Butterworth step of +12 dB dips by 3 dB an
+octave beyond the crossover. The price is selectivity: a detector hears its neighbours, 7 dB down
+an octave past the border. Narrow static corrections are an ``Equalizer``'s work, before this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from retone.dsp import biquad
+from retone.dsp.effect import Effect, Rendered, State
+from retone.dsp.param import Param, ParamTable, Setting
+from retone.dsp.recursion import cascade
+from retone.effects.compressor import EXPANDER_TABLE, Compressor
+from retone.effects.dynamic_equalizer import BANDS, CROSSOVER_RANGES_HZ, KNEE_DB
+from retone.units import db_to_gain
+
+
+def _table() -> ParamTable:
+    rows: list[Param] = []
+    for i, (low, high) in enumerate(CROSSOVER_RANGES_HZ, start=1):
+        middle = float((low * high) ** 0.5)
+        rows.append(
+            Param(f"crossover_{i}_hz", "Hz", low, high, middle, "log",
+                  f"Border between bands {i} and {i + 1}.",
+                  audible_when=f"band_{i}_gain_db")
+        )  # fmt: skip
+    for i in range(1, BANDS + 1):
+        b, ratio, steep = f"band_{i}", f"band_{i}_ratio", f"band_{i}_expander_ratio"
+        rows += [
+            Param(f"{b}_gain_db", "dB", -24, 24, 0, "linear", f"Band {i}: gain.", neutral=0),
+            Param(f"{b}_threshold_db", "dB", -70, 0, -30, "linear",
+                  f"Band {i}: level above which the ratio acts.", audible_when=ratio),
+            Param(ratio, ":1", 0.5, 20, 1, "slope",
+                  f"Band {i}: compression above 1, upward expansion below 1.", neutral=1),
+            Param(f"{b}_attack_ms", "ms", 1, 100, 10, "log", f"Band {i}: attack, 10-90 %.",
+                  audible_when=ratio),
+            Param(f"{b}_release_ms", "ms", 10, 500, 100, "log", f"Band {i}: release, 10-90 %.",
+                  audible_when=ratio),
+            Param(f"{b}_expander_threshold_db", "dB", -90, -20, -60, "linear",
+                  f"Band {i}: level below which gain falls.", audible_when=steep),
+            Param(steep, ":1", 1, 4, 1, "linear",
+                  f"Band {i}: output dB per input dB below that level.", neutral=1),
+        ]  # fmt: skip
+    return ParamTable(tuple(rows))
+
+
+MULTIBAND_EQUALIZER_TABLE = _table()
+_DYNAMICS = (
+    "threshold_db",
+    "ratio",
+    "attack_ms",
+    "release_ms",
+    "expander_threshold_db",
+    "expander_ratio",
+)
+
+
+@dataclass(frozen=True)
+class MultibandEqualizer(Effect):
+    """See the module's text. Neutral is the identity, to the last bit.
+
+    ``compressor`` gives each band's detector; gain over time is smoothed in dB.
+    """
+
+    name: str = "multiband"
+    compressor: Compressor = Compressor(table=EXPANDER_TABLE, rms_ms=10.0)
+
+    @property
+    def params(self) -> ParamTable:
+        return MULTIBAND_EQUALIZER_TABLE
+
+    def crossovers_hz(self, setting: Mapping[str, Tensor]) -> Tensor:
+        """The five crossover frequencies of a setting, [B, 5]."""
+        return torch.stack([setting[f"crossover_{i}_hz"].double() for i in range(1, BANDS)], dim=1)
+
+    def _bands(self, setting: Mapping[str, Tensor], what: str) -> Tensor:
+        return torch.stack(
+            [setting[f"band_{i}_{what}"].double() for i in range(1, BANDS + 1)], dim=1
+        )
+
+    def _band_setting(self, setting: Mapping[str, Tensor]) -> Setting:
+        """The bands' compressor settings with bands as the batch: name -> [B * 6]."""
+        own = {n: self._bands(setting, n).reshape(-1) for n in _DYNAMICS}
+        own["knee_db"] = torch.full_like(own["ratio"], KNEE_DB)
+        own["makeup_db"] = self._bands(setting, "gain_db").reshape(-1)
+        return own
+
+    def _render(
+        self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
+    ) -> Rendered:
+        batch, channels, length = audio.shape
+        # Bands are differences and the result is a sum of them: in double precision, so that a
+        # sum much smaller than its parts keeps its digits.
+        x = audio.double()
+        sections = biquad.low_pass_first_order(self.crossovers_hz(setting), sample_rate)
+        count = batch * (BANDS - 1) * channels
+        rows = x[:, None].expand(-1, BANDS - 1, -1, -1).reshape(count, length)
+        low, split_state = cascade(
+            rows, sections.reshape(-1, 1, 5).to(audio.device), state["split"] if state else None
+        )
+        low = low.reshape(batch, BANDS - 1, channels, length)
+        bands = torch.cat([low[:, :1], low[:, 1:] - low[:, :-1], x[:, None] - low[:, -1:]], dim=1)
+        shaped, dynamics_state, own = self.compressor._render(
+            bands.reshape(batch * BANDS, channels, length),
+            sample_rate,
+            self._band_setting(setting),
+            state["dynamics"] if state else None,
+            curves,
+        )
+        out = {}
+        if own:
+            reduction = own["gain_reduction_db"].reshape(batch, BANDS, length)
+            out = {f"band_{i + 1}_gain_reduction_db": reduction[:, i] for i in range(BANDS)}
+        change = shaped.reshape(batch, BANDS, channels, length) - bands
+        y = x
+        for i in range(BANDS):  # a fixed order: torch's sum changes its own with the length
+            y = y + change[:, i]
+        return Rendered(y.to(audio.dtype), {"split": split_state, "dynamics": dynamics_state}, out)
+
+    def response(
+        self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Linear response with every band's dynamics at rest, [B, F]."""
+        return self.band_responses(frequency_hz, sample_rate, setting).sum(dim=1)
+
+    def band_responses(
+        self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Each band's linear response, its gain included, [B, 6, F]."""
+        sections = biquad.low_pass_first_order(self.crossovers_hz(setting), sample_rate)
+        low = biquad.response(sections[:, :, None], frequency_hz, sample_rate)
+        bands = torch.cat([low[:, :1], low[:, 1:] - low[:, :-1], 1 - low[:, -1:]], dim=1)
+        return bands * db_to_gain(self._bands(setting, "gain_db"))[..., None]
