@@ -17,6 +17,7 @@ from retone.data.treatments import (
     Treatment,
     Warp,
     draw_bands,
+    draw_color,
     draw_compressor,
     draw_expander,
     draw_warp,
@@ -66,6 +67,9 @@ class PairMaker:
         sample_rate: Hz, that of the corpora given to `make`.
         length: samples L of each signal of a pair; a source clip has twice that.
         augment_probability: how often pitch and tempo are changed before anything else.
+        color_probability: how often a source clip first gets a colour of its own, as if another
+            microphone or mouth had made it; input, target and reference share it. A small corpus
+            then tells a network less about how its recordings sound untreated.
         input_equalizer_probability, expander_probability: treatments of the input.
         target_equalizer_probability, compressor_probability: treatments of the style.
         cross_source_probability: how often the reference is another speaker or track, put
@@ -83,6 +87,7 @@ class PairMaker:
     sample_rate: int
     length: int
     augment_probability: float = 0.5
+    color_probability: float = 0.0
     input_equalizer_probability: float = 0.75
     expander_probability: float = 0.1
     target_equalizer_probability: float = 0.75
@@ -108,7 +113,10 @@ class PairMaker:
     def for_evaluation(self, *, cross_source: bool) -> PairMaker:
         """The same without pitch and tempo, with references of other sources always or never."""
         return replace(
-            self, augment_probability=0.0, cross_source_probability=1.0 if cross_source else 0.0
+            self,
+            augment_probability=0.0,
+            color_probability=0.0,
+            cross_source_probability=1.0 if cross_source else 0.0,
         )
 
     def make(self, corpus: Corpus, index: int, seed: int) -> Pair:
@@ -207,6 +215,9 @@ class PairMaker:
                     clip = normalise(clip, self.peak_dbfs)
                     if warp is not None:
                         clip = _fitted(warp.apply(clip, self.sample_rate), length)
+                    if self.color_probability and rng.random() < self.color_probability:
+                        color = Treatment(draw_color(rng, self.sample_rate))
+                        clip = color.apply(clip, self.sample_rate, self.peak_dbfs)
                     return track, start, clip
         raise DataError(
             f"{corpus.name}: {TRIES} speakers or tracks were all too quiet; lower min_mean_square "

@@ -108,6 +108,23 @@ def draw_bands(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]
     return tuple(bands)
 
 
+def draw_color(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]:
+    """A gentle colour: five broad peaks of 0 +- 4 dB and two shelves of up to 8 dB either way."""
+    top = 0.9 * sample_rate / 2
+    bands = [
+        Band(
+            "peak",
+            float(np.exp(rng.uniform(np.log(80.0), np.log(top)))),
+            float(np.clip(rng.normal(0.0, 4.0), -10.0, 10.0)),
+            float(rng.uniform(0.4, 2.0)),
+        )
+        for _ in range(5)
+    ]
+    for kind, low, high in (("bass", 40, 300), ("treble", 2500, top)):
+        bands.append(Band(kind, _integer(rng, low, high), _signed(rng, 8.0)))
+    return tuple(bands)
+
+
 def draw_expander(rng: np.random.Generator) -> CompandSetting:
     """Unity above a threshold in -30..-10 dB, slope 1..5 below it; makeup 0..6 dB."""
     attack_s = float(rng.uniform(0.001, 0.051))

@@ -25,7 +25,7 @@ class Validation:
     @staticmethod
     def of(recipe: Recipe, corpus: Any) -> Validation:
         """Make the list; augmentation is off, cross-source pairs keep their share if they can."""
-        maker = replace(recipe.pairs, augment_probability=0.0)
+        maker = replace(recipe.pairs, augment_probability=0.0, color_probability=0.0)
         if len({track.group for track in corpus.tracks}) < 2:
             maker = replace(maker, cross_source_probability=0.0)
         pairs = [
@@ -67,7 +67,8 @@ class Validation:
         """The first pairs and what the network makes of them, to be heard: signals [T] by name."""
         was_training = network.training
         network.eval()
-        r, found = self.recipe, []
+        r = self.recipe
+        found: list[dict[str, np.ndarray]] = []
         for source, reference, target in self.batches:
             for i in range(min(len(source), count - len(found))):
                 one = source[i : i + 1].to(device)

@@ -34,6 +34,7 @@ def compact_speech() -> Recipe:
             sample_rate=SAMPLE_RATE,
             length=LENGTH,
             augment_probability=0.15,  # pitch and tempo cost more than the rest of a pair
+            color_probability=0.8,
             cross_source_probability=0.25,
         ),
         effect=MATCH_CHAIN,
