@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -152,6 +153,7 @@ def batches(
 def _loader(
     recipe: Recipe, corpus: Any, start: int, place: Place, workers: int
 ) -> Iterator[list[Any]]:
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     loader = iter(
         DataLoader(
             PairDataset(recipe, corpus),
@@ -163,11 +165,9 @@ def _loader(
             worker_init_fn=_leave_interrupts,
         )
     )
-    if workers and hasattr(signal, "SIGCHLD"):
-        try:  # torch would raise from the signal, in the middle of any step; next() tells as well
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        except ValueError:
-            pass  # not the main thread
+    if workers and before is not None and threading.current_thread() is threading.main_thread():
+        # torch would raise from the signal, in the middle of any step; next() tells as well.
+        signal.signal(signal.SIGCHLD, before)
     return loader
 
 

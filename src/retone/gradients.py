@@ -23,7 +23,10 @@ from retone.dsp.effect import Effect
 class Gradient(Protocol):
     """A differentiation strategy."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
 
     def train(self, effect: Effect, audio: Tensor, sample_rate: float, unit: Tensor) -> Tensor:
         """Render [B, C, T] so that gradients reach ``unit`` [B, P]."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import log_rows, losses, open_splits, tiny_recipe, validations, weights
+from tiny import SAMPLE_RATE, log_rows, losses, open_splits, tiny_recipe, validations, weights
 
 from retone import checkpoint
 from retone.errors import DataError
+from retone.nets.efficientnet import EfficientNetConfig
+from retone.nets.siamese import SiameseConfig, SpectrogramConfig
 from retone.train import train
 
 
@@ -42,6 +44,22 @@ def test_a_run_stopped_after_every_step_is_the_same_run(
         train(recipe, corpora, tmp_path, workers=0, log_every=1, stop_after_s=0.0)
     assert [step for step, _ in losses(whole)] == list(range(1, recipe.steps + 1))
     same_run(whole, tmp_path)
+
+
+def test_the_papers_network_goes_on_alike(corpora: dict[str, Any], tmp_path: Path) -> None:
+    """Running statistics, and layers left out by chance, are part of the state."""
+    encoder = EfficientNetConfig(width=0.25, depth=1.0, drop_connect=0.5)
+    config = SiameseConfig(
+        outputs=24,
+        front_end=SpectrogramConfig(sample_rate=SAMPLE_RATE),
+        encoder=encoder,
+        embedding=16,
+    )
+    recipe = tiny_recipe(network=config, steps=3)
+    train(recipe, corpora, tmp_path / "whole", workers=0, log_every=1)
+    for _ in range(recipe.steps):
+        train(recipe, corpora, tmp_path / "parts", workers=0, log_every=1, stop_after_s=0.0)
+    same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_a_worker_process_makes_the_same_run(

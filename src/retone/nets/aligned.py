@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,9 @@ class AlignedNetConfig:
 
 class AlignedNet(nn.Module):
     """(source [B, T], reference [B, T]) -> unit parameters [B, P] in (0, 1)."""
+
+    center: Tensor
+    scale: Tensor
 
     def __init__(self, config: AlignedNetConfig) -> None:
         super().__init__()
@@ -69,7 +73,7 @@ class AlignedNet(nn.Module):
             nn.PReLU(c.hidden),
             nn.Linear(c.hidden, c.outputs),
         )
-        last = self.head[-1]
+        last: Any = self.head[-1]
         nn.init.normal_(last.weight, std=1e-3)
         start = torch.tensor(config.initial or [0.5] * c.outputs)
         with torch.no_grad():

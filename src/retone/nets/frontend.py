@@ -47,6 +47,9 @@ class FrontEndConfig:
 class FrontEnd(nn.Module):
     """Clip [B, T] at the config's rate -> ``Heard``. No trainable weights."""
 
+    bank: Tensor
+    window: Tensor
+
     def __init__(self, config: FrontEndConfig) -> None:
         super().__init__()
         self.config = config

@@ -53,6 +53,10 @@ class Embedded(NamedTuple):
 class Spectrogram(nn.Module):
     """Clip [B, T] -> standardised magnitude^power [B, 1, N, F]. No trainable weights."""
 
+    window: Tensor
+    center: Tensor
+    scale: Tensor
+
     def __init__(self, config: SpectrogramConfig) -> None:
         super().__init__()
         self.config = config
