@@ -121,7 +121,7 @@ def corpus_problems(recipe: Recipe, corpora: dict[str, Corpus]) -> list[str]:
             continue  # not made by open_corpus
         for reason, paths in sorted(manifest.skipped.items()):
             found.append(f"{manifest.name}: {len(paths)} files {reason}, such as {paths[0]}")
-    need = 2 * recipe.pairs.length
+    need = recipe.pairs.clip_samples
     for split, corpus in corpora.items():
         short = [track.group for track in corpus.tracks if track.samples < need]
         if short:
@@ -130,7 +130,7 @@ def corpus_problems(recipe: Recipe, corpora: dict[str, Corpus]) -> list[str]:
                 f"{split} are shorter than a clip of {need / recipe.pairs.sample_rate:.1f} s, "
                 f"such as {short[0]}"
             )
-    crossed = recipe.pairs.cross_source_probability > 0
+    crossed = getattr(recipe.pairs, "cross_source_probability", 0.0) > 0
     if crossed and len({track.group for track in corpora["val"].tracks}) < 2:
         found.append(
             f"{corpora['val'].name}: one speaker or track only, so no validation pair has a "

@@ -54,7 +54,7 @@ def estimate_loss(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
         unit = network(source, reference)
     rate = recipe.pairs.sample_rate
     estimate = recipe.gradient.train(recipe.effect, source[:, None], rate, unit.float())
-    return recipe.loss(estimate, target[:, None], rate)
+    return recipe.loss(estimate, recipe.goal(target[:, None], unit), rate)
 
 
 def train(

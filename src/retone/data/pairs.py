@@ -119,6 +119,21 @@ class PairMaker:
             cross_source_probability=1.0 if cross_source else 0.0,
         )
 
+    @property
+    def clip_samples(self) -> int:
+        """Samples of a recording that one pair takes, before pitch and tempo."""
+        return 2 * self.length
+
+    def for_validation(self, corpus: Corpus) -> PairMaker:
+        """The maker of a validation list: unwarped, other sources as references if it has any."""
+        several = len({track.group for track in corpus.tracks}) > 1
+        return replace(
+            self,
+            augment_probability=0.0,
+            color_probability=0.0,
+            cross_source_probability=self.cross_source_probability if several else 0.0,
+        )
+
     def make(self, corpus: Corpus, index: int, seed: int) -> Pair:
         """Pair number ``index``; the same arguments always give the same pair.
 

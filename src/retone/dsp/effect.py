@@ -64,6 +64,14 @@ class Effect(ABC):
         """Linear complex response [B, F] at the given frequencies, None if level-dependent."""
         return None
 
+    def at_rest(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
+        """What is left of the effect when it changes no level: an all-pass for a crossover.
+
+        Args: as in ``render``, without state. Effects whose neutral setting is the identity give
+        the audio back.
+        """
+        return audio
+
     def render(
         self,
         audio: Tensor,

@@ -68,10 +68,10 @@ def _bank(size: int, sample_rate: float) -> tuple[NDArray[np.float32], NDArray[n
     bins = np.fft.rfftfreq(size, 1.0 / sample_rate).astype(np.float64)
     number, centre = erb_number(bins)[:, None], erb_number(band_centres_hz())[None]
     weights = np.clip(1.0 - np.abs(number - centre) / (centre[0, 1] - centre[0, 0]), 0.0, None)
-    return weights.astype(np.float32), _k_weight(bins).astype(np.float32)
+    return weights.astype(np.float32), k_weight(bins).astype(np.float32)
 
 
-def _k_weight(frequency_hz: Array) -> Array:
+def k_weight(frequency_hz: Array) -> Array:
     """Power response of BS.1770's two filters, from their analogue prototypes.
 
     The shelf adds 4 dB above about 1.7 kHz, the high-pass has its corner at 38 Hz.

@@ -64,6 +64,11 @@ class Chain(Effect):
             audio = m._relax(audio, sample_rate, split_setting(setting, m.name))
         return audio
 
+    def at_rest(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
+        for m in self.members:
+            audio = m.at_rest(audio, sample_rate, split_setting(setting, m.name))
+        return audio
+
     def response(
         self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
     ) -> Tensor | None:

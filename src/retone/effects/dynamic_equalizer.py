@@ -123,6 +123,13 @@ class DynamicEqualizer(Effect):
             y = y + bands[:, i]
         return Rendered(y, {"split": split_state, "eq": eq_state, "dynamics": dynamics_state}, out)
 
+    def at_rest(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
+        """The product of the crossovers' all-passes: the bands' sum while all are neutral."""
+        around = biquad.butterworth(self.crossovers_hz(setting), sample_rate)[2].to(audio.device)
+        batch, channels, length = audio.shape
+        y, _ = cascade(audio.reshape(batch * channels, length), around)
+        return y.reshape(audio.shape)
+
     def response(
         self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
     ) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,8 @@ class Validation:
 
     @staticmethod
     def of(recipe: Recipe, corpus: Any) -> Validation:
-        """Make the list; augmentation is off, cross-source pairs keep their share if they can."""
-        maker = replace(recipe.pairs, augment_probability=0.0, color_probability=0.0)
-        if len({track.group for track in corpus.tracks}) < 2:
-            maker = replace(maker, cross_source_probability=0.0)
+        """Make the list, with what the pairs' maker calls a maker for validation."""
+        maker = recipe.pairs.for_validation(corpus)
         pairs = [
             maker.make(corpus, i, recipe.seed + 1_000_003) for i in range(recipe.validation_pairs)
         ]
@@ -53,7 +50,8 @@ class Validation:
         for source, reference, target in self.batches:
             unit = network(source.to(device), reference.to(device))
             out = r.gradient.infer(r.effect, source[:, None].to(device), rate, unit)
-            losses.append(r.loss.per_item(out, target[:, None].to(device), rate).cpu())
+            goal = r.goal(target[:, None].to(device), unit)
+            losses.append(r.loss.per_item(out, goal, rate).cpu())
             estimates.append(out[:, 0].cpu())
         network.train(was_training)
         scores = self._scores(estimates)

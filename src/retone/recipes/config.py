@@ -16,8 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from retone.data.enhance_pairs import EnhanceMaker
 from retone.data.pairs import PairMaker
 from retone.dsp.effect import Effect
 from retone.errors import SettingError
@@ -55,6 +57,8 @@ class Recipe:
         name: what the command line calls it.
         kind: ``"speech"`` or ``"music"``, which corpora it is meant for.
         pairs: the generator of training pairs; it holds rate and length.
+        rest_in_target: the loss compares with the target as the predicted effect at rest leaves
+            it: through the all-pass of its crossovers, whose turn of phase no setting can undo.
         effect: the processor whose settings are predicted.
         network: the estimator's sizes.
         gradient: how gradients get through the effect.
@@ -74,7 +78,7 @@ class Recipe:
 
     name: str
     kind: str
-    pairs: PairMaker
+    pairs: PairMaker | EnhanceMaker
     effect: Effect
     network: Any
     loss: Loss
@@ -86,6 +90,7 @@ class Recipe:
     validate_every: int = 500
     seed: int = 42
     precision: str = "float32"
+    rest_in_target: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -98,6 +103,17 @@ class Recipe:
                 raise SettingError(
                     f"{self.name}: {field} {getattr(self, field)} must be 1 or more."
                 )
+
+    @torch.no_grad()
+    def goal(self, target: Tensor, unit: Tensor) -> Tensor:
+        """What the loss compares with, [B, C, T], for predicted unit parameters [B, P].
+
+        No gradient goes through it: seen from the crossovers' present place its phase is right.
+        """
+        if not self.rest_in_target:
+            return target
+        setting = self.effect.params.to_physical(unit.float())
+        return self.effect.at_rest(target, self.pairs.sample_rate, setting)
 
 
 def describe(value: Any) -> Any:

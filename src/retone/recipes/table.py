@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 
 from retone.errors import SettingError
-from retone.recipes import deepafx, style
+from retone.recipes import deepafx, diffdeq, style
 from retone.recipes.config import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -20,6 +20,11 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         deepafx.deepafx_music,
         deepafx.deepafx_exact_speech,
         deepafx.deepafx_reference_speech,
+        diffdeq.diffdeq_smoke,
+        diffdeq.diffdeq_paper,
+        diffdeq.diffdeq_peq,
+        diffdeq.diffdeq_improved,
+        diffdeq.diffdeq_improved_peq,
     )
 }
 
