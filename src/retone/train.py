@@ -206,9 +206,14 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, _: Any) -> None:
         seen.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.SIGINT in before:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        which: signal.signal(which, handle)
+        for which in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(which) is not signal.SIG_IGN  # as for a job in the background
+    }
     try:
         yield lambda: bool(seen)
     finally:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_the_seed_decides(whole: Path, corpora: dict[str, Any], tmp_path: Path) 
     assert losses(tmp_path) != losses(whole)
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Ctrl-C as at a terminal, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_ctrl_c_saves_and_stops(whole: Path, corpora: dict[str, Any], tmp_path: Path) -> None:
     def interrupt(row: dict[str, Any]) -> None:
         if row.get("step") == 3:
@@ -101,6 +111,18 @@ def test_ctrl_c_saves_and_stops(whole: Path, corpora: dict[str, Any], tmp_path: 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     train(recipe, corpora, tmp_path, workers=0, log_every=1)
     same_run(whole, tmp_path)
+
+
+def test_an_ignored_ctrl_c_stays_ignored(corpora: dict[str, Any], tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        recipe = tiny_recipe(steps=2)
+        interrupt = lambda row: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+        train(recipe, corpora, tmp_path, workers=0, log_every=1, report=interrupt)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [step for step, _ in losses(tmp_path)] == [1, 2]
 
 
 def test_another_recipe_does_not_go_on_with_a_run(whole: Path, corpora: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ class Step:
         estimate = r.gradient.train(r.effect, source[:, None], rate, unit)
         lap("effect")
         if self.distance is None:
-            loss = r.loss(estimate, target[:, None], rate)
+            loss = r.loss(estimate, r.goal(target[:, None], unit), rate)
         else:
             loss = self.distance(estimate, target[:, None])
         lap("loss")
