@@ -1,6 +1,7 @@
 """Measure systems on recordings: the tables of the papers, with intervals.
 
   retone evaluate synthetic --corpus NAME=FOLDER     Tables 1 and 2: pairs with a known target
+  retone evaluate render-docs                        docs/results/closeness_*.json to a page
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synthetic.add_argument("-o", "--output", type=Path, help="result file (JSON); resumed if there")
 
 
+    what.add_parser("render-docs", help="turn docs/results into docs/closeness.md")
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.what == "render-docs":
+        return _render_docs()
     from dataclasses import replace
 
     from retone.cli.corpus import open_corpora
@@ -91,3 +97,13 @@ def _methods(name: str, args: argparse.Namespace) -> list:  # type: ignore[type-
         Estimated(name, estimator),
         Estimated(f"{name}, half-way to the reference's loudness", estimator, 0.5),
     ]
+
+
+def _render_docs() -> int:
+    from retone.audio import write_text_atomic
+    from retone.evaluate.result import Result, page
+
+    files = sorted(Path("docs/results").glob("closeness_*.json"))
+    write_text_atomic("docs/closeness.md", page([Result.load(f) for f in files]), force=True)
+    print("docs/closeness.md")
+    return 0

@@ -1,0 +1,24 @@
+"""Turn a run's best weights into the file that ships: half precision, without the optimiser.
+
+    python scripts/ship_weights.py RUN/best.safetensors src/retone/weights/style_speech.safetensors
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from retone import checkpoint
+
+
+def main(source: Path, target: Path) -> None:
+    tensors, header = checkpoint.read(source)
+    model = {n: t.half() for n, t in tensors.items() if n.startswith("model.")}
+    state = header["state"]
+    checkpoint.write(target, model, {"recipe": header["recipe"], "state": state})
+    size = target.stat().st_size / 1e6
+    print(f"{target}: {sum(t.numel() for t in model.values())} numbers, {size:.1f} MB, {state}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
