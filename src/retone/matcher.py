@@ -18,12 +18,18 @@ import torch
 from retone.audio import AudioReader, LevelMeter, open_reader, require_analysable, same_audio
 from retone.audio.files import SILENCE_DBFS
 from retone.dsp.effect import Effect
-from retone.dsp.param import ParamTable, Setting
+from retone.dsp.param import Setting
 from retone.dsp.spectrum_meter import SpectrumMeter
 from retone.effects import COMPRESSOR_TABLE, Chain, Fir
 from retone.effects.spec import tidy_setting
 from retone.errors import AudioError, SettingError
-from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Estimator, Excerpt
+from retone.estimators.base import (
+    NORMAL_PEAK_DB,
+    Estimate,
+    Estimator,
+    Excerpt,
+    shift_thresholds,
+)
 from retone.progress import Progress, silent
 from retone.rendering import (
     PARTS,
@@ -71,17 +77,6 @@ def parse_locks(texts: Sequence[str]) -> dict[str, float]:
         if not equals or not name.strip():
             raise SettingError(f"--lock {text}: expected PARAM=VALUE, as in compressor.ratio=2.")
     return locks
-
-
-def shift_thresholds(table: ParamTable, setting: Setting, by_db: float) -> tuple[Setting, bool]:
-    """Move every threshold by a level difference, held in its range; says whether one was held."""
-    moved, held = dict(setting), False
-    for p in table:
-        if p.name.endswith("threshold_db"):
-            value = setting[p.name] + by_db
-            moved[p.name] = value.clamp(p.low, p.high)
-            held |= bool((value < p.low).any())
-    return moved, held
 
 
 def part_only(effect: Effect, setting: Setting, part: str) -> Setting:

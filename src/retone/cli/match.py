@@ -7,6 +7,7 @@ was done (OUT.html), beside each other. Nothing is overwritten unless --force is
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def amount(text: str) -> float:
 class _Lock(argparse.Action):
     """Collects locks; ``--lock list`` prints what can be locked and ends, like ``--help``."""
 
+    def __init__(self, *args: Any, chain: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.chain = chain
+
     def __call__(
         self,
         parser: argparse.ArgumentParser,
@@ -63,15 +68,37 @@ class _Lock(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if values == "list":
-            from retone.effects import MATCH_CHAIN
+            from retone import effects
 
-            for p in MATCH_CHAIN.params:
+            for p in getattr(effects, self.chain).params:
                 print(f"{p.name:34} {p.low:>8g} .. {p.high:<8g} {p.unit:3} {p.help}")
             parser.exit()
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
 
 
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+def add_lock_argument(parser: argparse.ArgumentParser, chain: str, example: str) -> None:
+    """``--lock``, for the parameters of an effect that ``retone.effects`` calls ``chain``."""
+    parser.add_argument(
+        "--lock",
+        action=functools.partial(_Lock, chain=chain),  # type: ignore[arg-type]
+        default=[],
+        metavar="PARAM=VALUE",
+        help=f"hold a parameter, e.g. {example} (repeatable; --lock list shows all)",
+    )
+
+
+LOUDNESS_HELP = (
+    "loudness: the reference's (or so far as --amount goes), as the effect leaves it, or a target "
+    "(default: match, or what the settings file says)"
+)
+
+
+def add_output_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    loudness_words: str = "match|off|LUFS",
+    loudness_help: str = LOUDNESS_HELP,
+) -> None:
     """Options that every command which writes audio has."""
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
@@ -86,9 +113,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--loudness",
         type=loudness,
         default=None,
-        metavar="match|off|LUFS",
-        help="loudness: the reference's (or so far as --amount goes), as the effect leaves it, or a target "
-        "(default: match, or what the settings file says)",
+        metavar=loudness_words,
+        help=loudness_help,
     )
     parser.add_argument(
         "--true-peak",
@@ -116,13 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--eq-only", action="store_true", help="leave the dynamics alone")
     part.add_argument("--dynamics-only", action="store_true", help="leave the spectrum alone")
-    parser.add_argument(
-        "--lock",
-        action=_Lock,
-        default=[],
-        metavar="PARAM=VALUE",
-        help="hold a parameter, e.g. compressor.ratio=2 (repeatable; --lock list shows all)",
-    )
+    add_lock_argument(parser, "MATCH_CHAIN", "compressor.ratio=2")
     parser.add_argument(
         "--estimator", choices=ESTIMATORS, default=None, help="how settings are found"
     )

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from retone.dsp.effect import Effect
-from retone.dsp.param import Setting
+from retone.dsp.param import ParamTable, Setting
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,19 @@ class Excerpt:
 
 NORMAL_PEAK_DB = -12.0
 """Peak of every excerpt in dBFS, as in DeepAFx-ST, so that thresholds mean the same everywhere."""
+
+
+def shift_thresholds(
+    table: ParamTable, setting: Setting, by_db: float | torch.Tensor
+) -> tuple[Setting, bool]:
+    """Move every threshold by a level difference, held in its range; says whether one was held."""
+    moved, held = dict(setting), False
+    for p in table:
+        if p.name.endswith("threshold_db"):
+            value = setting[p.name] + by_db
+            moved[p.name] = value.clamp(p.low, p.high)
+            held |= bool((value < p.low).any())
+    return moved, held
 
 
 @dataclass(frozen=True)

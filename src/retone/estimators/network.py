@@ -17,20 +17,25 @@ from retone.audio import Clip
 from retone.dsp.effect import Effect
 from retone.effects.spec import effect_from_spec
 from retone.errors import AudioError, DataError, SettingError
-from retone.estimators.base import Estimate, Excerpt
+from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.frontend import FrontEndConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
+from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network ready for use, the effect it drives, and how long the clips were it learnt on."""
+    """A network ready for use, and the effect it drives.
 
-    network: AlignedNet | SiameseNet
+    ``length`` and ``peak_dbfs`` are those of the clips that it learnt on, in samples and dB.
+    """
+
+    network: AlignedNet | SiameseNet | Tcn
     effect: Effect
     length: int
+    peak_dbfs: float
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,19 @@ class Network:
             raise AudioError("network: a reference is needed; give one or more recordings.")
         loaded = load(self.weights)
         network: Any = loaded.network
+        if isinstance(network, Tcn):
+            raise DataError(
+                f"network: {self.weights} hears one recording and no reference; it is for "
+                "'retone enhance'. Give weights of a style recipe."
+            )
         rate = network.config.front_end.sample_rate
-        own = self._pieces(source, rate, loaded.length)
+        own = pieces(source, rate, loaded.length, self.most_pieces)
         units = []
         with torch.no_grad():
             heard = network.listen(own)
             for reference in references:
-                other = network.listen(self._pieces(reference, rate, loaded.length))
+                heard_there = pieces(reference, rate, loaded.length, self.most_pieces)
+                other = network.listen(heard_there)
                 for j in range(other[0].shape[0]):
                     one = type(other)(*(t[j : j + 1].expand(own.shape[0], *t.shape[1:])
                                         for t in other))  # fmt: skip
@@ -77,17 +88,21 @@ class Network:
         unit = torch.cat(units).double().mean(0, keepdim=True)
         return Estimate(loaded.effect, loaded.effect.params.to_physical(unit))
 
-    def _pieces(self, excerpt: Excerpt, rate: int, length: int) -> Tensor:
-        """Clips [N, length] at the network's rate, the loudest pieces first chosen."""
-        clip = Clip(excerpt.audio[None].numpy(), excerpt.sample_rate).resample(rate)
-        audio = torch.from_numpy(clip.samples[0])
-        if audio.numel() <= length * 3 // 2:
-            return audio[None]
-        count = audio.numel() // length
-        pieces = audio[: count * length].reshape(count, length)
-        level = (pieces * pieces).mean(1)
-        keep = torch.argsort(level, descending=True)[: self.most_pieces].sort().values
-        return pieces[keep]
+
+def pieces(excerpt: Excerpt, rate: int, length: int, most: int) -> Tensor:
+    """Clips [N, length] at a network's rate in Hz: the ``most`` loudest, in their order.
+
+    A recording of up to one and a half clips is one piece, whatever its length.
+    """
+    clip = Clip(excerpt.audio[None].numpy(), excerpt.sample_rate).resample(rate)
+    audio = torch.from_numpy(clip.samples[0])
+    if audio.numel() <= length * 3 // 2:
+        return audio[None]
+    count = audio.numel() // length
+    cut = audio[: count * length].reshape(count, length)
+    level = (cut * cut).mean(1)
+    keep = torch.argsort(level, descending=True)[:most].sort().values
+    return cut[keep]
 
 
 CONFIGS: dict[str, type] = {
@@ -98,6 +113,9 @@ CONFIGS: dict[str, type] = {
         SiameseConfig,
         SpectrogramConfig,
         EfficientNetConfig,
+        TcnConfig,
+        ConvStemConfig,
+        MelConfig,
     )
 }
 """Networks and their parts that weights may name."""
@@ -150,6 +168,7 @@ def load(weights: Path | str) -> Loaded:
         recipe = header["recipe"]
         described, spec = recipe["network"], recipe["effect"]
         length = int(recipe["pairs"]["length"])
+        peak_dbfs = float(recipe["pairs"].get("peak_dbfs", NORMAL_PEAK_DB))
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(
             f"{path.name}: the header names no recipe with a network, an effect and pairs; "
@@ -163,4 +182,5 @@ def load(weights: Path | str) -> Loaded:
     model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
     checkpoint.load_module(network, model, path)
     network.eval()
-    return Loaded(network, effect_from_spec(spec, 1.0, where=path.name), length)
+    effect = effect_from_spec(spec, 1.0, where=path.name)
+    return Loaded(network, effect, length, peak_dbfs)
