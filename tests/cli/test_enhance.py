@@ -1,0 +1,140 @@
+"""``retone enhance`` with weights whose answer is known: the rest is what ``match`` does too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from cli.conftest import Record, Run
+from retone import checkpoint
+from retone.audio import LoudnessMeter
+from retone.estimators.base import Excerpt
+from retone.estimators.blind import Blind
+from retone.nets.tcn import TcnConfig
+from retone.recipes.config import Recipe, describe
+from retone.recipes.diffdeq import diffdeq_smoke
+from retone.recipes.style import compact_smoke
+
+TREBLE_DB = 9.0
+THRESHOLD_DB = -40.0
+
+
+def write_weights(path: Path, recipe: Recipe) -> Path:
+    """Untrained weights of a recipe, as ``retone train`` would keep them."""
+    torch.manual_seed(0)
+    network = recipe.network.build()
+    tensors = {f"model.{n}": t for n, t in network.state_dict().items()}
+    checkpoint.write(path, tensors, {"recipe": describe(recipe)})
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A network that always asks for 9 dB more treble, and a threshold in band 3."""
+    recipe = diffdeq_smoke()
+    table = recipe.effect.params
+    setting = table.neutral(1)
+    wanted = {
+        "multiband.crossover_5_hz": 5000.0,
+        "multiband.band_6_gain_db": TREBLE_DB,
+        "multiband.band_3_ratio": 2.0,
+        "multiband.band_3_threshold_db": THRESHOLD_DB,
+    }
+    for name, value in wanted.items():
+        setting[name] = torch.tensor([value], dtype=torch.float64)
+    initial = tuple(float(v) for v in table.to_unit(setting)[0])
+    network: TcnConfig = replace(recipe.network, initial=initial)
+    return write_weights(tmp_path / "known.safetensors", replace(recipe, network=network))
+
+
+def treble_db(path: Path) -> float:
+    audio, rate = sf.read(path, always_2d=True)
+    power = np.abs(np.fft.rfft(audio[:, 0])) ** 2
+    hz = np.fft.rfftfreq(len(audio), 1 / rate)
+    return float(10 * np.log10(power[hz > 10000].sum() / power[(hz > 100) & (hz < 800)].sum()))
+
+
+def lufs(path: Path) -> float:
+    audio, rate = sf.read(path, dtype="float32", always_2d=True)
+    meter = LoudnessMeter(rate, audio.shape[1])
+    meter.update(audio.T)
+    return float(meter.result().integrated_lufs)
+
+
+def test_a_voice_comes_out_brighter_at_its_loudness(
+    retone: Run, record: Record, tmp_path: Path, weights: Path
+) -> None:
+    voice = record("voice.wav")
+    done = retone("enhance", voice, "--weights", weights)
+    assert done.code == 0, done.err
+    out = tmp_path / "voice.enhanced.wav"
+    assert treble_db(out) - treble_db(voice) == pytest.approx(TREBLE_DB, abs=3)
+    assert lufs(out) == pytest.approx(-19, abs=0.3)
+    assert out.with_suffix(".html").is_file()
+    settings = json.loads(out.with_suffix(".json").read_text())
+    assert "multiband" in json.dumps(settings)
+    again = tmp_path / "again.wav"
+    assert retone("apply", voice, "--settings", out.with_suffix(".json"), "-o", again).code == 0
+    np.testing.assert_array_equal(sf.read(again)[0], sf.read(out)[0])
+
+
+def test_options_are_those_of_match(
+    retone: Run, record: Record, tmp_path: Path, weights: Path
+) -> None:
+    voice = record("voice.wav")
+    out = tmp_path / "out.wav"
+    words = ("enhance", voice, "--weights", weights, "-o", out, "--no-report", "-q", "--force")
+    assert retone(*words, "--amount", "0").code == 0
+    np.testing.assert_array_equal(sf.read(out)[0], sf.read(voice)[0])
+    assert retone(*words, "--loudness", "-23").code == 0
+    assert lufs(out) == pytest.approx(-23, abs=0.3)
+    assert retone(*words, "--lock", "multiband.band_6_gain_db=0").code == 0
+    assert treble_db(out) - treble_db(voice) < 3
+    listed = retone("enhance", "--lock", "list")
+    assert "multiband.band_6_expander_ratio" in listed.out and listed.code == 0
+
+
+def test_refusals_are_one_sentence(
+    retone: Run, record: Record, tmp_path: Path, weights: Path
+) -> None:
+    voice = record("voice.wav")
+    style = write_weights(tmp_path / "style.safetensors", compact_smoke())
+    cases = [
+        (("--weights", tmp_path / "none.safetensors"), "no weights at"),
+        (("--weights", style), "they are for 'retone match'"),
+        (("--weights", weights, "--loudness", "match"), "needs a reference"),
+        (("--weights", weights, "--lock", "multiband.band_7_gain_db=1"), "Did you mean"),
+    ]
+    for words, reason in cases:
+        done = retone("enhance", voice, *words)
+        assert done.code == 2 and reason in done.err, done.err
+        assert done.err.count("\n") == 1
+        assert not (tmp_path / "voice.enhanced.wav").exists()
+
+
+def test_without_weights_it_says_how_to_make_them(
+    retone: Run, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retone.estimators.blind.SHIPPED", "none_such.safetensors")
+    done = retone("enhance", record("voice.wav"))
+    assert done.code == 2 and "retone train diffdeq_improved" in done.err
+
+
+def test_thresholds_follow_the_level_of_each_piece(weights: Path) -> None:
+    """A network's -40 dB is meant at its own peak level; here the same sound is 20 dB lower."""
+    torch.manual_seed(1)
+    rate = diffdeq_smoke().pairs.sample_rate
+    noise = torch.randn(3 * rate)
+    peak_dbfs = diffdeq_smoke().pairs.peak_dbfs
+    for level_db in (0.0, -20.0):
+        gain = 10 ** ((peak_dbfs + level_db) / 20) / float(noise.abs().max())
+        found = Blind(weights=weights).estimate(Excerpt(noise * gain, rate), locks={})
+        got = float(found.setting["multiband.band_3_threshold_db"])
+        assert got == pytest.approx(THRESHOLD_DB + level_db, abs=1.5)  # pieces' peaks differ
+        assert float(found.setting["multiband.band_6_gain_db"]) == pytest.approx(TREBLE_DB, abs=0.2)
