@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from retone.data.corpora import Corpus
 from retone.data.pairs import PairMaker
 from retone.evaluate.methods import Method
 from retone.evaluate.result import Result, Row
-from retone.metrics import STYLE_METRICS, Metric
+from retone.metrics import METRICS, STYLE_METRICS, Metric
 from retone.progress import Progress, silent
 from retone.provenance import provenance
 
@@ -60,18 +61,21 @@ def evaluate(
         if old.question == question:
             result.rows = old.rows
     have = {(r.item, r.case, r.method) for r in result.rows}
+    names = tuple(m.name for m in metrics)  # the metrics themselves cannot go to a process
     jobs = []
     for case, cross in CASES.items():
         case_maker = maker.for_evaluation(cross_source=cross)
         for item in range(pairs):
             wanted = [m for m in methods if (item, case, m.name) not in have]
             if wanted:
-                jobs.append((corpus, case_maker, case, item, seed, wanted, metrics))
+                jobs.append((corpus, case_maker, case, item, seed, wanted, names))
     if workers == 1:
         outcomes = map(_measure, jobs)
         pool = None
     else:
-        pool = ProcessPoolExecutor(workers, initializer=_one_thread)
+        pool = ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_one_thread
+        )
         outcomes = pool.map(_measure, jobs)  # type: ignore[assignment]
     for number, rows in enumerate(outcomes, start=1):
         result.rows += rows
@@ -96,7 +100,8 @@ def _one_thread() -> None:
 
 
 def _measure(job: tuple[Any, ...]) -> list[Row]:
-    corpus, maker, case, item, seed, methods, metrics = job
+    corpus, maker, case, item, seed, methods, names = job
+    metrics = [m for m in METRICS if m.name in names]
     pair = maker.make(corpus, item, seed)
     rows = []
     for method in methods:
