@@ -43,6 +43,13 @@ class ConditioningConfig:
 class Conditioning(nn.Module):
     """Clips [B, T] -> standardised features [B, 32]. No trainable weights."""
 
+    window: Tensor
+    mel: Tensor
+    dct: Tensor
+    k_weight: Tensor
+    center: Tensor
+    scale: Tensor
+
     def __init__(self, config: ConditioningConfig) -> None:
         super().__init__()
         self.config = config
@@ -66,13 +73,13 @@ class Conditioning(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         with torch.no_grad():
-            return (self.features(audio) - self.center) / self.scale  # type: ignore[operator]
+            return (self.features(audio) - self.center) / self.scale
 
     @torch.no_grad()
     def standardize(self, features: Tensor) -> None:
         """Set the fixed scaling from the features [N, 32] of examples."""
-        self.center.copy_(features.mean(0))  # type: ignore[operator]
-        self.scale.copy_(features.std(0).clamp(min=1e-2))  # type: ignore[operator]
+        self.center.copy_(features.mean(0))
+        self.scale.copy_(features.std(0).clamp(min=1e-2))
 
     @torch.no_grad()
     def features(self, audio: Tensor) -> Tensor:
@@ -86,7 +93,7 @@ class Conditioning(nn.Module):
             audio, c.window, c.hop, window=self.window, center=True, return_complex=True
         )
         # One-sided power per sample of the windowed frame: its sum is the frame's mean square.
-        norm = 2.0 / (c.window * float(self.window.square().sum()))  # type: ignore[operator]
+        norm = 2.0 / (c.window * float(self.window.square().sum()))
         power = (spectrum.real.square() + spectrum.imag.square()) * norm
         loud = power.sum(1)
         active = (loud > loud.amax(1, keepdim=True) * 10 ** (-ACTIVE_DB / 10)).float()
@@ -102,8 +109,8 @@ class Conditioning(nn.Module):
             rows += _mean_and_spread(octaves, active)
         flat_db = 10 * torch.log10(flatness(magnitude, FLOOR * 1e-4))
         rows += _mean_and_spread(flat_db, active)
-        mel_db = 10 * torch.log10(self.mel @ power + FLOOR * 1e-4)  # type: ignore[operator]
-        cepstrum = self.dct @ mel_db  # type: ignore[operator]
+        mel_db = 10 * torch.log10(self.mel @ power + FLOOR * 1e-4)
+        cepstrum = self.dct @ mel_db
         mean, spread = _mean_and_spread(cepstrum, active[:, None])
         return torch.cat([torch.stack(rows, 1), mean, spread[:, :MFCC_SPREADS]], 1)
 

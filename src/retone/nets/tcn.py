@@ -98,7 +98,8 @@ class TcnConfig:
             )
         if any(not 0 <= i < self.outputs for i in self.crossover_outputs):
             raise SettingError(
-                f"Tcn: crossover_outputs {self.crossover_outputs} must lie in 0..{self.outputs - 1}."
+                f"Tcn: crossover_outputs {self.crossover_outputs} must lie in "
+                f"0..{self.outputs - 1}."
             )
 
     @property
@@ -142,6 +143,9 @@ class ConvStem(nn.Module):
 class MelFrames(nn.Module):
     """Waveform [B, T] -> log-mel power in dB / 20 about -60 dB, mapped to [B, C, 1 + T // hop]."""
 
+    bank: Tensor
+    window: Tensor
+
     def __init__(self, config: MelConfig, channels: int) -> None:
         super().__init__()
         self.config = config
@@ -158,7 +162,7 @@ class MelFrames(nn.Module):
                 return_complex=True,
             )  # fmt: skip
             power = (spectrum.real.square() + spectrum.imag.square()) / c.window
-            frames = 10 * torch.log10((self.bank @ power).clamp(min=1e-10)) / 20 + 3  # type: ignore[operator]
+            frames = 10 * torch.log10((self.bank @ power).clamp(min=1e-10)) / 20 + 3
         return self.project(frames)  # type: ignore[no-any-return]
 
 
@@ -183,6 +187,8 @@ class Tcn(nn.Module):
     A second argument, which other networks hear as the reference, is ignored.
     """
 
+    is_crossover: Tensor
+
     def __init__(self, config: TcnConfig) -> None:
         super().__init__()
         self.config = c = config
@@ -202,12 +208,14 @@ class Tcn(nn.Module):
             nn.PReLU(c.hidden),
             nn.Linear(c.hidden, c.outputs),
         )
-        for layer in (self.film[-1], self.head[-1]):  # small: an untrained network is the identity
+        last: Any = self.head[-1]
+        ends: tuple[Any, ...] = (self.film[-1], last)
+        for layer in ends:  # small: an untrained network is the identity
             nn.init.normal_(layer.weight, std=1e-3)
             nn.init.zeros_(layer.bias)
         start = torch.tensor(c.initial, dtype=torch.float64).clamp(EDGE, 1 - EDGE)
         with torch.no_grad():
-            self.head[-1].bias.copy_(torch.logit(start))
+            last.bias.copy_(torch.logit(start))
         chosen = torch.zeros(c.outputs, dtype=torch.bool)
         chosen[list(c.crossover_outputs)] = True
         self.register_buffer("is_crossover", chosen, persistent=False)
@@ -237,9 +245,9 @@ class Tcn(nn.Module):
         with full_precision(source.device):
             logits = self.head(pooled.float())
             if c.crossover == "global":
-                logits = torch.where(self.is_crossover, self.crossover_logits, logits)  # type: ignore[arg-type]
+                logits = torch.where(self.is_crossover, self.crossover_logits, logits)
             elif c.crossover == "fixed":
-                logits = torch.where(self.is_crossover, self._start(logits), logits)  # type: ignore[arg-type]
+                logits = torch.where(self.is_crossover, self._start(logits), logits)
             return torch.sigmoid(logits)
 
     def _start(self, like: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from retone.recipes.config import Optimizer, Recipe
 SAMPLE_RATE = 24000
 EPOCHS, EXAMPLES_PER_EPOCH, BATCH = 200, 10_000, 16
 IMPROVED_PEAK_DBFS = -12.0
+MEL = MelConfig(sample_rate=SAMPLE_RATE, hop=512)  # half the frames cost half the time
 
 
 def _network(effect: Effect, front_end: ConvStemConfig | MelConfig) -> TcnConfig:
@@ -91,7 +92,7 @@ def diffdeq_improved() -> Recipe:
             peak_dbfs=IMPROVED_PEAK_DBFS,
         ),
         effect=ENHANCE_CHAIN,
-        network=_network(ENHANCE_CHAIN, MelConfig(sample_rate=SAMPLE_RATE)),
+        network=_network(ENHANCE_CHAIN, MEL),
         loss=WeightedSum((MultiResolutionSTFT((128, 512, 2048, 8192)), L1()), (1.0, 25.0)),
         optimizer=Optimizer(learning_rate=5e-4, warmup_steps=200, cosine=True),
         steps=100_000,
@@ -104,8 +105,7 @@ def diffdeq_improved_peq() -> Recipe:
     """The same with the equaliser alone: what the dynamics are worth."""
     r = diffdeq_improved()
     effect = Equalizer()
-    network = _network(effect, MelConfig(sample_rate=SAMPLE_RATE))
-    return replace(r, name="diffdeq_improved_peq", effect=effect, network=network)
+    return replace(r, name="diffdeq_improved_peq", effect=effect, network=_network(effect, MEL))
 
 
 def diffdeq_smoke() -> Recipe:
