@@ -201,7 +201,8 @@ def test_ctrl_c_leaves_nothing(
             raise KeyboardInterrupt
         return real(self, block, **how)
 
-    monkeypatch.setattr("retone.rendering.BLOCK_FRAMES", 16384)  # 3 s are 9 blocks
+    monkeypatch.setattr("retone.rendering.block_frames", lambda channels: 16384)  # 9 blocks
+    monkeypatch.setattr("retone.rendering.KEPT_SAMPLES", 0)  # rendered twice, as a long file is
     monkeypatch.setattr(Renderer, "process_with_curves", stop)
     how = ("--to", reference) if command == "match" else ("--settings", tmp_path / "m.json")
     done = retone(command, source, *how, "-o", tmp_path / "o.wav", *force)

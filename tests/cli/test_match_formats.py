@@ -149,8 +149,9 @@ def test_the_block_size_does_not_matter(
     reference = record("b.wav", seed=1, seconds=2)
     made = []
     for name, size in (("usual.wav", 65536), ("other.wav", block)):
-        for module in ("rendering", "matcher", "stream"):
-            monkeypatch.setattr(f"retone.{module}.BLOCK_FRAMES", size)
+        for module in ("rendering", "matcher"):
+            monkeypatch.setattr(f"retone.{module}.block_frames", lambda channels, n=size: n)
+        monkeypatch.setattr("retone.stream.BLOCK_FRAMES", size)
         done = retone("match", source, "--to", reference, "-o", tmp_path / name)
         assert done.code == 0
         made.append(samples(tmp_path / name))

@@ -91,7 +91,7 @@ def _methods(name: str, args: argparse.Namespace) -> list:  # type: ignore[type-
             loss = WeightedSum((MultiResolutionSTFT(), L1()), (1.0, 100.0))
             return [Oracle(loss, estimator_named("closed-form"))]
         case "rules":
-            return [Estimated("RB-DSP", estimator_named("rules"))]
+            return [Estimated("RB-DSP", estimator_named("rules"), at_peak=True)]
     estimator = estimator_named(name, weights=args.weights)
     return [
         Estimated(name, estimator),

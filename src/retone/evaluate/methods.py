@@ -40,6 +40,9 @@ class Input:
 class Estimated:
     """An estimator's setting, rendered.
 
+    Estimators hear excerpts that all have one peak. A setting brings the input to the level of
+    the reference as it was heard, so the result goes back by the reference's own gain; with
+    ``at_peak`` it stays at the level of the excerpts, as DeepAFx-ST's baseline leaves it.
     ``toward_reference`` moves the result's loudness towards the reference's: 0 leaves the level
     that the setting gives, 1 matches it.
     """
@@ -47,16 +50,19 @@ class Estimated:
     name: str
     estimator: Estimator
     toward_reference: float = 0.0
+    at_peak: bool = False
 
     def run(self, pair: Pair, sample_rate: int) -> np.ndarray:
         source, gain_db = excerpt(pair.input, sample_rate)
-        reference, _ = excerpt(pair.reference, sample_rate)
+        reference, reference_gain_db = excerpt(pair.reference, sample_rate)
         estimate = self.estimator.estimate(source, [reference], locks={})
         table = estimate.effect.params
         setting, _ = shift_thresholds(table, estimate.setting, -gain_db)
         with torch.no_grad():
             audio = torch.from_numpy(pair.input)[None, None]
             out = estimate.effect.render(audio, sample_rate, setting).audio[0, 0].numpy()
+        back_db = gain_db if self.at_peak else gain_db - reference_gain_db
+        out = out * out.dtype.type(db_to_gain(back_db))
         return to_loudness(out, pair.reference, sample_rate, self.toward_reference)
 
 
