@@ -159,9 +159,9 @@ def ballistics(signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tenso
 def knee(over_db: Tensor, knee_db: Tensor) -> Tensor:
     """dB above a threshold: 0 below the knee, ``over_db`` above it, a parabola inside."""
     width = knee_db.clamp(min=1e-12)
-    rounded = (over_db + width / 2) ** 2 / (2 * width)
-    soft = torch.where(2 * over_db >= width, over_db, rounded)
-    return torch.where(2 * over_db <= -width, torch.zeros_like(over_db), soft)
+    above = over_db + width / 2  # the knee's lower end
+    inside = torch.minimum(above.clamp_min(0), width)
+    return inside * inside / (2 * width) + (above - width).clamp_min(0)
 
 
 def level_db(audio: Tensor, k_level: Tensor, mean_square: Tensor) -> tuple[Tensor, Tensor]:

@@ -162,7 +162,8 @@ def _compress_linear(
     if audio.shape[-1] == 0:
         return audio.clone(), state.clone(), audio.new_zeros(audio.shape[0], 0).double()
     threshold, slope, k_attack, k_release, knee_db, makeup, k_level, below, steep = params.unbind(1)
-    power = (audio.double() ** 2).amax(dim=1)
+    x = audio.double()
+    power = (x * x).amax(dim=1) if x.shape[1] > 1 else (x * x)[:, 0]
     power = ballistics(power, k_level, k_level, state[:, 0])
     level = 10 * torch.log10(power.clamp(min=1e-12))
     gain_db = -slope[:, None] * scan.knee(level - threshold[:, None], knee_db[:, None])
@@ -174,5 +175,5 @@ def _compress_linear(
     reduction = ballistics(1 - wanted, k_attack, k_release, state[:, 1])
     gain = (1 - reduction) * torch.exp(makeup / DB_PER_NEPER)[:, None]
     after = torch.stack([power[:, -1], reduction[:, -1], state[:, 2]], dim=1)
-    y = (audio.double() * gain[:, None]).to(audio.dtype)
+    y = (x * gain[:, None]).to(audio.dtype)
     return y, after, 20 * torch.log10(gain.clamp(min=1e-12)) if curves else None
