@@ -105,6 +105,23 @@ def test_neutral_is_identity(
 
 
 @each_effect
+def test_at_rest_is_neutral_at_the_same_crossovers(
+    effect: Effect, backend: Backend, make_audio: MakeAudio
+) -> None:
+    audio = make_audio(1000, 24000, batch=2, channels=2, seed=15).to(backend.device)
+    setting = on(inside(effect.params, 2, seed=16), backend.device)
+    neutral = {
+        p.name: setting[p.name]
+        if p.neutral is None
+        else torch.full_like(setting[p.name], p.neutral)
+        for p in effect.params
+    }
+    wanted = effect.render(audio, 24000, neutral).audio
+    got = effect.at_rest(audio, 24000, setting)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-9)
+
+
+@each_effect
 def test_silence_stays_silence(effect: Effect, backend: Backend) -> None:
     audio = torch.zeros(3, 2, 500, device=backend.device)
     out = effect.render(audio, 24000, on(inside(effect.params, 3), backend.device))
