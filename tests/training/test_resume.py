@@ -210,6 +210,10 @@ def test_killed_while_writing_a_state_and_at_a_random_moment(
         log.write('{"time": 1.0, "step": 6, "lo')  # torn in the middle of a row
 
     train(tiny_recipe(), open_splits(voices, cache), folder, workers=0, log_every=1)
-    same_run(whole, folder)
+    # Parts of this run were other processes, whose arrays lie at other addresses: mathematics
+    # libraries may round differently there, so the curve is compared as numbers.
+    assert [step for step, _ in losses(folder)] == [step for step, _ in losses(whole)]
+    for (_, one), (_, other) in zip(losses(folder), losses(whole), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
     assert not list(folder.glob(".*.part"))
     assert all("time" in row for row in log_rows(folder))
