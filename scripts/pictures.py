@@ -1,6 +1,6 @@
 """Make the README's picture: spectra of the example before and after, and of its reference.
 
-    python scripts/pictures.py
+python scripts/pictures.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Turn a run's best weights into the file that ships: half precision, without the optimiser.
 
-    python scripts/ship_weights.py RUN/best.safetensors src/retone/weights/style_speech.safetensors
+python scripts/ship_weights.py RUN/best.safetensors src/retone/weights/style_speech.safetensors
 """
 
 from __future__ import annotations

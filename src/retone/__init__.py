@@ -27,10 +27,16 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from retone.api import match, open_settings
-    from retone.effects import Compressor, DynamicEqualizer, Equalizer, Gain, chain
-    from retone.errors import RetoneError
-    from retone.matcher import Matcher, MatchResult, Options
+    from retone.api import match, open_settings  # noqa: F401
+    from retone.effects import (  # noqa: F401
+        Compressor,
+        DynamicEqualizer,
+        Equalizer,
+        Gain,
+        chain,
+    )
+    from retone.errors import RetoneError  # noqa: F401
+    from retone.matcher import Matcher, MatchResult, Options  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

@@ -46,9 +46,7 @@ class Renderer:
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Render [C, n] samples, and the effect's curves over time, name -> [n]."""
         audio = torch.from_numpy(np.ascontiguousarray(block))[None]
-        out = self.effect.render(
-            audio, self.sample_rate, self.setting, self._state, curves=curves
-        )
+        out = self.effect.render(audio, self.sample_rate, self.setting, self._state, curves=curves)
         self._state = out.state
         return out.audio[0].numpy(), {name: c[0].numpy() for name, c in out.curves.items()}
 

@@ -91,7 +91,12 @@ def _tables(
 def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
     """Magnitude of BS.1770's K weighting, from its two analogue prototypes, [F]."""
     s = 1j * frequency_hz.double().clamp_min(1e-3)
-    f0, q, high, band = 1681.974450955533, 0.7071752369554196, 1.5848647011308556, 1.2587209302325617
+    f0, q, high, band = (
+        1681.974450955533,
+        0.7071752369554196,
+        1.5848647011308556,
+        1.2587209302325617,
+    )
     x = s / f0
     shelf = (high * x * x + band * x / q + 1) / (x * x + x / q + 1)
     x = s / 38.13547087602444

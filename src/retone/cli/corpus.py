@@ -1,8 +1,8 @@
 """List the known corpora, build the free ones, or check a folder.
 
-  retone corpus list
-  retone corpus build debian-speech FOLDER    free recordings from Debian packages (needs apt, dpkg)
-  retone corpus check NAME FOLDER             what of a folder can be used, and what not
+retone corpus list
+retone corpus build debian-speech FOLDER    free recordings from Debian packages (needs apt, dpkg)
+retone corpus check NAME FOLDER             what of a folder can be used, and what not
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Measure systems on recordings: the tables of the papers, with intervals.
 
-  retone evaluate synthetic --corpus NAME=FOLDER     Tables 1 and 2: pairs with a known target
-  retone evaluate render-docs                        docs/results/closeness_*.json to a page
+retone evaluate synthetic --corpus NAME=FOLDER     Tables 1 and 2: pairs with a known target
+retone evaluate render-docs                        docs/results/closeness_*.json to a page
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synthetic.add_argument("--workers", type=int, default=1, help="processes")
     synthetic.add_argument("-o", "--output", type=Path, help="result file (JSON); resumed if there")
 
-
     what.add_parser("render-docs", help="turn docs/results into docs/closeness.md")
 
 
@@ -51,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     from retone.evaluate.synthetic import CASES, evaluate
     from retone.metrics import STYLE_METRICS
 
-    corpus = open_corpora(
-        args.corpus, args.sample_rate, args.cache, args.kind, need=(args.split,)
-    )[args.split]
+    corpus = open_corpora(args.corpus, args.sample_rate, args.cache, args.kind, need=(args.split,))[
+        args.split
+    ]
     if args.only:
         kept = tuple(t for t in corpus.tracks if t.group.startswith(args.only))
         corpus = replace(corpus, name=f"{corpus.name}/{args.only}*", tracks=kept)

@@ -34,7 +34,9 @@ class _Sections(torch.autograd.Function):
 
         x, sos, s0 = _numpy(audio), _numpy(sections), _numpy(state)
         keep = any(ctx.needs_input_grad)
-        result = sections_forward(x, sos, s0, threads=torch.get_num_threads(), checkpoints=keep)
+        result: Any = sections_forward(  # type: ignore[call-overload]
+            x, sos, s0, threads=torch.get_num_threads(), checkpoints=keep
+        )
         ctx.arrays = (x, sos, s0, result[2]) if keep else None
         return torch.from_numpy(result[0]), torch.from_numpy(result[1])
 
@@ -81,7 +83,9 @@ class _Ballistics(torch.autograd.Function):
     ) -> Tensor:
         from retone.kernels.ballistics import ballistics_forward
 
-        arrays = [_numpy(t) for t in (signal, k_attack, k_release, start)]
+        arrays: tuple[Any, Any, Any, Any] = (
+            _numpy(signal), _numpy(k_attack), _numpy(k_release), _numpy(start)
+        )  # fmt: skip
         y = ballistics_forward(*arrays, threads=torch.get_num_threads())
         ctx.arrays = arrays
         return torch.from_numpy(y)

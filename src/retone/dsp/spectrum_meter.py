@@ -17,8 +17,9 @@ class SpectrumMeter:
 
     Hann windows side by side in single precision, each segment's mean removed (P. Welch, "The use
     of fast Fourier transform for the estimation of power spectra", IEEE Trans. Audio 15(2), 1967);
-    overlap would cost twice the time and change a picture by less than its line. The segment is the power of two that gives 4 to 8 Hz per bin (4096 or 8192 samples at
-    24..48 kHz), so recordings at different rates read alike. Channels are averaged in power.
+    overlap would cost twice the time and change a picture by less than its line. The segment is the
+    power of two that gives 4 to 8 Hz per bin (4096 or 8192 samples at 24..48 kHz), so recordings at
+    different rates read alike. Channels are averaged in power.
     The result does not depend on how the audio was cut into blocks.
 
     Args:

@@ -130,7 +130,9 @@ def table(
     for name, direction in metrics:
         sign = -1.0 if direction == "higher" else 1.0
         best[name] = min(
-            contenders, key=lambda m, n=name, s=sign: _order(cells[m][n][0], s), default=""
+            contenders,
+            key=lambda m, n=name, s=sign: _order(cells[m][n][0], s),  # type: ignore[misc]
+            default="",
         )
     for m in methods:
         parts = []
