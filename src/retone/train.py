@@ -53,7 +53,8 @@ def estimate_loss(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
     with torch.autocast(source.device.type, torch.bfloat16, enabled=half):
         unit = network(source, reference)
     rate = recipe.pairs.sample_rate
-    estimate = recipe.gradient.train(recipe.effect, source[:, None], rate, unit.float())
+    networks = getattr(getattr(network, "module", network), "stand_in", None)
+    estimate = recipe.gradient.train(recipe.effect, source[:, None], rate, unit.float(), networks)
     return recipe.loss(estimate, recipe.goal(target[:, None], unit), rate)
 
 
@@ -96,8 +97,10 @@ def train(
     place = Place.join(device)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    network = recipe.network.build().to(place.device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.optimizer.learning_rate)
+    resumed = (folder / LAST).exists()
+    network = recipe.build(pretrained=not resumed).to(place.device)
+    learning = [p for p in network.parameters() if p.requires_grad]  # not frozen proxies
+    optimizer = torch.optim.Adam(learning, lr=recipe.optimizer.learning_rate)
     state = _resume(recipe, network, optimizer, folder, warm_start)
     first = state["step"]
     log = RunLog(folder, first, report) if place.rank == 0 else None
@@ -131,7 +134,7 @@ def train(
             loss = estimate_loss(recipe, model, (*moved, []))  # type: ignore[arg-type]
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.clip_norm)
+            norm = nn.utils.clip_grad_norm_(learning, recipe.optimizer.clip_norm)
             if torch.isfinite(norm):
                 optimizer.step()
                 state["skipped_in_a_row"] = 0
@@ -268,6 +271,8 @@ def _model(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _standardize(recipe: Recipe, network: Any, corpus: Any, world: int) -> None:
     """Fix the network's input scaling from the first examples, however many processes there are."""
+    if not hasattr(network, "standardize"):  # it hears nothing
+        return
     data = PairDataset(recipe, corpus)
     heard = []
     device = next(network.parameters()).device

@@ -9,10 +9,10 @@ from imports import PACKAGE, SOURCE, Import, imports, module_name, source_files
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "strict", "progress", "provenance"),
-    ("kernels", "audio"),
+    ("kernels", "audio", "checkpoint"),
     ("dsp",),
     ("effects", "nets", "gradients", "stream"),
-    ("losses", "style_loss", "metrics", "perceptual", "data", "estimators", "checkpoint"),
+    ("losses", "style_loss", "metrics", "perceptual", "data", "estimators"),
     ("matcher", "rendering", "recipes", "presets"),
     ("train", "feed", "runlog", "evaluate", "bench", "report", "replay"),
     ("api",),

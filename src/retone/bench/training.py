@@ -48,8 +48,9 @@ class Step:
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.recipe.seed)
-        self.network = self.recipe.network.build()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-4)
+        self.network = self.recipe.build(pretrained=False)
+        self.learning = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(self.learning, lr=1e-4)
         self.pairs = PairDataset(self.recipe, self.corpus)
         self.numbers = itertools.count()
 
@@ -66,7 +67,8 @@ class Step:
         lap("pairs")
         unit = self.network(source, reference)
         lap("network")
-        estimate = r.gradient.train(r.effect, source[:, None], rate, unit)
+        networks = getattr(self.network, "stand_in", None)
+        estimate = r.gradient.train(r.effect, source[:, None], rate, unit, networks)
         lap("effect")
         if self.distance is None:
             loss = r.loss(estimate, r.goal(target[:, None], unit), rate)
@@ -76,7 +78,7 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         lap("backward")
-        nn.utils.clip_grad_norm_(self.network.parameters(), r.optimizer.clip_norm)
+        nn.utils.clip_grad_norm_(self.learning, r.optimizer.clip_norm)
         self.optimizer.step()
         lap("optimizer")
         return float(loss.detach())

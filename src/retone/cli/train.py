@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.recipe == "list":
         for name, make in RECIPES.items():
-            print(f"{name:20} {(make.__doc__ or '').strip().splitlines()[0]}")
+            print(f"{name:32} {(make.__doc__ or '').strip().splitlines()[0]}")
         return 0
     recipe = override(recipe_named(args.recipe), args.set)
     if not args.corpus:

@@ -174,12 +174,18 @@ def load(weights: Path | str) -> Loaded:
             f"{path.name}: the header names no recipe with a network, an effect and pairs; "
             "use weights that retone train wrote."
         ) from e
+    if recipe.get("gradient", {}).get("type") == "EndToEnd":
+        raise DataError(
+            f"{path.name}: these weights change sound by a network of their own and drive no "
+            "effect, so there are no settings; 'retone evaluate strategies' measures them."
+        )
     config = network_config(described, path.name)
     try:
         network = config.build()
     except (AttributeError, TypeError, ValueError, RuntimeError) as e:
         raise DataError(f"{path.name}: its {described['type']} cannot be built ({e}).") from e
     model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    model = {n: t for n, t in model.items() if not n.startswith("stand_in.")}  # proxies
     checkpoint.load_module(network, model, path)
     network.eval()
     effect = effect_from_spec(spec, 1.0, where=path.name)

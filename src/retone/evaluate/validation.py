@@ -49,7 +49,7 @@ class Validation:
         rate = r.pairs.sample_rate
         for source, reference, target in self.batches:
             unit = network(source.to(device), reference.to(device))
-            out = r.gradient.infer(r.effect, source[:, None].to(device), rate, unit)
+            out = r.infer(network, source.to(device), unit)
             goal = r.goal(target[:, None].to(device), unit)
             losses.append(r.loss.per_item(out, goal, rate).cpu())
             estimates.append(out[:, 0].cpu())
@@ -71,10 +71,11 @@ class Validation:
             for i in range(min(len(source), count - len(found))):
                 one = source[i : i + 1].to(device)
                 unit = network(one, reference[i : i + 1].to(device))
-                out = r.gradient.infer(r.effect, one[:, None], r.pairs.sample_rate, unit)
+                out = r.infer(network, one, unit)
                 signals = (source[i], reference[i], target[i], out[0, 0].cpu())
                 names = ("input", "reference", "target", "output")
-                found.append({n: s.numpy() for n, s in zip(names, signals, strict=True)})
+                heard = zip(names, signals, strict=True)  # settings cannot be heard
+                found.append({n: s.numpy() for n, s in heard if s.shape == source[i].shape})
         network.train(was_training)
         return found
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from retone.data.enhance_pairs import EnhanceMaker
 from retone.data.pairs import PairMaker
+from retone.data.proxy_pairs import ProxyMaker
 from retone.dsp.effect import Effect
 from retone.errors import SettingError
 from retone.gradients import Exact, Gradient
@@ -78,7 +79,7 @@ class Recipe:
 
     name: str
     kind: str
-    pairs: PairMaker | EnhanceMaker
+    pairs: PairMaker | EnhanceMaker | ProxyMaker
     effect: Effect
     network: Any
     loss: Loss
@@ -103,6 +104,27 @@ class Recipe:
                 raise SettingError(
                     f"{self.name}: {field} {getattr(self, field)} must be 1 or more."
                 )
+
+    def build(self, *, pretrained: bool = True) -> nn.Module:
+        """The estimator's network, with what stands in for the effect as its ``stand_in``.
+
+        Args:
+            pretrained: load the strategy's proxies; False where weights are loaded afterwards.
+
+        Raises:
+            DataError: a proxy is missing or of another effect.
+        """
+        network: nn.Module = self.network.build()
+        stand_in = self.gradient.build(self.effect, pretrained=pretrained)
+        if stand_in is not None:
+            network.stand_in = stand_in
+        return network
+
+    def infer(self, network: nn.Module, source: Tensor, unit: Tensor) -> Tensor:
+        """Render sources [B, T] with predicted unit parameters as the finished system will."""
+        rate = self.pairs.sample_rate
+        networks = getattr(network, "stand_in", None)
+        return self.gradient.infer(self.effect, source[:, None], rate, unit, networks)
 
     @torch.no_grad()
     def goal(self, target: Tensor, unit: Tensor) -> Tensor:

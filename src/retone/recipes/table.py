@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 
 from retone.errors import SettingError
-from retone.recipes import deepafx, diffdeq, style
+from retone.recipes import deepafx, diffdeq, strategies, style
 from retone.recipes.config import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -25,6 +25,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         diffdeq.diffdeq_peq,
         diffdeq.diffdeq_improved,
         diffdeq.diffdeq_improved_peq,
+        *strategies.ALL,
     )
 }
 
