@@ -33,9 +33,11 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing retone and what its tests need (about four minutes the first time) ..."
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(PIP) install -c constraints.txt -e '.[dev,studio,plugins]'
 	@$(PIP) install -c constraints.txt -e '.[metrics]' || \
 	  echo "The optional metrics did not install (pesq needs a C compiler): their tests will skip."
+	@$(PIP) install -c constraints.txt -e '.[export]' || \
+	  echo "The optional ONNX export did not install: its tests will skip."
 	@touch $@ $(VENV)/.core
 
 clean:

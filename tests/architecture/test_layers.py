@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("effects", "nets", "gradients", "stream"),
     ("losses", "style_loss", "metrics", "perceptual", "data", "estimators"),
     ("matcher", "rendering", "recipes", "presets"),
-    ("train", "feed", "runlog", "evaluate", "bench", "report", "replay"),
+    ("train", "feed", "runlog", "evaluate", "bench", "report", "replay", "export"),
     ("api",),
     ("cli", "studio", "__main__"),
 )

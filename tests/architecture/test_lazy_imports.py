@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 from imports import SOURCE, imports, source_files
 
-NAMED_OTHERWISE = {"dasp-pytorch": ("dasp_pytorch",), "tensorboard": ("tensorboard",)}
+NAMED_OTHERWISE = {
+    "dasp-pytorch": ("dasp_pytorch",),
+    "tensorboard": ("tensorboard",),
+    "python-multipart": ("multipart", "python_multipart"),
+    "pyyaml": ("yaml",),
+}
 HEAVY = ("torch", "numba", "scipy", "librosa", "onnxruntime")
 
 

@@ -18,6 +18,7 @@ RESULTS = Path("docs/results")
 PAGE = Path("docs/benchmarks.md")
 KINDS = ("effects", "loss", "training", "match")
 EXAMPLES = (Path("examples/game_music.ogg"), Path("examples/orchestra.ogg"))
+VOICE = Path("examples/dull_voice.flac")
 ENTRY = "retone.cli.main:main"
 
 
@@ -94,6 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="also measure memory on a recording this long",
     )
+    exports = what.add_parser("exports", help="every export beside retone's own render")
+    exports.add_argument(
+        "--audio", type=Path, default=VOICE, metavar="FILE", help="default %(default)s"
+    )
+    exports.add_argument("-o", "--output", type=Path, metavar="MD", help="also write the page")
     docs = what.add_parser("render-docs", help="write docs/benchmarks.md from the results")
     docs.add_argument(
         "results", type=Path, nargs="*", help=f"JSON files (default: those in {RESULTS})"
@@ -104,6 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.what == "render-docs":
         return _render_docs(args.results, args.output)
+    if args.what == "exports":
+        return _exports(args.audio, args.output)
     from retone.bench import run as benchmark
 
     question = {"rounds": args.rounds, "seed": args.seed}
@@ -139,6 +147,21 @@ def _recordings(paths: tuple[Path, Path]) -> list[str]:
         if not path.is_file():
             raise AudioError(f"{path} is not there: pass two recordings with --audio FILE FILE.")
     return [str(path.resolve()) for path in paths]
+
+
+def _exports(recording: Path, output: Path | None) -> int:
+    import sys
+
+    from retone.audio import info, write_text_atomic
+    from retone.bench.exports import measure_exports, page
+
+    rate = info(recording).sample_rate
+    results = measure_exports(recording, lambda text: print(text, file=sys.stderr))
+    text = page(results, recording, rate)
+    if output:
+        write_text_atomic(output, text, force=True)
+    print(text)
+    return 0
 
 
 def _render_docs(results: list[Path], output: Path) -> int:

@@ -12,7 +12,9 @@ from typing import NoReturn
 from retone import __version__
 from retone.errors import RetoneError
 
-COMMANDS = ("match", "enhance", "apply", "inspect", "corpus", "train", "evaluate", "bench")
+COMMANDS = (
+    "match", "enhance", "apply", "export", "inspect", "corpus", "train", "evaluate", "bench",
+)  # fmt: skip
 """Each is a module of ``retone.cli`` with ``add_arguments(parser)`` and ``run(args)``; the first
 line of its text is the help line."""
 

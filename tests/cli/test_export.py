@@ -1,0 +1,66 @@
+"""``retone export`` as a user meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli.conftest import Record, Run
+
+from retone.bench.exports import cases
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    path = tmp_path / "voice.json"
+    cases(44100)[0].settings.write(path)
+    return path
+
+
+def test_writes_beside_and_says_how_to_use_it(retone: Run, settings: Path) -> None:
+    done = retone("export", settings, "--to", "ffmpeg")
+    assert done.code == 0, done.err
+    assert (settings.parent / "voice.ffmpeg.txt").read_text().startswith("bass=f=100:")
+    assert 'ffmpeg -i in.wav -af "$(cat voice.ffmpeg.txt)" out.wav' in done.out
+    again = retone("export", settings, "--to", "ffmpeg")
+    assert again.code == 2 and "exists" in again.err
+    assert retone("export", settings, "--to", "ffmpeg", "--force", "-q").out == ""
+
+
+def test_verify_states_the_difference(retone: Run, settings: Path, record: Record) -> None:
+    voice = record("voice.wav", seconds=1.0, rate=44100)
+    done = retone("export", settings, "--to", "equalizer-apo", "--verify", "--audio", voice)
+    assert done.code == 0, done.err
+    assert "equaliser response: 0.0000 dB" in done.out
+    assert "note: compressor: compression (3:1" in done.out
+
+
+def test_csv_follows_a_recording(retone: Run, settings: Path, record: Record) -> None:
+    voice = record("voice.wav", seconds=1.0)
+    missing = retone("export", settings, "--to", "csv")
+    assert missing.code == 2 and "--audio FILE" in missing.err
+    assert retone("export", settings, "--to", "csv", "--audio", voice).code == 0
+    rows = np.loadtxt(settings.parent / "voice.curves.csv", delimiter=",", skiprows=1)
+    assert rows.shape == (100, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("nowhere.json", "--to", "sox"), "cannot be read"),
+        (("voice.json", "--to", "cubase"), "invalid choice"),
+        (("voice.json", "--to", "sox", "--verify"), "--audio FILE"),
+        (("voice.json", "--to", "sox", "-o", "."), "is a folder"),
+        (("nowhere.safetensors", "--to", "onnx", "-o", "x.onnx"), "no weights"),
+    ],
+)
+def test_bad_words(
+    retone: Run, settings: Path, words: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(settings.parent)
+    if "onnx" in words:
+        pytest.importorskip("onnxscript")
+    done = retone("export", *words)
+    assert done.code == 2
+    assert says in done.err and "Traceback" not in done.err

@@ -1,0 +1,83 @@
+"""Every export, run where it can run, sounds like retone's own render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retone.bench.exports import SAME_DB, cases
+from retone.export import TARGETS, target_named
+from retone.export.curves import curves_csv
+from retone.export.verify import compare, own_render
+
+RATE = 24000
+MATCH, ENHANCE = (c.settings for c in cases(RATE))
+LEVEL_P95_DB = {
+    "match": {"equalizer-apo": None, "reaper": 1e-3, "camilladsp": 5.0},
+    "enhance": {
+        "equalizer-apo": None,
+        "reaper": 1e-3,
+        "camilladsp": 5.0,
+        "sox": 8.0,
+        "easyeffects": 10.0,
+    },
+}
+"""What the level may be off, where not the usual 3 dB: None has no dynamics, some no knee or other bands."""
+
+
+@pytest.fixture(scope="module")
+def voice(make_audio) -> np.ndarray:  # type: ignore[no-untyped-def]
+    return (0.5 * make_audio(RATE, RATE, seed=3)[0]).float().numpy()
+
+
+@pytest.mark.parametrize("kind", ["match", "enhance"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_render(name: str, kind: str, voice: np.ndarray) -> None:
+    found = compare(name, MATCH if kind == "match" else ENHANCE, voice, RATE)
+    if found.missing:
+        pytest.skip(found.missing)
+    assert found.eq_db is not None and found.level_p95_db is not None
+    if target_named(name).same_biquads:
+        assert found.eq_db < SAME_DB
+    most = LEVEL_P95_DB[kind].get(name, 3.0)
+    assert most is None or found.level_p95_db < most
+
+
+def test_a_wrong_export_is_seen(voice: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard on the guard: one decibel off in one band."""
+    from retone.export import equalizer_apo
+
+    right = equalizer_apo.TARGET.write
+
+    def wrong(plan):  # type: ignore[no-untyped-def]
+        done = right(plan)
+        return type(done)(done.text.replace("Gain 6 dB", "Gain 7 dB"), done.notes)
+
+    target = type(equalizer_apo.TARGET)(**{**vars(equalizer_apo.TARGET), "write": wrong})
+    monkeypatch.setattr(equalizer_apo, "TARGET", target)
+    found = compare("equalizer-apo", MATCH, voice, RATE)
+    assert found.eq_db is not None and found.eq_db > 0.9
+
+
+def test_curves_say_what_the_compressor_did(tmp_path: Path, voice: np.ndarray) -> None:
+    """The equaliser alone, turned by the CSV's gains, is the whole render."""
+    import soundfile
+
+    from retone.stream import Renderer
+
+    path = tmp_path / "voice.wav"
+    soundfile.write(path, voice.T, RATE, "FLOAT")
+    rows = np.genfromtxt(curves_csv(MATCH, path).splitlines(), delimiter=",", names=True)
+    assert rows.dtype.names == ("time_s", "compressorgain_reduction_db", "gain_db")
+    assert rows["gain_db"][0] == 3.0
+    assert rows["compressorgain_reduction_db"].min() < -3
+    step = round(0.01 * RATE)
+    at = (rows["time_s"] * RATE + step / 2, rows["compressorgain_reduction_db"])
+    gain_db = np.interp(np.arange(voice.shape[1]), *at) + rows["gain_db"][0] + 4.0  # makeup
+    equalizer = MATCH.effect.members[0]  # type: ignore[attr-defined]
+    own = {n.split(".")[1]: v for n, v in MATCH.heard().items() if n.startswith("equalizer.")}
+    y = Renderer(equalizer, own, RATE).process(voice) * 10 ** (gain_db / 20)
+    want = own_render(MATCH, voice, RATE)
+    assert np.sqrt(np.mean((y - want) ** 2)) < 0.1 * np.sqrt(np.mean(want**2))
