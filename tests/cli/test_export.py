@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.conftest import Record, Run
 
+from cli.conftest import Record, Run
 from retone.bench.exports import cases
 
 

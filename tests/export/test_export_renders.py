@@ -24,7 +24,7 @@ LEVEL_P95_DB = {
         "easyeffects": 10.0,
     },
 }
-"""What the level may be off, where not the usual 3 dB: None has no dynamics, some no knee or other bands."""
+"""How far the level may be off where not 3 dB: no dynamics (None), no knee, other bands."""
 
 
 @pytest.fixture(scope="module")

@@ -127,8 +127,8 @@ class _Config:
         self._mixer(f"{b.name}.bands", total, total, differences)
         for k, d in enumerate(b.dynamics):
             own = [k * c + i for i in range(c)]
-            if (f := b.filters[k]) is not None:
-                self.filter(f, own)
+            if (own_filter := b.filters[k]) is not None:
+                self.filter(own_filter, own)
             self.dynamics(d, own, total)
         self._mixer(f"{b.name}.sum", total, c, {
             i: [(k * c + i, 1) for k in range(n)] for i in range(c)

@@ -195,8 +195,8 @@ class _Script:
                 self.sample.append(f"band{i}_{c} = {own}{below};")
         for i, d in enumerate(b.dynamics):
             rows = [f"band{i}_{c}" for c in self.channels]
-            if (f := b.filters[i]) is not None:
-                self.filter(f, rows)
+            if (own_filter := b.filters[i]) is not None:
+                self.filter(own_filter, rows)
             self.dynamics(d, rows)
         for c in self.channels:
             self.sample.append(f"x{c} = {' + '.join(f'band{i}_{c}' for i in range(count))};")
