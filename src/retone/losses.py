@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
+from retone.dsp.measure import k_weight
 from retone.dsp.spectral import stft_magnitude
 from retone.errors import SettingError, ShapeError, expect
 from retone.kernels.stft_distance import Resolution, Terms, stft_distance, target_powers
@@ -256,6 +259,62 @@ class WeightedSum:
         for loss in self.losses:
             prepared.powers.update(loss.prepare(target).powers)
         return prepared
+
+
+@dataclass(frozen=True)
+class AtEqualLoudness:
+    """A loss after the estimate is brought to the target's K-weighted level, over a faint floor.
+
+    What remains is what a listener hears once levels are matched, so a predictor spends nothing on
+    a level it cannot know. The same white noise is added to both: below it nothing is compared,
+    or a digitally silent pause of the target would count like speech.
+
+    Args:
+        loss: what to measure then.
+        floor_dbfs: RMS of the noise, dB of full scale.
+    """
+
+    loss: Loss
+    floor_dbfs: float = -75.0
+
+    def __call__(
+        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
+    ) -> Tensor:
+        """Mean over the batch, a scalar."""
+        return self.per_item(estimate, target, sample_rate).mean()
+
+    def per_item(
+        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
+    ) -> Tensor:
+        """The loss of each item at the target's level, [B]."""
+        estimate, audio = _pair(estimate, target, "AtEqualLoudness")
+        own, goal = (_k_power(x, sample_rate) for x in (estimate, audio))
+        gain = ((goal + LEVEL_FLOOR) / (own + LEVEL_FLOOR)).sqrt()
+        floor = self._floor(audio)
+        return self.loss.per_item(estimate * gain + floor, audio + floor, sample_rate)
+
+    def prepare(self, target: Tensor) -> PreparedTarget:
+        """Nothing is prepared: the floor is added to both."""
+        return PreparedTarget(target)
+
+    def _floor(self, like: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(like.shape[-1], generator=generator) * 10 ** (self.floor_dbfs / 20)
+        return noise.to(like)
+
+
+LEVEL_FLOOR = 1e-8
+
+
+def _k_power(audio: Tensor, sample_rate: float) -> Tensor:
+    """K-weighted mean square over channels and time, ungated, [B, 1, 1]."""
+    length = audio.shape[-1]
+    size = next_fast_len(length, real=True)
+    spectrum = torch.fft.rfft(audio, size)
+    weight = k_weight(np.fft.rfftfreq(size, 1.0 / sample_rate))
+    power = spectrum.real.square() + spectrum.imag.square()
+    k = torch.from_numpy(weight).to(power)
+    return 2.0 / (size * length) * (power * k).sum(-1, keepdim=True).mean(1, keepdim=True)
 
 
 def _fusable(*audio: Tensor) -> bool:

@@ -29,6 +29,7 @@ from retone.feed import Batch, PairDataset, Place, batches
 from retone.progress import Progress, silent
 from retone.recipes.config import Optimizer, Recipe, describe, differences, fingerprint
 from retone.runlog import EXAMPLES, Report, RunLog, corpus_problems, write_examples, write_record
+from retone.warm_start import grown
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 SKIPS = 100
@@ -260,8 +261,9 @@ def _resume(
         if state["best"] is None:
             state["best"] = math.inf
     elif warm_start is not None:
-        tensors, _ = checkpoint.read(warm_start)
-        checkpoint.load_module(network, _model(tensors), warm_start)
+        tensors, header = checkpoint.read(warm_start)
+        fitting = grown(_model(tensors), header, network, recipe.effect)
+        checkpoint.load_module(network, fitting, warm_start)
     return state
 
 

@@ -12,7 +12,9 @@ import torch
 from tiny import SAMPLE_RATE, losses, validations
 from torch import Tensor
 
+from retone import checkpoint
 from retone.data.enhance_pairs import EnhanceMaker, draw_device, is_speech
+from retone.data.room import play_at_speed
 from retone.effects import Compressor, DynamicEqualizer, Equalizer, MultibandEqualizer
 from retone.errors import DataError, SettingError
 from retone.feed import PairDataset
@@ -22,6 +24,7 @@ from retone.recipes.config import override
 from retone.recipes.diffdeq import diffdeq_improved, diffdeq_paper, diffdeq_peq, diffdeq_smoke
 from retone.recipes.table import recipe_named
 from retone.train import estimate_loss, learning_rate, train
+from retone.warm_start import grown
 
 FRONT_ENDS = (ConvStemConfig(sample_rate=SAMPLE_RATE), MelConfig(sample_rate=SAMPLE_RATE))
 DIFFDEQ = ("diffdeq_paper", "diffdeq_peq", "diffdeq_improved", "diffdeq_improved_peq")
@@ -236,6 +239,43 @@ def test_draws_stay_in_their_ranges_and_expand_only_when_asked(corpora: dict[str
     assert max(abs(s["band_4_gain_db"]) for s in strong) > 22
 
 
+def test_clean_clips_are_left_clean_and_scores_are_of_full_damage(corpora: dict[str, Any]) -> None:
+    make = maker(clean_probability=1.0, device_probability=1.0, drive_db=6.0)
+    pair = make.make(corpora["train"], 1, 3)
+    np.testing.assert_allclose(pair.input, pair.target, atol=1e-5)
+    table = make.for_table()
+    assert table.clean_probability == 0 and table.least_strength == 1 and table.speed == 1
+    assert np.abs(table.make(corpora["train"], 1, 3).input - pair.target).max() > 0.01
+    rng = np.random.default_rng(0)
+    mild = [maker()._draw_setting(rng, 0.25) for _ in range(50)]
+    assert 2 < max(abs(s["band_3_gain_db"]) for s in mild) <= 3
+    assert 1.2 < max(s["band_3_ratio"] for s in mild) <= 6**0.25 + 1e-9
+
+
+def test_noise_is_in_the_input_alone_and_a_low_band_in_both(corpora: dict[str, Any]) -> None:
+    clean = maker(clean_probability=1.0)
+    for index in range(4):
+        pair = replace(clean, noise_probability=1.0).make(corpora["train"], index, 2)
+        gain = float(pair.input @ pair.target) / float(pair.target @ pair.target)
+        noise = pair.input - gain * pair.target
+        ratio_db = 20 * math.log10(gain * np.std(pair.target) / np.std(noise))
+        assert 11 < ratio_db < 46
+        low = replace(clean, low_band_probability=1.0).make(corpora["train"], index, 2)
+        for audio in (low.input, low.target):
+            power = np.abs(np.fft.rfft(audio)) ** 2
+            assert power[11000:].sum() < 1e-6 * power.sum()  # bins of 1 Hz
+
+
+def test_a_faster_voice_is_higher() -> None:
+    t = np.arange(26500) / SAMPLE_RATE
+    tone = np.sin(2 * math.pi * 1000 * t).astype(np.float32)
+    fast = play_at_speed(tone, 1.1, 24000)
+    assert fast.size == 24000
+    spectrum = np.abs(np.fft.rfft(fast[1000:-1000] * np.hanning(22000)))
+    assert np.argmax(spectrum) * SAMPLE_RATE / 22000 == pytest.approx(1100, abs=2)
+    assert maker(speed=1.1).clip_samples >= 26402 and maker().clip_samples == 24000
+
+
 def test_a_target_at_rest_has_the_damages_phase(corpora: dict[str, Any]) -> None:
     """With bands left alone the input then is the target: both went through the all-passes."""
     plain = maker(corruption=DynamicEqualizer(), band_probability=0.0, drive_db=0.0)
@@ -332,6 +372,30 @@ def test_the_paper_takes_a_step(corpora: dict[str, Any]) -> None:
     estimate_loss(recipe, network, batch).backward()  # type: ignore[arg-type]
     bias = network.head[-1].bias.grad
     assert bool(bias.isfinite().all()) and int((bias != 0).sum()) >= 30
+
+
+def test_an_equalisers_weights_begin_the_whole_chain(
+    corpora: dict[str, Any], tmp_path: Any
+) -> None:
+    """Outputs are matched by name; those of the bands keep their own, neutral beginning."""
+    smoke = replace(diffdeq_smoke(), steps=1, validate_every=1)
+    peq = Equalizer()
+    first = tuple(float(v) for v in peq.params.to_unit(peq.params.neutral(1))[0])
+    narrow = replace(smoke.network, outputs=18, initial=first, crossover_outputs=())
+    best = train(replace(smoke, effect=peq, network=narrow), corpora, tmp_path / "a", workers=0)
+    tensors, header = checkpoint.read(best)
+    given = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    network = smoke.network.build()
+    before = network.head[-1].bias.detach().clone()
+    checkpoint.load_module(network, grown(given, header, network, smoke.effect), best)
+    names = smoke.effect.params.names
+    at = [names.index(f"equalizer.{n}") for n in peq.params.names]
+    torch.testing.assert_close(network.head[-1].bias.detach()[at], given["head.4.bias"])
+    others = [i for i in range(len(names)) if i not in at]
+    torch.testing.assert_close(network.head[-1].bias.detach()[others], before[others])
+    train(smoke, corpora, tmp_path / "b", workers=0, warm_start=best)
+    with pytest.raises(DataError, match="another network"):
+        train(diffdeq_paper(), corpora, tmp_path / "c", workers=0, warm_start=best)
 
 
 def test_improved_can_undo_more_than_an_equaliser() -> None:

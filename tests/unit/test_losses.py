@@ -15,7 +15,14 @@ from torch import Tensor
 
 from retone.dsp.spectral import mel_filterbank, mirror_pad, stft, stft_magnitude
 from retone.errors import SettingError, ShapeError
-from retone.losses import L1, Loss, MultiResolutionSTFT, WeightedSum, auraloss_default
+from retone.losses import (
+    L1,
+    AtEqualLoudness,
+    Loss,
+    MultiResolutionSTFT,
+    WeightedSum,
+    auraloss_default,
+)
 
 RATE = 24000
 SMALL = MultiResolutionSTFT(windows=(32, 128, 512))
@@ -28,6 +35,7 @@ LOSSES: dict[str, Loss] = {
     "odd": ODD,
     "l1": L1(),
     "sum": WeightedSum((MultiResolutionSTFT(), L1()), (1.0, 100.0)),
+    "loudness": AtEqualLoudness(L1(), floor_dbfs=-60.0),
 }
 
 
@@ -243,3 +251,18 @@ def test_mel_bands_have_unit_area() -> None:
     )
     with pytest.raises(SettingError, match="high_hz"):
         mel_filterbank(64, 512, 24000, high_hz=13000)
+
+
+def test_at_equal_loudness_a_level_costs_nothing() -> None:
+    loss = AtEqualLoudness(SMALL, floor_dbfs=-90.0)
+    x, y = 0.1 * noise(2, 1, 9000), 0.1 * noise(2, 1, 9000, seed=1)
+    plain = loss.per_item(x, y, RATE)
+    for gain in (0.1, 4.0):
+        torch.testing.assert_close(loss.per_item(gain * x, y, RATE), plain, rtol=1e-3, atol=0)
+    assert float(loss(0.1 * y, y, RATE)) < 1e-3 < float(SMALL(0.1 * y, y, RATE))
+    quiet = y.clone()
+    quiet[..., 4500:] *= 1e-3  # below the floor: no louder in the loss than silence
+    silent = y.clone()
+    silent[..., 4500:] = 0
+    floored = AtEqualLoudness(SMALL, floor_dbfs=-50.0)
+    assert 5 * float(floored(quiet, silent, RATE)) < float(SMALL(quiet, silent, RATE))

@@ -16,6 +16,7 @@ import torch
 
 from retone.data.corpora import Corpus, Track
 from retone.data.corrupt import Band, equalize
+from retone.data.room import draw_noise, low_pass, play_at_speed
 from retone.data.treatments import normalise
 from retone.dsp.effect import Effect
 from retone.dsp.param import Param
@@ -42,6 +43,9 @@ THRESHOLD_DB = (-40.0, -10.0)
 MOST_RATIO = 6.0
 EXPANDER_THRESHOLD_DB = (-60.0, -35.0)
 MOST_EXPANDER_RATIO = 3.0
+NOISE_DB = (12.0, 45.0)
+"""Speech to noise, dB."""
+LOW_BAND_HZ = (3400.0, 10000.0)
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,16 @@ class EnhanceMaker:
             peak level that follows would cancel it after.
         device_probability: chance of the response of a telephone, a laptop or a cheap microphone
             behind the damage.
+        clean_probability: chance that nothing is done to a clip but level, noise and low-pass: what
+            is good already teaches to be left alone.
+        least_strength: gains in dB and slopes of the dynamics, and the device's gains, are scaled
+            by a factor drawn between this and 1.
+        noise_probability: chance of a steady room noise behind the damage, ``NOISE_DB`` below the
+            speech; the target has none.
+        low_band_probability: chance that input and target alike end at ``LOW_BAND_HZ``. What is
+            not there cannot be equalised back, and lifting its place lifts noise.
+        speed: voices are played up to this factor faster or slower when training, so that few
+            voices are more.
         target_at_rest: put the target through the damaging effect at rest too. A crossover that
             sums to an all-pass turns the phase; a loss on samples would ask to turn it back.
         peak_dbfs: peak level of input and target alike. Level is what neither tells.
@@ -115,6 +129,11 @@ class EnhanceMaker:
     expansion: bool = False
     drive_db: float = 24.0
     device_probability: float = 0.0
+    clean_probability: float = 0.0
+    least_strength: float = 1.0
+    noise_probability: float = 0.0
+    low_band_probability: float = 0.0
+    speed: float = 1.0
     target_at_rest: bool = False
     peak_dbfs: float = -1.0
     balance: float = 0.5
@@ -130,9 +149,14 @@ class EnhanceMaker:
                 f"EnhanceMaker: strength '{self.strength}' is unknown; choose one of "
                 f"{', '.join(STRENGTHS)}."
             )
-        for name in ("band_probability", "device_probability"):
+        for name in (
+            "band_probability", "device_probability", "clean_probability", "least_strength",
+            "noise_probability", "low_band_probability",
+        ):  # fmt: skip
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingError(f"EnhanceMaker: {name} {getattr(self, name)} is not in 0..1.")
+        if not 1.0 <= self.speed <= 1.5:
+            raise SettingError(f"EnhanceMaker: speed {self.speed} is not in 1..1.5.")
         if "band_1_gain_db" not in self.corruption.params.names:
             raise SettingError(
                 f"EnhanceMaker: {self.corruption.name} has no band_1_gain_db; use one of the "
@@ -141,16 +165,18 @@ class EnhanceMaker:
 
     @property
     def clip_samples(self) -> int:
-        """Samples of a recording that one pair takes."""
-        return self.length
+        """Samples of a recording that one pair takes at most."""
+        return self.length if self.speed == 1.0 else math.ceil(self.length * self.speed) + 2
 
     def for_validation(self, corpus: Corpus) -> EnhanceMaker:
-        """The maker of a validation list; nothing is random there that training does not hear."""
-        return self
+        """The maker of a validation list: voices at their own speed."""
+        return replace(self, speed=1.0)
 
     def for_table(self) -> EnhanceMaker:
-        """The maker to score with: the target is the clean clip itself."""
-        return replace(self, target_at_rest=False)
+        """The maker to score with: always damaged in full, the target the clean clip itself."""
+        return replace(
+            self, target_at_rest=False, clean_probability=0.0, least_strength=1.0, speed=1.0
+        )
 
     def make(self, corpus: Corpus, index: int, seed: int) -> EnhancePair:
         """Pair number ``index``; the same arguments always give the same pair.
@@ -166,17 +192,28 @@ class EnhanceMaker:
             )
         rng = np.random.default_rng([seed, index])
         drive_db = float(rng.uniform(-self.drive_db, self.drive_db))
-        device = draw_device(rng, self.sample_rate) if self._chance(rng) else ()
+        device = draw_device(rng, self.sample_rate) if _chance(rng, self.device_probability) else ()
+        strength = self._draw_strength(rng)
+        device = tuple(replace(b, gain_db=strength * b.gain_db) for b in device)
         track, start, clip = self._draw_clip(corpus, rng)
+        if _chance(rng, self.low_band_probability):
+            top_hz = min(LOW_BAND_HZ[1], 0.45 * self.sample_rate)
+            clip = low_pass(clip, self.sample_rate, _log_uniform(rng, LOW_BAND_HZ[0], top_hz))
         target_gain_db = self.peak_dbfs - gain_to_db(float(np.abs(clip).max()))
         target = normalise(clip, self.peak_dbfs)
         driven = torch.from_numpy(target * np.float32(db_to_gain(drive_db)))[None, None]
         for _ in range(DRAWS):
-            setting = self._draw_setting(rng)
+            setting = self._draw_setting(rng, strength)
             tensors = {n: torch.tensor([v], dtype=torch.float64) for n, v in setting.items()}
             with torch.no_grad():
                 damaged = self.corruption.render(driven, self.sample_rate, tensors).audio[0, 0]
-            treated = equalize(damaged.numpy(), self.sample_rate, device)
+            heard = damaged.numpy()
+            if _chance(rng, self.noise_probability):
+                rms = math.sqrt(float(np.mean(np.square(heard, dtype=np.float64))))
+                level = rms * db_to_gain(-float(rng.uniform(*NOISE_DB)))
+                noise = draw_noise(rng, heard.size, self.sample_rate)
+                heard = heard + np.float32(level) * noise
+            treated = equalize(heard, self.sample_rate, device)
             peak = float(np.abs(treated).max())
             if math.isfinite(peak) and peak > SILENT_PEAK:
                 break
@@ -203,11 +240,16 @@ class EnhanceMaker:
             seed=seed,
         )
 
-    def _chance(self, rng: np.random.Generator) -> bool:
-        return bool(rng.random() < self.device_probability)
+    def _draw_strength(self, rng: np.random.Generator) -> float:
+        if _chance(rng, self.clean_probability):
+            return 0.0
+        return float(rng.uniform(self.least_strength, 1.0)) if self.least_strength < 1 else 1.0
 
-    def _draw_setting(self, rng: np.random.Generator) -> dict[str, float]:
-        """A random setting of the damaging effect, each parameter in its range."""
+    def _draw_setting(self, rng: np.random.Generator, strength: float = 1.0) -> dict[str, float]:
+        """A random setting of the damaging effect, each parameter in its range.
+
+        ``strength`` 0..1 scales gains and slopes of the moderate draws.
+        """
         table = self.corruption.params
         if self.strength == "paper_strong":
             unit = torch.from_numpy(rng.random((1, len(table))))
@@ -228,7 +270,7 @@ class EnhanceMaker:
             equalized, dynamic = rng.random(2) < self.band_probability
             gain_db, q = float(rng.uniform(-GAIN_DB, GAIN_DB)), _log_uniform(rng, *Q)
             if equalized:
-                put(f"{b}_gain_db", gain_db)
+                put(f"{b}_gain_db", strength * gain_db)
                 put(f"{b}_q", q)
             put(f"{b}_attack_ms", _in_range(rng, table[f"{b}_attack_ms"]))
             put(f"{b}_release_ms", _in_range(rng, table[f"{b}_release_ms"]))
@@ -238,6 +280,7 @@ class EnhanceMaker:
             low_db = float(rng.uniform(*EXPANDER_THRESHOLD_DB))
             steep = _log_uniform(rng, 1.0, MOST_EXPANDER_RATIO)
             kind = int(rng.integers(3)) if self.expansion else 0
+            ratio, upward, steep = ratio**strength, upward**strength, steep**strength
             if dynamic and kind < 2:
                 put(f"{b}_ratio", ratio if kind == 0 else upward)
             elif dynamic:
@@ -248,7 +291,9 @@ class EnhanceMaker:
 
     def _draw_clip(self, corpus: Corpus, rng: np.random.Generator) -> tuple[Track, int, Array]:
         """A clip that is speech for at least half of its time, as recorded."""
-        usable = corpus.sizes >= self.length
+        speed = _log_uniform(rng, 1 / self.speed, self.speed) if self.speed > 1 else 1.0
+        need = self.length if speed == 1.0 else math.ceil(self.length * speed) + 2
+        usable = corpus.sizes >= self.clip_samples
         if not usable.any():
             raise DataError(
                 f"{corpus.name}: no speaker or track of {self.length / self.sample_rate:.1f} s or "
@@ -259,8 +304,10 @@ class EnhanceMaker:
         for _ in range(TRIES):
             track = corpus.tracks[int(rng.choice(share.size, p=share))]
             for _ in range(TRIES_PER_TRACK):
-                start = int(rng.integers(0, track.samples - self.length + 1))
-                clip = track.read(start, self.length)
+                start = int(rng.integers(0, track.samples - need + 1))
+                clip = track.read(start, need)
+                if speed != 1.0:
+                    clip = play_at_speed(clip, speed, self.length)
                 if is_speech(clip, self.sample_rate, self.peak_dbfs):
                     return track, start, clip
         raise DataError(
@@ -296,6 +343,11 @@ def draw_device(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...
         q = _log_uniform(rng, 0.7, 6.0)
         bands.append(Band("peak", frequency_hz, float(rng.uniform(-8, 8)), q))
     return tuple(bands)
+
+
+def _chance(rng: np.random.Generator, probability: float) -> bool:
+    """A draw, made only where there is something to decide."""
+    return probability > 0 and bool(rng.random() < probability)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
