@@ -311,7 +311,7 @@ def _k_power(audio: Tensor, sample_rate: float) -> Tensor:
     length = audio.shape[-1]
     size = next_fast_len(length, real=True)
     spectrum = torch.fft.rfft(audio, size)
-    weight = k_weight(np.fft.rfftfreq(size, 1.0 / sample_rate))
+    weight = k_weight(np.fft.rfftfreq(size, 1.0 / sample_rate).astype(np.float64))
     power = spectrum.real.square() + spectrum.imag.square()
     k = torch.from_numpy(weight).to(power)
     return 2.0 / (size * length) * (power * k).sum(-1, keepdim=True).mean(1, keepdim=True)
