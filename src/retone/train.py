@@ -28,8 +28,8 @@ from retone.evaluate.validation import Validation
 from retone.feed import Batch, PairDataset, Place, batches
 from retone.progress import Progress, silent
 from retone.recipes.config import Optimizer, Recipe, describe, differences, fingerprint
+from retone.recipes.warm_start import grown
 from retone.runlog import EXAMPLES, Report, RunLog, corpus_problems, write_examples, write_record
-from retone.warm_start import grown
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 SKIPS = 100
