@@ -7,6 +7,7 @@ Tree::
     ├── ShapeError              a tensor has the wrong number or size of dimensions
     ├── SettingError            a parameter is unknown, out of range or of the wrong kind
     ├── DataError               a corpus, manifest or weights file is not what it should be
+    ├── PluginError             a plug-in crashed, hung, or gave back what cannot be used
     └── MissingExtraError       an optional package is needed; the message holds the pip line
 
 A message says what is wrong, where, what was expected and the usual fix.
@@ -35,6 +36,10 @@ class SettingError(RetoneError, ValueError):
 
 class DataError(RetoneError):
     """A corpus, a manifest, a settings file or a weights file is not what it should be."""
+
+
+class PluginError(RetoneError):
+    """A plug-in crashed, hung, or gave back what cannot be used."""
 
 
 class MissingExtraError(RetoneError, ImportError):

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from retone import checkpoint
-from retone.errors import DataError
+from retone.errors import DataError, PluginError
 from retone.evaluate.validation import Validation
 from retone.feed import Batch, PairDataset, Place, batches
 from retone.progress import Progress, silent
@@ -94,6 +94,7 @@ def train(
     Raises:
         DataError: the folder holds another recipe's run, weights do not fit, pairs cannot be
             made, or gradients stay infinite.
+        PluginError: a plug-in fails again and again; the run is saved first.
     """
     place = Place.join(device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,9 +133,14 @@ def train(
             torch.manual_seed(recipe.seed + 1_000_003 * (state["step"] * place.world + place.rank))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe.optimizer, state["step"], recipe.steps)
-            loss = estimate_loss(recipe, model, (*moved, []))  # type: ignore[arg-type]
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            try:
+                loss = estimate_loss(recipe, model, (*moved, []))  # type: ignore[arg-type]
+                loss.backward()
+            except PluginError:  # again and again: stop, but keep what was learnt
+                if log:
+                    _save(folder / LAST, recipe, network, optimizer, state)
+                raise
             norm = nn.utils.clip_grad_norm_(learning, recipe.optimizer.clip_norm)
             if torch.isfinite(norm):
                 optimizer.step()
@@ -151,6 +157,9 @@ def train(
             last_step = state["step"] == recipe.steps
             late = stop_after_s is not None and now - started > stop_after_s
             stop = place.any(late or interrupted()) or last_step
+            for text in recipe.effect.problems():
+                if log:
+                    log.note(f"step {state['step']}: {text}")
             if log and problems:
                 log.note(f"step {state['step']}: an item was replaced ({problems[0]})")
             if state["step"] % log_every == 0 or last_step:

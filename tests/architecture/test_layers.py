@@ -9,7 +9,7 @@ from imports import PACKAGE, SOURCE, Import, imports, module_name, source_files
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "strict", "progress", "provenance"),
-    ("kernels", "audio", "checkpoint"),
+    ("kernels", "audio", "checkpoint", "plugins"),
     ("dsp",),
     ("effects", "nets", "gradients", "stream"),
     ("losses", "style_loss", "metrics", "perceptual", "data", "estimators"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from retone.cli.match import add_output_arguments
+from retone.cli.match import add_output_arguments, add_plugin_permission
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--settings", type=Path, required=True, metavar="JSON", help="settings file to apply"
     )
     add_output_arguments(parser)
+    add_plugin_permission(parser, "the settings")
     parser.set_defaults(amount=None, true_peak=Ellipsis)
 
 
@@ -25,12 +26,15 @@ def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
     from retone.cli.writing import output_beside, print_result, report_paths, write_result
     from retone.errors import DataError
+    from retone.plugins import allow
     from retone.replay import apply_settings
     from retone.report.collect import CompressorLevels
     from retone.report.settings import SettingsFile
 
     if args.loudness == "match":
         raise DataError("--loudness match needs a reference: give a target in LUFS, or 'off'.")
+    if args.plugin:
+        allow(args.plugin)
     settings = SettingsFile.from_json(_text(args.settings), str(args.settings))
     output = args.output or output_beside(args.input, "applied")
     paths = report_paths(output, (args.input,), report=not args.no_report, force=args.force)

@@ -10,7 +10,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from retone.cli.match import add_lock_argument, add_output_arguments
+from retone.cli.match import (
+    add_lock_argument,
+    add_output_arguments,
+    add_plugin_permission,
+)
 
 LOUDNESS_LUFS = -19.0
 """Usual for speech in one channel; in two channels -16 sounds as loud."""
@@ -28,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="a network that retone train made"
     )
+    add_plugin_permission(parser, "the weights")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from retone.errors import SettingError
     from retone.estimators.blind import Blind
     from retone.matcher import Matcher, Options, parse_locks
+    from retone.plugins import allow
 
     if args.loudness == "match":
         raise SettingError("--loudness match needs a reference: give a target in LUFS, or 'off'.")
@@ -45,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         loudness=LOUDNESS_LUFS if args.loudness is None else args.loudness,
         true_peak_dbtp=args.true_peak,
     )
+    if args.plugin:
+        allow(args.plugin)
     output = args.output or output_beside(args.input, "enhanced")
     paths = report_paths(output, (args.input,), report=not args.no_report, force=args.force)
     matcher = Matcher(Blind(weights=args.weights))

@@ -70,7 +70,10 @@ class _Lock(argparse.Action):
         if values == "list":
             from retone import effects
 
-            for p in getattr(effects, self.chain).params:
+            effect = getattr(effects, self.chain)
+            if getattr(namespace, "plugin", None):
+                effect = opened_plugin(namespace)
+            for p in effect.params:
                 print(f"{p.name:34} {p.low:>8g} .. {p.high:<8g} {p.unit:3} {p.help}")
             parser.exit()
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
@@ -84,6 +87,28 @@ def add_lock_argument(parser: argparse.ArgumentParser, chain: str, example: str)
         default=[],
         metavar="PARAM=VALUE",
         help=f"hold a parameter, e.g. {example} (repeatable; --lock list shows all)",
+    )
+
+
+def opened_plugin(args: argparse.Namespace, on_failure: str = "stop") -> Any:
+    """The plug-in of ``--plugin``, its ``--plugin-set`` values held."""
+    from retone.effects.plugin import Plugin
+    from retone.errors import SettingError
+
+    fixed = {}
+    for text in args.plugin_set:
+        name, equals, value = text.partition("=")
+        try:
+            fixed[name.strip()] = float(value)
+        except ValueError:
+            raise SettingError(f"--plugin-set {text}: expected NAME=NUMBER.") from None
+    return Plugin.open(args.plugin, fixed=fixed, on_failure=on_failure)
+
+
+def add_plugin_permission(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--plugin``, for commands that may meet one in a file."""
+    parser.add_argument(
+        "--plugin", metavar="PATH", help=f"let the plug-in that {what} drive be run, from here"
     )
 
 
@@ -146,15 +171,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--estimator", choices=ESTIMATORS, default=None, help="how settings are found"
     )
+    parser.add_argument(
+        "--plugin",
+        metavar="SOURCE",
+        help="drive a plug-in PATH.vst3, or a Python function FILE.py:NAME, instead",
+    )
+    parser.add_argument(
+        "--plugin-set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hold a switch or a parameter of the plug-in (repeatable)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
     from retone.cli.writing import output_beside, print_result, report_paths, write_result
+    from retone.errors import SettingError
     from retone.estimators.choose import estimator_named
     from retone.matcher import Matcher, Options, parse_locks
     from retone.report.collect import CompressorLevels
 
+    if args.plugin and (args.estimator or args.eq_only or args.dynamics_only):
+        raise SettingError(
+            "--plugin finds settings by trying them and is one effect: leave out --estimator, "
+            "--eq-only and --dynamics-only."
+        )
+    if args.plugin_set and not args.plugin:
+        raise SettingError("--plugin-set needs --plugin.")
     options = Options(
         amount=args.amount,
         part="eq" if args.eq_only else "dynamics" if args.dynamics_only else "all",
@@ -165,7 +210,12 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or output_beside(args.input, "matched")
     recordings = (args.input, *args.to)
     paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
-    matcher = Matcher(estimator_named(args.estimator))
+    if args.plugin:
+        from retone.estimators.fit import Fitted
+
+        matcher = Matcher(Fitted(opened_plugin(args)))
+    else:
+        matcher = Matcher(estimator_named(args.estimator))
     with progress_bar("matching", "s") as progress:
         result = matcher.match(
             args.input,

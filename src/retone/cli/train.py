@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change a recipe's field"
     )
+    parser.add_argument(
+        "--plugin", metavar="SOURCE", help="PATH.vst3 or FILE.py:NAME, for the plugin_ recipes"
+    )
+    parser.add_argument(
+        "--plugin-set", action="append", default=[], metavar="NAME=VALUE",
+        help="hold a switch or a parameter of the plug-in (repeatable)",
+    )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="cpu, cuda or a torch device name")
     parser.add_argument("--threads", type=int, default=None, help="threads for mathematics")
     parser.add_argument("--workers", type=int, default=1, help="processes that make pairs")
@@ -40,14 +47,20 @@ def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
     from retone.errors import SettingError
     from retone.recipes.config import fingerprint, override
-    from retone.recipes.table import RECIPES, recipe_named
+    from retone.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
     from retone.train import train
 
     if args.recipe == "list":
-        for name, make in RECIPES.items():
+        every: dict[str, Any] = {**RECIPES, **PLUGIN_RECIPES}
+        for name, make in every.items():
             print(f"{name:32} {(make.__doc__ or '').strip().splitlines()[0]}")
         return 0
-    recipe = override(recipe_named(args.recipe), args.set)
+    plugin = None
+    if args.plugin:
+        from retone.cli.match import opened_plugin
+
+        plugin = opened_plugin(args, on_failure="skip")
+    recipe = override(recipe_named(args.recipe, plugin), args.set)
     if not args.corpus:
         raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
     if args.threads:

@@ -58,6 +58,10 @@ class Effect(ABC):
         """The papers' differentiable stand-in; effects without one render exactly."""
         return self._render(audio, sample_rate, setting, None, False).audio
 
+    def problems(self) -> list[str]:
+        """What went wrong since the last time of asking and was worked around, in sentences."""
+        return []
+
     def response(
         self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
     ) -> Tensor | None:

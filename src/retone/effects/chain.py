@@ -69,6 +69,9 @@ class Chain(Effect):
             audio = m.at_rest(audio, sample_rate, split_setting(setting, m.name))
         return audio
 
+    def problems(self) -> list[str]:
+        return [text for m in self.members for text in m.problems()]
+
     def response(
         self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
     ) -> Tensor | None:

@@ -26,6 +26,7 @@ from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equ
 from retone.effects.fir import Fir
 from retone.effects.gain import Gain
 from retone.effects.multiband_equalizer import MultibandEqualizer
+from retone.effects.plugin import Plugin
 from retone.errors import DataError, SettingError
 from retone.strict import Fields, number
 
@@ -166,6 +167,33 @@ def _write_fir(fir: Fir, sample_rate: float) -> Spec:
     return {"sample_rate_hz": sample_rate, "taps": [float(t) for t in fir.taps]}
 
 
+def _write_plugin(p: Plugin, sample_rate: float) -> Spec:
+    rows = [
+        {"name": q.name, "unit": q.unit, "low": q.low, "high": q.high, "default": q.default,
+         "scale": q.scale, "neutral": q.neutral}
+        for q in p.table
+    ]  # fmt: skip
+    return {"source": p.source, "fixed": dict(p.fixed), "parameters": rows}
+
+
+def _read_plugin(f: Fields, name: str, sample_rate: float) -> Plugin:
+    """The effect, not yet run: that takes someone's word (``retone.plugins.allow``)."""
+    held, params = f.fields("fixed"), []
+    fixed = tuple((n, held.number(n)) for n in held.names)
+    for i, row in enumerate(f.items("parameters")):
+        p = Fields(row, f"{f.where}.parameters[{i}]")
+        word = p.text("name")
+        params.append(
+            Param(
+                word, p.text("unit"), p.number("low"), p.number("high"), p.number("default"),
+                p.choice("scale", ("linear", "log", "slope")),  # type: ignore[arg-type]
+                word.replace("_", " ").capitalize() + ".", neutral=p.number("neutral", None),
+            )
+        )  # fmt: skip
+        p.done()
+    return Plugin(name, f.text("source"), ParamTable(tuple(params)), fixed)
+
+
 def _read_chain(f: Fields, name: str, sample_rate: float) -> Chain:
     members = [
         _read(Fields(m, f"{f.where}.members[{i}]"), sample_rate)
@@ -189,6 +217,7 @@ _KINDS: dict[str, _Kind] = {
     "compressor": _Kind(Compressor, _write_compressor, _read_compressor),
     "dynamic_equalizer": _Kind(DynamicEqualizer, _write_dynamic, _read_dynamic),
     "multiband_equalizer": _Kind(MultibandEqualizer, _write_multiband, _read_multiband),
+    "plugin": _Kind(Plugin, _write_plugin, _read_plugin),
     "fir": _Kind(Fir, _write_fir, _read_fir),
     "chain": _Kind(
         Chain,

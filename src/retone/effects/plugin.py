@@ -1,0 +1,161 @@
+"""A plug-in or a Python function as an effect: its parameters are read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retone.dsp.effect import Effect, Rendered, State
+from retone.dsp.param import Param, ParamTable, Setting
+from retone.errors import PluginError, SettingError
+from retone.plugins import Stream, allow, host_of
+
+UNITS = {"db": "dB", "hz": "Hz", "ms": "ms"}
+LEVELS = ("gain", "boost", "cut", "makeup", "level", "volume")
+
+
+@dataclass(frozen=True)
+class Plugin(Effect):
+    """Foreign code in a process of its own; ``Plugin.open`` makes one.
+
+    It renders and cannot be differentiated: train through it with ``Spsa`` or a proxy. Audio goes
+    through it in float32. A plug-in with one channel runs once per channel, so its detectors do
+    not link channels. Crashes and hangs cost a fresh process and one more try.
+
+    Args:
+        name: what reports call it.
+        source: ``PATH.vst3`` or ``FILE.py:FUNCTION``.
+        table: its continuous parameters.
+        fixed: switches and parameters that keep a value, name -> value.
+        limit_s: seconds a call may take, besides 5 s for each second of audio.
+        on_failure: ``"stop"`` raises; ``"skip"`` gives NaN for an item that failed twice, which
+            ``Spsa`` passes over, and tells ``problems``.
+    """
+
+    name: str
+    source: str
+    table: ParamTable
+    fixed: tuple[tuple[str, float], ...] = ()
+    limit_s: float = 20.0
+    on_failure: str = field(default="stop", compare=False)
+
+    @staticmethod
+    def open(
+        source: str,
+        *,
+        name: str | None = None,
+        fixed: Mapping[str, float] | None = None,
+        limit_s: float = 20.0,
+        on_failure: str = "stop",
+    ) -> Plugin:
+        """Load a source, which says that it may be run, and read its parameters.
+
+        Args:
+            source: ``PATH.vst3`` or ``FILE.py:FUNCTION``; the function's attribute ``parameters``
+                maps names to (low, high, default).
+            name: instead of the plug-in's own.
+            fixed: values to hold, switches among them.
+
+        Raises:
+            PluginError: it cannot be loaded, or has no numeric parameter to set.
+            SettingError: ``fixed`` names something it does not have.
+            MissingExtraError: a VST3 without the extra that hosts them.
+        """
+        whole = allow(source)
+        found = host_of(whole).describe()
+        numbers = {p["name"]: p for p in found["parameters"]}
+        held = dict(fixed or {})
+        for wrong in held:
+            if wrong not in numbers and wrong not in found["switches"]:
+                known = ", ".join([*numbers, *found["switches"]])
+                raise SettingError(f"{found['name']} has no '{wrong}'. It has: {known}.")
+        params = tuple(param_of(p) for n, p in numbers.items() if n not in held)
+        if not params:
+            raise PluginError(
+                f"the plug-in {found['name']} has no numeric parameters that could be set"
+                + (
+                    "; a Python function says them in its attribute 'parameters', name -> (low, "
+                    "high, default)."
+                    if ".py:" in whole
+                    else "."
+                )
+            )
+        word = (name or found["name"]).replace(".", "_").replace(" ", "_")
+        return Plugin(word, whole, ParamTable(params), tuple(held.items()), limit_s, on_failure)
+
+    @property
+    def params(self) -> ParamTable:
+        return self.table
+
+    def problems(self) -> list[str]:
+        return host_of(self.source).take_problems()
+
+    def _render(
+        self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
+    ) -> Rendered:
+        wants = torch.is_grad_enabled() and (
+            audio.requires_grad or any(v.requires_grad for v in setting.values())
+        )
+        if wants:
+            raise SettingError(
+                f"{self.name}: gradients do not go through a plug-in. Train with gradient Spsa(), "
+                "or with a proxy of it; to only render, use torch.no_grad()."
+            )
+        items, after = [], []
+        for i in range(audio.shape[0]):
+            block = audio[i].detach().cpu().float().numpy()
+            values = {n: float(v[i]) for n, v in setting.items()} | dict(self.fixed)
+            out, stream = self._item(block, sample_rate, values, state, i)
+            items.append(torch.from_numpy(out))
+            after.append(stream)
+        y = torch.stack(items) if items else torch.zeros(audio.shape)
+        place = {"streams": after, "at": (state["at"] if state else 0) + audio.shape[-1]}
+        return Rendered(y.to(audio.device, audio.dtype), place, {})
+
+    def _item(
+        self,
+        block: np.ndarray,
+        sample_rate: float,
+        values: Mapping[str, float],
+        state: State | None,
+        item: int,
+    ) -> tuple[np.ndarray, Any]:
+        host = host_of(self.source)
+        before: Stream | None = state["streams"][item] if state else None
+        try:
+            if before is not None and state is not None:
+                return before.render(state["at"], block, values, self.limit_s), before
+            out = host.render(block, sample_rate, values, self.limit_s)
+        except PluginError as e:
+            if self.on_failure != "skip":
+                raise
+            host.note(str(e))
+            return np.full_like(block, np.nan), None
+        stream = Stream(host, block, sample_rate, values) if block.shape[1] else None
+        return out, stream
+
+
+def param_of(data: Mapping[str, Any]) -> Param:
+    """A table row from what a plug-in says: unit, scale and neutral value follow from its name."""
+    name, low, high = data["name"], float(data["low"]), float(data["high"])
+    words = name.lower().split("_")
+    unit = UNITS.get(words[-1], UNITS.get(str(data.get("unit", "")).lower(), ""))
+    is_ratio = "ratio" in words and low >= 1
+    scale: Any = "linear"
+    if is_ratio:
+        unit, scale = ":1", "slope"
+    elif unit in ("Hz", "ms") and low > 0 and high > 4 * low:
+        scale = "log"
+    neutral = None
+    if is_ratio and low == 1:
+        neutral = 1.0
+    elif unit == "dB" and low <= 0 <= high and any(w in words for w in LEVELS):
+        neutral = 0.0
+    default = min(max(float(data["default"]), low), high)
+    return Param(name, unit, low, high, default, scale, name.replace("_", " ").capitalize() + ".",
+                 neutral=neutral)  # fmt: skip

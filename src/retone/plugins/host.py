@@ -1,0 +1,297 @@
+"""Starting, watching and restarting the process that a plug-in runs in."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retone.errors import PluginError
+from retone.plugins.worker import receive, send
+
+Array = np.ndarray
+START_LIMIT_S = 60.0
+LIMIT_PER_AUDIO_S = 5.0
+"""A call may take so many seconds for each second of audio, on top of its limit."""
+TRIES = 2
+MOST_FAILURES = 20
+"""Failures in a row after which even a lenient caller is told to stop."""
+
+_ALLOWED: dict[str, str] = {}
+_HOSTS: dict[tuple[int, str], Host] = {}
+
+
+def allow(source: str) -> str:
+    """Say that a source may be run; settings and weights that merely name one do not run it.
+
+    Returns the source with its path made absolute.
+    """
+    path, colon, function = source.rpartition(":")
+    is_function = bool(colon) and path.endswith(".py")
+    file = Path(path if is_function else source)
+    if not file.exists():
+        raise PluginError(
+            f"there is no plug-in at {file}. Expected PATH.vst3, or FILE.py:FUNCTION for a Python "
+            "function."
+        )
+    whole = f"{file.resolve()}:{function}" if is_function else str(file.resolve())
+    _ALLOWED[_tail(whole)] = whole
+    return whole
+
+
+def allowed(source: str) -> str | None:
+    """Where a source may be run from: itself, or one of the same file name that was allowed."""
+    return _ALLOWED.get(_tail(source))
+
+
+def _tail(source: str) -> str:
+    return source.replace("\\", "/").rpartition("/")[2]
+
+
+def host_of(source: str) -> Host:
+    """This process' host of a source.
+
+    Raises:
+        PluginError: nobody said that the source may be run.
+    """
+    place = allowed(source)
+    if place is None:
+        raise PluginError(
+            f"this drives the plug-in {source}, which runs code of others. Say that it may with "
+            "--plugin PATH, its place on this machine."
+        )
+    key = (os.getpid(), place)
+    if key not in _HOSTS:
+        _HOSTS[key] = Host(place)
+    return _HOSTS[key]
+
+
+class Child:
+    """One process with a plug-in in it. ``calls`` counts what it has rendered."""
+
+    def __init__(self, source: str) -> None:
+        here = Path(__file__).resolve().parents[2]
+        paths = [str(here), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.source, self.calls, self._late = source, 0, False
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "retone.plugins.worker", source],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+        header, _ = self._watched(START_LIMIT_S, lambda: receive(self.process.stdout))  # type: ignore[arg-type]
+        if "error" in header:
+            self.close()
+            raise PluginError(header["error"])
+
+    def ask(
+        self, request: Mapping[str, Any], payload: bytes, limit_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send a request and wait for its answer.
+
+        Raises:
+            Lost: the process died, or did not answer in time and was killed.
+        """
+
+        def exchange() -> tuple[dict[str, Any], bytes]:
+            assert self.process.stdin is not None and self.process.stdout is not None
+            send(self.process.stdin, request, payload)  # type: ignore[arg-type]
+            return receive(self.process.stdout)  # type: ignore[arg-type]
+
+        self.calls += 1
+        return self._watched(limit_s, exchange)
+
+    def _watched(self, limit_s: float, work: Any) -> tuple[dict[str, Any], bytes]:
+        def end() -> None:
+            self._late = True
+            self.process.kill()
+
+        timer = threading.Timer(limit_s, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            return work()  # type: ignore[no-any-return]
+        except (EOFError, OSError, ValueError):
+            code = self.close()
+            raise Lost(
+                f"did not answer within {limit_s:.0f} s" if self._late else _ending(code)
+            ) from None
+        finally:
+            timer.cancel()
+
+    def close(self) -> int:
+        """End the process; returns its exit code."""
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()  # type: ignore[union-attr]
+        try:
+            code = self.process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self.process.stdout.close()  # type: ignore[union-attr]
+        return code
+
+
+class Lost(Exception):
+    """A plug-in's process is gone; the text says how."""
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"crashed ({signal.Signals(-code).name})"
+    return f"ended by itself (exit code {code})"
+
+
+class Host:
+    """A source in a process of its own, started when needed and again when it was lost.
+
+    A call that crashes or hangs is tried once more in a fresh process; if that fails too,
+    ``PluginError`` says what happened. An error the plug-in itself reports is not tried again.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source, self.name = source, _tail(source)
+        self.restarts = 0
+        self.failures_in_a_row = 0
+        self._problems: list[str] = []
+        self._child: Child | None = None
+        self._description: dict[str, Any] | None = None
+        atexit.register(self.close)
+
+    def describe(self) -> dict[str, Any]:
+        """Name, parameters and switches, as ``sources.Processor.describe`` gives them."""
+        if self._description is None:
+            self._description = self._retried({"do": "describe"}, b"", START_LIMIT_S)[0]
+        return self._description
+
+    def render(
+        self,
+        audio: Array,
+        sample_rate: float,
+        settings: Mapping[str, float],
+        limit_s: float,
+        *,
+        child: Child | None = None,
+        reset: bool = True,
+    ) -> Array:
+        """Process audio [C, T] float32.
+
+        Args:
+            child: a process to use instead of the host's own; then nothing is tried again.
+            reset: start from rest.
+
+        Raises:
+            PluginError: the plug-in failed, or its output cannot be used.
+            Lost: ``child`` is gone.
+        """
+        if audio.shape[1] == 0:
+            return audio.copy()
+        request = {
+            "do": "render",
+            "shape": list(audio.shape),
+            "sample_rate": float(sample_rate),
+            "settings": dict(settings),
+            "reset": reset,
+        }
+        limit_s += LIMIT_PER_AUDIO_S * audio.shape[1] / sample_rate
+        payload = np.ascontiguousarray(audio, "<f4").tobytes()
+        if child is None:
+            header, data = self._retried(request, payload, limit_s)
+        else:
+            header, data = child.ask(request, payload, limit_s)
+        return self._checked(header, data, audio.shape)
+
+    def take_child(self) -> Child:
+        """The host's process, for a stream to keep; the host starts another when it needs one."""
+        child, self._child = self._child or Child(self.source), None
+        return child
+
+    @property
+    def child(self) -> Child | None:
+        """The process of the last call, None if there is none now."""
+        return self._child
+
+    def note(self, text: str) -> None:
+        """Remember what went wrong and was worked around.
+
+        Raises:
+            PluginError: it went wrong too often in a row.
+        """
+        self._problems.append(text)
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row >= MOST_FAILURES:
+            raise PluginError(f"{text} That was the {MOST_FAILURES}th time in a row.")
+
+    def take_problems(self) -> list[str]:
+        """What went wrong since the last time of asking."""
+        found, self._problems = self._problems, []
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def _retried(
+        self, request: Mapping[str, Any], payload: bytes, limit_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        for attempt in range(1, TRIES + 1):
+            try:
+                if self._child is None:
+                    self._child = Child(self.source)
+                header, data = self._child.ask(request, payload, limit_s)
+            except Lost as e:
+                self._child = None
+                self.restarts += 1
+                if attempt == TRIES:
+                    raise PluginError(
+                        f"the plug-in {self.name} {e}, and again when it was started anew"
+                        f"{_with(request)}."
+                    ) from None
+                self._problems.append(f"the plug-in {self.name} {e}; it was started anew.")
+            else:
+                if "error" in header:
+                    raise PluginError(f"the plug-in {self.name} failed: {header['error']}.")
+                return header, data
+        raise AssertionError
+
+    def _checked(self, header: dict[str, Any], data: bytes, shape: tuple[int, ...]) -> Array:
+        if "error" in header:
+            raise PluginError(f"the plug-in {self.name} failed: {header['error']}.")
+        got = tuple(header["shape"])
+        if got != shape:
+            what = "length" if got[:-1] == shape[:-1] else "shape"
+            raise PluginError(
+                f"the plug-in {self.name} changed the audio's {what}: [channels, samples] went "
+                f"in as {list(shape)} and came out as {list(got)}. Effects that change length or "
+                "sample rate cannot be driven."
+            )
+        out = np.frombuffer(data, "<f4").reshape(shape).copy()
+        if not np.isfinite(out).all():
+            raise PluginError(
+                f"the plug-in {self.name} gave back {np.sum(~np.isfinite(out))} samples that are "
+                "not numbers (NaN or infinite)."
+            )
+        self.failures_in_a_row = 0
+        return out
+
+
+def _with(request: Mapping[str, Any]) -> str:
+    settings = request.get("settings")
+    if not settings:
+        return ""
+    shown = ", ".join(f"{n} {v:.4g}" for n, v in list(settings.items())[:6])
+    return f" (settings: {shown}{', ...' if len(settings) > 6 else ''})"

@@ -1,0 +1,96 @@
+"""The process that a plug-in runs in: ``python -m retone.plugins.worker SOURCE``.
+
+Requests come in on standard input, answers go out where standard output was; both are a JSON
+header and raw float32 samples. What the plug-in itself prints goes nowhere. The process ends when
+its input does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def send(pipe: BinaryIO, header: Mapping[str, Any], payload: bytes = b"") -> None:
+    """Write one message."""
+    text = json.dumps(header).encode()
+    pipe.write(struct.pack("<IQ", len(text), len(payload)) + text + payload)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """Read one message.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    sizes = struct.unpack("<IQ", _exactly(pipe, 12))
+    return json.loads(_exactly(pipe, sizes[0])), _exactly(pipe, sizes[1])
+
+
+def _exactly(pipe: BinaryIO, count: int) -> bytes:
+    parts = []
+    while count:
+        part = pipe.read(count)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def answer(source: Any, request: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+    """One request's answer."""
+    if request["do"] == "describe":
+        return source.describe(), b""
+    audio = np.frombuffer(payload, "<f4").reshape(request["shape"]).copy()
+    out = source.render(audio, request["sample_rate"], request["settings"], request["reset"])
+    if isinstance(out, tuple):
+        raise ValueError(
+            f"it returned {len(out)} values; expected the audio alone, at the rate it came in"
+        )
+    out = np.asarray(out)
+    if out.dtype.kind not in "fiu":
+        raise ValueError(f"it returned {out.dtype} values; expected float audio")
+    out = np.ascontiguousarray(out, dtype="<f4")
+    return {"shape": list(out.shape)}, out.tobytes()
+
+
+def main(argv: list[str]) -> int:
+    """Serve until the input ends."""
+    replies = os.fdopen(os.dup(1), "wb")
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    requests = sys.stdin.buffer
+    try:
+        from retone.plugins.sources import open_source
+
+        source = open_source(argv[0])
+    except Exception as e:
+        send(replies, {"error": str(e) or type(e).__name__, "fatal": True})
+        return 1
+    send(replies, {"ready": True})
+    while True:
+        try:
+            request, payload = receive(requests)
+        except (EOFError, KeyboardInterrupt):
+            replies.flush()
+            os._exit(0)  # plug-ins' own tidying up has been seen to crash
+        try:
+            header, out = answer(source, request, payload)
+        except Exception as e:
+            header, out = {"error": str(e) or type(e).__name__}, b""
+        send(replies, header, out)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
