@@ -46,8 +46,8 @@ def crashes_when_loud(audio, sample_rate, settings):  # type: ignore[no-untyped-
     return audio * settings["gain"]
 
 
-def crashes_quiet(audio, sample_rate, settings):  # type: ignore[no-untyped-def]
-    if np.sqrt(np.mean(audio**2)) < 0.03:
+def crashes_at_times(audio, sample_rate, settings):  # type: ignore[no-untyped-def]
+    if audio[0, ::50].sum() > 0:
         os.kill(os.getpid(), signal.SIGSEGV)
     return audio * settings["gain"]
 
@@ -95,6 +95,6 @@ def odd_parameters(audio, sample_rate, settings):  # type: ignore[no-untyped-def
 
 
 odd_parameters.parameters = {"gain": 3}  # type: ignore[attr-defined]
-for f in (crashes, crashes_once, crashes_when_loud, crashes_quiet, hangs, leaves, exits, nan,
+for f in (crashes, crashes_once, crashes_when_loud, crashes_at_times, hangs, leaves, exits, nan,
           longer, other_rate, with_rate, nothing):  # fmt: skip
     f.parameters = {"gain": (0, 2, 1)}  # type: ignore[attr-defined]

@@ -43,21 +43,21 @@ def test_the_loss_falls(corpora: dict[str, Any], tmp_path: Path) -> None:
     effect = Plugin.open(f"{ZOO}:tone", on_failure="skip")
     recipe = plugin_recipe(
         effect,
-        optimizer=replace(tiny_recipe().optimizer, learning_rate=2e-2),
+        optimizer=replace(tiny_recipe().optimizer, learning_rate=5e-3),
         batch_size=4,
-        steps=16,
+        steps=24,
         validation_pairs=8,
-        validate_every=2,
+        validate_every=6,
     )
     train(recipe, corpora, tmp_path, workers=0)
     scores = [s["loss"] for _, s in validations(tmp_path)]
-    assert min(scores[-3:]) < 0.95 * scores[0]
+    assert min(scores[-2:]) < 0.95 * scores[0]
 
 
 def test_a_plugin_that_crashes_at_times_costs_notes(
     corpora: dict[str, Any], tmp_path: Path
 ) -> None:
-    effect = Plugin.open(f"{ZOO}:crashes_quiet", on_failure="skip")
+    effect = Plugin.open(f"{ZOO}:crashes_at_times", on_failure="skip")
     folder = tmp_path / "run"
     train(plugin_recipe(effect, steps=2, validate_every=2), corpora, folder, workers=0)
     rows = log_rows(folder)
@@ -75,4 +75,4 @@ def test_one_that_always_crashes_ends_the_run_with_its_state_saved(
     with pytest.raises(PluginError, match="crashed .SIGSEGV.*4th time in a row"):
         train(plugin_recipe(effect), corpora, tmp_path, workers=0)
     _, header = checkpoint.read(tmp_path / "last.safetensors")
-    assert header["state"]["step"] == 0
+    assert header["state"]["step"] == 1  # two items a step

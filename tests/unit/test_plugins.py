@@ -174,7 +174,9 @@ def test_an_item_that_crashes_is_skipped_in_training(make_audio: MakeAudio) -> N
     assert torch.equal(out[1], x[1])
     assert unit.grad is not None
     assert float(unit.grad[1]) == 0 and bool((unit.grad[[0, 2]] > 0).all())
-    assert len([p for p in effect.problems() if "and again" in p]) == 3  # forward, up, down
+    assert (
+        len([p for p in effect.problems() if "and again" in p]) == 1
+    )  # once, not for each direction
     for _ in range(host.MOST_FAILURES - 1):
         host_of(effect.source).note("lost")
     with pytest.raises(PluginError, match="20th time in a row"):

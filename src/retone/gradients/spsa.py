@@ -134,21 +134,26 @@ class _Estimated(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         unit, audio, signs, sound = ctx.saved_tensors
         strategy: Spsa = ctx.strategy
-        u, batch = unit.double(), unit.shape[0]
+        keep = sound[:, 0, 0]
+        wanted = torch.zeros(unit.shape, dtype=torch.float64, device=unit.device)
+        if not keep.any():
+            return wanted.to(unit.dtype), None, None, None, None, None
+        audio, weight = audio[keep], grads[0][keep].double()
+        u, batch = unit[keep].double(), len(audio)
         total = torch.zeros_like(u)
-        for d in signs:
+        for d in signs[:, keep]:
             up = (u + strategy.epsilon * d).clamp(0, 1)
             down = (u - strategy.epsilon * d).clamp(0, 1)
             both = rendered(
                 ctx.effect, audio.repeat(2, 1, 1), ctx.sample_rate, torch.cat([up, down])
             )
             moved = both[:batch].double() - both[batch:].double()
-            along = (grads[0].double() * moved).sum((1, 2))
+            along = (weight * moved).sum((1, 2))
             along = torch.where(along.isfinite(), along, torch.zeros_like(along))
             gone = up - down if strategy.true_distance else 2 * strategy.epsilon * d
             total += along[:, None] / gone
-        total = total / len(signs) * sound[:, :, 0]
-        return total.to(unit.dtype), None, None, None, None, None
+        wanted[keep] = total / len(signs)
+        return wanted.to(unit.dtype), None, None, None, None, None
 
 
 def _sound(audio: Tensor) -> Tensor:
