@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from retone.errors import SettingError
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
+from retone.estimators.profile import Profile
 from retone.matcher import Matcher, MatchResult, Options
+from retone.presets import Preset, open_preset
 from retone.progress import Progress, silent
+from retone.rendering import output_beside
 from retone.report.settings import SettingsFile
 
 
 def match(
     source: str | Path,
-    to: str | Path | Sequence[str | Path],
-    output: str | Path,
+    to: str | Path | Sequence[str | Path] | None = None,
+    output: str | Path | None = None,
     *,
+    preset: str | Path | Preset | None = None,
     amount: float = 1.0,
     part: str = "all",
     locks: Mapping[str, float] | None = None,
@@ -31,7 +36,9 @@ def match(
     Args:
         source: recording to change; any length, 8-192 kHz, any number of channels.
         to: recording(s) that sound right; several are averaged.
-        output: where to write; its extension decides the container.
+        output: where to write; its extension decides the container. None writes beside the
+            source: ``voice.matched.wav``.
+        preset: instead of ``to``: a preset, its name or its file (``retone.presets``).
         amount: 0 leaves every sample as it is, 1 is the whole change.
         part: ``"all"``, ``"eq"`` or ``"dynamics"``.
         locks: parameters that keep a value: ``{"compressor.ratio": 2.0}``.
@@ -46,14 +53,23 @@ def match(
 
     Raises:
         AudioError: a recording cannot be read, used or written.
-        SettingError: an option or a lock is not possible.
+        SettingError: an option or a lock is not possible, or no preset has that name.
+        DataError: a preset's file is damaged.
     """
-    references = [to] if isinstance(to, (str, Path)) else list(to)
+    if (to is None) == (preset is None):
+        raise SettingError("match: give either 'to' (recordings) or 'preset' (a name or a file).")
+    references: list[Path | Profile]
+    if preset is not None:
+        known = preset if isinstance(preset, Preset) else open_preset(preset)
+        references = [known.profile]
+    else:
+        paths = [to] if isinstance(to, (str, Path)) else list(to or ())
+        references = [Path(p) for p in paths]
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp)
     return Matcher(estimator or estimator_named(None)).match(
         Path(source),
-        [Path(r) for r in references],
-        Path(output),
+        references,
+        Path(output) if output is not None else output_beside(Path(source), "matched"),
         options,
         force=force,
         progress=progress,

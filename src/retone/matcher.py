@@ -8,14 +8,21 @@ are then moved to the recording's own level, so that what a person reads is in d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from retone.audio import AudioReader, LevelMeter, open_reader, require_analysable, same_audio
+from retone.audio import (
+    AudioReader,
+    LevelMeter,
+    LoudnessMeter,
+    open_reader,
+    require_analysable,
+    same_audio,
+)
 from retone.audio.files import SILENCE_DBFS
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
@@ -28,8 +35,10 @@ from retone.estimators.base import (
     Estimate,
     Estimator,
     Excerpt,
+    Reference,
     shift_thresholds,
 )
+from retone.estimators.profile import Profile
 from retone.progress import Progress, silent
 from retone.rendering import (
     PARTS,
@@ -97,7 +106,7 @@ class Matcher:
     def match(
         self,
         source: Path,
-        references: Sequence[Path],
+        references: Sequence[Path | Profile],
         output: Path,
         options: Options,
         *,
@@ -105,11 +114,11 @@ class Matcher:
         progress: Progress = silent,
         observe: Observe | None = None,
     ) -> MatchResult:
-        """Match a file to one or more reference files and write the result.
+        """Match a file to one or more references and write the result.
 
         Args:
             source: recording to change.
-            references: recordings that sound right.
+            references: recordings that sound right, or profiles of such.
             output: where to write; its extension decides the container.
             options: what was asked for.
             force: replace an existing output.
@@ -120,17 +129,22 @@ class Matcher:
             AudioError: a file cannot be read, analysed or written.
             SettingError: a lock names no parameter or is out of range.
         """
-        check_output((source, *references), output, force)
+        files = [r for r in references if isinstance(r, Path)]
+        check_output((source, *files), output, force)
         warnings: list[str] = []
-        for reference in references:
+        for reference in files:
             if same_audio(source, reference):
                 warnings.append(f"{reference.name} is the same recording as the input.")
         sides = []
         with open_reader(source) as reader:
             check_writable(reader, output, force)
             own, peak = hear(reader, source)
-            others = []
+            others: list[Reference] = []
             for path in references:
+                if isinstance(path, Profile):
+                    others.append(path)
+                    sides.append(profile_side(path))
+                    continue
                 with open_reader(path) as other:
                     others.append(hear(other, path)[0])
                     sides.append(_measure(other, path, "reference"))
@@ -138,7 +152,7 @@ class Matcher:
             locks = _as_heard(options.locks, gain_to_db(peak) - NORMAL_PEAK_DB)
             estimate = self.estimator.estimate(own, others, locks=locks, progress=progress)
             decision = self._decide(estimate, options, peak)
-            target = _target_lufs(options, sides)
+            target = _target_lufs(options, sides, lambda: loudness_of(reader))
             return render_file(
                 reader, source, output, decision, options,
                 estimator=self.estimator.name, target_lufs=target, sides=tuple(sides),
@@ -196,11 +210,43 @@ def without_filters(effect: Effect) -> Effect:
     return Chain(effect.name, tuple(m for m in effect.members if not isinstance(m, Fir)))
 
 
-def _target_lufs(options: Options, sides: Sequence[Side]) -> float | None:
+def loudness_of(reader: AudioReader) -> float:
+    """Integrated loudness of a whole file in LUFS, -inf if it is too quiet to have one."""
+    meter = LoudnessMeter(reader.info.sample_rate, reader.info.channels)
+    reader.seek(0)
+    for block in reader.blocks(block_frames(reader.info.channels)):
+        meter.update(block)
+    return meter.result().integrated_lufs
+
+
+def profile_side(profile: Profile) -> Side:
+    """A profile as a report shows it."""
+    return Side(
+        "reference",
+        Path(profile.name),
+        profile.sample_rate,
+        1,
+        profile.seconds,
+        None,
+        None,
+        profile=profile,
+    )
+
+
+def _target_lufs(
+    options: Options, sides: Sequence[Side], own_lufs: Callable[[], float]
+) -> float | None:
     if options.loudness == "off":
         return None
     if isinstance(options.loudness, (int, float)):
         return float(options.loudness)
+    profiles = [s.profile for s in sides if s.profile]
+    if profiles:
+        wanted = [p.loudness_lufs for p in profiles if p.loudness_lufs is not None]
+        if wanted:
+            return sum(wanted) / len(wanted)
+        own = own_lufs()  # these profiles are about tone: the loudness stays
+        return own if math.isfinite(own) else None
     known = [s.levels.integrated_lufs for s in sides if s.levels]
     known = [lufs for lufs in known if math.isfinite(lufs)]
     return sum(known) / len(known) if known else None

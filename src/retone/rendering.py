@@ -16,13 +16,14 @@ import numpy as np
 
 from retone.audio import AtomicWriter, AudioReader, LevelMeter, Levels, TruePeakLimiter
 from retone.audio.defects import ClipMeter
-from retone.audio.formats import integer_bits
+from retone.audio.formats import CONTAINERS, integer_bits
 from retone.dsp.effect import Effect
 from retone.dsp.envelope_meter import EnvelopeMeter
 from retone.dsp.param import Setting
 from retone.dsp.spectrum_meter import SpectrumMeter
 from retone.effects import Chain, Fir
 from retone.errors import AudioError, SettingError
+from retone.estimators.profile import Profile
 from retone.progress import Progress, silent
 from retone.stream import Renderer, block_frames
 from retone.units import db_to_gain
@@ -69,7 +70,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Side:
-    """One recording as it was measured: ``role`` is before, after or reference."""
+    """One recording as it was measured: ``role`` is before, after or reference.
+
+    A reference that is a profile has that instead of a file's levels and spectrum.
+    """
 
     role: str
     path: Path
@@ -79,6 +83,7 @@ class Side:
     levels: Levels | None
     spectrum: SpectrumMeter | None
     envelope: EnvelopeMeter | None = None
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,15 @@ def heard_setting(decision: Decision, options: Options) -> Setting:
     """The setting as ``amount`` scales it; locked parameters ignore the amount."""
     blended = decision.effect.params.blend(decision.setting, options.amount)
     return {n: decision.setting[n] if n in options.locks else v for n, v in blended.items()}
+
+
+def output_beside(source: Path, suffix: str) -> Path:
+    """The output's name when none is given: ``voice.wav`` to ``voice.matched.wav``.
+
+    A format that cannot be written becomes WAV.
+    """
+    ending = source.suffix if source.suffix.lower() in CONTAINERS else ".wav"
+    return source.parent / f"{source.stem}.{suffix}{ending}"
 
 
 def check_output(inputs: Sequence[Path], output: Path, force: bool) -> None:

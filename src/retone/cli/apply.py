@@ -24,9 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
-    from retone.cli.writing import output_beside, print_result, report_paths, write_result
+    from retone.cli.writing import print_result, report_paths, write_result
     from retone.errors import DataError
     from retone.plugins import allow
+    from retone.rendering import output_beside
     from retone.replay import apply_settings
     from retone.report.collect import CompressorLevels
     from retone.report.settings import SettingsFile

@@ -154,14 +154,22 @@ def add_output_arguments(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="recording to change")
-    parser.add_argument(
+    goal = parser.add_mutually_exclusive_group(required=True)
+    goal.add_argument(
         "--to",
         type=Path,
         nargs="+",
         action="extend",
-        required=True,
         metavar="REFERENCE",
         help="recording(s) that sound right; several are averaged",
+    )
+    goal.add_argument(
+        "--preset",
+        metavar="NAME|FILE",
+        help="a style instead of a recording: broadcast, podcast, warm, ... ('retone preset list')",
+    )
+    goal.add_argument(
+        "--auto", action="store_true", help="choose for me: the preset that suits most speech"
     )
     add_output_arguments(parser)
     part = parser.add_mutually_exclusive_group()
@@ -187,10 +195,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
-    from retone.cli.writing import output_beside, print_result, report_paths, write_result
+    from retone.cli.writing import print_result, report_paths, write_result
     from retone.errors import SettingError
     from retone.estimators.choose import estimator_named
     from retone.matcher import Matcher, Options, parse_locks
+    from retone.presets import AUTO, open_preset
+    from retone.rendering import output_beside
     from retone.report.collect import CompressorLevels
 
     if args.plugin and (args.estimator or args.eq_only or args.dynamics_only):
@@ -208,7 +218,8 @@ def run(args: argparse.Namespace) -> int:
         true_peak_dbtp=args.true_peak,
     )
     output = args.output or output_beside(args.input, "matched")
-    recordings = (args.input, *args.to)
+    recordings = (args.input, *(args.to or ()))
+    references = args.to or [open_preset(AUTO if args.auto else args.preset).profile]
     paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
     if args.plugin:
         from retone.estimators.fit import Fitted
@@ -219,7 +230,7 @@ def run(args: argparse.Namespace) -> int:
     with progress_bar("matching", "s") as progress:
         result = matcher.match(
             args.input,
-            args.to,
+            references,
             output,
             options,
             force=args.force,

@@ -22,17 +22,6 @@ class Paths:
     report: Path | None
 
 
-def output_beside(source: Path, suffix: str) -> Path:
-    """The output's name when none is given: ``voice.wav`` to ``voice.matched.wav``.
-
-    A format that cannot be written becomes WAV.
-    """
-    from retone.audio.formats import CONTAINERS
-
-    ending = source.suffix if source.suffix.lower() in CONTAINERS else ".wav"
-    return source.parent / f"{source.stem}.{suffix}{ending}"
-
-
 def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: bool) -> Paths:
     """Companions of an output, refusing early what would be overwritten.
 

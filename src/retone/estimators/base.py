@@ -14,6 +14,7 @@ import torch
 
 from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable, Setting
+from retone.estimators.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Excerpt:
     audio: torch.Tensor
     sample_rate: int
 
+
+Reference = Excerpt | Profile
+"""What sounds right: a recording as it was heard, or a profile of many."""
 
 NORMAL_PEAK_DB = -12.0
 """Peak of every excerpt in dBFS, as in DeepAFx-ST, so that thresholds mean the same everywhere."""
@@ -68,7 +72,7 @@ class Estimator(Protocol):
     def estimate(
         self,
         source: Excerpt,
-        references: Sequence[Excerpt],
+        references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
         progress: object | None = None,
@@ -77,7 +81,7 @@ class Estimator(Protocol):
 
         Args:
             source: the recording to change.
-            references: one or more recordings that sound right; their statistics are averaged.
+            references: one or more that sound right; their statistics are averaged.
             locks: parameters that must keep a value, by dotted name in physical units.
             progress: a callable taking (done, total), or None.
         """

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from retone.errors import DataError
-from retone.estimators.base import Estimate, Excerpt, shift_thresholds
+from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
 from retone.estimators.network import Loaded, load, pieces
 from retone.nets.tcn import Tcn
 
@@ -39,7 +39,7 @@ class Blind:
     def estimate(
         self,
         source: Excerpt,
-        references: Sequence[Excerpt] = (),
+        references: Sequence[Reference] = (),
         *,
         locks: Mapping[str, float],
         progress: object | None = None,

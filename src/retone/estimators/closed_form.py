@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,8 +22,11 @@ from retone.effects import MATCH_CHAIN
 from retone.effects.compressor import Compressor
 from retone.effects.equalizer import Equalizer
 from retone.errors import AudioError
-from retone.estimators import compression, equalizer_fit, statistics, treatment
-from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt
+from retone.estimators import compression, equalizer_fit, treatment
+from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
+from retone.estimators.profile import Profile
+from retone.estimators.statistics import ContentStatistics, packaged
+from retone.estimators.style_change import Change, infer_change
 
 EQUALIZER, COMPRESSOR = MATCH_CHAIN.members
 EDGE_TRUST = 0.05
@@ -50,6 +53,10 @@ class ClosedForm:
         dynamics: grid and prior of the compressor search.
         other_amount: share of the EQ and of the compressor's slope that is kept when the
             reference is another voice; in between by probability.
+        profile_scales: strengths to weigh when the reference is a profile of many voices; with
+            "nothing was done" among them, what is in the style already is left alone.
+        style_spread: share of what voices' dynamics differ by that remains when a profile knows
+            what its style changes.
         scales, temper: strengths of treatment to weigh, and the exponent of their likelihood.
         level_trust: how far makeup goes to the reference's loudness, from that of the usual
             peak, for the same voice and for another one.
@@ -63,20 +70,18 @@ class ClosedForm:
     equalizer: equalizer_fit.FitRules = equalizer_fit.FitRules()
     dynamics: compression.SearchRules = compression.SearchRules()
     other_amount: float = 0.5
+    style_spread: float = 0.25
+    profile_scales: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
     scales: tuple[float, ...] = (0.6, 1.0, 1.4)
     temper: float = 0.3
     level_trust: tuple[float, float] = (1.0, 0.1)
     max_seconds: float = 12.0
-    content: statistics.ContentStatistics | None = field(default=None, repr=False)
-
-    def statistics(self) -> statistics.ContentStatistics:
-        """The content statistics in use."""
-        return self.content or statistics.packaged()
+    content: ContentStatistics | None = field(default=None, repr=False)
 
     def estimate(
         self,
         source: Excerpt,
-        references: Sequence[Excerpt],
+        references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
         progress: object | None = None,
@@ -94,17 +99,24 @@ class ClosedForm:
         reference = average_of(references)
         rate = min(source.sample_rate, *(r.sample_rate for r in references))
 
-        split = treatment.infer(
-            heard,
-            reference,
-            self.statistics(),
-            sample_rate=rate,
-            scales=self.scales,
-            voices=self.voices,
-            temper=self.temper,
-        )
+        content, many = self._content(references)
+        change = self._change(heard, references, content, rate)
+        if change:
+            split = change.treatment
+        else:
+            split = treatment.infer(
+                heard,
+                reference,
+                content,
+                sample_rate=rate,
+                scales=self.profile_scales if many else self.scales,
+                voices="other" if many else self.voices,
+                temper=self.temper,
+            )
+        share = 1.0 if many else self.other_amount
+        share = split.same_voice + (1 - split.same_voice) * share
         _report(progress, 1)
-        eq = self._fit(split, source.sample_rate, rate, split_locks(fixed, "equalizer"))
+        eq = self._fit(split, share, source.sample_rate, rate, split_locks(fixed, "equalizer"))
         setting = MATCH_CHAIN.params.neutral(1)
         _put(setting, "equalizer", eq)
         _report(progress, 2)
@@ -114,14 +126,50 @@ class ClosedForm:
             toned = EQUALIZER.render(
                 part, source.sample_rate, split_setting(setting, "equalizer")
             ).audio
-        self._compress(setting, toned, source, reference, split, split_locks(fixed, "compressor"))
+        p = split.same_voice
+        spread = p * content.same + (1 - p) * content.other
+        goal, rules = compression.dynamics(reference)[0], self.dynamics
+        if change:  # this recording's own dynamics, changed as the style changes a voice's
+            goal = compression.dynamics(heard)[0] + change.dynamics
+            spread, rules = self.style_spread * spread, replace(rules, temper=1.0)
+        self._compress(
+            setting, toned, source, goal, reference, spread, p, share, rules,
+            split_locks(fixed, "compressor"),
+        )  # fmt: skip
         _put(setting, "", fixed)
         _report(progress, 3)
-        return Estimate(MATCH_CHAIN, setting, notes=self._notes(split, rate, setting))
+        return Estimate(MATCH_CHAIN, setting, notes=self._notes(split, many, rate, setting))
+
+    def _change(
+        self,
+        heard: StyleStatistics,
+        references: Sequence[Reference],
+        content: ContentStatistics,
+        rate: int,
+    ) -> Change | None:
+        """What a single profile that knows its style's change asks for."""
+        only = references[0]
+        if len(references) != 1 or not isinstance(only, Profile) or only.untreated is None:
+            return None
+        return infer_change(
+            heard, only, content, sample_rate=rate, scales=self.profile_scales, temper=self.temper
+        )
+
+    def _content(
+        self, references: Sequence[Reference]
+    ) -> tuple[ContentStatistics, bool]:
+        """Statistics of content, and whether the references are profiles of many voices."""
+        kinds = {r.kind for r in references if isinstance(r, Profile)}
+        content = self.content or packaged("music" if kinds == {"music"} else "speech")
+        voices = [r.voices if isinstance(r, Profile) else 1 for r in references]
+        if not all(n > 1 for n in voices):
+            return content, False
+        return content.against_mean_of(sum(voices)), True
 
     def _fit(
         self,
         split: treatment.Treatment,
+        share: float,
         sample_rate: int,
         analysed_rate: int,
         locks: Mapping[str, float],
@@ -131,7 +179,7 @@ class ClosedForm:
         if not use.any():
             use = valid_bands(analysed_rate)
         limit = self.equalizer.max_gain_db
-        curve = self._amount(split) * smooth(centres, split.mean_db, self.smooth_octaves)
+        curve = share * smooth(centres, split.mean_db, self.smooth_octaves)
         # Where a recording has no energy the wish fades out instead of being extrapolated.
         curve = np.clip(
             curve - np.average(curve[use], weights=split.trust[use] + 1e-6), -limit, limit
@@ -149,35 +197,33 @@ class ClosedForm:
             self.equalizer,
         )
 
-    def _amount(self, split: treatment.Treatment) -> float:
-        return split.same_voice + (1 - split.same_voice) * self.other_amount
-
     def _compress(
         self,
         setting: Setting,
         toned: torch.Tensor,
         source: Excerpt,
+        goal: Array,
         reference: StyleStatistics,
-        split: treatment.Treatment,
+        spread: Array,
+        p: float,
+        share: float,
+        rules: compression.SearchRules,
         locks: Mapping[str, float],
     ) -> None:
-        content = self.statistics()
-        p = split.same_voice
-        covariance = p * content.same + (1 - p) * content.other
         assert isinstance(COMPRESSOR, Compressor)
         found = compression.search(
             COMPRESSOR,
             toned[0, 0],
             source.sample_rate,
-            compression.dynamics(reference)[0],
-            compression.dynamics_covariance(covariance),
+            goal,
+            compression.dynamics_covariance(spread),
             locks,
-            self.dynamics,
+            rules,
         )
         if "ratio" not in locks:
             ratio = COMPRESSOR.params["ratio"]
             found["ratio"] = float(
-                ratio.blend(torch.tensor(found["ratio"], dtype=torch.float64), self._amount(split))
+                ratio.blend(torch.tensor(found["ratio"], dtype=torch.float64), share)
             )
         _put(setting, "compressor", found)
         if "makeup_db" in locks:
@@ -196,7 +242,9 @@ class ClosedForm:
         value = float(np.clip(usual + trust * (heard - usual), makeup.low, makeup.high))
         _put(setting, "compressor", {"makeup_db": value})
 
-    def _notes(self, split: treatment.Treatment, rate: int, setting: Setting) -> tuple[str, ...]:
+    def _notes(
+        self, split: treatment.Treatment, many: bool, rate: int, setting: Setting
+    ) -> tuple[str, ...]:
         notes = []
         known = valid_bands(rate)
         weak = known & (split.trust < 0.5)
@@ -206,7 +254,7 @@ class ClosedForm:
                 f"Between {edge.min():.0f} and {edge.max():.0f} Hz one recording has hardly any "
                 "energy; the EQ leaves that range alone as far as it can."
             )
-        if split.same_voice < 0.5:
+        if split.same_voice < 0.5 and not many:
             notes.append(
                 "The reference sounds like another voice; only differences that two voices "
                 "rarely have were matched."
@@ -225,11 +273,18 @@ def normalised(excerpt: Excerpt) -> Array:
     return np.asarray(audio * (10 ** (NORMAL_PEAK_DB / 20) / peak), dtype=np.float32)
 
 
-def average_of(references: Sequence[Excerpt]) -> StyleStatistics:
+def statistics_of(reference: Reference) -> StyleStatistics:
+    """Style statistics of one reference at a peak of -12 dBFS, one row."""
+    if isinstance(reference, Profile):
+        return reference.statistics
+    return measure(normalised(reference), reference.sample_rate)
+
+
+def average_of(references: Sequence[Reference]) -> StyleStatistics:
     """Averaged statistics of one or more references, one row."""
     if not references:
         raise AudioError("there is no reference. Give at least one recording that sounds right.")
-    return average([measure(normalised(r), r.sample_rate) for r in references])
+    return average([statistics_of(r) for r in references])
 
 
 def smooth(frequency_hz: Array, curve_db: Array, octaves: float) -> Array:

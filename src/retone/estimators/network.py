@@ -15,9 +15,13 @@ from torch import Tensor
 from retone import checkpoint
 from retone.audio import Clip
 from retone.dsp.effect import Effect
+from retone.dsp.measure import measure
 from retone.effects.spec import effect_from_spec
 from retone.errors import AudioError, DataError, SettingError
-from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt
+from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
+from retone.estimators.profile import Profile
+from retone.estimators.statistics import packaged
+from retone.estimators.style_change import infer_change
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.frontend import FrontEndConfig
@@ -58,7 +62,7 @@ class Network:
     def estimate(
         self,
         source: Excerpt,
-        references: Sequence[Excerpt],
+        references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
         progress: object | None = None,
@@ -79,14 +83,49 @@ class Network:
         with torch.no_grad():
             heard = network.listen(own)
             for reference in references:
-                heard_there = pieces(reference, rate, loaded.length, self.most_pieces)
-                other = network.listen(heard_there)
+                if isinstance(reference, Profile):
+                    other = typical(reference, network)
+                else:
+                    other = network.listen(pieces(reference, rate, loaded.length, self.most_pieces))
                 for j in range(other[0].shape[0]):
                     one = type(other)(*(t[j : j + 1].expand(own.shape[0], *t.shape[1:])
                                         for t in other))  # fmt: skip
                     units.append(network.compare(heard, one))
         unit = torch.cat(units).double().mean(0, keepdim=True)
-        return Estimate(loaded.effect, loaded.effect.params.to_physical(unit))
+        table = loaded.effect.params
+        return Estimate(
+            loaded.effect, table.blend(table.to_physical(unit), _needed(source, references))
+        )
+
+
+def _needed(source: Excerpt, references: Sequence[Reference]) -> float:
+    """Share of the change that a recording still needs: less than 1 for a preset's style only."""
+    only = references[0]
+    if len(references) != 1 or not isinstance(only, Profile) or only.untreated is None:
+        return 1.0
+    return infer_change(
+        measure(source.audio, source.sample_rate),
+        only,
+        packaged(only.kind).against_mean_of(only.voices),
+        sample_rate=min(source.sample_rate, only.sample_rate),
+        scales=(0.0,),
+        temper=1.0,
+    ).needed
+
+
+def typical(profile: Profile, network: Any) -> Any:
+    """What a network hears of a profile.
+
+    Raises:
+        DataError: the profile holds nothing for this kind of network.
+    """
+    known = profile.typical
+    if known is None or known.front_end != network.config.front_end:
+        raise DataError(
+            f"network: '{profile.name}' holds nothing that a {type(network).__name__} with these "
+            "settings can hear. Use --estimator closed-form, or make the preset again."
+        )
+    return known.heard()
 
 
 def pieces(excerpt: Excerpt, rate: int, length: int, most: int) -> Tensor:

@@ -13,8 +13,9 @@ from retone.dsp.effect import Effect
 from retone.dsp.measure import BANDS, Array, StyleStatistics, average, measure, valid_bands
 from retone.dsp.param import Setting
 from retone.estimators import compression, statistics, treatment
-from retone.estimators.base import Estimate, Estimator, Excerpt
-from retone.estimators.closed_form import ClosedForm, normalised
+from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
+from retone.estimators.closed_form import ClosedForm, average_of, normalised
+from retone.estimators.profile import Profile
 
 LEVEL_PARAMETERS = ("makeup_db", "gain_db")
 STEP = 0.01
@@ -52,7 +53,7 @@ class Refined:
     def estimate(
         self,
         source: Excerpt,
-        references: Sequence[Excerpt],
+        references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
         progress: object | None = None,
@@ -69,7 +70,8 @@ class Refined:
             for i, p in enumerate(table)
             if p.name not in locks and p.name.split(".")[-1] not in LEVEL_PARAMETERS
         ]
-        shortest = min(e.audio.numel() / e.sample_rate for e in (source, *references))
+        recordings = (source, *(r for r in references if isinstance(r, Excerpt)))
+        shortest = min(e.audio.numel() / e.sample_rate for e in recordings)
         if not free or shortest < 2 * MIN_HALF_S:
             return replace(start, notes=(*start.notes, "Too short to refine and check."))
         own = torch.as_tensor(normalised(source))
@@ -119,12 +121,16 @@ class Refined:
         return replace(start, setting=_same_loudness(start, setting, source, own, locks))
 
     def _weights(
-        self, source: Excerpt, references: Sequence[Excerpt], valid: NDArray[np.bool_]
+        self, source: Excerpt, references: Sequence[Reference], valid: NDArray[np.bool_]
     ) -> Array:
         content = self.content or statistics.packaged()
         heard = measure(normalised(source), source.sample_rate)
-        reference = average([measure(normalised(r), r.sample_rate) for r in references])
-        p = treatment.same_voice(heard, reference, content)
+        reference = average_of(references)
+        voices = [r.voices if isinstance(r, Profile) else 1 for r in references]
+        if all(n > 1 for n in voices):
+            content, p = content.against_mean_of(sum(voices)), 0.0
+        else:
+            p = treatment.same_voice(heard, reference, content)
         mixed = p * content.same + (1 - p) * content.other
         bands = np.flatnonzero(valid)
         place = BANDS + np.arange(15)
@@ -145,11 +151,14 @@ class _Side:
     """One half of the source and of the references, with what is compared between them."""
 
     def __init__(
-        self, audio: torch.Tensor, source: Excerpt, references: Sequence[Excerpt], half: int
+        self, audio: torch.Tensor, source: Excerpt, references: Sequence[Reference], half: int
     ) -> None:
         self.audio, self.sample_rate = audio, source.sample_rate
         parts = []
         for r in references:
+            if isinstance(r, Profile):
+                parts.append(r.statistics)
+                continue
             whole = normalised(r)
             middle = whole.size // 2
             part = whole[middle:] if half else whole[:middle]

@@ -13,10 +13,12 @@ from retone.audio.level import loudness_lufs
 from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
+from retone.dsp.spectrum_meter import SpectrumMeter
 from retone.effects import Compressor, Fir, Gain, chain
 from retone.errors import AudioError
-from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt
+from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.closed_form import normalised
+from retone.estimators.profile import Profile
 
 FFT, HOP, SMOOTHING_BINS = 65536, 16384, 1025
 STEP_DB, LAST_DB, TOLERANCE_LU = 0.5, -80.0, 0.5
@@ -47,7 +49,7 @@ class Rules:
     def estimate(
         self,
         source: Excerpt,
-        references: Sequence[Excerpt],
+        references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
         progress: object | None = None,
@@ -65,9 +67,9 @@ class Rules:
             raise AudioError("there is no reference. Give a recording that sounds right.")
         rate = source.sample_rate
         own = normalised(source)
-        wanted = [_at_rate(r, rate) for r in references]
-        target_lufs = float(np.mean([loudness_lufs(w[None], rate) for w in wanted]))
-        ratio = np.mean([mean_spectrum(w) for w in wanted], axis=0) / mean_spectrum(own)
+        wanted = [_wanted(r, own, rate) for r in references]
+        target_lufs = float(np.mean([lufs for lufs, _ in wanted]))
+        ratio = np.mean([spectrum for _, spectrum in wanted], axis=0) / mean_spectrum(own)
         fir = self._design(ratio)
         shaped = np.convolve(own.astype(np.float64), fir)[: own.size]
         peak_db = 20 * np.log10(np.abs(shaped).max())
@@ -141,6 +143,23 @@ def mean_spectrum(audio: Array) -> Array:
     frames = np.lib.stride_tricks.sliding_window_view(padded, FFT)[::HOP]
     magnitude = np.mean([np.abs(np.fft.rfft(f)) for f in frames], axis=0) / np.sqrt(FFT)
     return np.maximum(savgol_filter(magnitude, SMOOTHING_BINS, 2), 1e-9)
+
+
+def _wanted(reference: Reference, own: Array, rate: int) -> tuple[float, Array]:
+    """Loudness at a peak of -12 dBFS, and mean spectrum [32769], of one reference.
+
+    A profile holds levels in 1/6 octave; what these differ by from the source's own is put onto
+    the source's spectrum. Beyond what the profile knows, the source's stays.
+    """
+    if not isinstance(reference, Profile):
+        audio = _at_rate(reference, rate)
+        return float(loudness_lufs(audio[None], rate)), mean_spectrum(audio)
+    meter = SpectrumMeter(rate)
+    meter.update(own[None])
+    f = np.fft.rfftfreq(FFT, 1.0 / rate)
+    there = np.maximum(f, 20.0)
+    up_db = np.nan_to_num(reference.spectrum(there) - meter.result(there))
+    return float(reference.statistics.loudness_db[0]), mean_spectrum(own) * 10 ** (up_db / 20)
 
 
 def _at_rate(excerpt: Excerpt, rate: int) -> Array:

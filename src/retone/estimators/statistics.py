@@ -57,6 +57,13 @@ class ContentStatistics:
     passages: int
     voices: int
 
+    def against_mean_of(self, voices: int) -> ContentStatistics:
+        """The statistics for a voice beside the mean of ``voices`` others, as ``other``.
+
+        Two voices differ by twice the variance of one; a voice and a mean of n by 1 + 1/n of it.
+        """
+        return replace(self, other=0.5 * (1 + 1 / voices) * self.other)
+
     def save(self, path: Path) -> None:
         """Write an npz file (float32, no pickled objects)."""
         arrays = {name: getattr(self, name).astype(np.float32) for name in ARRAYS}
@@ -88,10 +95,10 @@ class ContentStatistics:
 
 
 @cache
-def packaged() -> ContentStatistics:
-    """The statistics that come with retone (speech; see ``learn``)."""
-    where = resources.files("retone.estimators") / "data" / "content.npz"
-    return ContentStatistics.load(where)
+def packaged(kind: str = "speech") -> ContentStatistics:
+    """The statistics that come with retone, of ``"speech"`` or ``"music"`` (see ``learn``)."""
+    name = "content.npz" if kind == "speech" else f"content_{kind}.npz"
+    return ContentStatistics.load(resources.files("retone.estimators") / "data" / name)
 
 
 def columns(statistics: StyleStatistics) -> Array:

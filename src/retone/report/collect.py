@@ -63,7 +63,13 @@ def settings_of(result: MatchResult) -> SettingsFile:
         ),
         levels={role: _levels(result.sides, role) for role in roles if role in sides},
         sources=tuple(
-            Source(roles[s.role], s.path.name, s.sample_rate, s.channels, s.duration_s)
+            Source(
+                roles[s.role],
+                f"preset {s.profile.name}" if s.profile else s.path.name,
+                s.sample_rate,
+                s.channels,
+                s.duration_s,
+            )
             for s in result.sides
         ),
         notes=result.decision.notes,
@@ -152,6 +158,10 @@ def align_spectra(
             db[(db <= FLOOR_DB) | (frequency_hz > 0.98 * s.sample_rate / 2)] = np.nan
             lufs = s.levels.integrated_lufs if s.levels else -math.inf
             found.setdefault(s.role, []).append((db, lufs))
+        elif s.profile is not None:
+            db = s.profile.spectrum(frequency_hz)
+            db[frequency_hz > 0.98 * s.sample_rate / 2] = np.nan
+            found.setdefault(s.role, []).append((db, float(s.profile.statistics.loudness_db[0])))
     known = all(math.isfinite(lufs) for group in found.values() for _, lufs in group)
     goal = found["after"][0][1] if known and "after" in found else 0.0
     spectra = {}
@@ -291,10 +301,14 @@ def _compressor(
 
 def _levels(sides: Sequence[Side], role: str) -> dict[str, float | None]:
     """Level figures of a role; several references are averaged."""
-    known = [s.levels.to_dict() for s in sides if s.role == role and s.levels is not None]
+    known: list[Mapping[str, float | None]] = [
+        s.levels.to_dict() for s in sides if s.role == role and s.levels is not None
+    ]
+    known += [{"integrated_lufs": s.profile.loudness_lufs}
+              for s in sides if s.role == role and s.profile]  # fmt: skip
     found: dict[str, float | None] = {}
     for name in LEVEL_FIELDS:
-        values = [d[name] for d in known if d.get(name) is not None]
+        values = [v for d in known if (v := d.get(name)) is not None]
         found[name] = sum(values) / len(values) if values else None
     return found
 

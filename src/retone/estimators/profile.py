@@ -1,0 +1,123 @@
+"""What estimators know of recordings that are not there: a reference without any sound in it.
+
+A profile holds statistics averaged over recordings and, for networks that compare frames, a few
+dozen *typical* frames. A typical frame is the mean of many log-mel frames that lie near each
+other, from whatever recording they come; there are no phases, no order and no single moment of
+any recording in it, so no speech can be made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+
+from retone.dsp.measure import Array, StyleStatistics
+from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+
+HOLD = 4
+"""How often a network hears each typical frame in a row: its layers look at neighbours."""
+
+
+@dataclass(frozen=True, eq=False)
+class TypicalFrames:
+    """What a front end heard, reduced: ``frames`` [M, K], ``energy`` [K] and ``summary`` [S].
+
+    Units are those of ``retone.nets.frontend.Heard``; ``front_end`` says with what settings.
+    """
+
+    front_end: FrontEndConfig
+    frames: Array
+    energy: Array
+    summary: Array
+
+    def heard(self) -> Heard:
+        """As a network hears it, a batch of one."""
+        frames = torch.from_numpy(np.repeat(self.frames, HOLD, axis=1)).float()
+        energy = torch.from_numpy(np.repeat(self.energy / HOLD, HOLD)).float()
+        return Heard(frames[None], energy[None], torch.from_numpy(self.summary).float()[None])
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """A reference that carries no audio.
+
+    Args:
+        name: what it is called in reports.
+        statistics: one row, of excerpts whose peak is -12 dBFS.
+        frequency_hz, spectrum_db: average level in 1/6 octave [F] at the same peak; NaN where
+            nothing is known.
+        sample_rate: rate in Hz of what was heard.
+        voices: how many voices (or pieces of music) it averages; 1 if that is not known.
+        seconds: how much was heard.
+        loudness_lufs: loudness that a result should get; None keeps the recording's own.
+        typical: for networks; None if there is nothing for them.
+        kind: ``"speech"`` or ``"music"``.
+        untreated: statistics of the same recordings before they were treated, if known.
+    """
+
+    name: str
+    statistics: StyleStatistics
+    frequency_hz: Array
+    spectrum_db: Array
+    sample_rate: int
+    voices: int
+    seconds: float
+    loudness_lufs: float | None
+    typical: TypicalFrames | None
+    kind: str = "speech"
+    untreated: StyleStatistics | None = None
+
+    def spectrum(self, frequency_hz: Array) -> Array:
+        """Level in dB of the 1/6 octave around each frequency; NaN beyond what is known."""
+        known = np.isfinite(self.spectrum_db)
+        f, db = np.log(self.frequency_hz[known]), self.spectrum_db[known]
+        return np.interp(np.log(np.maximum(frequency_hz, 1e-3)), f, db, right=np.nan)
+
+
+def typical_frames(
+    clips: Sequence[tuple[torch.Tensor, int]], config: FrontEndConfig, *, count: int, seed: int
+) -> TypicalFrames:
+    """Reduce clips to ``count`` typical frames (k-means, weighted by energy).
+
+    Args:
+        clips: (audio [T], recording number) at the front end's rate, peak -12 dBFS. Every
+            recording counts alike, whatever its length.
+    """
+    front_end = FrontEnd(config)
+    frames, weights, summaries = [], [], []
+    numbers = [n for _, n in clips]
+    with torch.no_grad():
+        for audio, number in clips:
+            heard = front_end(audio[None])
+            frames.append(heard.frames[0].T.numpy())
+            weights.append(heard.energy[0].numpy() / numbers.count(number))
+            summaries.append(heard.summary[0].double().numpy() / numbers.count(number))
+    x, w = np.concatenate(frames).astype(np.float64), np.concatenate(weights)
+    x, w = x[w > 0], w[w > 0].astype(np.float64)
+    count = min(count, max(1, len(x) // 4))
+    rng = np.random.default_rng(seed)
+    few = rng.permutation(len(x))[:20000]
+    centres, _ = kmeans2(x[few], count, minit="++", rng=rng, iter=20)
+    place = _nearest(x, centres)
+    energy = np.bincount(place, weights=w, minlength=count)
+    total = np.stack([np.bincount(place, weights=w * x[:, m], minlength=count)
+                      for m in range(x.shape[1])])  # fmt: skip
+    used = energy > 0
+    order = np.argsort(-energy[used])
+    means = (total[:, used] / energy[used])[:, order]
+    people = len(set(numbers))
+    return TypicalFrames(
+        config, means, (energy[used] / energy.sum())[order], np.sum(summaries, axis=0) / people
+    )
+
+
+def _nearest(x: Array, centres: Array) -> np.ndarray:
+    out = np.empty(len(x), dtype=np.intp)
+    half = 0.5 * (centres**2).sum(axis=1)
+    for start in range(0, len(x), 4096):
+        out[start : start + 4096] = (half - x[start : start + 4096] @ centres.T).argmin(axis=1)
+    return out

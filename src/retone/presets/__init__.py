@@ -1,0 +1,31 @@
+"""Adaptive presets: profiles of how good recordings sound, to match a recording to.
+
+A preset is no fixed setting. It says what recordings in a style sound like, and an estimator finds
+the settings that bring *this* recording there.
+"""
+
+from __future__ import annotations
+
+from retone.presets.file import Preset
+from retone.presets.library import (
+    AUTO,
+    available,
+    export_preset,
+    import_preset,
+    open_preset,
+    own_folder,
+    save_preset,
+)
+from retone.presets.making import make_preset
+
+__all__ = [
+    "AUTO",
+    "Preset",
+    "available",
+    "export_preset",
+    "import_preset",
+    "make_preset",
+    "open_preset",
+    "own_folder",
+    "save_preset",
+]

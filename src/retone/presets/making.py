@@ -1,0 +1,141 @@
+"""Make a preset from recordings: hear them, average what was heard, keep no sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from retone import __version__
+from retone.audio import Clip, open_reader
+from retone.dsp.measure import average
+from retone.dsp.spectrum_meter import SpectrumMeter
+from retone.errors import AudioError
+from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
+from retone.estimators.closed_form import normalised, statistics_of
+from retone.estimators.profile import Profile, TypicalFrames, typical_frames
+from retone.matcher import hear, loudness_of
+from retone.presets.file import SPECTRUM_HZ, Preset, check_name
+from retone.progress import Progress, silent
+from retone.recipes.style import compact_speech
+
+FRAMES = 48
+CLIP_S = 12.0
+"""Length of the pieces in which an excerpt is heard for typical frames, as a network would."""
+
+
+class Heard(NamedTuple):
+    """One excerpt, the number of its voice (or piece), and the same before treatment if known."""
+
+    excerpt: Excerpt
+    voice: int
+    untreated: Excerpt | None = None
+
+
+def make_preset(
+    name: str,
+    files: Sequence[str | Path],
+    *,
+    description: str = "",
+    kind: str = "speech",
+    voices: int = 1,
+    loudness_lufs: float | str | None = "match",
+    licence: str = "",
+    progress: Progress = silent,
+) -> Preset:
+    """Blend recordings into one preset.
+
+    Args:
+        name: lower-case letters, digits and hyphens.
+        files: recordings that sound right; they count by their length.
+        description: for people.
+        kind: ``"speech"`` or ``"music"``.
+        voices: how many different voices (or pieces) they hold, if known. From 2 on, a recording
+            that is matched is taken for yet another voice; with 1 that is judged from its sound.
+        loudness_lufs: loudness that a result should get: ``"match"`` the recordings' mean, None
+            for the result's own, or a target.
+        licence: under which the recordings were published.
+        progress: called with files done and in all.
+
+    Raises:
+        AudioError: no file, or one that cannot be read, is silent or too short.
+        SettingError: the name cannot be a name.
+    """
+    check_name(name)
+    if not files:
+        raise AudioError("a preset needs at least one recording.")
+    heard, levels = [], []
+    for number, file in enumerate(files):
+        path = Path(file)
+        with open_reader(path) as reader:
+            excerpt, _ = hear(reader, path)
+            heard.append(Heard(excerpt, number))
+            levels.append(loudness_of(reader))
+        progress(number + 1, len(files))
+    loudness = loudness_lufs
+    if loudness == "match":
+        known = [v for v in levels if np.isfinite(v)]
+        loudness = round(float(np.mean(known)), 1) if known else None
+    profile = profile_of(name, heard, voices=voices, loudness_lufs=loudness, kind=kind)  # type: ignore[arg-type]
+    credits = tuple(Path(f).name for f in files)
+    return Preset(profile, description or f"Made from {_count(files)}.", licence, credits,
+                  f"retone {__version__}")  # fmt: skip
+
+
+def profile_of(
+    name: str,
+    heard: Sequence[Heard],
+    *,
+    voices: int,
+    loudness_lufs: float | None,
+    kind: str,
+    seed: int = 0,
+) -> Profile:
+    """Average excerpts; every voice counts by the seconds that it is active."""
+    spectra = []
+    for excerpt, *_ in heard:
+        meter = SpectrumMeter(excerpt.sample_rate)
+        meter.update(normalised(excerpt)[None])
+        db = meter.result(SPECTRUM_HZ)
+        db[SPECTRUM_HZ > 0.46 * excerpt.sample_rate] = np.nan
+        spectra.append(db)
+    rows = np.array(spectra)
+    known = np.isfinite(rows)
+    mean = np.where(known, rows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    before = [statistics_of(h.untreated) for h in heard if h.untreated is not None]
+    weights = [1.0] * len(heard) if before else None  # like for like
+    return Profile(
+        name=name,
+        statistics=average([statistics_of(h.excerpt) for h in heard], weights),
+        frequency_hz=SPECTRUM_HZ,
+        spectrum_db=np.where(known.any(axis=0), mean, np.nan),
+        sample_rate=max(h.excerpt.sample_rate for h in heard),
+        voices=voices,
+        seconds=sum(h.excerpt.audio.numel() / h.excerpt.sample_rate for h in heard),
+        loudness_lufs=loudness_lufs,
+        typical=_typical(heard, seed),
+        kind=kind,
+        untreated=average(before, [1.0] * len(before)) if before else None,
+    )
+
+
+def _typical(heard: Sequence[Heard], seed: int) -> TypicalFrames:
+    config = compact_speech().network.front_end  # type: ignore[attr-defined]
+    clips = []
+    for excerpt, voice, _ in heard:
+        clip = Clip(normalised(excerpt)[None], excerpt.sample_rate).resample(config.sample_rate)
+        audio = clip.samples[0]
+        count = max(1, round(audio.size / (CLIP_S * config.sample_rate)))
+        for piece in np.array_split(audio, count):
+            peak = float(np.abs(piece).max())
+            if peak > 0:
+                scaled = piece * np.float32(10 ** (NORMAL_PEAK_DB / 20) / peak)
+                clips.append((torch.from_numpy(scaled), voice))
+    return typical_frames(clips, config, count=FRAMES, seed=seed)
+
+
+def _count(files: Sequence[object]) -> str:
+    return "one recording" if len(files) == 1 else f"{len(files)} recordings"
