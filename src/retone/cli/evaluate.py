@@ -1,7 +1,10 @@
 """Measure systems on recordings: the tables of the papers, with intervals.
 
 retone evaluate synthetic --corpus NAME=FOLDER     Tables 1 and 2: pairs with a known target
-retone evaluate render-docs                        docs/results/closeness_*.json to a page
+retone evaluate realistic --corpus NAME=FOLDER     Table 3: five styles, other voices as reference
+retone evaluate presets --corpus NAME=FOLDER       what presets do once, twice, to their own style
+retone evaluate probes --corpus NAME=FOLDER        Table 4: what an encoder's embedding tells
+retone evaluate render-docs                        docs/results to docs/closeness.md, styles.md
 """
 
 from __future__ import annotations
@@ -35,12 +38,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synthetic.add_argument("--workers", type=int, default=1, help="processes")
     synthetic.add_argument("-o", "--output", type=Path, help="result file (JSON); resumed if there")
 
-    what.add_parser("render-docs", help="turn docs/results into docs/closeness.md")
+    from retone.cli import evaluate_styles
+
+    evaluate_styles.add_realistic(
+        what.add_parser("realistic", help="match five styles to each other, across voices")
+    )
+    evaluate_styles.add_presets(
+        what.add_parser("presets", help="what presets change the first and the second time")
+    )
+    what.add_parser("render-docs", help="turn docs/results into pages")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.what == "render-docs":
         return _render_docs()
+    if args.what in ("realistic", "presets"):
+        from retone.cli import evaluate_styles
+
+        return {
+            "realistic": evaluate_styles.run_realistic,
+            "presets": evaluate_styles.run_presets,
+        }[args.what](args)
     from dataclasses import replace
 
     from retone.cli.corpus import open_corpora

@@ -21,6 +21,7 @@ def open_excerpts(
     most: int,
     seconds: float,
     cache: Path,
+    kind: str | None = None,
 ) -> Corpus:
     """A small corpus: the middle ``seconds`` of one recording of each voice or track.
 
@@ -32,6 +33,7 @@ def open_excerpts(
         most: voices or tracks, chosen by the hash of their names.
         seconds: length of an excerpt; shorter recordings are left out.
         cache: where excerpts are kept.
+        kind: ``"speech"`` or ``"music"`` to hear only that of a mixed corpus.
 
     Raises:
         DataError: nothing there is long enough.
@@ -46,7 +48,7 @@ def open_excerpts(
     splits = assign_splits(found, source.order)
     groups: dict[str, Found] = {}
     for item in found:
-        if splits[item.group] == split:
+        if splits[item.group] == split and item.kind in (kind or item.kind, "audio"):
             groups.setdefault(item.group, item)
     order = sorted(groups, key=lambda g: hashlib.sha256(g.encode()).hexdigest())
     place = cache / f"{name}_excerpts_{sample_rate}_{seconds:g}"

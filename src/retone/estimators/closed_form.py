@@ -138,7 +138,7 @@ class ClosedForm:
         )  # fmt: skip
         _put(setting, "", fixed)
         _report(progress, 3)
-        return Estimate(MATCH_CHAIN, setting, notes=self._notes(split, many, rate, setting))
+        return Estimate(MATCH_CHAIN, setting, notes=self._notes(split, many, change, rate, setting))
 
     def _change(
         self,
@@ -155,9 +155,7 @@ class ClosedForm:
             heard, only, content, sample_rate=rate, scales=self.profile_scales, temper=self.temper
         )
 
-    def _content(
-        self, references: Sequence[Reference]
-    ) -> tuple[ContentStatistics, bool]:
+    def _content(self, references: Sequence[Reference]) -> tuple[ContentStatistics, bool]:
         """Statistics of content, and whether the references are profiles of many voices."""
         kinds = {r.kind for r in references if isinstance(r, Profile)}
         content = self.content or packaged("music" if kinds == {"music"} else "speech")
@@ -243,7 +241,12 @@ class ClosedForm:
         _put(setting, "compressor", {"makeup_db": value})
 
     def _notes(
-        self, split: treatment.Treatment, many: bool, rate: int, setting: Setting
+        self,
+        split: treatment.Treatment,
+        many: bool,
+        change: Change | None,
+        rate: int,
+        setting: Setting,
     ) -> tuple[str, ...]:
         notes = []
         known = valid_bands(rate)
@@ -254,6 +257,8 @@ class ClosedForm:
                 f"Between {edge.min():.0f} and {edge.max():.0f} Hz one recording has hardly any "
                 "energy; the EQ leaves that range alone as far as it can."
             )
+        if change and change.needed < 0.3:
+            notes.append("This sounds as if it were in the style already; little is changed.")
         if split.same_voice < 0.5 and not many:
             notes.append(
                 "The reference sounds like another voice; only differences that two voices "

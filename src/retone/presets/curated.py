@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from retone import __version__
-from retone.data.corpora import Corpus
+from retone.data.corpora import Corpus, Track
 from retone.data.styles import LEAD_SAMPLES, QUIETEST, STYLES, TRIES, Style, apply_style
 from retone.effects import MATCH_CHAIN
 from retone.errors import DataError
@@ -66,7 +66,8 @@ CURATED: dict[str, Curated] = {
         ),
         Curated(
             STYLES["broadcast"], "speech", -23.0,
-            "Dense and present, as on television: strong fast compression, at -23 LUFS (R 128).",
+            "Dense and present, as on television: strong fast compression, at -23 LUFS "
+            "(EBU R 128).",
         ),
         Curated(
             _gentle("podcast", (1, 3, 80, 150), (1, 3, 7000, 9000),
@@ -144,7 +145,7 @@ def treated(
             continue
         rng = np.random.default_rng([seed, number])
         for _ in range(per_voice):
-            patch = _patch(track, length + LEAD_SAMPLES, rng)
+            patch = pick_patch(track, length + LEAD_SAMPLES, rng)
             if patch is None:
                 continue
             patch *= np.float32(10 ** (-float(rng.uniform(*style.headroom_db)) / 20))
@@ -161,12 +162,12 @@ def treated(
     return heard
 
 
-def _patch(track: object, need: int, rng: np.random.Generator) -> np.ndarray | None:
+def pick_patch(track: Track, need: int, rng: np.random.Generator) -> np.ndarray | None:
     """A passage with its peak at 1 whose pauses are short, else the best of many."""
     best: tuple[float, np.ndarray] | None = None
     for _ in range(TRIES):
-        start = int(rng.integers(track.samples - need + 1))  # type: ignore[attr-defined]
-        patch = track.read(start, need)  # type: ignore[attr-defined]
+        start = int(rng.integers(track.samples - need + 1))
+        patch = track.read(start, need)
         peak = float(np.abs(patch).max(initial=0.0))
         if peak < 1e-4:
             continue

@@ -1,0 +1,165 @@
+"""Arguments and runs of ``retone evaluate realistic`` and ``retone evaluate probes``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+ROWS = ("input", "rules", "closed-form", "refined", "network")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--corpus", action="append", required=True, metavar="NAME=FOLDER", help="where clips are"
+    )
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
+    parser.add_argument("--kind", default="speech", choices=("speech", "music"))
+    parser.add_argument("--sample-rate", type=int, required=True, help="in Hz, e.g. 24000")
+    parser.add_argument("--length", type=int, default=131072, help="samples per clip")
+    parser.add_argument(
+        "--excerpt", type=float, metavar="SECONDS",
+        help="hear one excerpt of each voice or track instead of reading the whole corpus",
+    )  # fmt: skip
+    parser.add_argument(
+        "--passage", type=float, default=20.0, metavar="SECONDS",
+        help="with fewer than 15 voices or tracks, passages of this length are kept apart instead",
+    )  # fmt: skip
+    parser.add_argument(
+        "--warm", default="warm", choices=("warm", "warm-published"),
+        help="Warm as the paper says (highs lowered), or as its program does (highs raised)",
+    )  # fmt: skip
+    parser.add_argument("--cache", type=Path, help="where resampled audio is kept")
+    parser.add_argument("-o", "--output", type=Path, help="result file (JSON)")
+    parser.add_argument(
+        "--weights", action="append", default=[], metavar="ROW=FILE",
+        help="a network's row: AD=run/best.safetensors, SPSA=..., or a name such as speech",
+    )  # fmt: skip
+
+
+def add_realistic(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--trials", type=int, default=10, help="per ordered pair of styles")
+    parser.add_argument("--seed", type=int, default=16)
+    parser.add_argument("--rows", nargs="+", default=["input", "rules", "closed-form"],
+                        choices=ROWS)  # fmt: skip
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--picture", type=Path, help="write the 5x5 matrix of --picture-row (SVG)")
+    parser.add_argument("--picture-row", metavar="ROW", help="default: the last row")
+
+
+def add_presets(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--presets", nargs="+", metavar="NAME", help="default: all of the kind")
+    parser.add_argument("--count", type=int, default=20, help="passages for each preset")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of a passage")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--estimators", nargs="+", default=["closed-form"], choices=ROWS[2:], help="rows"
+    )
+
+
+def run_presets(args: argparse.Namespace) -> int:
+    from retone.cli.progress import progress_bar
+    from retone.estimators.choose import estimator_named
+    from retone.evaluate.presets import evaluate
+    from retone.evaluate.style_page import preset_table
+    from retone.presets.curated import CURATED
+
+    names = args.presets or [n for n, c in CURATED.items() if c.kind == args.kind]
+    corpus = corpus_of(args)
+    with progress_bar("evaluating", "passages") as progress:
+        result = evaluate(
+            corpus, names, [estimator_named(n) for n in args.estimators], count=args.count,
+            seconds=args.seconds, seed=args.seed, progress=progress,
+        )  # fmt: skip
+    if args.output:
+        result.save(args.output)
+    print(preset_table(result))
+    return 0
+
+
+def corpus_of(args: argparse.Namespace) -> Any:
+    """The held-out recordings that the arguments name."""
+    from retone.cli.corpus import default_cache, open_corpora
+    from retone.data.corpora import join_corpora
+    from retone.data.excerpts import open_excerpts
+    from retone.errors import DataError
+
+    if not args.excerpt:
+        return open_corpora(
+            args.corpus, args.sample_rate, args.cache, args.kind, need=(args.split,)
+        )[args.split]
+    parts = []
+    for text in args.corpus:
+        name, equals, folder = text.partition("=")
+        if not equals:
+            raise DataError(f"--corpus {text}: expected NAME=FOLDER.")
+        parts.append(
+            open_excerpts(
+                name, Path(folder), sample_rate=args.sample_rate, split=args.split, most=200,
+                seconds=args.excerpt, cache=args.cache or default_cache(), kind=args.kind,
+            )
+        )  # fmt: skip
+    return join_corpora(parts)
+
+
+def style_set(args: argparse.Namespace, seed: int) -> Any:
+    """The examples that the arguments ask for."""
+    from retone.data.styles import FIVE, StyleSet
+    from retone.effects import MATCH_CHAIN
+
+    names = tuple(args.warm if name == "warm" else name for name in FIVE)
+    return StyleSet(corpus_of(args), MATCH_CHAIN, args.length, seed, names, args.passage)
+
+
+def weights_of(args: argparse.Namespace) -> dict[str, Path | str]:
+    """``--weights`` as row name -> file."""
+    from retone.errors import DataError
+
+    found: dict[str, Path | str] = {}
+    for text in args.weights:
+        name, equals, file = text.partition("=")
+        if not equals or not name:
+            raise DataError(f"--weights {text}: expected ROW=FILE, as in AD=run/best.safetensors.")
+        found[name] = file if file in ("speech", "music") else Path(file)
+    return found
+
+
+def run_realistic(args: argparse.Namespace) -> int:
+    from retone.audio import write_text_atomic
+    from retone.cli.progress import progress_bar
+    from retone.estimators.choose import estimator_named
+    from retone.estimators.network import Network
+    from retone.evaluate.methods import Estimated, Input
+    from retone.evaluate.realistic import evaluate, table
+    from retone.evaluate.style_page import heat_map
+
+    methods: list[Any] = []
+    for name in args.rows:
+        if name == "input":
+            methods.append(Input())
+        elif name == "rules":
+            methods.append(Estimated("RB-DSP", estimator_named("rules"), at_peak=True))
+        else:
+            estimator = estimator_named(name)
+            methods.append(Estimated(f"{name}, loudness matched", estimator, 1.0))
+    for name, file in weights_of(args).items():
+        network = Network(weights=file)
+        methods.append(Estimated(name, network))
+        methods.append(Estimated(f"{name}, loudness matched", network, 1.0))
+    for name in ("NP-HH", "SPSA", "AD"):
+        if name not in weights_of(args):
+            print(f"row {name}: left out, no weights given (--weights {name}=FILE)")
+    styles = style_set(args, seed=42)
+    with progress_bar("evaluating", "pairs") as progress:
+        result = evaluate(
+            styles, methods, kind=args.kind, trials=args.trials, seed=args.seed, path=args.output,
+            workers=args.workers, progress=progress,
+        )  # fmt: skip
+    print(f"\n{styles.corpus.name}, {args.sample_rate} Hz, {args.trials} trials a pair\n")
+    print(table(result))
+    if args.picture:
+        row = args.picture_row or methods[-1].name
+        write_text_atomic(args.picture, heat_map(result, row), force=True)
+    return 0

@@ -1,0 +1,86 @@
+"""``retone preset`` and ``retone match --preset`` from a user's seat."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+import retone as package
+from retone.presets import AUTO, available
+
+from .conftest import Record, Run
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RETONE_PRESETS", str(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+def lufs(path: Path) -> float:
+    from retone.audio import loudness_lufs
+
+    samples, rate = sf.read(path, always_2d=True, dtype="float32")
+    return float(loudness_lufs(np.ascontiguousarray(samples.T), rate))
+
+
+def test_a_preset_stands_for_a_reference(retone: Run, record: Record, tmp_path: Path) -> None:
+    source = record("voice.wav", seconds=2)
+    done = retone("match", source, "--preset", "podcast")
+    assert done.code == 0, done.err
+    output = tmp_path / "voice.matched.wav"
+    assert abs(lufs(output) + 16) < 0.3
+    settings = json.loads(output.with_suffix(".json").read_text())
+    assert settings["sources"][-1]["file"] == "preset podcast"
+    assert "preset podcast" in output.with_suffix(".html").read_text()
+    automatic = retone("match", source, "--auto", "-o", tmp_path / "auto.wav")
+    assert automatic.code == 0 and AUTO == "podcast"
+    np.testing.assert_array_equal(sf.read(tmp_path / "auto.wav")[0], sf.read(output)[0])
+
+
+def test_tone_presets_keep_the_loudness(record: Record, tmp_path: Path) -> None:
+    source = record("voice.wav", seconds=2, gain=0.1)
+    result = package.match(source, preset="warm")
+    assert result.output == tmp_path / "voice.matched.wav"
+    assert abs(lufs(result.output) - lufs(source)) < 0.3
+
+
+def test_one_goal_at_a_time(retone: Run, record: Record) -> None:
+    source = record("voice.wav")
+    assert retone("match", source).code == 2
+    assert retone("match", source, "--preset", "warm", "--to", source).code == 2
+    refused = retone("match", source, "--preset", "brodcast")
+    assert refused.code == 2 and "broadcast" in refused.err
+    with pytest.raises(package.RetoneError, match="either"):
+        package.match(source)
+
+
+def test_list_and_show_say_what_there_is(retone: Run) -> None:
+    listed = retone("preset", "list")
+    assert all(p.name in listed.out for p in available())
+    music = retone("preset", "list", "--kind", "music")
+    assert "master-loud" in music.out and "podcast" not in music.out
+    shown = retone("preset", "show", "telephone")
+    assert "telephone" in shown.out and "no sound" in shown.out
+
+
+def test_make_export_import(retone: Run, record: Record, tmp_path: Path, own: Path) -> None:
+    files = [record(f"e{i}.wav", seconds=2, seed=i) for i in range(2)]
+    made = retone("preset", "make", "our-show", *files, "--loudness", "-18")
+    assert made.code == 0, made.err
+    assert retone("preset", "make", "our-show", *files).code == 2
+    given = tmp_path / "given.json"
+    assert retone("preset", "export", "our-show", given).code == 0
+    assert retone("preset", "export", "our-show", given).code == 2
+    (own / "our-show.json").unlink()
+    assert retone("preset", "import", given).code == 0
+    done = retone("match", record("new.wav", seconds=2, seed=5), "--preset", "our-show")
+    assert done.code == 0, done.err
+    damaged = tmp_path / "damaged.json"
+    damaged.write_text(given.read_text()[:500])
+    refused = retone("preset", "import", damaged)
+    assert refused.code == 2 and "damaged.json" in refused.err and "Traceback" not in refused.err
