@@ -55,7 +55,10 @@ def test_each_command_says_what_it_does(retone, command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("match", "--to --output --amount --eq-only --dynamics-only --lock --loudness"),
+        (
+            "match",
+            "--to --preset --auto --output --amount --eq-only --dynamics-only --lock --loudness",
+        ),
         ("match", "--true-peak --estimator --force --no-report --quiet"),
         ("apply", "--settings --output --amount --loudness --true-peak --force --quiet"),
         ("inspect", "--json"),
@@ -74,8 +77,8 @@ def test_options_are_explained(retone, command: str, options: str) -> None:
     [
         ((), ["COMMAND", "retone --help"]),
         (("mtch",), ["'mtch'", "'match'", "retone --help"]),
-        (("match",), ["INPUT", "--to", "retone match --help"]),
-        (("match", "a.wav"), ["--to"]),
+        (("match",), ["INPUT", "retone match --help"]),
+        (("match", "a.wav"), ["--to", "--preset"]),
         (("match", "a.wav", "--to"), ["--to", "expected"]),
         (("match", "a.wav", "--to", "b.wav", "--louder"), ["--louder"]),
         (("match", "a.wav", "--to", "b.wav", "--eq-only", "--dynamics-only"), ["--eq-only"]),

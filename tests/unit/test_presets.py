@@ -18,7 +18,7 @@ from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt
 from retone.estimators.choose import estimator_named
 from retone.estimators.closed_form import ClosedForm
-from retone.estimators.profile import typical_frames
+from retone.estimators.profile import LEAST_FRAMES, typical_frames
 from retone.nets.frontend import FrontEnd, FrontEndConfig
 from retone.presets.curated import CURATED
 from retone.presets.file import MOST_FRAMES, Preset
@@ -115,6 +115,8 @@ def test_typical_frames_keep_the_mean_and_no_order(make_audio: Callable[..., tor
     mean = (listened.frames * listened.energy[:, None]).sum(-1).mean(0)
     np.testing.assert_allclose(typical.frames @ typical.energy, mean.numpy(), atol=1e-3)
     assert typical.frames.shape[1] <= 16 < listened.frames.shape[2]
+    few = typical_frames([(clips[0][0][: RATE // 2], 0)], config, count=48, seed=0)
+    assert few.frames.shape[1] <= 12 // LEAST_FRAMES
     backwards = typical_frames(clips[::-1], config, count=16, seed=0)
     np.testing.assert_allclose(backwards.summary, typical.summary, atol=1e-6)
     again = typical.heard()

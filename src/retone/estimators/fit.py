@@ -11,7 +11,7 @@ import torch
 from retone.dsp.effect import Effect
 from retone.dsp.measure import Array, measure
 from retone.errors import AudioError
-from retone.estimators.base import Estimate, Excerpt
+from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import normalised
 from retone.estimators.refine import MIN_HALF_S, Refined, _setting, _Side
 
@@ -30,7 +30,7 @@ class Fixed:
     def estimate(
         self,
         source: Excerpt,
-        references: Sequence[Excerpt],
+        references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
         progress: object | None = None,
@@ -71,7 +71,7 @@ class Fitted:
     def estimate(
         self,
         source: Excerpt,
-        references: Sequence[Excerpt],
+        references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
         progress: object | None = None,
@@ -90,7 +90,8 @@ class Fitted:
             )
         source = Excerpt(source.audio[: round(self.max_seconds * source.sample_rate)],
                          source.sample_rate)  # fmt: skip
-        shortest = min(e.audio.numel() / e.sample_rate for e in (source, *references))
+        recordings = (source, *(r for r in references if isinstance(r, Excerpt)))
+        shortest = min(e.audio.numel() / e.sample_rate for e in recordings)
         if shortest < 2 * MIN_HALF_S:
             raise AudioError(
                 f"fitting an effect needs {2 * MIN_HALF_S:g} s of each recording, one lasts "

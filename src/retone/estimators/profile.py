@@ -18,6 +18,8 @@ from scipy.cluster.vq import kmeans2
 from retone.dsp.measure import Array, StyleStatistics
 from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
 
+LEAST_FRAMES = 3
+"""Every typical frame is the mean of so many frames at least."""
 HOLD = 4
 """How often a network hears each typical frame in a row: its layers look at neighbours."""
 
@@ -103,6 +105,13 @@ def typical_frames(
     few = rng.permutation(len(x))[:20000]
     centres, _ = kmeans2(x[few], count, minit="++", rng=rng, iter=20)
     place = _nearest(x, centres)
+    while len(centres) > 1:  # no typical frame may be one or two frames of a recording
+        members = np.bincount(place, minlength=len(centres))
+        if members.min() >= LEAST_FRAMES:
+            break
+        centres = np.delete(centres, int(members.argmin()), axis=0)
+        place = _nearest(x, centres)
+    count = len(centres)
     energy = np.bincount(place, weights=w, minlength=count)
     total = np.stack([np.bincount(place, weights=w * x[:, m], minlength=count)
                       for m in range(x.shape[1])])  # fmt: skip
