@@ -81,7 +81,8 @@ def preset_table(result: Result) -> str:
     voices = {r.group for r in result.rows}
     lines.append(
         f"dB, tone / spread of short levels, means over {q['count']} passages of "
-        f"{q['seconds']:g} s from {len(voices)} voices or tracks of {q['corpus']}. The first two columns are the "
+        f"{q['seconds']:g} s from {len(voices)} voices or tracks of "
+        f"{q['corpus']}. The first two columns are the "
         "distance to the recording put into the style by the style's own settings; the others are "
         "the change made the first time, the second time, and to a recording in the style already."
     )
