@@ -45,12 +45,12 @@ def _retone(audio: Tensor, sample_rate: float, setting: Setting) -> Tensor:
         ("equalizer." if name.startswith(BANDS) else "compressor.") + name: value
         for name, value in setting.items()
     }
-    return _EFFECT.render(audio[:, None], sample_rate, own).audio[:, 0]
+    return _EFFECT.render(audio[:, None], sample_rate, own).audio.squeeze(1)
 
 
 def _dasp(audio: Tensor, sample_rate: float, setting: Setting) -> Tensor:
     out = peers.dasp_equalizer(audio[:, None], sample_rate, setting)
-    return peers.dasp_compressor(out, sample_rate, setting)[:, 0]
+    return peers.dasp_compressor(out, sample_rate, setting).squeeze(1)
 
 
 _DESIGNS = {"low_shelf": biquad.low_shelf, "high_shelf": biquad.high_shelf}

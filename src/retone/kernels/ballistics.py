@@ -20,17 +20,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from retone.errors import ShapeError, expect
-from retone.kernels.fastmath import (
-    LANES,
-    fma,
-    inner_njit,
-    larger,
-    load8,
-    splat8,
-    store8,
-    transpose8,
-    where_more,
-)
+from retone.kernels.fastmath import LANES, fma, inner_njit, larger, splat8, where_more
+from retone.kernels.lane_memory import lanes_in8, lanes_out8, load8, store8, tiles
 from retone.kernels.rows import run_rows
 
 BLOCK = 64
@@ -54,31 +45,27 @@ def lane_rows(first: int, stop: int, index: Array) -> int:
 
 
 @inner_njit
-def rows_to_lanes(x, index, stride, at, count, rows, out) -> None:
-    """Samples from ``at`` of eight rows ``stride`` apart go to ``out[n * 8 + row]``."""
+def rows_to_lanes(x, index, stride, at, count, out, place) -> None:
+    """Samples from ``at`` of eight rows ``stride`` apart go to ``out[place + n * 8 + row]``."""
     full = count - count % LANES
+    for i in range(0, full, LANES):
+        lanes_in8(x, index, stride, at + i, out, place + i * LANES)
     for j in range(LANES):
         base = index[j] * stride + at
-        for i in range(0, full, LANES):
-            store8(rows, j * BLOCK + i, load8(x, base + i))
         for i in range(full, count):
-            rows[j * BLOCK + i] = x[base + i]
-    for i in range(0, count, LANES):
-        transpose8(rows, i, BLOCK, out, i * LANES, LANES)
+            out[place + i * LANES + j] = x[base + i]
 
 
 @inner_njit
-def lanes_to_rows(src, rows, y, index, stride, at, count) -> None:
+def lanes_to_rows(src, place, y, index, stride, at, count) -> None:
     """The inverse of ``rows_to_lanes``."""
     full = count - count % LANES
-    for i in range(0, count, LANES):
-        transpose8(src, i * LANES, LANES, rows, i, BLOCK)
+    for i in range(0, full, LANES):
+        lanes_out8(src, place + i * LANES, y, index, stride, at + i)
     for j in range(LANES):
         base = index[j] * stride + at
-        for i in range(0, full, LANES):
-            store8(y, base + i, load8(rows, j * BLOCK + i))
         for i in range(full, count):
-            y[base + i] = rows[j * BLOCK + i]
+            y[base + i] = src[place + i * LANES + j]
 
 
 @inner_njit
@@ -97,7 +84,7 @@ def _constants(k_attack: Array, k_release: Array, y0: Array, index: Array, out: 
 @inner_njit
 def _forward_lanes(x, length, index, constants, y, marks, work) -> None:
     """Eight rows; writes ``y`` unless empty, and the state before each block to ``marks``."""
-    rows, tile = work[0], work[1]
+    tile = work[1]
     ka, aa = load8(constants, 0), load8(constants, 8)
     kr, ar = load8(constants, 16), load8(constants, 24)
     sign = load8(constants, 32)
@@ -107,13 +94,13 @@ def _forward_lanes(x, length, index, constants, y, marks, work) -> None:
         count = min(BLOCK, length - at)
         store8(marks, blocks * LANES, z * sign)
         blocks += 1
-        rows_to_lanes(x, index, length, at, count, rows, tile)
+        rows_to_lanes(x, index, length, at, count, tile, 0)
         for n in range(count):
             v = load8(tile, n * LANES) * sign
             z = larger(fma(aa, z, ka * v), fma(ar, z, kr * v))
             store8(tile, n * LANES, z * sign)
         if y.size > 0:
-            lanes_to_rows(tile, rows, y, index, length, at, count)
+            lanes_to_rows(tile, 0, y, index, length, at, count)
     store8(marks, blocks * LANES, z * sign)
 
 
@@ -160,8 +147,7 @@ def _forward(x, length, k_attack, k_release, y0, y, y_end, marks, work, index, f
 @inner_njit
 def _backward_lanes(gy, x, length, index, constants, marks, gx, sums, work) -> None:
     """Adjoint of eight rows; ``sums`` gets the gradients of k_attack, k_release and y0."""
-    rows, tile = work[0], work[1]
-    grads, past = work[2], work[3]
+    tile, grads, past = work[1], work[2], work[3]
     ka, aa = load8(constants, 0), load8(constants, 8)
     kr, ar = load8(constants, 16), load8(constants, 24)
     sign = load8(constants, 32)
@@ -170,8 +156,8 @@ def _backward_lanes(gy, x, length, index, constants, marks, gx, sums, work) -> N
     for block in range(-(-length // BLOCK) - 1, -1, -1):
         at = block * BLOCK
         count = min(BLOCK, length - at)
-        rows_to_lanes(x, index, length, at, count, rows, tile)
-        rows_to_lanes(gy, index, length, at, count, rows, grads)
+        rows_to_lanes(x, index, length, at, count, tile, 0)
+        rows_to_lanes(gy, index, length, at, count, grads, 0)
         z = load8(marks, block * LANES) * sign
         for n in range(count):
             store8(past, n * LANES, z * sign)
@@ -185,7 +171,7 @@ def _backward_lanes(gy, x, length, index, constants, marks, gx, sums, work) -> N
             by_release += where_more(step, none, none, by_k)
             store8(grads, n * LANES, where_more(step, none, ka, kr) * d)
             carry = where_more(step, none, aa, ar) * d
-        lanes_to_rows(grads, rows, gx, index, length, at, count)
+        lanes_to_rows(grads, 0, gx, index, length, at, count)
     store8(sums, 0, by_attack)
     store8(sums, 8, by_release)
     store8(sums, 16, carry)
@@ -252,7 +238,7 @@ def signal_like(value: Array, dtype: Any = None) -> Array:
 def _scratch(length: int) -> tuple[Array, Array, Array]:
     """States before each block, tiles, and the lanes' rows; kernels allocate nothing."""
     marks = np.zeros((-(-length // BLOCK) + 1) * LANES)
-    return marks, np.zeros((6, LANES * BLOCK)), np.zeros(LANES, np.int64)
+    return marks, tiles(6, LANES * BLOCK), np.zeros(LANES, np.int64)
 
 
 def _per_row(value: Array, rows: int, name: str) -> Array:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from retone.errors import ShapeError, expect
 from retone.kernels.ballistics import BLOCK, signal_like
+from retone.kernels.lane_memory import tiles
 from retone.kernels.rows import run_rows
 
 PARAMS = (
@@ -34,7 +35,7 @@ STATES = ("power", "over_db", "under_db")
 """Columns of the state: mean square, smoothed excess, smoothed shortfall. All 0 at rest."""
 
 Array = NDArray[Any]
-_TILE = 8 * (BLOCK + 1)
+_TILE, _AUDIO = 8 * (BLOCK + 1), 8 * BLOCK
 
 
 def _table(value: Array, batch: int, columns: int, name: str) -> Array:
@@ -62,7 +63,7 @@ def _run_forward(
     def work(first: int, stop: int) -> None:
         kernel(
             *flat, channels, length, params, state, True if expander else None,
-            np.zeros((11, _TILE)), np.zeros(8, np.int64), first, stop,
+            tiles(11, _TILE), tiles(1, channels * _AUDIO)[0], np.zeros(8, np.int64), first, stop,
         )  # fmt: skip
 
     run_rows(work, batch, threads, 8)
@@ -178,7 +179,8 @@ def compress_backward(
     def work(first: int, stop: int) -> None:
         kernel(
             *flat, channels, length, params, onto_end, sums, True if expander else None,
-            np.zeros((17, _TILE)), np.zeros(8, np.int64), first, stop,
+            tiles(17, _TILE), tiles(1, 2 * channels * _AUDIO)[0], np.zeros(8, np.int64),
+            first, stop,
         )  # fmt: skip
 
     run_rows(work, batch, threads, 8)

@@ -11,27 +11,27 @@ from __future__ import annotations
 
 from numba import njit
 
-from retone.kernels.ballistics import BLOCK, FEWEST, lane_rows, rows_to_lanes
+from retone.kernels.ballistics import BLOCK, FEWEST, lane_rows, lanes_to_rows, rows_to_lanes
 from retone.kernels.dynamics_adjoint_row import (
     LEVEL_PER_LOG,
     NEPER_PER_DB,
     backward_row,
-    knee_slopes,
-    products,
-    to_input,
+    knee_slope,
 )
 from retone.kernels.dynamics_forward import (
     A_ATTACK,
     A_LEVEL,
     A_RELEASE,
-    EXP_HIGH,
+    AUDIO_TILE,
     EXP_LOW,
     EXP_SIGN,
     EXP_SLOPE,
     FLOOR,
+    HALF_CURVE,
     K_ATTACK,
     K_LEVEL,
     K_RELEASE,
+    KNEE,
     LEVEL_DB,
     LOG2_GAIN,
     MAKEUP,
@@ -39,133 +39,147 @@ from retone.kernels.dynamics_forward import (
     SLOPE,
     derive,
     gather_states,
-    knee,
-    peaks,
+    lane_peak,
 )
 from retone.kernels.fastmath import (
     LANES,
-    exp2,
+    exp2_as,
     fma,
     inner_njit,
     larger,
-    load8,
-    log2,
+    log2_as,
     splat8,
-    store8,
-    transpose8,
     where_more,
 )
+from retone.kernels.lane_memory import load8, store8
 
 COLUMNS = 9  # of the parameter table
 
 
 @inner_njit
 def _backward_lanes(
-    gy, x, gain_grad, gx, marks, channels, length, index, t, ends, sums, expander, work
+    gy, x, gain_grad, gx, marks, channels, length, index, t, ends, sums, expander, work, audio
 ) -> None:
-    rows, rows2, power, product = work[0], work[1], work[2], work[3]
-    onto_gain, ps, ys, us, logs, gains = work[4], work[5], work[6], work[7], work[8], work[9]
+    steps, slopes, gains, ps, onto_gain = work[0], work[1], work[2], work[3], work[4]
+    logs, falls = work[5], work[6]
+    grads = channels * AUDIO_TILE  # audio holds x of every channel, then gy, which becomes gx
     item = channels * length
     stride = 3 * (-(-length // BLOCK) + 1)
-    low, high, width, half_curve = load8(t, 0), load8(t, 8), load8(t, 16), load8(t, 24)
+    low, width, half_curve = load8(t, 0), load8(t, KNEE * LANES), load8(t, HALF_CURVE * LANES)
     sign, exp_sign = load8(t, SIGN * LANES), load8(t, EXP_SIGN * LANES)
     ka, aa = load8(t, K_ATTACK * LANES), load8(t, A_ATTACK * LANES)
     kr, ar = load8(t, K_RELEASE * LANES), load8(t, A_RELEASE * LANES)
     none, one, floor = splat8(0.0), splat8(1.0), splat8(FLOOR)
-    slope, makeup = none - load8(t, SLOPE * LANES), load8(t, MAKEUP * LANES)
-    kl, al = load8(t, K_LEVEL * LANES), load8(t, A_LEVEL * LANES)
-    exp_low, exp_high = load8(t, EXP_LOW * LANES), load8(t, EXP_HIGH * LANES)
-    exp_slope = none - load8(t, EXP_SLOPE * LANES)
-    scale, fall = splat8(LEVEL_DB), splat8(-LEVEL_DB)
+    # as in the forward pass: z and u carry the sign, the gain is counted in log2 of amplitude
+    kas, krs, kaf, krf = ka * sign, kr * sign, ka * exp_sign, kr * exp_sign
+    back, exp_back = none - sign, none - exp_sign
     to_log2, neper, per_log = splat8(LOG2_GAIN), splat8(NEPER_PER_DB), splat8(LEVEL_PER_LOG)
+    slope, makeup = none - load8(t, SLOPE * LANES), load8(t, MAKEUP * LANES) * to_log2
+    exp_slope = none - load8(t, EXP_SLOPE * LANES)
+    fold, exp_fold = slope * sign * to_log2, exp_slope * exp_sign * to_log2
+    kl, al = load8(t, K_LEVEL * LANES), load8(t, A_LEVEL * LANES)
+    exp_low = load8(t, EXP_LOW * LANES)
+    scale, fall = splat8(LEVEL_DB), splat8(-LEVEL_DB)
     carry_p, carry_y, carry_u = load8(ends, 0), load8(ends, 8), load8(ends, 16)
     g_threshold, g_slope, g_attack, g_release = none, none, none, none
     g_knee, g_makeup, g_level, g_exp_threshold, g_exp_slope = none, none, none, none, none
     for block in range(-(-length // BLOCK) - 1, -1, -1):
         at = block * BLOCK
         count = min(BLOCK, length - at)
+        for c in range(channels):
+            first = c * length + at
+            rows_to_lanes(x, index, item, first, count, audio, c * AUDIO_TILE)
+            rows_to_lanes(gy, index, item, first, count, audio, grads + c * AUDIO_TILE)
+        if gain_grad.size > 0:
+            rows_to_lanes(gain_grad, index, length, at, count, onto_gain, 0)
         for j in range(LANES):
-            peaks(x, index[j] * item + at, channels, length, count, rows, j * BLOCK)
-            products(gy, x, index[j] * item + at, channels, length, count, rows2, j * BLOCK)
             for i in range(3):
                 ps[i * LANES + j] = marks[index[j] * stride + block * 3 + i]
-        for i in range(0, count, LANES):
-            transpose8(rows, i, BLOCK, power, i * LANES, LANES)
-            transpose8(rows2, i, BLOCK, product, i * LANES, LANES)
-        if gain_grad.size > 0:
-            rows_to_lanes(gain_grad, index, length, at, count, rows, onto_gain)
         p, z, u = load8(ps, 0), load8(ps, 8) * sign, load8(ps, 16) * exp_sign
-        store8(ys, 0, z * sign)
-        store8(us, 0, u * exp_sign)
         for n in range(count):
             i = n * LANES
-            p = fma(al, p, kl * load8(power, i))
+            product = load8(audio, grads + i) * load8(audio, i)
+            for c in range(1, channels):
+                k = c * AUDIO_TILE + i
+                product = fma(load8(audio, grads + k), load8(audio, k), product)
+            p = fma(al, p, kl * lane_peak(audio, i, channels))
             store8(ps, i + LANES, p)
-            octaves = log2(larger(p, floor))
-            store8(logs, i, octaves)
-            v = knee(octaves, scale, low, high, width, half_curve, none) * sign
-            z = larger(fma(aa, z, ka * v), fma(ar, z, kr * v))
-            store8(ys, i + LANES, z * sign)
-            gain = fma(slope, z * sign, makeup)
+            octaves = log2_as(x, larger(p, floor))
+            over, q = knee_slope(octaves, scale, low, width, half_curve, none, one)
+            store8(slopes, i, q)
+            store8(steps, i, fma(back, z, over))
+            z = larger(fma(aa, z, kas * over), fma(ar, z, krs * over))
+            gain = fma(fold, z, makeup)
             if expander is not None:
-                v = knee(octaves, fall, exp_low, exp_high, width, half_curve, none) * exp_sign
-                u = larger(fma(ar, u, kr * v), fma(aa, u, ka * v))
-                store8(us, i + LANES, u * exp_sign)
-                gain = fma(exp_slope, u * exp_sign, gain)
-            store8(gains, i, exp2(gain * to_log2))
+                under, q = knee_slope(octaves, fall, exp_low, width, half_curve, none, one)
+                store8(logs, i, q)
+                store8(falls, i, fma(exp_back, u, under))
+                u = larger(fma(ar, u, krf * under), fma(aa, u, kaf * under))
+                gain = fma(exp_fold, u, gain)
+            gain = exp2_as(x, gain)
+            store8(gains, i, gain)
+            onto = fma(product * gain, neper, load8(onto_gain, i))
+            store8(onto_gain, i, onto)
+            g_makeup += onto
+            g_slope = fma(onto, z, g_slope)
+            if expander is not None:
+                g_exp_slope = fma(onto, u, g_exp_slope)
         for n in range(count - 1, -1, -1):
             i = n * LANES
-            octaves = load8(logs, i)
-            onto = fma(load8(product, i) * load8(gains, i), neper, load8(onto_gain, i))
-            g_makeup += onto
-            g_slope -= onto * load8(ys, i + LANES)
+            onto, step, q = load8(onto_gain, i), load8(steps, i), load8(slopes, i)
             d = fma(slope, onto, carry_y)
-            over, q, above = knee_slopes(octaves, scale, low, high, width, half_curve, none)
-            step = over - load8(ys, i)
             by_k = d * step
             g_attack += where_more(step, none, by_k, none)
             g_release += where_more(step, none, none, by_k)
             carry_y = where_more(step, none, aa, ar) * d
             d = where_more(step, none, ka, kr) * d
-            g_knee += d * (q * (one - q))
-            onto_level = d * where_more(none, above, q, one)
+            onto_level = d * q
+            g_knee = fma(onto_level, one - q, g_knee)
             g_threshold -= onto_level
             if expander is not None:
-                g_exp_slope -= onto * load8(us, i + LANES)
+                step, q = load8(falls, i), load8(logs, i)
                 d = fma(exp_slope, onto, carry_u)
-                over, q, above = knee_slopes(
-                    octaves, fall, exp_low, exp_high, width, half_curve, none
-                )
-                step = over - load8(us, i)
                 by_k = d * step
                 g_release += where_more(step, none, by_k, none)
                 g_attack += where_more(step, none, none, by_k)
                 carry_u = where_more(step, none, ar, aa) * d
-                d = where_more(step, none, kr, ka) * d
-                g_knee += d * (q * (one - q))
-                d = d * where_more(none, above, q, one)
+                d = where_more(step, none, kr, ka) * d * q
+                g_knee = fma(d, one - q, g_knee)
                 g_exp_threshold += d
                 onto_level = onto_level - d
             p, before = load8(ps, i + LANES), load8(ps, i)
             onto_p = where_more(p, floor, onto_level * per_log / larger(p, floor), none) + carry_p
-            g_level += onto_p * (load8(power, i) - before)
+            most = lane_peak(audio, i, channels)
+            g_level = fma(onto_p, most - before, g_level)
             carry_p = al * onto_p
-            store8(power, i, kl * onto_p)
-        for i in range(0, count, LANES):
-            transpose8(power, i * LANES, LANES, rows, i, BLOCK)
-            transpose8(gains, i * LANES, LANES, rows2, i, BLOCK)
-        for j in range(LANES):
-            base = index[j] * item + at
-            to_input(gy, x, gx, base, channels, length, count, rows2, rows, j * BLOCK)
+            left = kl * onto_p
+            left = left + left
+            gain = load8(gains, i)
+            if channels == 1:
+                gv = load8(audio, grads + i) * gain
+                store8(audio, grads + i, fma(left, load8(audio, i), gv))
+            else:
+                for c in range(channels):
+                    k = c * AUDIO_TILE + i
+                    v = load8(audio, k)
+                    mine = where_more(most, v * v, none, left)
+                    left = where_more(most, v * v, left, none)  # the first of equals takes it
+                    store8(audio, grads + k, fma(mine, v, load8(audio, grads + k) * gain))
+        for c in range(channels):
+            first = c * length + at
+            lanes_to_rows(audio, grads + c * AUDIO_TILE, gx, index, item, first, count)
+        if gain_grad.size == 0:
+            for n in range(count):
+                store8(onto_gain, n * LANES, none)
     store8(sums, 0, g_threshold)
-    store8(sums, 8, g_slope)
+    store8(sums, 8, none - g_slope * sign)
     store8(sums, 16, g_attack)
     store8(sums, 24, g_release)
     store8(sums, 32, g_knee * splat8(0.5))
     store8(sums, 40, g_makeup)
     store8(sums, 48, g_level)
     store8(sums, 56, g_exp_threshold)
-    store8(sums, 64, g_exp_slope)
+    store8(sums, 64, none - g_exp_slope * exp_sign)
     store8(sums, 72, carry_p)
     store8(sums, 80, carry_y)
     store8(sums, 88, carry_u)
@@ -185,6 +199,7 @@ def backward(
     sums,
     expander,
     work,
+    audio,
     index,
     first,
     stop,
@@ -208,7 +223,7 @@ def backward(
         else:
             _backward_lanes(
                 gy, x, gain_grad, gx, marks, channels, length, index,
-                table, ends, results, expander, work,
+                table, ends, results, expander, work, audio,
             )  # fmt: skip
         for j in range(valid):
             for i in range(COLUMNS + 3):

@@ -14,14 +14,15 @@ from retone.kernels.dynamics_forward import (
     A_ATTACK,
     A_LEVEL,
     A_RELEASE,
-    EXP_HIGH,
     EXP_LOW,
     EXP_SIGN,
     EXP_SLOPE,
     FLOOR,
+    HALF_CURVE,
     K_ATTACK,
     K_LEVEL,
     K_RELEASE,
+    KNEE,
     LEVEL_DB,
     LOG2_GAIN,
     MAKEUP,
@@ -32,33 +33,34 @@ from retone.kernels.dynamics_forward import (
 )
 from retone.kernels.fastmath import (
     LANES,
-    exp2,
+    exp2_as,
     fma,
     inner_njit,
     larger,
-    load8,
-    log2,
+    log2_as,
     smaller,
     splat8,
-    store8,
     sum8,
     where_more,
 )
+from retone.kernels.lane_memory import load8, store8
 
 NEPER_PER_DB = math.log(10.0) / 20.0
 LEVEL_PER_LOG = 10.0 / math.log(10.0)
 
 
 @inner_njit
-def knee_slopes(octaves, scale, low, high, width, curve, none):
-    """The knee, its derivative by its argument, and twice its derivative by its width.
+def knee_slope(octaves, scale, low, width, curve, none, one):
+    """The knee, and its derivative q by its argument; that by its width is ``q (1 - q) / 2``.
 
-    With q = t / W those are q (1 above the knee) and ``q (1 - q)``.
+    q is ``t / W`` within the knee; a hard knee counts as above at the threshold itself.
     """
-    t = smaller(larger(fma(scale, octaves, low), none), width)
-    above = fma(scale, octaves, high)
-    q = (t + t) * curve
-    return fma(t * curve, t, larger(above, none)), q, above
+    d = fma(scale, octaves, low)
+    a = larger(d, none)
+    t = smaller(a, width)
+    part = t * curve
+    q = where_more(none, d - width, part + part, one)
+    return fma(part, t, a - t), q
 
 
 @inner_njit
@@ -124,7 +126,7 @@ def backward_row(gy, x, gain_grad, gx, marks, channels, length, row, t, ends, su
     fade, d_under, rise, fall_by = work[13], work[14], work[15], work[16]
     start = row * channels * length
     stride = 3 * (-(-length // BLOCK) + 1)
-    low, high, width, half_curve = load8(t, 0), load8(t, 8), load8(t, 16), load8(t, 24)
+    low, width, half_curve = load8(t, 0), load8(t, KNEE * LANES), load8(t, HALF_CURVE * LANES)
     sign, exp_sign = t[SIGN * LANES], t[EXP_SIGN * LANES]
     signs, exp_signs = load8(t, SIGN * LANES), load8(t, EXP_SIGN * LANES)
     ka, aa = load8(t, K_ATTACK * LANES), load8(t, A_ATTACK * LANES)
@@ -135,7 +137,7 @@ def backward_row(gy, x, gain_grad, gx, marks, channels, length, row, t, ends, su
     fold = -t[SLOPE * LANES]
     kl, al = t[K_LEVEL * LANES], t[A_LEVEL * LANES]
     kls = splat8(kl)
-    exp_low, exp_high = load8(t, EXP_LOW * LANES), load8(t, EXP_HIGH * LANES)
+    exp_low = load8(t, EXP_LOW * LANES)
     exp_slope, exp_fold = none - load8(t, EXP_SLOPE * LANES), -t[EXP_SLOPE * LANES]
     scale, fall = splat8(LEVEL_DB), splat8(-LEVEL_DB)
     to_log2, neper, per_log = splat8(LOG2_GAIN), splat8(NEPER_PER_DB), splat8(LEVEL_PER_LOG)
@@ -159,13 +161,13 @@ def backward_row(gy, x, gain_grad, gx, marks, channels, length, row, t, ends, su
         for n in range(count, BLOCK):  # lanes past the end add nothing to any sum
             power[n], product[n], onto_gain[n], ps[n + 1] = 0.0, 0.0, 0.0, 0.0
         for c in range(0, count, LANES):
-            octaves = log2(larger(load8(ps, c + 1), floor))
+            octaves = log2_as(x, larger(load8(ps, c + 1), floor))
             store8(logs, c, octaves)
-            v = knee(octaves, scale, low, high, width, half_curve, none) * signs
+            v = knee(octaves, scale, low, width, half_curve, none) * signs
             store8(rise, c, ka * v)
             store8(fall_by, c, kr * v)
             if expander is not None:
-                v = knee(octaves, fall, exp_low, exp_high, width, half_curve, none) * exp_signs
+                v = knee(octaves, fall, exp_low, width, half_curve, none) * exp_signs
                 store8(fade, c, kr * v)
                 store8(d_under, c, ka * v)
         for n in range(count):
@@ -179,18 +181,18 @@ def backward_row(gy, x, gain_grad, gx, marks, channels, length, row, t, ends, su
             gain = fma(slope, load8(ys, c + 1), makeup)
             if expander is not None:
                 gain = fma(exp_slope, load8(us, c + 1), gain)
-            gain = exp2(gain * to_log2)
+            gain = exp2_as(x, gain * to_log2)
             store8(gains, c, gain)
             onto = fma(load8(product, c) * gain, neper, load8(onto_gain, c))
             g_makeup += onto
             g_slope -= onto * load8(ys, c + 1)
             store8(d_over, c, onto)
-            over = knee(octaves, scale, low, high, width, half_curve, none)
+            over = knee(octaves, scale, low, width, half_curve, none)
             store8(decay, c, where_more(over, load8(ys, c), aa, ar))
             if expander is not None:
                 g_exp_slope -= onto * load8(us, c + 1)
                 store8(d_under, c, onto)
-                under = knee(octaves, fall, exp_low, exp_high, width, half_curve, none)
+                under = knee(octaves, fall, exp_low, width, half_curve, none)
                 store8(fade, c, where_more(under, load8(us, c), ar, aa))
         for n in range(count - 1, -1, -1):
             d = fma(fold, d_over[n], carry_y)
@@ -204,27 +206,23 @@ def backward_row(gy, x, gain_grad, gx, marks, channels, length, row, t, ends, su
             d_over[n], d_under[n] = 0.0, 0.0
         for c in range(0, count, LANES):
             octaves, d = load8(logs, c), load8(d_over, c)
-            over, q, above = knee_slopes(octaves, scale, low, high, width, half_curve, none)
+            over, q = knee_slope(octaves, scale, low, width, half_curve, none, one)
             step = over - load8(ys, c)
             by_k = d * step
             g_attack += where_more(step, none, by_k, none)
             g_release += where_more(step, none, none, by_k)
-            d = where_more(step, none, ka, kr) * d
-            g_knee += d * (q * (one - q))
-            onto_level = d * where_more(none, above, q, one)
+            onto_level = where_more(step, none, ka, kr) * d * q
+            g_knee = fma(onto_level, one - q, g_knee)
             g_threshold -= onto_level
             if expander is not None:
                 d = load8(d_under, c)
-                under, q, above = knee_slopes(
-                    octaves, fall, exp_low, exp_high, width, half_curve, none
-                )
+                under, q = knee_slope(octaves, fall, exp_low, width, half_curve, none, one)
                 step = under - load8(us, c)
                 by_k = d * step
                 g_release += where_more(step, none, by_k, none)
                 g_attack += where_more(step, none, none, by_k)
-                d = where_more(step, none, kr, ka) * d
-                g_knee += d * (q * (one - q))
-                d = d * where_more(none, above, q, one)
+                d = where_more(step, none, kr, ka) * d * q
+                g_knee = fma(d, one - q, g_knee)
                 g_exp_threshold += d
                 onto_level = onto_level - d
             now = load8(ps, c + 1)

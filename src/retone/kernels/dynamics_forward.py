@@ -15,23 +15,22 @@ import math
 import numpy as np
 from numba import njit
 
-from retone.kernels.ballistics import BLOCK, FEWEST, lane_rows, lanes_to_rows
+from retone.kernels.ballistics import BLOCK, FEWEST, lane_rows, lanes_to_rows, rows_to_lanes
 from retone.kernels.fastmath import (
     LANES,
-    exp2,
+    exp2_as,
     fma,
     inner_njit,
     larger,
-    load8,
-    log2,
+    log2_as,
     smaller,
     splat8,
-    store8,
-    transpose8,
 )
+from retone.kernels.lane_memory import load8, store8
 
 FLOOR = 1e-12  # mean square below which the level stands still: -120 dB
 LEVEL_DB = 10.0 * math.log10(2.0)  # log2 of a power to dB
+AUDIO_TILE = LANES * BLOCK  # numbers of one channel of eight rows
 LOG2_GAIN = math.log2(10.0) / 20.0  # gain in dB to log2 of amplitude
 
 # rows of the constants table, eight lanes each
@@ -66,13 +65,32 @@ def derive(params, index, out) -> None:
 
 
 @inner_njit
-def knee(octaves, scale, low, high, width, curve, none):
+def knee(octaves, scale, low, width, curve, none):
     """The textbook soft knee, free of branches and of a division by its width.
 
-    With ``t = clamp(d + W/2, 0, W)``: ``t^2 / (2W) + max(d - W/2, 0)``.
+    With ``a = max(d + W/2, 0)`` and ``t = min(a, W)``: ``t^2 / (2W) + (a - t)``.
     """
-    t = smaller(larger(fma(scale, octaves, low), none), width)
-    return fma(t * curve, t, larger(fma(scale, octaves, high), none))
+    a = larger(fma(scale, octaves, low), none)
+    t = smaller(a, width)
+    return fma(t * curve, t, a - t)
+
+
+@inner_njit
+def peak8(x, base, channels, length):
+    """Largest squared sample over the channels, of eight neighbours."""
+    v = load8(x, base)
+    most = v * v
+    for c in range(1, channels):
+        v = load8(x, base + c * length)
+        most = larger(v * v, most)
+    return most
+
+
+@inner_njit
+def apply8(x, y, base, channels, length, gain) -> None:
+    for c in range(channels):
+        at = base + c * length
+        store8(y, at, load8(x, at) * gain)
 
 
 @inner_njit
@@ -80,12 +98,7 @@ def peaks(x, base, channels, length, count, out, at) -> None:
     """Largest squared sample over the channels, ``count`` samples from ``base`` of a flat array."""
     full = count - count % LANES
     for i in range(0, full, LANES):
-        v = load8(x, base + i)
-        most = v * v
-        for c in range(1, channels):
-            v = load8(x, base + c * length + i)
-            most = larger(v * v, most)
-        store8(out, at + i, most)
+        store8(out, at + i, peak8(x, base + i, channels, length))
     for i in range(full, count):
         s = np.float64(x[base + i])
         top = s * s
@@ -98,12 +111,23 @@ def peaks(x, base, channels, length, count, out, at) -> None:
 @inner_njit
 def _apply(x, y, base, channels, length, count, gains, at) -> None:
     full = count - count % LANES
+    for i in range(0, full, LANES):
+        apply8(x, y, base + i, channels, length, load8(gains, at + i))
     for c in range(channels):
-        offset = base + c * length
-        for i in range(0, full, LANES):
-            store8(y, offset + i, load8(x, offset + i) * load8(gains, at + i))
         for i in range(full, count):
-            y[offset + i] = np.float64(x[offset + i]) * gains[at + i]
+            offset = base + c * length + i
+            y[offset] = np.float64(x[offset]) * gains[at + i]
+
+
+@inner_njit
+def lane_peak(audio, i, channels):
+    """Largest squared sample over the channels, of eight lanes at ``i``."""
+    v = load8(audio, i)
+    most = v * v
+    for c in range(1, channels):
+        v = load8(audio, c * AUDIO_TILE + i)
+        most = larger(v * v, most)
+    return most
 
 
 @inner_njit
@@ -118,56 +142,61 @@ def mark(marks, index, stride, step, p, z, u, lane) -> None:
 
 
 @inner_njit
-def _forward_lanes(x, y, curve, marks, channels, length, index, t, states, expander, work) -> None:
-    rows, tile, gains = work[0], work[1], work[2]
+def _forward_lanes(
+    x, y, curve, marks, channels, length, index, t, states, expander, work, audio
+) -> None:
+    tile, gains = work[0], work[1]
     item = channels * length
     stride = 3 * (-(-length // BLOCK) + 1)
-    low, high, width, half_curve = load8(t, 0), load8(t, 8), load8(t, 16), load8(t, 24)
+    low, width, half_curve = load8(t, 0), load8(t, KNEE * LANES), load8(t, HALF_CURVE * LANES)
     sign = load8(t, SIGN * LANES)
     # the sign that turns a minimum into a maximum is folded into the coefficients
     ka, aa = load8(t, K_ATTACK * LANES) * sign, load8(t, A_ATTACK * LANES)
     kr, ar = load8(t, K_RELEASE * LANES) * sign, load8(t, A_RELEASE * LANES)
     none, floor = splat8(0.0), splat8(FLOOR)
-    slope, makeup = (none - load8(t, SLOPE * LANES)) * sign, load8(t, MAKEUP * LANES)
+    to_log2, to_db = splat8(LOG2_GAIN), splat8(1.0 / LOG2_GAIN)
+    # the gain is counted in log2 of amplitude
+    slope = (none - load8(t, SLOPE * LANES)) * sign * to_log2
+    makeup = load8(t, MAKEUP * LANES) * to_log2
     kl, al = load8(t, K_LEVEL * LANES), load8(t, A_LEVEL * LANES)
     exp_sign = load8(t, EXP_SIGN * LANES)
-    exp_low, exp_high = load8(t, EXP_LOW * LANES), load8(t, EXP_HIGH * LANES)
-    exp_slope = (none - load8(t, EXP_SLOPE * LANES)) * exp_sign
+    exp_low = load8(t, EXP_LOW * LANES)
+    exp_slope = (none - load8(t, EXP_SLOPE * LANES)) * exp_sign * to_log2
     flip = sign * exp_sign
     kc, ko = kr * flip, ka * flip  # closing and opening
     scale, fall = splat8(LEVEL_DB), splat8(-LEVEL_DB)
-    to_log2 = splat8(LOG2_GAIN)
     p, z, u = load8(states, 0), load8(states, 8) * sign, load8(states, 16) * exp_sign
     audible = y.size > 0
     for at in range(0, length, BLOCK):
         count = min(BLOCK, length - at)
-        mark(marks, index, stride, at // BLOCK * 3, p, z * sign, u * exp_sign, rows)
-        for j in range(LANES):
-            peaks(x, index[j] * item + at, channels, length, count, rows, j * BLOCK)
-        for i in range(0, count, LANES):
-            transpose8(rows, i, BLOCK, tile, i * LANES, LANES)
+        mark(marks, index, stride, at // BLOCK * 3, p, z * sign, u * exp_sign, tile)
+        for c in range(channels):
+            rows_to_lanes(x, index, item, c * length + at, count, audio, c * AUDIO_TILE)
         for n in range(count):
-            p = fma(al, p, kl * load8(tile, n * LANES))
-            octaves = log2(larger(p, floor))
-            over = knee(octaves, scale, low, high, width, half_curve, none)
+            i = n * LANES
+            p = fma(al, p, kl * lane_peak(audio, i, channels))
+            octaves = log2_as(x, larger(p, floor))
+            over = knee(octaves, scale, low, width, half_curve, none)
             z = larger(fma(aa, z, ka * over), fma(ar, z, kr * over))
             gain = fma(slope, z, makeup)
             if expander is not None:
-                under = knee(octaves, fall, exp_low, exp_high, width, half_curve, none)
+                under = knee(octaves, fall, exp_low, width, half_curve, none)
                 u = larger(fma(ar, u, kc * under), fma(aa, u, ko * under))
                 gain = fma(exp_slope, u, gain)
-            store8(gains, n * LANES, gain)
+            store8(gains, i, gain)
         if curve.size > 0:
-            lanes_to_rows(gains, rows, curve, index, length, at, count)
+            for n in range(count):
+                store8(tile, n * LANES, load8(gains, n * LANES) * to_db)
+            lanes_to_rows(tile, 0, curve, index, length, at, count)
         if audible:
             for n in range(count):
-                i = n * LANES
-                store8(tile, i, exp2(load8(gains, i) * to_log2))
-            for i in range(0, count, LANES):
-                transpose8(tile, i * LANES, LANES, rows, i, BLOCK)
-            for j in range(LANES):
-                _apply(x, y, index[j] * item + at, channels, length, count, rows, j * BLOCK)
-    mark(marks, index, stride, stride - 3, p, z * sign, u * exp_sign, rows)
+                gain = exp2_as(x, load8(gains, n * LANES))
+                for c in range(channels):
+                    i = c * AUDIO_TILE + n * LANES
+                    store8(audio, i, load8(audio, i) * gain)
+            for c in range(channels):
+                lanes_to_rows(audio, c * AUDIO_TILE, y, index, item, c * length + at, count)
+    mark(marks, index, stride, stride - 3, p, z * sign, u * exp_sign, tile)
 
 
 @inner_njit
@@ -176,30 +205,40 @@ def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander,
     rise, fall_by, close, open_by = work[5], work[6], work[7], work[8]
     start, line = row * channels * length, row * length
     place = row * 3 * (-(-length // BLOCK) + 1)
-    low, high, width, half_curve = load8(t, 0), load8(t, 8), load8(t, 16), load8(t, 24)
+    low, width, half_curve = load8(t, 0), load8(t, KNEE * LANES), load8(t, HALF_CURVE * LANES)
     sign, exp_sign = t[SIGN * LANES], t[EXP_SIGN * LANES]
     ka, kr = splat8(t[K_ATTACK * LANES] * sign), splat8(t[K_RELEASE * LANES] * sign)
     aa, ar = t[A_ATTACK * LANES], t[A_RELEASE * LANES]
     flip = splat8(exp_sign * sign)
     kc, ko = kr * flip, ka * flip  # closing uses the release coefficient
     none, floor = splat8(0.0), splat8(FLOOR)
-    slope, makeup = splat8(-t[SLOPE * LANES] * sign), load8(t, MAKEUP * LANES)
+    slope = splat8(-t[SLOPE * LANES] * sign * LOG2_GAIN)
+    makeup = splat8(t[MAKEUP * LANES] * LOG2_GAIN)
     kl, al = t[K_LEVEL * LANES], t[A_LEVEL * LANES]
-    exp_low, exp_high = load8(t, EXP_LOW * LANES), load8(t, EXP_HIGH * LANES)
-    exp_slope = splat8(-t[EXP_SLOPE * LANES] * exp_sign)
+    exp_low = load8(t, EXP_LOW * LANES)
+    exp_slope = splat8(-t[EXP_SLOPE * LANES] * exp_sign * LOG2_GAIN)
     scale, fall = splat8(LEVEL_DB), splat8(-LEVEL_DB)
-    to_log2 = splat8(LOG2_GAIN)
+    to_db = splat8(1.0 / LOG2_GAIN)
     p, z, u = states[0], states[8] * sign, states[16] * exp_sign
     block = 0
+    simple = al == 0.0 and y.size > 0 and curve.size == 0
     for at in range(0, length, BLOCK):
         count = min(BLOCK, length - at)
         marks[place + block * 3] = p
         marks[place + block * 3 + 1] = z * sign
         marks[place + block * 3 + 2] = u * exp_sign
         block += 1
-        peaks(x, start + at, channels, length, count, level, 0)
+        here = start + at
+        # whole blocks of a peak detector need no tiles: level and gain stay in registers
+        direct = simple and count == BLOCK
+        if not direct:
+            peaks(x, here, channels, length, count, level, 0)
         if al == 0.0:
-            p = level[count - 1]
+            top = np.float64(x[here + count - 1])
+            p = top * top
+            for c in range(1, channels):
+                top = np.float64(x[here + c * length + count - 1])
+                p = larger(top * top, p)
         else:
             for n in range(count):
                 p = fma(al, p, kl * level[n])
@@ -207,31 +246,44 @@ def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander,
         # the gains lag one step behind, to fill the waits of the recursion
         for c in range(0, count + LANES, LANES):
             if c < count:
-                octaves = log2(larger(load8(level, c), floor))
-                over = knee(octaves, scale, low, high, width, half_curve, none)
+                power = peak8(x, here + c, channels, length) if direct else load8(level, c)
+                octaves = log2_as(x, larger(power, floor))
+                over = knee(octaves, scale, low, width, half_curve, none)
                 store8(rise, 0, ka * over)
                 store8(fall_by, 0, kr * over)
                 if expander is not None:
-                    under = knee(octaves, fall, exp_low, exp_high, width, half_curve, none)
+                    under = knee(octaves, fall, exp_low, width, half_curve, none)
                     store8(close, 0, kc * under)
                     store8(open_by, 0, ko * under)
-            for i in range(min(LANES, count - c)):
-                z = larger(fma(aa, z, rise[i]), fma(ar, z, fall_by[i]))
-                zs[c + i] = z
-                if expander is not None:
-                    u = larger(fma(ar, u, close[i]), fma(aa, u, open_by[i]))
-                    us[c + i] = u
+            if count - c >= LANES:
+                for i in range(LANES):
+                    z = larger(fma(aa, z, rise[i]), fma(ar, z, fall_by[i]))
+                    zs[c + i] = z
+                    if expander is not None:
+                        u = larger(fma(ar, u, close[i]), fma(aa, u, open_by[i]))
+                        us[c + i] = u
+            else:
+                for i in range(count - c):
+                    z = larger(fma(aa, z, rise[i]), fma(ar, z, fall_by[i]))
+                    zs[c + i] = z
+                    if expander is not None:
+                        u = larger(fma(ar, u, close[i]), fma(aa, u, open_by[i]))
+                        us[c + i] = u
             if c > 0:
                 gain = fma(slope, load8(zs, c - LANES), makeup)
                 if expander is not None:
                     gain = fma(exp_slope, load8(us, c - LANES), gain)
-                store8(decibels, c - LANES, gain)
-                store8(gains, c - LANES, exp2(gain * to_log2))
+                if curve.size > 0:
+                    store8(decibels, c - LANES, gain * to_db)
+                if direct:
+                    apply8(x, y, here + c - LANES, channels, length, exp2_as(x, gain))
+                else:
+                    store8(gains, c - LANES, exp2_as(x, gain))
         if curve.size > 0:
             for n in range(count):
                 curve[line + at + n] = decibels[n]
-        if y.size > 0:
-            _apply(x, y, start + at, channels, length, count, gains, 0)
+        if y.size > 0 and not direct:
+            _apply(x, y, here, channels, length, count, gains, 0)
     marks[place + block * 3] = p
     marks[place + block * 3 + 1] = z * sign
     marks[place + block * 3 + 2] = u * exp_sign
@@ -247,7 +299,7 @@ def gather_states(table, index, out) -> None:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def forward(
-    x, y, curve, marks, channels, length, params, state, expander, work, index, first, stop
+    x, y, curve, marks, channels, length, params, state, expander, work, audio, index, first, stop
 ) -> None:
     """Rows ``first`` ... ``stop - 1``; arrays of signals are flat; empty ones are not written.
 
@@ -265,7 +317,7 @@ def forward(
         gather_states(state, index, states)
         if stop - row >= FEWEST:
             _forward_lanes(
-                x, y, curve, marks, channels, length, index, table, states, expander, work
+                x, y, curve, marks, channels, length, index, table, states, expander, work, audio
             )
         else:
             _forward_row(x, y, curve, marks, channels, length, row, table, states, expander, work)

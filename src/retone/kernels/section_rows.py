@@ -32,7 +32,7 @@ from retone.kernels.vector import (
     tile_out,
 )
 
-CHECKPOINT = 256  # samples between two kept states; a block's signals then fit the L2 cache
+CHECKPOINT = 512  # samples between two kept states; a block's signals then fit the L2 cache
 # From so many rows on, eight lanes across rows beat one row after the other.
 _FEWEST_FORWARD = 5
 _FEWEST_BACKWARD = 4

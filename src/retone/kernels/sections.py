@@ -75,7 +75,7 @@ def sections_forward(
 
     Returns:
         Filtered audio [R, T] of x's type; states after the last sample [R, S, 2], float64; and,
-        if asked for, states before every 256th sample [R, ceil(T / 256), S, 2].
+        if asked for, states before every 512th sample [R, ceil(T / 512), S, 2].
 
     Raises:
         ShapeError: the sizes do not fit together.
@@ -107,7 +107,7 @@ def sections_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients of ``sections_forward`` by its exact adjoint, run backward in time.
 
-    The sections' signals are not kept: they are computed again, 256 samples at a time, from
+    The sections' signals are not kept: they are computed again, 512 samples at a time, from
     states kept on the way forward.
 
     Args:

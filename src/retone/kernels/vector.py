@@ -15,6 +15,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic as _numba_intrinsic
 from numba.extending import models, register_model
 
+from retone.kernels.lane_memory import transposed
+
 intrinsic: Any = _numba_intrinsic  # its stub wants the typing context from the caller too
 
 LANES = 8  # one AVX-512 register, two of AVX2, four of NEON
@@ -62,19 +64,23 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: lis
 
 def _load(builder: Any, pointer: Any, element: Any = _F64) -> Any:
     """Load float32 or float64 numbers as float64."""
+    value = _load_raw(builder, pointer, element)
+    return value if element == _F64 else builder.fpext(value, _WIDE)
+
+
+def _load_raw(builder: Any, pointer: Any, element: Any) -> Any:
     place = builder.bitcast(pointer, ir.VectorType(element, LANES).as_pointer())
-    value = builder.load(place)
-    value.align = 4 if element == ir.FloatType() else 8
-    if element == _F64:
-        return value
-    return builder.fpext(value, _WIDE)
+    return builder.load(place, align=4 if element == ir.FloatType() else 8)
 
 
 def _store(builder: Any, value: Any, pointer: Any, element: Any = _F64) -> None:
-    narrow = ir.VectorType(element, LANES)
     if element != _F64:
-        value = builder.fptrunc(value, narrow)
-    place = builder.bitcast(pointer, narrow.as_pointer())
+        value = builder.fptrunc(value, ir.VectorType(element, LANES))
+    _store_raw(builder, value, pointer, element)
+
+
+def _store_raw(builder: Any, value: Any, pointer: Any, element: Any) -> None:
+    place = builder.bitcast(pointer, ir.VectorType(element, LANES).as_pointer())
     builder.store(value, place, align=4 if element == ir.FloatType() else 8)
 
 
@@ -217,20 +223,6 @@ def first_lane(typingctx: Any, value: Any) -> Any:
     return types.float64(vector), codegen
 
 
-def _transpose8(builder: Any, rows: list[Any]) -> list[Any]:
-    """Three butterfly stages, each a pair of two-input shuffles."""
-    for step in (1, 2, 4):
-        low = [i if i & step == 0 else 8 + i - step for i in range(8)]
-        high = [i + step if i & step == 0 else 8 + i for i in range(8)]
-        after = list(rows)
-        for i in range(8):
-            if i & step == 0:
-                after[i] = _shuffle(builder, rows[i], rows[i + step], low)
-                after[i + step] = _shuffle(builder, rows[i], rows[i + step], high)
-        rows = after
-    return rows
-
-
 def _tile_pointer(context: Any, builder: Any, array_type: Any, args: Any, i: int) -> Any:
     array, row, last_row, column = args
     wanted = builder.add(row, ir.Constant(row.type, i))
@@ -251,10 +243,12 @@ def tile_in(
         array_type = signature.args[2]
         element = context.get_value_type(array_type.dtype)
         rows = [
-            _load(builder, _tile_pointer(context, builder, array_type, args[2:], i), element)
+            _load_raw(builder, _tile_pointer(context, builder, array_type, args[2:], i), element)
             for i in range(8)
         ]
-        for j, column_values in enumerate(_transpose8(builder, rows)):
+        for j, column_values in enumerate(transposed(builder, rows)):
+            if element != _F64:
+                column_values = builder.fpext(column_values, _WIDE)
             offset = builder.add(args[1], ir.Constant(args[1].type, 8 * j))
             place = _address(context, builder, signature.args[0], args[0], [offset])
             _store(builder, column_values, place)
@@ -280,11 +274,14 @@ def tile_out(
         for j in range(8):
             offset = builder.add(args[1], ir.Constant(args[1].type, 8 * j))
             place = _address(context, builder, signature.args[0], args[0], [offset])
-            columns.append(_load(builder, place))
-        rows = _transpose8(builder, columns)
+            column = _load(builder, place)
+            if element != _F64:
+                column = builder.fptrunc(column, ir.VectorType(element, LANES))
+            columns.append(column)
+        rows = transposed(builder, columns)
         for i in reversed(range(8)):
             place = _tile_pointer(context, builder, array_type, args[2:], i)
-            _store(builder, rows[i], place, element)
+            _store_raw(builder, rows[i], place, element)
         return context.get_dummy_value()
 
     index = types.intp
