@@ -331,3 +331,15 @@ ENHANCE_METRICS = _group(
     "stft_auraloss", "sce", "bandwidth", "bandwidth_hz", "flatness", "phase", "onsets", "flux",
     "crest", "crest_linear",
 )  # fmt: skip
+TABLE_I = _group(
+    "pesq", "stoi", "mse", "msd", "rms_linear", "lufs", "stft_auraloss", "sce", "bandwidth",
+    "flatness", "phase", "onsets", "crest",
+)  # fmt: skip
+"""Diff-DEQ's Table I, row by row. Its "transient preservation" has values above 1 and no formula;
+here it is the correlation of the onset strengths. Its signed loudness difference, of which lower is
+called better, is the size of that difference here (``lufs_signed`` keeps the sign)."""
+LEVEL_FREE = frozenset(
+    ("pesq", "stoi", "sce", "bandwidth", "bandwidth_hz", "flatness", "phase", "onsets", "crest",
+     "crest_linear", "crest_paper")
+)  # fmt: skip
+"""Metrics that a gain on the estimate does not change (PESQ: hardly), so measured once."""

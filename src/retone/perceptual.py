@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retone.errors import MissingExtraError, expect
+from retone.errors import DataError, MissingExtraError, expect
 
 PESQ_RATE = 16000  # of ITU-T P.862.2, fixed by the standard
 DNSMOS_RATE = 16000  # of the networks
@@ -157,5 +158,66 @@ def dnsmos(audio: Any, sample_rate: float) -> dict[str, Score]:
     if x.size == 0 or not np.isfinite(x).all():
         return {name: _missing("the audio is empty or not finite") for name in names}
     x = x / max(1.0, float(abs(x).max()))
+    if peer.dnsmos is None:
+        _calm(peer)
     found = peer.run(x.astype(np.float32), DNSMOS_RATE)
     return {name: Score(float(found[key])) for name, key in names.items()}
+
+
+def _calm(peer: Any) -> None:
+    """Give the package's models one thread each: theirs spin on every core while they wait."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    folder = Path(peer.__file__).absolute().parent / "dnsmos_models"
+    paths = [str(folder / name) for name in ("sig_bak_ovr.onnx", "model_v8.onnx")]
+    model = peer.DNSMOS.__new__(peer.DNSMOS)
+    model.primary_model_path = paths[0]  # as run() asks for it, or it makes its own
+    model.onnx_sess, model.p808_onnx_sess = (
+        onnxruntime.InferenceSession(p, options, providers=["CPUExecutionProvider"]) for p in paths
+    )
+    peer.dnsmos = model
+
+
+NISQA_NAMES = ("overall", "noisiness", "discontinuity", "coloration", "loudness")
+
+
+def nisqa(audio: Any, sample_rate: float) -> dict[str, Score]:
+    """NISQA v2.0: predicted listeners' scores from 1 to 5 without a reference, by torchmetrics.
+
+    Args:
+        audio: speech, [T] or [C, T] (folded to mono).
+        sample_rate: in Hz; rounded to whole Hz (the model works at 48 kHz).
+
+    Returns:
+        ``overall``, ``noisiness``, ``discontinuity``, ``coloration`` and ``loudness``.
+
+    Raises:
+        MissingExtraError: without torchmetrics, librosa or requests.
+        DataError: its weights are not there and cannot be fetched.
+    """
+    try:
+        import librosa  # noqa: F401
+        import requests  # noqa: F401
+        from torchmetrics.functional.audio import nisqa as peer
+        from torchmetrics.functional.audio.nisqa import (
+            non_intrusive_speech_quality_assessment as run,
+        )
+    except ImportError as error:
+        raise MissingExtraError("NISQA", "torchmetrics, librosa and requests", "nisqa") from error
+    import torch
+
+    x = mono(audio, "NISQA")
+    if x.size == 0 or not np.isfinite(x).all() or max(abs(x)) < _SILENT:
+        return {n: _missing("the audio is silent or not finite") for n in NISQA_NAMES}
+    try:
+        found = run(torch.from_numpy(x.astype(np.float32)), round(sample_rate))
+    except Exception as error:  # whatever the download or the file's reader raises
+        folder = getattr(peer, "NISQA_DIR", "~/.torchmetrics/NISQA")
+        raise DataError(
+            f"NISQA could not run ({type(error).__name__}: {error}). torchmetrics downloads "
+            "nisqa.tar once from github.com/gabrielmittag/NISQA (weights folder); without a "
+            f"network, put that file into {folder} yourself."
+        ) from error
+    return {n: Score(float(v)) for n, v in zip(NISQA_NAMES, found, strict=True)}

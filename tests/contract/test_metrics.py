@@ -12,7 +12,7 @@ import torch
 
 from retone import perceptual
 from retone.errors import ShapeError
-from retone.metrics import ENHANCE_METRICS, METRICS, STYLE_METRICS, Metric
+from retone.metrics import ENHANCE_METRICS, LEVEL_FREE, METRICS, STYLE_METRICS, TABLE_I, Metric
 
 RATE = 24000
 GAIN = 10 ** (6.02 / 20)
@@ -209,3 +209,17 @@ def test_refusals(speech: Array) -> None:
                 metric(speech, speech[1:], RATE)
     with pytest.raises(ShapeError, match="empty"):
         METRICS[NAMES.index("mse")](speech[:0], speech[:0], RATE)
+
+
+@pytest.mark.parametrize("name", sorted(LEVEL_FREE))
+def test_a_gain_changes_no_metric_that_is_said_to_ignore_it(name: str, speech: Array) -> None:
+    metric = next(m for m in METRICS if m.name == name)
+    if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
+        pytest.skip(f"{PACKAGES[name]} is not installed")
+    worse = _noise(speech, 0.1)
+    value, louder = (metric(g * worse, speech, RATE) for g in (1.0, 1.5))
+    assert louder == pytest.approx(value, rel=0.03, abs=2e-3)
+
+
+def test_table_i_has_every_metric_of_the_paper_once() -> None:
+    assert len({m.name for m in TABLE_I}) == 13 and set(TABLE_I) <= set(ENHANCE_METRICS)

@@ -4,6 +4,11 @@ retone evaluate synthetic --corpus NAME=FOLDER     Tables 1 and 2: pairs with a 
 retone evaluate realistic --corpus NAME=FOLDER     Table 3: five styles, other voices as reference
 retone evaluate presets --corpus NAME=FOLDER       what presets do once, twice, to their own style
 retone evaluate probes --corpus NAME=FOLDER        Table 4: what an encoder's embedding tells
+retone evaluate enhance --corpus NAME=FOLDER       Diff-DEQ's Table I: damage undone without a
+                                                   reference; --quality for its figures 3 to 5
+retone evaluate enhance-recordings FOLDER          real recordings before and after, file by file
+retone evaluate enhance-response --corpus ...      Figure 1: a dynamic against a static equaliser
+retone evaluate enhance-docs                       their result files to docs/enhancement.md
 retone evaluate render-docs                        docs/results to docs/closeness.md, styles.md
 """
 
@@ -11,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from retone.cli import evaluate_enhance
 
 METHODS = ("input", "rules", "matchering", "closed-form", "refined", "network", "oracle")
 
@@ -47,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         what.add_parser("presets", help="what presets change the first and the second time")
     )
     what.add_parser("render-docs", help="turn docs/results into pages")
+    evaluate_enhance.add_parsers(what)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
             "realistic": evaluate_styles.run_realistic,
             "presets": evaluate_styles.run_presets,
         }[args.what](args)
+    if args.what in evaluate_enhance.COMMANDS:
+        return evaluate_enhance.run(args)
     from dataclasses import replace
 
     from retone.cli.corpus import open_corpora

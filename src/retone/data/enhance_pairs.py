@@ -173,9 +173,16 @@ class EnhanceMaker:
         return replace(self, speed=1.0)
 
     def for_table(self) -> EnhanceMaker:
-        """The maker to score with: always damaged in full, the target the clean clip itself."""
+        """The maker to score with: each clip damaged in full by bands and devices, no noise; the
+        target is the clean clip itself."""
         return replace(
-            self, target_at_rest=False, clean_probability=0.0, least_strength=1.0, speed=1.0
+            self,
+            target_at_rest=False,
+            clean_probability=0.0,
+            least_strength=1.0,
+            noise_probability=0.0,
+            low_band_probability=0.0,
+            speed=1.0,
         )
 
     def make(self, corpus: Corpus, index: int, seed: int) -> EnhancePair:

@@ -23,6 +23,7 @@ from retone.effects import (
     Equalizer,
     MultibandEqualizer,
 )
+from retone.errors import SettingError
 from retone.losses import (
     L1,
     AtEqualLoudness,
@@ -141,3 +142,14 @@ def diffdeq_smoke() -> Recipe:
         validation_pairs=2,
         validate_every=3,
     )
+
+
+def table_pairs(recipe: Recipe) -> EnhanceMaker:
+    """The maker that scores a recipe's kind of damage.
+
+    Raises:
+        SettingError: the recipe's pairs are not made for enhancement.
+    """
+    if not isinstance(recipe.pairs, EnhanceMaker):
+        raise SettingError(f"{recipe.name} is no recipe for enhancement; use a diffdeq one.")
+    return recipe.pairs.for_table()

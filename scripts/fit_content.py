@@ -1,0 +1,88 @@
+"""Learn the speech/music decision of retone.estimators.content and say how often it is right.
+
+    python scripts/fit_content.py --speech debian-speech=data/speech --music data/music/audio \
+        --check kit/manifest.csv
+
+Stretches of 4 to 20 s are drawn from the speech corpus' training voices and from the music files;
+``--check`` scores a table of labelled recordings (columns path, kind, split) that were not used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+from pathlib import Path
+
+import numpy as np
+
+from retone.audio import open_reader, write_text_atomic
+from retone.cli.corpus import open_corpora
+from retone.data.treatments import normalise
+from retone.estimators import content
+
+RATE = 24000
+TARGET = Path(__file__).parents[1] / "src/retone/estimators/data" / content.FILE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--speech", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--music", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--check", type=Path, metavar="CSV")
+    parser.add_argument("--each", type=int, default=130, help="stretches of each kind")
+    args = parser.parse_args()
+    rng = random.Random(0)
+    corpus = open_corpora([args.speech], RATE, args.cache, "speech", need=("train",))["train"]
+    speech = []
+    while len(speech) < args.each:
+        track = corpus.tracks[len(speech) % len(corpus.tracks)]
+        count = min(round(RATE * rng.uniform(4, 20)), track.samples)
+        start = rng.randrange(0, track.samples - count + 1)
+        speech.append(of(np.array(track.read(start, count)), RATE))
+    files = sorted(p for p in args.music.rglob("*") if p.suffix in (".ogg", ".flac", ".wav"))
+    rng.shuffle(files)
+    music = []
+    for file in files:
+        if len(music) == args.each:
+            break
+        with open_reader(file) as reader:
+            rate, total = reader.info.sample_rate, reader.info.frames
+            count = round(rate * rng.uniform(5, 20))
+            reader.seek(rng.randrange(0, max(1, total - count)))
+            audio = reader.read(count).mean(axis=0)
+        if audio.size > 3 * rate and np.abs(audio).max() > 1e-3:
+            music.append(of(audio, rate))
+    model = content.fit(speech, music)
+    seen = {"speech stretches": len(speech), "music stretches": len(music)}
+    write_text_atomic(TARGET, content.to_json(model, {"learnt_from": seen}), force=True)
+    print(f"{TARGET.name}: {seen}")
+    for name, weight in zip(content.FEATURES, model.weights, strict=True):
+        print(f"  {name:14} {weight:+.2f}")
+    if args.check:
+        check(args.check)
+
+
+def of(audio: np.ndarray, rate: int) -> np.ndarray:
+    return content.features(normalise(audio).astype(np.float64), rate)
+
+
+def check(table: Path) -> None:
+    """How often the decision is right on labelled recordings, by split and kind."""
+    right: dict[tuple[str, str], list[bool]] = {}
+    model = content._model()
+    for row in csv.DictReader(table.open()):
+        with open_reader(table.parent / row["path"]) as reader:
+            audio = reader.read(reader.info.frames).mean(axis=0)
+            chance = model.speech_chance(of(audio, reader.info.sample_rate))
+        good = (chance >= 0.5) == (row["kind"] == "speech")
+        right.setdefault((row["split"], row["kind"]), []).append(good)
+        if not good:
+            print(f"  wrong: {row['path']} ({row['kind']}, speech {chance:.2f})")
+    for (split, kind), hits in sorted(right.items()):
+        print(f"{split} {kind}: {sum(hits)} of {len(hits)}")
+
+
+if __name__ == "__main__":
+    main()

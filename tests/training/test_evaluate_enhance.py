@@ -1,0 +1,141 @@
+"""Table I and its relatives on a tiny corpus: rows, columns, resuming, processes, the page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retone.cli.main import main
+from retone.data.enhance_pairs import EnhanceMaker, EnhancePair
+from retone.effects import DynamicEqualizer, MultibandEqualizer
+from retone.evaluate import enhance, recordings, response
+from retone.evaluate.distributions import plot
+from retone.evaluate.enhance_page import page, table_i, wins
+from retone.evaluate.methods import Input
+from retone.evaluate.result import Result, Row
+from retone.losses import AtEqualLoudness, MultiResolutionSTFT
+from retone.metrics import METRICS, TABLE_I
+
+RATE = 24000
+CASE = "bands"
+FEW = [m for m in METRICS if m.name in ("mse", "lufs", "phase", "log_mel", "crest")]
+
+
+@dataclass(frozen=True)
+class Louder:
+    """The target itself, 6 dB louder: perfect but for its level."""
+
+    name: str = "DEQ improved"
+
+    def run(self, pair: EnhancePair, sample_rate: int) -> np.ndarray:
+        return 2 * pair.target
+
+
+def maker(**changes: Any) -> EnhanceMaker:
+    made = EnhanceMaker(sample_rate=RATE, corruption=MultibandEqualizer(), length=24000)
+    return replace(made, peak_dbfs=-12.0, **changes)
+
+
+def test_the_thirteen_rows_of_table_i() -> None:
+    assert len(TABLE_I) == 13
+    for case in enhance.makers().values():
+        assert not case.target_at_rest and case.noise_probability == 0 == case.clean_probability
+
+
+def test_every_number_raw_and_at_the_targets_loudness(
+    corpora: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "r.json"
+    ask = {"seed": 1, "cases": {CASE: maker()}, "path": path, "metrics": FEW}
+    first = enhance.evaluate(corpora["test"], [Input()], pairs=2, **ask)
+    assert len(first.rows) == 2
+    result = enhance.evaluate(corpora["test"], [Input(), Louder()], pairs=2, **ask)
+    assert [r.method for r in result.rows] == ["Input", "DEQ improved"] * 2
+    assert result.rows[0].values == first.rows[0].values  # resumed, not measured again
+    values = result.rows[1].values
+    assert values["lufs"] == pytest.approx(6.02, abs=0.1)
+    assert values["lufs (matched)"] < 0.05 and values["mse (matched)"] < 1e-7 < values["mse"]
+    assert values["phase"] == values["phase (matched)"] < 1e-4
+    assert Result.load(path).rows == result.rows
+    again = enhance.evaluate(
+        corpora["test"], [Input(), Louder()], pairs=2, seed=1, cases={CASE: maker()},
+        metrics=FEW, workers=2,
+    )  # fmt: skip
+    assert [r.values for r in again.rows] == [r.values for r in result.rows]
+    assert wins(result, CASE, "DEQ improved", "Input", matched=True)[0] >= 3
+    text = page([result], {"Picture": "p.svg"}, ["## More"])
+    assert "| mse | lower |" in text and "DEQ improved against Input" in text and "p.svg" in text
+
+
+def test_the_best_is_bold_and_a_bootstrap_tells_what_is_sure() -> None:
+    rows = []
+    for item in range(20):
+        for method, error in (("Input", 2.0), ("DEQ improved", 1.0), ("oracle", 0.1)):
+            names = [m.name for m in TABLE_I] + [f"{m.name} (matched)" for m in TABLE_I]
+            values = dict.fromkeys(names, error + 0.1 * math.sin(item))
+            rows.append(Row(item, f"voice {item % 5}", CASE, method, values))
+    result = Result({}, {}, rows)
+    lines = table_i(result, CASE, matched=True).splitlines()
+    assert len(lines) == 15
+    row = {line.split(" |")[0][2:]: line for line in lines[2:]}
+    assert row["mse"].count("**") == 2 and "**1 [" in row["mse"]
+    assert "**2 [" in row["stoi"]  # higher is better, and the oracle stands apart
+    lower = sum(m.direction == "lower" for m in TABLE_I)
+    assert wins(result, CASE, "DEQ improved", "Input", matched=True) == (lower, lower, 3, 13)
+
+
+def test_the_oracle_undoes_most(corpora: dict[str, Any]) -> None:
+    make = maker(band_probability=0.5)
+    pair = make.make(corpora["test"], 0, 3)
+    loss = AtEqualLoudness(MultiResolutionSTFT((128, 512, 2048)))
+    out = enhance.FittedChain(loss, steps=30).run(pair, RATE)
+    log_mel = next(m for m in METRICS if m.name == "log_mel")
+    assert log_mel(out, pair.target, RATE) < 0.7 * log_mel(pair.input, pair.target, RATE)
+
+
+def test_distributions_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        Row(i, str(i), CASE, m, {"dnsmos.overall": 2.5 + at + 0.2 * float(rng.standard_normal())})
+        for i in range(12)
+        for m, at in (("Input", 0.0), ("DEQ improved", 0.3), ("Target", 0.4))
+    ]
+    svg = plot(Result({}, {}, rows), CASE).render(standalone=True)
+    assert svg.count("<circle") >= 3 and "Target" in svg and "NaN" not in svg
+
+
+def test_responses_of_neutral_bands_are_flat(corpora: dict[str, Any]) -> None:
+    """Without dynamics both equalisers are the same system, and both meet both targets."""
+    paper = maker(corruption=DynamicEqualizer(), band_probability=0.0)
+    _, curves = response.measure_clip(corpora["test"], paper, 0, 1)
+    for c in (*curves.outputs.values(), *curves.targets.values()):
+        assert np.abs(c).max() < 0.3
+
+
+def test_a_gain_reads_its_decibels() -> None:
+    x = np.random.default_rng(0).standard_normal(30000)
+    np.testing.assert_allclose(response.response_db(x, 2 * x, RATE), 6.02, atol=0.01)
+
+
+def test_recordings_are_found_and_left_ones_named(
+    voices: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = recordings.find(voices)
+    assert len(files) >= 8
+    rows = [
+        Row(i, v, p.name, "enhance",
+            {"before.dnsmos.overall": 3.0, "after.dnsmos.overall": 3.1 - 0.3 * (i == 1),
+             "change_db": 1.0})
+        for i, (p, v) in enumerate(files)
+    ]  # fmt: skip
+    text = recordings.summary(Result({"name": "voices"}, {"retone": "0", "date": "today"}, rows))
+    assert f"falls by more than 0.1 on 1; the worst change is -0.20 ({files[1][0].name})" in text
+    assert main(["evaluate", "enhance-recordings", str(tmp_path)]) == 2
+    assert "holds no speech" in capsys.readouterr().err
+    assert main(["evaluate", "enhance", "--corpus", f"folder={voices}", "--methods", "peq"]) == 2
+    assert "--peq FILE" in capsys.readouterr().err
