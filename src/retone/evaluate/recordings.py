@@ -26,9 +26,10 @@ from retone.matcher import Matcher, Options
 from retone.metrics import METRICS
 from retone.progress import Progress, silent
 from retone.provenance import provenance
+from retone.recipes.diffdeq import SAMPLE_RATE
 
-RATE = 24000
-"""Hz, of the comparison before with after."""
+RATE = SAMPLE_RATE
+"""Hz, of the comparison before with after: that of the networks."""
 MOST_S = 30.0
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 WORST_FALL = 0.1
