@@ -37,7 +37,6 @@ TRIES_PER_TRACK, TRIES = 20, 40
 DRAWS = 8
 """Settings tried until one leaves sound."""
 
-GAIN_DB = 12.0
 Q = (0.3, 3.0)
 THRESHOLD_DB = (-40.0, -10.0)
 MOST_RATIO = 6.0
@@ -93,9 +92,11 @@ class EnhanceMaker:
             multiband effects are (``band_1_gain_db``, ...).
         length: samples of a clip.
         strength: ``"moderate"``: each band's EQ and each band's dynamics with a chance of
-            ``band_probability``, gains within 12 dB, ratios up to 6; ``"paper_strong"``: uniform
+            ``band_probability``, gains within ``gain_db``, ratios up to 6; ``"paper_strong"``: uniform
             over the whole range of every parameter, which is absurdly strong.
         band_probability: see above.
+        gain_db: largest EQ gain of a band, either way. Voices differ by some 7 dB in a third of an
+            octave; damage that is small beside that cannot be heard as damage without a reference.
         expansion: also draw upward expansion (ratios below 1) and downward expansion, where the
             effect has them. Compression alone can only partly be undone by compressors.
         drive_db: largest gain before the damage, either way. It comes before, because the
@@ -126,6 +127,7 @@ class EnhanceMaker:
     length: int = SEGMENT
     strength: str = "moderate"
     band_probability: float = 0.7
+    gain_db: float = 12.0
     expansion: bool = False
     drive_db: float = 24.0
     device_probability: float = 0.0
@@ -275,7 +277,7 @@ class EnhanceMaker:
         while f"band_{band}_gain_db" in names:
             b = f"band_{band}"
             equalized, dynamic = rng.random(2) < self.band_probability
-            gain_db, q = float(rng.uniform(-GAIN_DB, GAIN_DB)), _log_uniform(rng, *Q)
+            gain_db, q = float(rng.uniform(-self.gain_db, self.gain_db)), _log_uniform(rng, *Q)
             if equalized:
                 put(f"{b}_gain_db", strength * gain_db)
                 put(f"{b}_q", q)

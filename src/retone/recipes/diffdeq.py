@@ -99,9 +99,10 @@ def diffdeq_improved() -> Recipe:
         pairs=EnhanceMaker(
             sample_rate=SAMPLE_RATE,
             corruption=MultibandEqualizer(),
+            gain_db=24.0,  # shelves of first order blunt it: 5 dB RMS over frequency are left
             expansion=True,
             drive_db=12.0,
-            device_probability=0.25,
+            device_probability=0.35,
             clean_probability=0.12,
             least_strength=0.2,
             noise_probability=0.4,
