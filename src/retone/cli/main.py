@@ -13,8 +13,8 @@ from retone import __version__
 from retone.errors import RetoneError
 
 COMMANDS = (
-    "match", "enhance", "preset", "apply", "export", "inspect", "corpus", "train", "evaluate",
-    "bench",
+    "match", "enhance", "preset", "apply", "export", "studio", "inspect", "corpus", "train",
+    "evaluate", "bench",
 )  # fmt: skip
 """Each is a module of ``retone.cli`` with ``add_arguments(parser)`` and ``run(args)``; the first
 line of its text is the help line."""

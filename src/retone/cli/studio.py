@@ -1,0 +1,57 @@
+"""Open a local page: hear a match, see it, change it, take it to the DAW.
+
+Drop a recording and a reference (or choose a preset), match, move what you like and hear it at
+once. The page is served to this machine only and needs no network. With --host and --token a team
+can use one server.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a port from 0 to 65535")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected minutes above 0, 600 at most")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="port (default: the first free one from 8765 on)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--token", metavar="T", help="secret that the page must be opened with (with --host)"
+    )
+    parser.add_argument(
+        "--max-minutes", type=_minutes, default=10.0, metavar="M",
+        help="longest recording it takes (default: %(default)g)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    from retone.studio.limits import Limits
+    from retone.studio.run import serve
+
+    serve(
+        host=args.host,
+        port=args.port,
+        token=args.token,
+        browser=not args.no_browser,
+        limits=Limits(minutes=args.max_minutes),
+    )
+    return 0

@@ -1,0 +1,114 @@
+"""From uploaded bytes to a recording: sniffed, bounded, read once, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retone.audio import LevelMeter, open_reader
+from retone.dsp.envelope_meter import EnvelopeMeter
+from retone.dsp.spectrum_meter import SpectrumMeter
+from retone.errors import AudioError
+from retone.studio.limits import Limits, Refused
+from retone.studio.session import Recording, Session
+from retone.studio.sniff import HEAD, sniff
+
+WAVE_POINTS = 1200
+MOST_NAME = 120
+
+
+def plain_name(name: str) -> str:
+    """A stated file name as text for people: no folders, no control characters, not long."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    kept = "".join(c for c in last if c.isprintable()).strip().strip(".")
+    return kept[:MOST_NAME] or "recording"
+
+
+def take(upload: Path, name: str, session: Session, limits: Limits) -> Recording:
+    """Read an upload that lies in the session's folder.
+
+    Args:
+        upload: the received bytes; renamed to what they are, or removed when refused.
+        name: what the page said the file is called; only ever shown.
+
+    Raises:
+        Refused: it is no recording, too long, or has too many channels.
+    """
+    shown = plain_name(name)
+    made: list[Path] = [upload]
+    try:
+        with upload.open("rb") as file:
+            suffix = sniff(file.read(HEAD))
+        if suffix is None:
+            raise Refused(
+                415,
+                f"{shown} is not a recording that can be read; expected WAV, FLAC, OGG, MP3, AIFF, "
+                "CAF, W64 or RF64. Convert it, such as to WAV.",
+            )
+        path = session.new_file(suffix)
+        upload.rename(path)
+        made.append(path)
+        preview = session.new_file(".f32")
+        made.append(preview)
+        return _read(path, preview, shown, limits)
+    except AudioError as error:
+        _remove(made)
+        text = str(error)
+        for path in made:
+            text = text.replace(str(path), shown).replace(path.name, shown)
+        raise Refused(422, text) from None
+    except BaseException:
+        _remove(made)
+        raise
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path, preview: Path, shown: str, limits: Limits) -> Recording:
+    with open_reader(path) as reader:
+        info = reader.info
+        if info.channels > limits.channels:
+            raise Refused(
+                422,
+                f"{shown} has {info.channels} channels; the studio takes {limits.channels}. Use "
+                "'retone match' on the command line.",
+            )
+        if info.duration_s > 60 * limits.minutes:
+            raise Refused(
+                422,
+                f"{shown} lasts {info.duration_s / 60:.0f} minutes; the studio takes "
+                f"{limits.minutes:g}. Cut a typical part out, save the settings, and use 'retone "
+                "apply' on the whole.",
+            )
+        levels = LevelMeter(info.sample_rate, info.channels)
+        spectrum = SpectrumMeter(info.sample_rate)
+        wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)
+        with preview.open("wb") as out:
+            for block in reader.blocks():
+                levels.update(block)
+                spectrum.update(block)
+                heard = np.ascontiguousarray(block[:2].T, dtype=np.float32)
+                wave.update(block.mean(axis=0, keepdims=True))
+                out.write(heard.tobytes())
+        about = str(info).partition(": ")[2]
+        return Recording(
+            shown, path, preview, info.sample_rate, info.channels, info.frames, about,
+            levels.result().to_dict(), spectrum, wave_of(wave),
+        )  # fmt: skip
+
+
+def wave_of(meter: EnvelopeMeter) -> dict[str, Any]:
+    """A waveform as the page draws it: lowest and highest value of equal stretches."""
+    e = meter.result()
+    return {"low": short(e.low[0], 4), "high": short(e.high[0], 4)}
+
+
+def short(values: Any, digits: int = 2) -> list[float | None]:
+    """Numbers for JSON, rounded; what is not finite becomes None."""
+    array = np.asarray(values, dtype=np.float64)
+    return [None if not np.isfinite(v) else round(float(v), digits) for v in array]

@@ -1,0 +1,149 @@
+"""Long work: queued, with progress, cancelled by a person or with their page."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from retone.errors import RetoneError
+from retone.progress import Progress
+from retone.studio.limits import Limits, Refused
+
+EVERY_S = 0.1
+Say = Callable[[dict[str, Any]], None]
+Work = Callable[[Progress], dict[str, Any]]
+
+
+class Cancelled(BaseException):
+    """Raised inside a job's own progress call; not an error, so nothing catches it by accident."""
+
+
+@dataclass
+class Job:
+    """One piece of work; ``state`` is queued, running, done, failed or cancelled."""
+
+    number: int
+    kind: str
+    owner: str
+    say: Say
+    state: str = "queued"
+    stop: threading.Event = field(default_factory=threading.Event)
+    future: Future[None] | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.state in ("queued", "running")
+
+    def tell(self, **more: Any) -> None:
+        self.say(
+            {"type": "job", "job": self.number, "kind": self.kind, "state": self.state, **more}
+        )
+
+
+class Queue:
+    """Runs jobs a few at a time, in their order, and refuses more than it may hold."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="retone-job")
+        self._numbers = itertools.count(1)
+        self._jobs: dict[int, Job] = {}
+        self._guard = threading.Lock()
+
+    def submit(self, owner: str, kind: str, work: Work, say: Say) -> Job:
+        """Queue work.
+
+        Args:
+            owner: the session, for limits and cancelling.
+            kind: a word for the page.
+            work: takes a progress callable, which raises when the job is cancelled; returns what
+                the page is told.
+            say: gets every change of state; called from another thread.
+
+        Raises:
+            Refused: the session or the server has as many as it may.
+        """
+        with self._guard:
+            waiting = [j for j in self._jobs.values() if j.open]
+            if sum(j.owner == owner for j in waiting) >= self.limits.jobs:
+                raise Refused(429, "This page has enough work waiting; let it finish or cancel it.")
+            if len(waiting) >= self.limits.queued:
+                raise Refused(503, "The server has too much work waiting. Try again in a minute.")
+            job = Job(next(self._numbers), kind, owner, say)
+            self._jobs[job.number] = job
+            job.tell(before=len(waiting))
+            job.future = self._pool.submit(self._run, job, work)
+        return job
+
+    def _run(self, job: Job, work: Work) -> None:
+        if job.stop.is_set():
+            self._end(job, "cancelled")
+            return
+        job.state = "running"
+        job.tell(done=0.0, total=1.0)
+        last = [time.monotonic()]
+
+        def progress(done: float, total: float) -> None:
+            if job.stop.is_set():
+                raise Cancelled
+            now = time.monotonic()
+            if now - last[0] >= EVERY_S:
+                last[0] = now
+                job.tell(done=done, total=total)
+
+        try:
+            result = work(progress)
+            if job.stop.is_set():
+                raise Cancelled
+        except Cancelled:
+            self._end(job, "cancelled")
+        except RetoneError as error:
+            self._end(job, "failed", message=str(error))
+        except MemoryError:
+            self._end(job, "failed", message="The recording is too large for this machine.")
+        except Exception as error:  # a fault of ours: the page says so, the server goes on
+            self._end(job, "failed", message=f"Something went wrong ({type(error).__name__}).")
+        else:
+            self._end(job, "done", result=result)
+
+    def _end(self, job: Job, state: str, **more: Any) -> None:
+        job.state = state
+        with self._guard:
+            self._jobs.pop(job.number, None)
+        job.tell(**more)
+
+    def cancel(self, owner: str, number: int | None = None) -> int:
+        """Stop one job of a session, or all of them; returns how many were open."""
+        with self._guard:
+            mine = [
+                j for j in self._jobs.values()
+                if j.owner == owner and j.open and number in (None, j.number)
+            ]  # fmt: skip
+        for job in mine:
+            job.stop.set()
+            if job.future is not None and job.future.cancel():
+                self._end(job, "cancelled")
+        return len(mine)
+
+    def busy(self, owner: str) -> bool:
+        """Whether a session has work that waits or runs."""
+        with self._guard:
+            return any(j.owner == owner and j.open for j in self._jobs.values())
+
+    @property
+    def open_jobs(self) -> int:
+        """Jobs that wait or run."""
+        with self._guard:
+            return sum(j.open for j in self._jobs.values())
+
+    def close(self) -> None:
+        """Stop everything; running jobs end at their next step."""
+        with self._guard:
+            for job in self._jobs.values():
+                job.stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,110 @@
+"""What the page plays: a window around the playhead at once, then the whole recording."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from retone.audio import LevelMeter
+from retone.dsp.envelope_meter import EnvelopeMeter
+from retone.dsp.spectrum_meter import SpectrumMeter, log_frequencies
+from retone.report.collect import reductions
+from retone.stream import Renderer
+from retone.studio.intake import WAVE_POINTS, short, wave_of
+from retone.studio.limits import Refused
+from retone.studio.session import Recording, Session
+from retone.studio.state import POINTS, State, spectrum_of
+
+BLOCK_S = 2.0
+PREROLL_S = 2.0
+REDUCTION_POINTS = 800
+
+
+def window(recording: Recording, state: State, start_s: float, stop_s: float) -> bytes:
+    """Render a part, begun a little earlier so that filters and detectors have settled."""
+    rate = recording.sample_rate
+    first = min(max(0, round(start_s * rate)), recording.frames)
+    last = min(max(first, round(stop_s * rate)), recording.frames)
+    begin = max(0, first - round(PREROLL_S * rate))
+    audio = np.array(recording.samples()[:, begin:last])
+    y = Renderer(state.driven.effect, state.heard(), rate).process(audio)[:, first - begin :]
+    head = {"start": first, "frames": y.shape[1], "channels": y.shape[0], "rate": rate}
+    return packed(head, y)
+
+
+def whole(session: Session, recording: Recording, state: State, turn: int) -> bytes:
+    """Render everything and measure it.
+
+    Args:
+        turn: number of this request; a newer one of the same page ends it.
+
+    Raises:
+        Refused: a newer request came.
+    """
+    rate = recording.sample_rate
+    source = recording.samples()
+    frames = int(source.shape[1])
+    out = np.empty((len(source), frames), np.float32)
+    renderer = Renderer(state.driven.effect, state.heard(), rate)
+    levels = LevelMeter(rate, len(source))
+    spectrum = SpectrumMeter(rate)
+    wave = EnvelopeMeter(rate, points=WAVE_POINTS)
+    curves: dict[str, EnvelopeMeter] = {}
+    step = round(BLOCK_S * rate)
+    for at in range(0, frames, step):
+        if session.newest_render != turn or session.ended:
+            raise Refused(409, "A newer change is being rendered.")
+        block = np.array(source[:, at : at + step])
+        y, own = renderer.process_with_curves(block)
+        out[:, at : at + step] = y
+        levels.update(y)
+        spectrum.update(y)
+        wave.update(y.mean(axis=0, keepdims=True))
+        for name, curve in own.items():
+            if name not in curves:
+                curves[name] = EnvelopeMeter(rate, points=REDUCTION_POINTS)
+            curves[name].update(curve[None])
+    measured = levels.result().to_dict()
+    gain_db = gain_for(state, measured["integrated_lufs"], recording.levels["integrated_lufs"])
+    head = {
+        "start": 0, "frames": frames, "channels": len(out), "rate": rate,
+        "gain_db": gain_db,
+        "levels": raised(measured, gain_db),
+        "spectrum_db": spectrum_of(spectrum, rate, log_frequencies(rate, count=POINTS)),
+        "wave": wave_of(wave),
+        "reductions": [
+            {"title": v.title, "css": v.css, "low": short(v.envelope.low[0], 2)}
+            for v in reductions(state.driven.effect, state.heard(), curves)
+        ],
+    }  # fmt: skip
+    return packed(head, out)
+
+
+def gain_for(state: State, after_lufs: float | None, before_lufs: float | None) -> float:
+    """Gain after the effect that reaches the loudness asked for, as ``retone match`` sets it."""
+    target = state.target_lufs
+    if target is None or after_lufs is None:
+        return 0.0
+    goal = target
+    if state.loudness == "match" and before_lufs is not None:
+        goal = before_lufs + state.amount * (target - before_lufs)
+    gain_db = goal - after_lufs
+    return round(gain_db, 2) if math.isfinite(gain_db) else 0.0
+
+
+def raised(levels: Mapping[str, Any], gain_db: float) -> dict[str, Any]:
+    """Level figures after a constant gain."""
+    moved = ("lufs", "dbtp", "dbfs")
+    return {n: v + gain_db if v is not None and n.endswith(moved) else v for n, v in levels.items()}
+
+
+def packed(head: Mapping[str, Any], audio: np.ndarray) -> bytes:
+    """Length of a JSON text, the text padded to whole samples, and float32 samples by channel."""
+    text = json.dumps(head).encode()
+    text += b" " * (-(len(text) + 4) % 4)
+    return struct.pack("<I", len(text)) + text + np.ascontiguousarray(audio, np.float32).tobytes()

@@ -1,0 +1,170 @@
+"""One session is one open page: its recordings, its effect, its listeners. Nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retone.studio.limits import Limits, Refused
+from retone.studio.place import Place
+
+
+@dataclass
+class Recording:
+    """An upload that was read: ``preview`` holds float32 [frames, channels], at most stereo."""
+
+    name: str
+    path: Path
+    preview: Path
+    sample_rate: int
+    channels: int
+    frames: int
+    about: str
+    levels: Mapping[str, Any]
+    spectrum: Any
+    wave: Any
+
+    def samples(self) -> np.ndarray:
+        """The preview as [C, T], read from disk as it is used."""
+        shape = (self.frames, min(self.channels, 2))
+        return np.memmap(self.preview, np.float32, "r", shape=shape).T
+
+
+@dataclass
+class Driven:
+    """An effect that the page drives, and what it is remembered for."""
+
+    effect: Any
+    estimator: str
+    target_lufs: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Session:
+    """State behind one page. ``guard`` protects it; renders take turns on ``rendering``."""
+
+    key: str
+    folder: Path
+    loop: asyncio.AbstractEventLoop | None = None
+    input: Recording | None = None
+    references: list[Recording] = field(default_factory=list)
+    effects: dict[int, Driven] = field(default_factory=dict)
+    downloads: dict[str, tuple[Path, str, str]] = field(default_factory=dict)
+    listeners: list[asyncio.Queue[dict[str, Any]]] = field(default_factory=list)
+    left_at: float = field(default_factory=time.monotonic)
+    seen: bool = False
+    newest_render: int = 0
+    ended: bool = False
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    rendering: threading.Lock = field(default_factory=threading.Lock)
+    _count: int = 0
+
+    def say(self, event: dict[str, Any]) -> None:
+        """Tell every open connection of this page; may be called from any thread."""
+        if self.loop is None or self.loop.is_closed():
+            return
+        for queue in list(self.listeners):
+            self.loop.call_soon_threadsafe(queue.put_nowait, event)
+
+    def new_file(self, suffix: str) -> Path:
+        """A path in this session's folder, with a name of our own."""
+        return self.folder / f"file-{secrets.token_hex(6)}{suffix}"
+
+    def remember(self, driven: Driven, *, keep: int = 24) -> int:
+        """Number under which the page names this effect; the oldest are forgotten."""
+        with self.guard:
+            self._count += 1
+            self.effects[self._count] = driven
+            while len(self.effects) > keep:
+                del self.effects[min(self.effects)]
+            return self._count
+
+    def driven(self, number: object) -> Driven:
+        """The effect of that number.
+
+        Raises:
+            Refused: it was forgotten, or never was.
+        """
+        with self.guard:
+            found = self.effects.get(number) if isinstance(number, int) else None
+        if found is None:
+            raise Refused(409, "These settings are no longer known here. Match again or load them.")
+        return found
+
+    def need_input(self) -> Recording:
+        """The recording to change.
+
+        Raises:
+            Refused: there is none yet.
+        """
+        if self.input is None:
+            raise Refused(409, "Choose a recording first.")
+        return self.input
+
+
+class Sessions:
+    """All open pages of a server."""
+
+    def __init__(self, place: Place, limits: Limits) -> None:
+        self.place, self.limits = place, limits
+        self._all: dict[str, Session] = {}
+        self._guard = threading.Lock()
+
+    def start(self, loop: asyncio.AbstractEventLoop | None) -> Session:
+        """A new session with a key nobody can guess.
+
+        Raises:
+            Refused: there are as many as the server takes.
+        """
+        with self._guard:
+            if len(self._all) >= self.limits.sessions:
+                raise Refused(503, "The server has as many open pages as it takes. Close one.")
+            key = secrets.token_urlsafe(18)
+            folder = self.place.folder / secrets.token_hex(8)
+            folder.mkdir(mode=0o700)
+            session = Session(key, folder, loop)
+            self._all[key] = session
+        return session
+
+    def get(self, key: str) -> Session:
+        """The session of that key.
+
+        Raises:
+            Refused: there is none.
+        """
+        with self._guard:
+            found = self._all.get(key)
+        if found is None:
+            raise Refused(410, "This page's session has ended. Reload the page to start anew.")
+        return found
+
+    def all(self) -> list[Session]:
+        """Every session."""
+        with self._guard:
+            return list(self._all.values())
+
+    def end(self, session: Session) -> None:
+        """Forget a session and remove its files."""
+        with self._guard:
+            self._all.pop(session.key, None)
+        session.ended = True
+        shutil.rmtree(session.folder, ignore_errors=True)
+
+    def room(self, size: int) -> None:
+        """Check that an upload of ``size`` bytes fits beside what is there.
+
+        Raises:
+            Refused: it does not.
+        """
+        if self.place.bytes_used() + size > self.limits.disk_bytes:
+            raise Refused(507, "The server's disk share is used up. Try again later.")

@@ -1,0 +1,245 @@
+"""What the page says is set, checked, and what an effect looks like to a page.
+
+The page is built from what ``describe`` returns: stages with their parameters (name, unit, range,
+scale), curves, and which parameters a curve's handles move. It knows no effect by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from retone.dsp.effect import Effect
+from retone.dsp.param import ParamTable, Setting
+from retone.dsp.spectrum_meter import log_frequencies
+from retone.errors import SettingError
+from retone.rendering import Decision, Options, heard_setting
+from retone.report.collect import leaves, views
+from retone.report.data import CompressorView, ResponseView
+from retone.report.format import heading
+from retone.studio.intake import short
+from retone.studio.limits import Refused
+from retone.studio.session import Driven, Recording, Session
+
+POINTS = 200
+_GAIN, _FREQUENCY, _Q = "_gain_db", "_frequency_hz", "_q"
+
+
+@dataclass(frozen=True)
+class State:
+    """The page's settings: an effect with values at full strength, locks, amount and levels."""
+
+    driven: Driven
+    setting: Mapping[str, float]
+    locks: tuple[str, ...]
+    amount: float
+    loudness: str | float
+    ceiling_dbtp: float | None
+
+    @property
+    def decision(self) -> Decision:
+        table = self.driven.effect.params
+        return Decision(self.driven.effect, table.setting(self.setting), self.driven.notes)
+
+    @property
+    def options(self) -> Options:
+        return Options(
+            amount=self.amount,
+            locks={n: self.setting[n] for n in self.locks},
+            loudness=self.loudness,
+            true_peak_dbtp=self.ceiling_dbtp,
+        )
+
+    @property
+    def target_lufs(self) -> float | None:
+        """Loudness to reach at amount 1, None to leave it."""
+        if isinstance(self.loudness, float):
+            return self.loudness
+        return self.driven.target_lufs if self.loudness == "match" else None
+
+    def heard(self) -> Setting:
+        """The setting as ``amount`` and the locks leave it."""
+        return heard_setting(self.decision, self.options)
+
+
+def read_state(session: Session, body: Mapping[str, Any]) -> State:
+    """The page's settings from JSON.
+
+    Raises:
+        Refused: they are not what a page sends, or the effect is no longer known.
+        SettingError: a value is unknown, out of range or not a number.
+    """
+    driven = session.driven(body.get("effect"))
+    given, locks = body.get("setting"), body.get("locks", [])
+    if not isinstance(given, dict) or not isinstance(locks, list):
+        raise Refused(400, "The request holds no setting.")
+    table: ParamTable = driven.effect.params
+    full = table.setting(given)
+    for name in locks:
+        table[str(name)]  # raises with the nearest names
+    loudness: str | float = body.get("loudness", "match")
+    if loudness not in ("match", "off"):
+        loudness = _number(loudness, "loudness", -70.0, -5.0)
+    ceiling = body.get("ceiling_dbtp")
+    return State(
+        driven,
+        {n: float(v[0]) for n, v in full.items()},
+        tuple(str(n) for n in locks),
+        _number(body.get("amount", 1.0), "amount", 0.0, 1.0),
+        loudness,
+        None if ceiling is None else _number(ceiling, "true peak", -20.0, 0.0),
+    )
+
+
+def _number(value: Any, what: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise SettingError(f"{what}: expected a number from {low:g} to {high:g}, got {value!r}.")
+    return float(value)
+
+
+def stages(effect: Effect) -> list[dict[str, Any]]:
+    """The effect's members in order, with the parameters a person may move."""
+    found = []
+    for path, member, _ in leaves(effect, effect.params.defaults(1)):
+        prefix = f"{path}." if effect.params.names and "." in effect.params.names[0] else ""
+        rows = []
+        for p in member.params:
+            label = p.help.split(":")[0] if ":" in p.help else ""
+            words = heading(p.name.removesuffix("_db").removesuffix("_hz").removesuffix("_ms"))
+            group = label if label and words.lower().startswith(label.lower()) else ""
+            rows.append(
+                {
+                    "name": prefix + p.name,
+                    "group": group,
+                    "label": words[len(group) :].strip().capitalize() or words,
+                    "unit": p.unit,
+                    "low": p.low,
+                    "high": p.high,
+                    "default": p.default,
+                    "neutral": p.neutral,
+                    "scale": p.scale,
+                    "help": p.help,
+                    "audible_when": prefix + p.audible_when if p.audible_when else None,
+                }
+            )
+        found.append({"path": path, "title": heading(member.name), "params": rows})
+    return found
+
+
+def describe(state: State, sample_rate: int) -> dict[str, Any]:
+    """Curves of a setting: responses with their handles, and compressors' static curves."""
+    effect, heard = state.driven.effect, state.heard()
+    frequency = log_frequencies(sample_rate, count=POINTS)
+    found = views(effect, heard, sample_rate, frequency)
+    own_tables = {path: member for path, member, _ in leaves(effect, heard)}
+    responses = []
+    for view in found["responses"]:
+        assert isinstance(view, ResponseView)
+        responses.append(_response(view, own_tables[view.name], effect, state, sample_rate))
+    compressors = [
+        {
+            "name": c.name,
+            "title": c.title,
+            "input_db": short(c.input_db[::4], 1),
+            "output_db": short(c.output_db[::4]),
+            "threshold_db": c.setting.get("threshold_db"),
+        }
+        for c in found["compressors"]
+        if isinstance(c, CompressorView)
+    ]
+    return {
+        "frequency_hz": short(frequency, 1),
+        "responses": responses,
+        "compressors": compressors,
+    }
+
+
+def _response(
+    view: ResponseView, member: Effect, effect: Effect, state: State, sample_rate: int
+) -> dict[str, Any]:
+    names = set(effect.params.names)
+    prefix = f"{view.name}." if any("." in n for n in names) else ""
+    stems = [p.name[: -len(_GAIN)] for p in member.params if p.name.endswith(_GAIN)]
+    edges = [prefix + p.name for p in member.params
+             if p.unit == "Hz" and not p.name.endswith(_FREQUENCY)]  # fmt: skip
+    borders = [state.setting[n] for n in edges]
+    bands = []
+    for i, band in enumerate(view.bands):
+        stem = prefix + stems[i] if i < len(stems) else ""
+        x, y, q = (stem + end if stem + end in names else None for end in (_FREQUENCY, _GAIN, _Q))
+        low, high = _reach(stems[i], band.frequency_hz, band.q, borders, i, sample_rate / 2)
+        bands.append(
+            {
+                "label": band.label,
+                "x": x, "y": y, "q": q,
+                "frequency_hz": round(band.frequency_hz, 2),
+                "gain_db": round(band.gain_db, 3),
+                "full_gain_db": state.setting.get(y, 0.0) if y else 0.0,
+                "response_db": short(band.response_db),
+                "low_hz": round(low, 1), "high_hz": round(high, 1),
+            }
+        )  # fmt: skip
+    return {
+        "name": view.name,
+        "title": view.title,
+        "about": view.about,
+        "total_db": short(view.total_db),
+        "bands": bands,
+        "edges": [{"x": n, "hz": round(v, 2)} for n, v in zip(edges, borders, strict=True)],
+    }
+
+
+def _reach(
+    stem: str, centre: float, q: float | None, borders: list[float], i: int, top: float
+) -> tuple[float, float]:
+    """Where a band acts, for listening to it alone; in Hz."""
+    if borders:
+        return (borders[i - 1] if i else 20.0), (borders[i] if i < len(borders) else top)
+    if stem.startswith("low"):
+        return 20.0, min(1.4 * centre, top)
+    if stem.startswith("high"):
+        return min(centre / 1.4, 0.9 * top), top
+    half = 1 / (2 * max(q or 1.0, 0.3))
+    root = math.sqrt(1 + half * half)
+    return max(20.0, centre * (root - half)), min(centre * (root + half), top)
+
+
+def spectrum_of(meter: Any, sample_rate: int, frequency: np.ndarray) -> list[float | None]:
+    """A spectrum for the page; None above what the recording holds."""
+    db = meter.result(frequency)
+    db[(db < -150) | (frequency > 0.98 * sample_rate / 2)] = np.nan
+    return short(db, 1)
+
+
+def spectra_of(session: Session) -> dict[str, Any]:
+    """Spectra of the recordings that are there, at the input's frequencies, with their loudness.
+
+    Several references are averaged at equal loudness, as in the report.
+    """
+    if session.input is None:
+        return {}
+    frequency = log_frequencies(session.input.sample_rate, count=POINTS)
+
+    def one(r: Recording) -> tuple[list[float | None], float | None]:
+        return spectrum_of(r.spectrum, r.sample_rate, frequency), r.levels["integrated_lufs"]
+
+    spectrum, lufs = one(session.input)
+    found: dict[str, Any] = {"before": {"db": spectrum, "lufs": lufs}}
+    rows, loudness = [], []
+    for reference in session.references:
+        spectrum, lufs = one(reference)
+        if lufs is not None:
+            rows.append(np.array([np.nan if v is None else v - lufs for v in spectrum]))
+            loudness.append(lufs)
+    if rows:
+        power = 10 ** (np.array(rows) / 10)
+        known = np.isfinite(power).any(axis=0)
+        mean = np.full(POINTS, np.nan)
+        mean[known] = 10 * np.log10(np.nanmean(power[:, known], axis=0))
+        level = float(np.mean(loudness))
+        found["reference"] = {"db": short(mean + level, 1), "lufs": level}
+    return found

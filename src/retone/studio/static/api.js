@@ -1,0 +1,84 @@
+// Talking to the server: JSON, sound, uploads with progress, and what happens meanwhile.
+
+export class Refusal extends Error {}
+
+let key = "";
+let left = false;
+
+async function answer(response) {
+  if (response.ok) return response;
+  let text = `The server answered ${response.status}.`;
+  try { text = (await response.json()).error || text; } catch { /* not JSON */ }
+  throw new Refusal(text);
+}
+
+async function ask(address, options) {
+  try {
+    return await answer(await fetch(address, options));
+  } catch (error) {
+    if (error instanceof Refusal || error.name === "AbortError") throw error;
+    throw new Refusal("The studio's server does not answer. Is it still running?");
+  }
+}
+
+export async function start() {
+  const found = await (await ask("/api/session", { method: "POST" })).json();
+  key = found.session;
+  addEventListener("pagehide", () => { left = true; navigator.sendBeacon(`/api/leave/${key}`); });
+  return found;
+}
+
+export const offers = async () => (await ask("/api/offers", {})).json();
+
+export function events(onEvent, onLost) {
+  const stream = new EventSource(`/api/events/${key}`);
+  stream.onmessage = (e) => onEvent(JSON.parse(e.data));
+  stream.onerror = () => {
+    if (stream.readyState === EventSource.CLOSED && !left) onLost();
+  };
+}
+
+const body = (data) => ({
+  method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(data),
+});
+
+export const post = async (what, data = {}, signal) =>
+  (await ask(`/api/${what[0]}/${key}${what[1] === undefined ? "" : `/${what[1]}`}`,
+    { ...body(data), signal })).json();
+
+export const text = async (what, content) =>
+  (await ask(`/api/${what}/${key}`, { method: "POST", body: content })).json();
+
+// A JSON head, then float32 samples channel by channel.
+export function unpack(buffer) {
+  const size = new DataView(buffer).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
+  const data = [];
+  for (let c = 0; c < head.channels; c++) {
+    data.push(new Float32Array(buffer, 4 + size + 4 * c * head.frames, head.frames));
+  }
+  return { head, data };
+}
+
+export const sound = async (which) =>
+  unpack(await (await ask(`/api/sound/${key}/${which}`)).arrayBuffer());
+
+export const rendered = async (what, data, signal) =>
+  unpack(await (await ask(`/api/${what}/${key}`, { ...body(data), signal })).arrayBuffer());
+
+export const downloadAddress = (name) => `/api/download/${key}/${encodeURIComponent(name)}`;
+
+export function upload(role, file, name, onProgress) {
+  const request = new XMLHttpRequest();
+  const done = new Promise((resolve, reject) => {
+    request.open("POST", `/api/upload/${key}/${role}?name=${encodeURIComponent(name)}`);
+    request.responseType = "json";
+    request.upload.onprogress = (e) => onProgress(e.loaded / (e.total || 1));
+    request.onload = () => (request.status === 200 ? resolve(request.response)
+      : reject(new Refusal(request.response?.error || `The server answered ${request.status}.`)));
+    request.onerror = () => reject(new Refusal("The upload broke off. Is the server running?"));
+    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    request.send(file);
+  });
+  return { done, cancel: () => request.abort() };
+}

@@ -1,0 +1,391 @@
+// The page: its state, and how a change travels to sliders, curves, sound and back.
+import * as api from "./api.js";
+import { Controls } from "./controls.js";
+import { Eq } from "./eq.js";
+import { history, page, param, parts, player, sent, snapshot, state } from "./model.js";
+import { NAMES } from "./player.js";
+import { tidy } from "./scale.js";
+import { Sources } from "./sources.js";
+import {
+  buttons, say, showControls, showCurves, showHeard, showLevels, showTimes, tick,
+} from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+const WINDOW = { back: 0.3, on: 4 };
+
+// ---- the state and the server -------------------------------------------------------------
+
+function adopt(found, more = {}) {
+  const params = new Map(found.stages.flatMap((s) => s.params.map((p) => [p.name, p])));
+  page.effects.set(found.effect, { stages: found.stages, params, base: { ...found.setting }, about: found });
+  state.effect = found.effect;
+  state.setting = { ...found.setting };
+  state.locks = new Set([...(more.locks ?? state.locks)].filter((n) => params.has(n)));
+  Object.assign(state, more, { locks: state.locks });
+  page.tab = 0;
+  rebuild();
+}
+
+function rebuild() {
+  parts.controls.build(page.effects.get(state.effect).stages);
+  page.built = state.effect;
+  solo(null);
+}
+
+function commit() {
+  history.put(snapshot());
+  buttons();
+}
+
+function restore(text) {
+  if (!text) return;
+  const old = JSON.parse(text);
+  Object.assign(state, old, { locks: new Set(old.locks) });
+  if (page.built !== state.effect) rebuild();
+  refresh();
+}
+
+function change(values, done) {
+  for (const [name, value] of Object.entries(values)) {
+    const p = param(name);
+    if (p) state.setting[name] = tidy(p, value);
+  }
+  if (done) commit();
+  refresh();
+}
+
+function reset(names) {
+  const { base } = page.effects.get(state.effect);
+  change(Object.fromEntries(names.map((n) => [n, base[n]])), true);
+}
+
+// Everything that shows or plays the state; requests overtake each other, the last one wins.
+function refresh() {
+  showControls();
+  describe();
+  listenAgain();
+}
+
+const latest = (work) => { // one request at a time, then the newest if there was one meanwhile
+  let running = false, again = false;
+  return async () => {
+    if (running) { again = true; return; }
+    running = true;
+    do { again = false; await work().catch(complain); } while (again);
+    running = false;
+  };
+};
+
+const describe = latest(async () => {
+  page.curves = await api.post(["describe"], sent());
+  showCurves();
+});
+
+const listenAgain = latest(async () => {
+  const begun = performance.now();
+  clearTimeout(page.later);
+  if (player.tracks.after && player.playing) await renderWindow(begun);
+  page.later = setTimeout(renderWhole, 60);
+});
+
+// A few seconds from the playhead on; at the end of the recording also its beginning.
+async function renderWindow(begun) {
+  const at = Math.max(0, player.position - WINDOW.back);
+  const found = await api.rendered("window", { ...sent(), start_s: at, stop_s: at + WINDOW.on });
+  player.patch("after", found.data, found.head.start);
+  document.body.dataset.heardAfterMs = (performance.now() - begun).toFixed(1);
+}
+
+const renderWhole = latest(async () => {
+  try {
+    const { head, data } = await api.rendered("render", sent());
+    page.whole = head;
+    player.setTrack("after", data, head.rate);
+    page.spectra.after = { db: head.spectrum_db, lufs: head.levels.integrated_lufs - head.gain_db };
+    balance();
+    showCurves();
+    showTimes();
+    showLevels();
+    document.body.dataset.rendered = String(Number(document.body.dataset.rendered || 0) + 1);
+    buttons();
+  } catch (error) {
+    if (!/newer change/.test(error.message)) throw error;
+  }
+});
+
+// Gains of the three tracks: equally loud (the quietest leads), or as they are.
+function balance() {
+  const own = {
+    before: page.input?.levels.integrated_lufs,
+    after: page.whole ? page.whole.levels.integrated_lufs - page.whole.gain_db : null,
+    reference: page.references[0]?.levels.integrated_lufs,
+  };
+  const gains = { before: 0, after: page.whole?.gain_db ?? 0, reference: 0 };
+  if ($("fair").checked) {
+    const known = Object.values({ ...own, after: page.whole?.levels.integrated_lufs }).filter(Number.isFinite);
+    const goal = Math.min(...known);
+    for (const name of NAMES) if (Number.isFinite(own[name])) gains[name] = goal - own[name];
+  }
+  page.gains = gains;
+  player.setGains(gains);
+}
+
+function complain(error) {
+  if (error.name === "AbortError") return;
+  if (!(error instanceof api.Refusal)) console.error(error);
+  say(error.message, true);
+}
+
+const guarded = (work) => (...args) => Promise.resolve(work(...args)).catch(complain);
+
+// ---- what a person does -------------------------------------------------------------------
+
+function busy(text, share, cancel) {
+  $("work").hidden = false;
+  $("work-text").textContent = text;
+  if (share === null) $("progress").removeAttribute("value"); else $("progress").value = share;
+  $("cancel").onclick = cancel;
+}
+
+const idle = () => { if (page.job === null) $("work").hidden = true; };
+
+async function added(role, found) {
+  page.spectra = { ...found.spectra, after: page.spectra.after };
+  if (role === "input") {
+    player.pause();
+    page.input = found;
+    page.whole = null;
+    page.spectra.after = undefined;
+    delete page.spectra.after;
+    parts.sources.list("input", [found]);
+    const { data, head } = await api.sound("input");
+    player.setTrack("before", data, head.rate);
+    player.dropTrack("after");
+    player.at = 0;
+    player.hear("before");
+    adopt(found.manual);
+    history.clear();
+    commit();
+    refresh();
+  } else {
+    page.references.push(found);
+    parts.sources.list("reference", page.references);
+    await loadReference();
+  }
+  balance();
+  buttons();
+  showLevels();
+  showCurves();
+}
+
+async function loadReference() {
+  if (!page.references.length) { player.dropTrack("reference"); if (player.heard === "reference") player.hear("before"); return; }
+  const { data, head } = await api.sound("0");
+  player.setTrack("reference", data, head.rate);
+}
+
+async function removed(index) {
+  const { spectra } = await api.post(["forget", index]);
+  page.references.splice(index, 1);
+  page.spectra = { ...spectra, after: page.spectra.after };
+  if (!page.spectra.after) delete page.spectra.after;
+  parts.sources.list("reference", page.references);
+  await loadReference();
+  balance();
+  buttons();
+  showLevels();
+  showCurves();
+}
+
+async function go() {
+  const locks = Object.fromEntries([...state.locks].map((n) => [n, state.setting[n]]));
+  await work(parts.sources.goal, { locks, part: $("part").value, estimator: $("estimator").value, preset: parts.sources.preset });
+}
+
+async function work(kind, data) {
+  page.job = { number: null, kind };
+  busy("Waiting", null, () => {});
+  buttons();
+  try {
+    page.job.number = (await api.post(["job", kind], data)).job;
+    $("cancel").onclick = guarded(() => api.post(["cancel", page.job?.number]));
+    for (const e of page.early ?? []) happened(e);
+    page.early = [];
+  } catch (error) {
+    page.job = null;
+    idle();
+    buttons();
+    throw error;
+  }
+}
+
+const WORDS = { match: "Matching", preset: "Matching", enhance: "Enhancing", save: "Writing" };
+
+function happened(event) {
+  if (event.type !== "job" || page.job === null) return;
+  if (page.job.number === null) { (page.early ??= []).push(event); return; }
+  if (event.job !== page.job.number) return;
+  const share = event.total ? event.done / event.total : null;
+  if (event.state === "queued") busy(event.before ? `Waiting, ${event.before} before` : "Waiting", null, $("cancel").onclick);
+  if (event.state === "running") busy(WORDS[event.kind], share || null, $("cancel").onclick);
+  if (!["done", "failed", "cancelled"].includes(event.state)) return;
+  page.job = null;
+  idle();
+  if (event.state === "failed") say(event.message, true);
+  if (event.state === "cancelled") say("Cancelled.");
+  if (event.state === "done") (event.kind === "save" ? saved : matched)(event.result);
+  buttons();
+}
+
+function matched(found) {
+  page.style = found.style;
+  adopt(found, { loudness: "match" });
+  commit();
+  for (const text of [...found.notes, ...found.warnings]) say(text);
+  player.heard = player.tracks.after ? "after" : player.heard;
+  player.hear(player.heard);
+  refresh();
+  document.body.dataset.matched = String(Number(document.body.dataset.matched || 0) + 1);
+}
+
+let wanted = "audio";
+async function save(what) {
+  wanted = what;
+  await work("save", sent());
+}
+
+function saved(found) {
+  fetchFile(api.downloadAddress(found.downloads[wanted]), found.names[wanted]);
+  for (const text of found.warnings) say(text);
+  if (found.limiter_most_db > 0.05) say(`The true-peak limiter took up to ${found.limiter_most_db.toFixed(1)} dB.`);
+  say(`${found.names[wanted]} was made.`);
+}
+
+function fetchFile(address, name) {
+  const a = Object.assign(document.createElement("a"), { href: address, download: name });
+  document.body.append(a);
+  a.click();
+  a.remove();
+}
+
+async function take(target) {
+  const found = await api.post(["export", target], { ...sent(), gain_db: page.whole?.gain_db ?? 0 });
+  const address = URL.createObjectURL(new Blob([found.text], { type: "text/plain" }));
+  fetchFile(address, found.name);
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+  if (found.usage) say(`${found.name}: ${found.usage}`);
+  for (const note of found.notes) say(note);
+}
+
+async function loadSettings(file) {
+  const found = await api.text("settings", await file.text());
+  adopt(found, { locks: new Set(found.locks), amount: found.amount, loudness: found.loudness, ceiling_dbtp: found.ceiling_dbtp });
+  commit();
+  refresh();
+  say(`${file.name} was loaded (by ${found.estimator}).`);
+}
+
+function solo(stem) {
+  page.solo = stem;
+  parts.controls.markSolo(stem);
+  const band = page.curves?.responses.flatMap((r) => r.bands).find((b) => b.y === stem);
+  player.setSolo(stem && band ? { low: Math.max(20, band.low_hz), high: band.high_hz } : null);
+  $("solo-note").hidden = !stem;
+  if (stem && band) $("solo-note").textContent = `solo: ${band.label}`;
+}
+
+function keys(event) {
+  const typing = event.target.matches("input[type=text], select, textarea") || $("keys").open;
+  if (event.ctrlKey || event.metaKey) {
+    if (event.key.toLowerCase() !== "z" || typing) return;
+    event.preventDefault();
+    restore(event.shiftKey ? history.redo() : history.undo());
+    buttons();
+    return;
+  }
+  if (typing || event.altKey) return;
+  const button = event.target.matches("button, summary, [role=button]");
+  if (event.key === " " && !button) { event.preventDefault(); toggle(); }
+  const track = NAMES[Number(event.key) - 1];
+  if (track && !$(`hear-${track}`).disabled) player.hear(track);
+  if (event.key === "?") $("keys").showModal();
+}
+
+const toggle = guarded(() => (player.playing ? player.pause() : player.play()));
+
+function wire() {
+  $("play").addEventListener("click", toggle);
+  NAMES.forEach((name, i) => {
+    const b = $(`hear-${name}`);
+    b.addEventListener("click", () => player.hear(name));
+    b.addEventListener("keydown", (e) => {
+      const to = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
+      if (!to) return;
+      e.preventDefault();
+      const next = NAMES[(i + to + 3) % 3];
+      if (!$(`hear-${next}`).disabled) { player.hear(next); $(`hear-${next}`).focus(); }
+    });
+  });
+  player.addEventListener("change", showHeard);
+  $("fair").addEventListener("change", () => { balance(); showTimes(); });
+  const wave = $("wave");
+  const seek = (e) => player.seek(((e.clientX - wave.getBoundingClientRect().left) / wave.clientWidth) * player.duration);
+  wave.addEventListener("pointerdown", (e) => { wave.setPointerCapture(e.pointerId); seek(e); });
+  wave.addEventListener("pointermove", (e) => { if (e.buttons) seek(e); });
+  wave.addEventListener("keydown", (e) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1, PageDown: -5, PageUp: 5, Home: -1e9, End: 1e9 }[e.key];
+    if (by) { e.preventDefault(); player.seek(player.position + by); }
+  });
+  $("go").addEventListener("click", guarded(go));
+  $("save").addEventListener("click", guarded(() => save("audio")));
+  $("save-report").addEventListener("click", guarded(() => save("report")));
+  $("save-settings").addEventListener("click", guarded(() => take("settings")));
+  $("export").addEventListener("click", guarded(() => take($("target").value)));
+  $("load").addEventListener("click", () => $("load-file").click());
+  $("load-file").addEventListener("change", guarded(async () => {
+    const [file] = $("load-file").files;
+    $("load-file").value = "";
+    if (file) await loadSettings(file);
+  }));
+  $("undo").addEventListener("click", () => { restore(history.undo()); buttons(); });
+  $("redo").addEventListener("click", () => { restore(history.redo()); buttons(); });
+  $("amount").addEventListener("input", () => { state.amount = Number($("amount").value); refresh(); });
+  $("amount").addEventListener("change", commit);
+  $("loudness").addEventListener("change", () => { state.loudness = $("loudness").value; commit(); refresh(); });
+  $("ceiling").addEventListener("change", () => {
+    state.ceiling_dbtp = $("ceiling").value === "" ? null : Number($("ceiling").value);
+    commit(); refresh();
+  });
+  $("theme").addEventListener("click", () => {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
+    document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+    showCurves(); showTimes();
+  });
+  $("help").addEventListener("click", () => $("keys").showModal());
+  $("keys-close").addEventListener("click", () => $("keys").close());
+  addEventListener("keydown", keys);
+  addEventListener("resize", () => { showCurves(); showTimes(); });
+  for (const name of ["dragover", "drop"]) addEventListener(name, (e) => e.preventDefault());
+}
+
+async function begin() {
+  const info = await api.start();
+  parts.controls = new Controls($("params"), {
+    change, reset, solo,
+    lock: (name, on) => { if (on) state.locks.add(name); else state.locks.delete(name); commit(); refresh(); },
+  });
+  parts.eq = new Eq($("eq"), { change, reset, pick: (names) => parts.controls.pick(names[0]) });
+  parts.sources = new Sources(info, { added, removed: guarded(removed), goal: () => parts.sources && buttons(), busy, idle, say });
+  api.events(happened, () => say("The connection to the studio is lost. Reload the page once it runs again.", true));
+  wire();
+  buttons();
+  tick();
+  document.body.dataset.ready = "true";
+  page.offers = await api.offers();
+  parts.sources.offer(page.offers);
+  $("target").replaceChildren(...page.offers.targets.map((t) => new Option(t.title, t.name)));
+  buttons();
+}
+
+begin().catch(complain);

@@ -1,0 +1,165 @@
+// Three recordings that run together; switching is a fade of their gains, at the same moment.
+
+const FADE = 0.006;
+const AHEAD = 0.02;
+export const NAMES = ["before", "after", "reference"];
+
+export class Player extends EventTarget {
+  constructor() {
+    super();
+    this.context = null;
+    this.tracks = {}; // name -> {data, rate, buffer, node, gain, gainDb}
+    this.heard = "before";
+    this.playing = false;
+    this.at = 0; // position in seconds while paused
+    this.started = 0;
+    this.solo = null;
+  }
+
+  get duration() {
+    const t = this.tracks.before;
+    return t ? t.data[0].length / t.rate : 0;
+  }
+
+  get position() {
+    if (!this.playing) return this.at;
+    const p = this.context.currentTime - this.started;
+    return this.duration ? ((p % this.duration) + this.duration) % this.duration : 0;
+  }
+
+  open() {
+    if (this.context) return;
+    this.context = new AudioContext({ latencyHint: "interactive" });
+    this.mix = this.context.createGain();
+    this.filters = [0, 1, 2, 3].map(() => this.context.createBiquadFilter());
+    this.analyser = this.context.createAnalyser();
+    this.analyser.fftSize = 2048;
+    this.route();
+  }
+
+  // Solo: a band is listened to through two high-passes and two low-passes.
+  route() {
+    if (!this.context) return;
+    this.mix.disconnect();
+    this.filters.forEach((f) => f.disconnect());
+    let end = this.mix;
+    if (this.solo) {
+      this.filters.forEach((f, i) => {
+        f.type = i < 2 ? "highpass" : "lowpass";
+        f.frequency.value = i < 2 ? this.solo.low : this.solo.high;
+        f.Q.value = -3; // dB for these types: Butterworth twice
+        end.connect(f);
+        end = f;
+      });
+    }
+    end.connect(this.analyser);
+    this.analyser.connect(this.context.destination);
+  }
+
+  setSolo(range) {
+    this.solo = range;
+    this.route();
+  }
+
+  setTrack(name, data, rate) {
+    const old = this.tracks[name];
+    this.tracks[name] = { data, rate, gainDb: old ? old.gainDb : 0, buffer: null };
+    if (this.playing) {
+      this.begin(name);
+      if (old) this.end(old);
+    }
+  }
+
+  dropTrack(name) {
+    const old = this.tracks[name];
+    delete this.tracks[name];
+    if (old && this.playing) this.end(old);
+  }
+
+  // Puts a freshly rendered stretch into a track.
+  patch(name, data, first) {
+    const t = this.tracks[name];
+    if (!t) return;
+    data.forEach((d, c) => t.data[c] && t.data[c].set(d, first));
+    this.setTrack(name, t.data, t.rate);
+  }
+
+  level(t) { return 10 ** (t.gainDb / 20); }
+
+  setGains(gains) {
+    for (const name of NAMES) {
+      const t = this.tracks[name];
+      if (!t) continue;
+      t.gainDb = gains[name] ?? 0;
+      if (t.gain && this.heard === name) {
+        t.gain.gain.setTargetAtTime(this.level(t), this.context.currentTime, FADE);
+      }
+    }
+  }
+
+  begin(name) {
+    const t = this.tracks[name];
+    if (!t.buffer) {
+      t.buffer = this.context.createBuffer(t.data.length, t.data[0].length, t.rate);
+      t.data.forEach((d, c) => t.buffer.copyToChannel(d, c));
+    }
+    const now = this.context.currentTime + AHEAD;
+    t.node = this.context.createBufferSource();
+    t.node.buffer = t.buffer;
+    t.node.loop = true;
+    t.gain = this.context.createGain();
+    t.gain.gain.value = 0;
+    if (this.heard === name) t.gain.gain.setTargetAtTime(this.level(t), now, FADE);
+    t.node.connect(t.gain).connect(this.mix);
+    const p = now - this.started;
+    t.node.start(now, ((p % t.buffer.duration) + t.buffer.duration) % t.buffer.duration);
+  }
+
+  end(t) {
+    if (!t.node) return;
+    const now = this.context.currentTime + AHEAD;
+    t.gain.gain.setTargetAtTime(0, now, FADE);
+    t.node.stop(now + 10 * FADE);
+    t.node = t.gain = null;
+  }
+
+  async play() {
+    if (this.playing || !this.duration) return;
+    this.open();
+    await this.context.resume();
+    this.started = this.context.currentTime + AHEAD - this.at;
+    this.playing = true;
+    Object.keys(this.tracks).forEach((n) => this.begin(n));
+    this.dispatchEvent(new Event("change"));
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.at = this.position;
+    this.playing = false;
+    Object.values(this.tracks).forEach((t) => this.end(t));
+    this.dispatchEvent(new Event("change"));
+  }
+
+  seek(seconds) {
+    const to = Math.min(Math.max(0, seconds), Math.max(0, this.duration - 0.01));
+    if (!this.playing) { this.at = to; } else {
+      Object.values(this.tracks).forEach((t) => this.end(t));
+      this.started = this.context.currentTime + AHEAD - to;
+      Object.keys(this.tracks).forEach((n) => this.begin(n));
+    }
+    this.dispatchEvent(new Event("change"));
+  }
+
+  hear(name) {
+    if (!this.tracks[name]) return;
+    this.heard = name;
+    if (this.playing) {
+      const now = this.context.currentTime;
+      for (const [n, t] of Object.entries(this.tracks)) {
+        t.gain.gain.setTargetAtTime(n === name ? this.level(t) : 0, now, FADE);
+      }
+    }
+    this.dispatchEvent(new Event("change"));
+  }
+}

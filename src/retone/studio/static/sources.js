@@ -1,0 +1,160 @@
+// The left column: choosing, dropping or recording sounds, and what the result should be like.
+import { Refusal, upload } from "./api.js";
+import { record } from "./record.js";
+import { clock } from "./scale.js";
+
+const $ = (id) => document.getElementById(id);
+
+// callbacks: added(role, found), removed(index), goal(kind), busy(text, share, cancel), idle(), say(text, error)
+export class Sources {
+  constructor(info, callbacks) {
+    this.info = info;
+    this.callbacks = callbacks;
+    this.goal = "match";
+    this.preset = null;
+    this.zone("input");
+    this.zone("reference");
+    this.tabs();
+  }
+
+  // What the server can do, known a moment after the page stands.
+  offer(offers) {
+    $("estimator").replaceChildren(...offers.estimators.map((n) => new Option(n, n)));
+    $("estimator").value = "closed-form";
+    if (offers.enhance) $("enhance-about").textContent = `Not available: ${offers.enhance}`;
+    this.presets(offers.presets);
+  }
+
+  zone(role) {
+    const drop = $(`drop-${role}`), file = $(`file-${role}`), button = $(`record-${role}`);
+    const open = () => file.click();
+    drop.addEventListener("click", open);
+    drop.addEventListener("keydown", (e) => {
+      if (e.key === "Enter" || e.key === " ") { e.preventDefault(); e.stopPropagation(); open(); }
+    });
+    file.addEventListener("change", async () => {
+      const chosen = [...file.files];
+      file.value = "";
+      for (const f of chosen) await this.send(role, f, f.name);
+    });
+    for (const [name, on] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
+      drop.addEventListener(name, (e) => { e.preventDefault(); drop.classList.toggle("over", on); });
+    }
+    drop.addEventListener("drop", async (e) => {
+      const dropped = [...e.dataTransfer.files].slice(0, role === "input" ? 1 : 8);
+      for (const f of dropped) await this.send(role, f, f.name);
+    });
+    button.addEventListener("click", () => this.record(role, button));
+  }
+
+  async record(role, button) {
+    if (this.stop) {
+      const stop = this.stop;
+      this.stop = null;
+      button.classList.remove("on");
+      button.textContent = "Record";
+      const sound = await stop();
+      await this.send(role, sound, "recording.wav");
+      return;
+    }
+    try {
+      this.stop = await record();
+      button.classList.add("on");
+      button.textContent = "Stop";
+    } catch (error) {
+      this.callbacks.say(`The microphone cannot be used (${error.name}).`, true);
+    }
+  }
+
+  async send(role, file, name) {
+    const most = this.info.limits.upload_bytes;
+    if (file.size > most) {
+      this.callbacks.say(`${name} is larger than ${Math.round(most / 2 ** 20)} MB, the most here.`, true);
+      return;
+    }
+    const words = `Reading ${name}`;
+    const going = upload(role, file, name, (share) => this.callbacks.busy(words, share, () => going.cancel()));
+    this.callbacks.busy(words, 0, () => going.cancel());
+    try {
+      await this.callbacks.added(role, await going.done);
+      if (role === "reference") this.pick("match");
+    } catch (error) {
+      if (error instanceof Refusal) this.callbacks.say(error.message, true);
+      else if (error.name !== "AbortError") throw error;
+    } finally {
+      this.callbacks.idle();
+    }
+  }
+
+  list(role, items) {
+    $(`list-${role}`).replaceChildren(...items.map((item, index) => {
+      const li = document.createElement("li");
+      const name = Object.assign(document.createElement("b"), { textContent: item.name, title: item.name });
+      const about = Object.assign(document.createElement("small"), { textContent: `${clock(item.seconds)}, ${item.about.replace(/, [\d.]+ s$/, "")}` });
+      li.append(name);
+      if (role === "reference") {
+        const gone = Object.assign(document.createElement("button"), { textContent: "✕", title: "Remove" });
+        gone.setAttribute("aria-label", `Remove ${item.name}`);
+        gone.addEventListener("click", () => this.callbacks.removed(index));
+        li.append(gone);
+      }
+      li.append(about);
+      return li;
+    }));
+    const drop = $(`drop-${role}`);
+    drop.classList.toggle("small", items.length > 0);
+    drop.querySelector("strong").textContent = items.length
+      ? (role === "input" ? "Choose another" : "Add another reference")
+      : (role === "input" ? "Drop it here" : "Drop a reference");
+    $(`record-${role}`).hidden = items.length > 0 && !this.stop;
+  }
+
+  tabs() {
+    const tabs = [...document.querySelectorAll("#step-goal [role=tab]")];
+    tabs.forEach((tab, i) => {
+      tab.addEventListener("click", () => this.pick(tab.id.slice(4)));
+      tab.addEventListener("keydown", (e) => {
+        const to = { ArrowRight: i + 1, ArrowLeft: i - 1 }[e.key];
+        if (to === undefined) return;
+        e.preventDefault();
+        e.stopPropagation();
+        const next = tabs[(to + tabs.length) % tabs.length];
+        next.focus();
+        this.pick(next.id.slice(4));
+      });
+    });
+  }
+
+  pick(goal) {
+    this.goal = goal;
+    for (const name of ["match", "preset", "enhance"]) {
+      const on = name === goal;
+      $(`tab-${name}`).setAttribute("aria-selected", String(on));
+      $(`tab-${name}`).tabIndex = on ? 0 : -1;
+      $(`goal-${name}`).hidden = !on;
+    }
+    this.callbacks.goal(goal);
+  }
+
+  presets(known) {
+    const box = $("presets");
+    if (!known.length) {
+      box.append(Object.assign(document.createElement("p"), { textContent: "This version has no presets." }));
+      return;
+    }
+    box.append(...known.map((p) => {
+      const button = document.createElement("button");
+      button.setAttribute("role", "radio");
+      button.setAttribute("aria-checked", "false");
+      button.dataset.preset = p.name;
+      button.append(Object.assign(document.createElement("b"), { textContent: p.name.replaceAll("-", " ") }),
+        Object.assign(document.createElement("small"), { textContent: p.description }));
+      button.addEventListener("click", () => {
+        this.preset = p.name;
+        box.querySelectorAll("button").forEach((b) => b.setAttribute("aria-checked", String(b === button)));
+        this.callbacks.goal("preset");
+      });
+      return button;
+    }));
+  }
+}
