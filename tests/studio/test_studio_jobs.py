@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studio.conftest import Quick
 from studio_client import Page, Server, running, wait_for
 
 from retone.studio.place import PREFIX, Place, remove_orphans
+from studio.conftest import Quick
 
 
 def test_match_then_save(
@@ -62,7 +62,7 @@ def test_twenty_at_once(place: Path, voice: bytes, estimator: Callable[[Any], An
             t.start()
         for t in threads:
             t.join(60)
-        assert [e for e in ends if e["state"] != "done"] == [] and len(ends) == 20
+        assert [e["message"] for e in ends if e["state"] != "done"] == [] and len(ends) == 20
         assert len(server.files()) == 20 * 4  # both recordings and their previews, nothing else
         assert server.studio.queue.open_jobs == 0
 

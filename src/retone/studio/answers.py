@@ -15,10 +15,11 @@ class Answers(Handlers):
     """Answers about settings and their sound."""
 
     async def job(self, request: Any) -> Any:
+        session, kind = await self._session(request), request.path_params["kind"]
+
         from retone.studio import work
         from retone.studio.state import read_state
 
-        session, kind = self._session(request), request.path_params["kind"]
         body = await self._body(request)
         session.need_input()
         if kind == "save":
@@ -35,23 +36,25 @@ class Answers(Handlers):
         return as_json({"job": job.number})
 
     async def cancel(self, request: Any) -> Any:
-        session = self._session(request)
+        session = await self._session(request)
         return as_json(
             {"cancelled": self.studio.queue.cancel(session.key, request.path_params["number"])}
         )
 
     async def describe(self, request: Any) -> Any:
+        session, body = await self._session(request), await self._body(request)
+
         from retone.studio.state import describe, read_state
 
-        session, body = self._session(request), await self._body(request)
         rate = session.need_input().sample_rate
         return as_json(await self._run(lambda: describe(read_state(session, body), rate)))
 
     async def window(self, request: Any) -> Any:
+        session, body = await self._session(request), await self._body(request)
+
         from retone.studio.preview import window
         from retone.studio.state import read_state
 
-        session, body = self._session(request), await self._body(request)
         source = session.need_input()
         start, stop = body.get("start_s", 0.0), body.get("stop_s", 0.0)
         if not all(isinstance(v, (int, float)) and 0 <= v < 1e6 for v in (start, stop)):
@@ -62,10 +65,11 @@ class Answers(Handlers):
         )
 
     async def render(self, request: Any) -> Any:
+        session, body = await self._session(request), await self._body(request)
+
         from retone.studio.preview import whole
         from retone.studio.state import read_state
 
-        session, body = self._session(request), await self._body(request)
         source = session.need_input()
         with session.guard:
             session.newest_render += 1
@@ -78,18 +82,20 @@ class Answers(Handlers):
         return as_bytes(await self._run(work))
 
     async def settings(self, request: Any) -> Any:
+        session = await self._session(request)
+
         from retone.studio import work
 
-        session = self._session(request)
         text = (await self._text(request)).decode("utf-8", "replace")
         return as_json(await self._run(work.load_settings, session, text))
 
     async def export(self, request: Any) -> Any:
+        session, body = await self._session(request), await self._body(request)
+
         from retone.export.plan import plan_of
         from retone.studio import work
         from retone.studio.state import read_state
 
-        session, body = self._session(request), await self._body(request)
         name = request.path_params["target"]
         gain = body.get("gain_db", 0.0)
         gain = float(gain) if isinstance(gain, (int, float)) and abs(gain) < 100 else 0.0
@@ -110,9 +116,10 @@ class Answers(Handlers):
         return as_json(await self._run(export))
 
     async def download(self, request: Any) -> Any:
+        session = await self._session(request)
+
         from starlette.responses import FileResponse
 
-        session = self._session(request)
         found = session.downloads.get(request.path_params["name"])
         if found is None:
             raise Refused(404, "That download is no longer here. Make it again.")

@@ -26,7 +26,9 @@ class Handlers:
             self.studio.pool, partial(work, *args)
         )
 
-    def _session(self, request: Any) -> Session:
+    async def _session(self, request: Any) -> Session:
+        """The request's session, once everything heavy is loaded."""
+        await asyncio.shield(asyncio.wrap_future(self.studio.warm))
         return self.studio.sessions.get(request.path_params["key"])
 
     async def _text(self, request: Any) -> bytes:

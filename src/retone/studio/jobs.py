@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from retone.progress import Progress
 from retone.studio.limits import Limits, Refused
 
 EVERY_S = 0.1
+LOG = logging.getLogger("retone.studio")
 Say = Callable[[dict[str, Any]], None]
 Work = Callable[[Progress], dict[str, Any]]
 
@@ -107,6 +109,7 @@ class Queue:
         except MemoryError:
             self._end(job, "failed", message="The recording is too large for this machine.")
         except Exception as error:  # a fault of ours: the page says so, the server goes on
+            LOG.exception("the job '%s' failed", job.kind)
             self._end(job, "failed", message=f"Something went wrong ({type(error).__name__}).")
         else:
             self._end(job, "done", result=result)

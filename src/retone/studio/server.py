@@ -67,6 +67,7 @@ class Studio:
         self.sessions = Sessions(self.place, self.limits)
         self.queue = Queue(self.limits)
         self.pool = ThreadPoolExecutor(4, thread_name_prefix="retone-studio")
+        self.warm = self.pool.submit(_warm_up)
         self._pages = pages()
         uploads, answers = Uploads(self), Answers(self)
         post, get = ["POST"], ["GET"]
@@ -98,7 +99,6 @@ class Studio:
     @contextlib.asynccontextmanager
     async def _life(self, _: Any) -> AsyncIterator[None]:
         watch = asyncio.create_task(self._watch())
-        self.pool.submit(_warm_up)
         try:
             yield
         finally:
@@ -161,6 +161,7 @@ class Studio:
                 "targets": [{"name": n, "title": target_named(n).title} for n in TARGETS],
             }
 
+        await asyncio.shield(asyncio.wrap_future(self.warm))
         return as_json(await asyncio.get_running_loop().run_in_executor(self.pool, look))
 
     async def events(self, request: Any) -> Any:
@@ -210,20 +211,21 @@ async def _unusable(request: Any, error: Exception) -> Any:
 
 
 def _warm_up() -> None:
-    """Load what the first match needs, while a person still looks for a file."""
+    """Load everything heavy in one thread, while a person still looks for a file.
+
+    Two threads that import parts of one package at once may meet half-made modules.
+    """
     import numpy as np
+    import torch
 
     from retone.effects import MATCH_CHAIN
     from retone.estimators.choose import estimator_named
+    from retone.export import plan, verify  # noqa: F401
+    from retone.report import html  # noqa: F401
     from retone.stream import Renderer
+    from retone.studio import intake, preview, state, work  # noqa: F401
 
-    setting = MATCH_CHAIN.params.sample(1, _generator())
+    setting = MATCH_CHAIN.params.sample(1, torch.Generator().manual_seed(0))
     rate = 8000
     Renderer(MATCH_CHAIN, setting, rate).process_with_curves(np.zeros((1, 4096), np.float32))
     estimator_named(None)
-
-
-def _generator() -> Any:
-    import torch
-
-    return torch.Generator().manual_seed(0)

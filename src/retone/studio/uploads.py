@@ -15,11 +15,12 @@ class Uploads(Handlers):
     """Answers about recordings."""
 
     async def upload(self, request: Any) -> Any:
+        session, role = await self._session(request), request.path_params["role"]
+
         from starlette.requests import ClientDisconnect
 
         from retone.studio.intake import take
 
-        session, role = self._session(request), request.path_params["role"]
         if role not in ("input", "reference"):
             raise Refused(404, "There is no such place for a recording.")
         if role == "reference":
@@ -103,9 +104,10 @@ class Uploads(Handlers):
 
     async def forget(self, request: Any) -> Any:
         """Take one reference back."""
+        session, index = await self._session(request), request.path_params["index"]
+
         from retone.studio.state import spectra_of
 
-        session, index = self._session(request), request.path_params["index"]
         with session.guard:
             if index >= len(session.references):
                 raise Refused(404, "There is no such reference.")
@@ -116,9 +118,10 @@ class Uploads(Handlers):
 
     async def sound(self, request: Any) -> Any:
         """A recording as the page plays it."""
+        session, which = await self._session(request), request.path_params["which"]
+
         from retone.studio.preview import packed
 
-        session, which = self._session(request), request.path_params["which"]
         found = session.need_input() if which == "input" else None
         if found is None:
             if not which.isdecimal() or int(which) >= len(session.references):
