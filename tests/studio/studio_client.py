@@ -167,7 +167,8 @@ def running(parent: Path, *, token: str | None = None, **limits: Any) -> Iterato
     listener.listen(128)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    wait_for(lambda: server.started)
+    wait_for(lambda: server.started, 60)
+    studio.warm.result(300)
     found = Server(studio, listener.getsockname()[1], token)
     try:
         yield found
@@ -175,7 +176,7 @@ def running(parent: Path, *, token: str | None = None, **limits: Any) -> Iterato
         server.should_exit = True
         for page in found.pages:
             page.vanish()
-        thread.join(20)
+        thread.join(60)
         listener.close()
         assert not thread.is_alive(), "the server does not end"
 
