@@ -34,23 +34,28 @@ def write_weights(path: Path, recipe: Recipe) -> Path:
     return path
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A network that always asks for 9 dB more treble, and a threshold in band 3."""
+def asking_for(path: Path, wanted: dict[str, float]) -> Path:
+    """Weights of a network that always asks for these parameters, and for nothing else."""
     recipe = diffdeq_smoke()
     table = recipe.effect.params
     setting = table.neutral(1)
+    for name, value in wanted.items():
+        setting[name] = torch.tensor([value], dtype=torch.float64)
+    initial = tuple(float(v) for v in table.to_unit(setting)[0])
+    network: TcnConfig = replace(recipe.network, initial=initial)
+    return write_weights(path, replace(recipe, network=network))
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A network that always asks for 9 dB more treble, and a threshold in band 3."""
     wanted = {
         "multiband.crossover_5_hz": 5000.0,
         "multiband.band_6_gain_db": TREBLE_DB,
         "multiband.band_3_ratio": 2.0,
         "multiband.band_3_threshold_db": THRESHOLD_DB,
     }
-    for name, value in wanted.items():
-        setting[name] = torch.tensor([value], dtype=torch.float64)
-    initial = tuple(float(v) for v in table.to_unit(setting)[0])
-    network: TcnConfig = replace(recipe.network, initial=initial)
-    return write_weights(tmp_path / "known.safetensors", replace(recipe, network=network))
+    return asking_for(tmp_path / "known.safetensors", wanted)
 
 
 def treble_db(path: Path) -> float:
@@ -134,7 +139,35 @@ def test_thresholds_follow_the_level_of_each_piece(weights: Path) -> None:
     peak_dbfs = diffdeq_smoke().pairs.peak_dbfs
     for level_db in (0.0, -20.0):
         gain = 10 ** ((peak_dbfs + level_db) / 20) / float(noise.abs().max())
-        found = Blind(weights=weights).estimate(Excerpt(noise * gain, rate), locks={})
+        blind = Blind(weights=weights, caution_db=0)
+        found = blind.estimate(Excerpt(noise * gain, rate), locks={})
         got = float(found.setting["multiband.band_3_threshold_db"])
         assert got == pytest.approx(THRESHOLD_DB + level_db, abs=1.5)  # pieces' peaks differ
         assert float(found.setting["multiband.band_6_gain_db"]) == pytest.approx(TREBLE_DB, abs=0.2)
+
+
+def test_a_small_change_is_made_smaller_and_a_large_one_stays(
+    tmp_path: Path, repository: Path
+) -> None:
+    audio, rate = sf.read(repository / "examples" / "dull_voice.flac", dtype="float32")
+    voice = Excerpt(torch.from_numpy(audio if audio.ndim == 1 else audio.mean(1)), rate)
+    kept = []
+    for number, wanted in enumerate((1.0, 5.0, 20.0)):
+        gain = {"equalizer.peak_2_gain_db": wanted}
+        path = asking_for(tmp_path / f"{number}.safetensors", gain)
+        found = Blind(weights=path).estimate(voice, locks={})
+        kept.append(float(found.setting["equalizer.peak_2_gain_db"]) / wanted)
+        assert ("% of it is applied" in " ".join(found.notes)) == (kept[-1] < 0.95)
+    assert kept[0] < 0.25 < kept[1] < kept[2] <= 1 and kept[2] > 0.8
+
+
+def test_music_is_recognised_said_and_hardly_changed(tmp_path: Path) -> None:
+    rate, seconds = 24000, 6
+    t = np.arange(rate * seconds) / rate
+    notes = [55.0, 220.0, 277.0, 330.0, 440.0]
+    chord = 0.05 * sum(np.sin(2 * np.pi * f * k * t) / k for f in notes for k in range(1, 5))
+    path = asking_for(tmp_path / "w.safetensors", {"equalizer.high_shelf_gain_db": 18.0})
+    music = Excerpt(torch.from_numpy(chord.astype(np.float32)), rate)
+    found = Blind(weights=path).estimate(music, locks={})
+    assert "sounds like music" in found.notes[0] and "retone match" in found.notes[0]
+    assert 0 < float(found.setting["equalizer.high_shelf_gain_db"]) < 5
