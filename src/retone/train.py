@@ -70,6 +70,7 @@ def train(
     log_every: int = 50,
     warm_start: Path | None = None,
     stop_after_s: float | None = None,
+    stop_at_cpu_s: float | None = None,
     report: Report | None = None,
     progress: Progress = silent,
 ) -> Path:
@@ -85,6 +86,8 @@ def train(
         log_every: steps between log rows.
         warm_start: weights to begin from, when there is no run to resume.
         stop_after_s: save and return after so many seconds.
+        stop_at_cpu_s: the same once the run's steps have used so much CPU time of this process,
+            pairs included without workers and validation not: an equal budget on a busy machine.
         report: called with each log row.
         progress: called with (steps done, steps to do) of this call.
 
@@ -127,6 +130,7 @@ def train(
     network.train()
     with _interrupts() as interrupted:
         while state["step"] < recipe.steps:
+            begun = time.process_time()
             batch = next(feed)
             problems = [text for text in batch[3] if text]
             moved = tuple(t.to(place.device, non_blocking=True) for t in batch[:3])
@@ -155,7 +159,9 @@ def train(
 
             now = time.monotonic()
             last_step = state["step"] == recipe.steps
+            state["cpu_s"] += time.process_time() - begun
             late = stop_after_s is not None and now - started > stop_after_s
+            late |= stop_at_cpu_s is not None and state["cpu_s"] > stop_at_cpu_s
             stop = place.any(late or interrupted()) or last_step
             for text in recipe.effect.problems():
                 if log:
@@ -247,6 +253,7 @@ def _resume(
         "skipped": 0,
         "skipped_in_a_row": 0,
         "replaced": 0,
+        "cpu_s": 0.0,
         "window": [0.0, 0],
     }
     last = folder / LAST

@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make pairs")
     parser.add_argument("--warm-start", type=Path, metavar="WEIGHTS", help="begin from weights")
     parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop then")
+    parser.add_argument(
+        "--cpu-minutes",
+        type=float,
+        metavar="MINUTES",
+        help="save and stop once the run has used so much CPU time (with --workers 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             warm_start=args.warm_start,
             stop_after_s=args.stop_after * 60 if args.stop_after else None,
+            stop_at_cpu_s=args.cpu_minutes * 60 if args.cpu_minutes else None,
             report=lambda row: _say(_line(row)),
             progress=progress,
         )
