@@ -50,6 +50,16 @@ def run_training(question: dict[str, Any]) -> Report:
     return _report(run_worker("training", question, extra=threads), "training")
 
 
+def run_strategies(question: dict[str, Any]) -> Report:
+    """What each differentiation strategy costs.
+
+    Args:
+        question: threads, family, batch, length, rounds, seed.
+    """
+    threads = {name: str(question["threads"]) for name in ONE_THREAD}
+    return _report(run_worker("strategies", question, extra=threads), "strategies")
+
+
 def run_match(question: dict[str, Any], *, entry: str, long_minutes: float) -> Report:
     """Whole files.
 

@@ -11,7 +11,7 @@ from retone.bench.timing import Spread, spread
 INTRODUCTION = """# Benchmarks
 
 Made by `retone bench render-docs` from the JSON files named below; do not edit by hand.
-`retone bench effects`, `loss`, `training` and `match` measure them anew.
+`retone bench effects`, `loss`, `training`, `strategies` and `match` measure them anew.
 
 How it is measured: all methods of a table run in one process with one thread, warmed up, in
 interleaved rounds of shuffled order. **CPU time** (of the whole process, helper threads included)
@@ -61,7 +61,7 @@ def figure_text(key: str, figures: dict[str, float | None]) -> str:
         return "reference"
     if key.endswith("_db"):
         return "exact" if value == -math.inf else f"{value:.1f}"
-    if key.endswith(("_mib", "_found", "_minutes")):
+    if key.endswith(("_mib", "_found", "_minutes", "_count")):
         return f"{value:.0f}"
     if key.endswith("_s"):
         return seconds_text(value)

@@ -78,6 +78,20 @@ def training(**question: Any) -> str:
     return finished(report)
 
 
+def strategies(**question: Any) -> str:
+    """Differentiation strategies; returns a report's JSON."""
+    import torch
+
+    from retone.bench.methods import to_stderr
+    from retone.bench.strategies import strategies_section
+
+    torch.set_num_threads(question["threads"])
+    report = new_report("strategies", question)
+    own = {k: v for k, v in question.items() if k != "threads"}
+    report.sections.append(strategies_section(**own, say=to_stderr))
+    return finished(report)
+
+
 def match(**question: Any) -> str:
     """Whole files; returns a report's JSON."""
     from retone.bench.match import match_section
@@ -119,7 +133,8 @@ def _load() -> float | None:
 
 
 JOBS: dict[str, Callable[..., Any]] = {
-    job.__name__: job for job in (effects, gradient_memory, loss, training, match, loop_file)
+    job.__name__: job
+    for job in (effects, gradient_memory, loss, training, strategies, match, loop_file)
 }
 
 

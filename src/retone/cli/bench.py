@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("docs/results")
 PAGE = Path("docs/benchmarks.md")
-KINDS = ("effects", "loss", "training", "match")
+KINDS = ("effects", "loss", "training", "strategies", "match")
 EXAMPLES = (Path("examples/game_music.ogg"), Path("examples/orchestra.ogg"))
 VOICE = Path("examples/dull_voice.flac")
 ENTRY = "retone.cli.main:main"
@@ -75,6 +75,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--length", type=_count, default=131072, help="samples per signal (default %(default)s)"
     )
     training.add_argument("--output", type=Path, metavar="JSON", help="where to write the record")
+    strategies = what.add_parser("strategies", help="what each differentiation strategy costs")
+    strategies.add_argument("--rounds", type=_count, default=3, help="default %(default)s")
+    strategies.add_argument("--seed", type=int, default=0, help="of signals and order")
+    strategies.add_argument("--threads", type=_count, default=1, help="default %(default)s")
+    strategies.add_argument(
+        "--family", choices=("compact", "deepafx"), default="compact", help="whose recipes"
+    )
+    strategies.add_argument("--batch", type=_count, default=4, help="default %(default)s")
+    strategies.add_argument(
+        "--length", type=_count, default=49152, help="samples per example (default %(default)s)"
+    )
+    strategies.add_argument("--output", type=Path, metavar="JSON", help="where to write the record")
     match = what.add_parser("match", help="whole files, beside matchering")
     _common(match, rounds=5)
     match.add_argument(
@@ -118,6 +130,10 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "training":
         question |= {"threads": args.threads, "length": args.length}
         return _show(benchmark.run_training(question), args.output)
+    if args.what == "strategies":
+        question |= {"threads": args.threads, "family": args.family}
+        question |= {"batch": args.batch, "length": args.length}
+        return _show(benchmark.run_strategies(question), args.output)
     question |= {"sample_rate": args.sample_rate}
     if args.what == "match":
         question |= {"audio": _recordings(args.audio), "seconds": args.seconds}

@@ -9,6 +9,9 @@ retone evaluate enhance --corpus NAME=FOLDER       Diff-DEQ's Table I: damage un
 retone evaluate enhance-recordings FOLDER          real recordings before and after, file by file
 retone evaluate enhance-response --corpus ...      Figure 1: a dynamic against a static equaliser
 retone evaluate enhance-docs                       their result files to docs/enhancement.md
+retone evaluate strategies RUN RUN ...            training strategies beside each other
+retone evaluate gradients --corpus NAME=FOLDER    each strategy's gradient against the exact one
+retone evaluate proxy WEIGHTS                     a proxy's error in dB, by parameter regions
 retone evaluate render-docs                        docs/results to docs/closeness.md, styles.md
 """
 
@@ -45,8 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synthetic.add_argument("--workers", type=int, default=1, help="processes")
     synthetic.add_argument("-o", "--output", type=Path, help="result file (JSON); resumed if there")
 
-    from retone.cli import evaluate_styles
+    from retone.cli import evaluate_strategies, evaluate_styles
 
+    evaluate_strategies.add(what)
     evaluate_styles.add_realistic(
         what.add_parser("realistic", help="match five styles to each other, across voices")
     )
@@ -60,6 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.what == "render-docs":
         return _render_docs()
+    if args.what in ("strategies", "gradients", "proxy"):
+        from retone.cli import evaluate_strategies
+
+        return evaluate_strategies.run(args)
     if args.what in ("realistic", "presets"):
         from retone.cli import evaluate_styles
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +32,8 @@ def evaluate(
     workers: int = 1,
     progress: Progress = silent,
     made_from: Callable[[], dict[str, Any]] = provenance,
+    cases: Sequence[str] = tuple(CASES),
+    about: Mapping[str, Any] | None = None,
 ) -> Result:
     """Measure methods on seeded pairs of a corpus.
 
@@ -45,6 +47,8 @@ def evaluate(
             goes on.
         metrics: columns.
         workers: processes.
+        cases: which kinds of reference.
+        about: more for the record.
     """
     question = {
         "what": "synthetic",
@@ -54,6 +58,7 @@ def evaluate(
         "length": maker.length,
         "pairs": pairs,
         "seed": seed,
+        **(about or {}),
     }
     result = Result(question, made_from())
     if path is not None and path.exists():
@@ -63,8 +68,8 @@ def evaluate(
     have = {(r.item, r.case, r.method) for r in result.rows}
     names = tuple(m.name for m in metrics)  # the metrics themselves cannot go to a process
     jobs = []
-    for case, cross in CASES.items():
-        case_maker = maker.for_evaluation(cross_source=cross)
+    for case in cases:
+        case_maker = maker.for_evaluation(cross_source=CASES[case])
         for item in range(pairs):
             wanted = [m for m in methods if (item, case, m.name) not in have]
             if wanted:
