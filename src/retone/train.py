@@ -26,6 +26,7 @@ from retone import checkpoint
 from retone.errors import DataError, PluginError
 from retone.evaluate.validation import Validation
 from retone.feed import Batch, PairDataset, Place, batches
+from retone.nets.iterative import Answers
 from retone.progress import Progress, silent
 from retone.recipes.config import Optimizer, Recipe, describe, differences, fingerprint
 from retone.recipes.warm_start import grown
@@ -50,13 +51,33 @@ def learning_rate(o: Optimizer, step: int, steps: int) -> float:
 def estimate_loss(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
     """One batch through network, effect and loss; only the network may run in bfloat16."""
     source, reference, target = batch[:3]
+    rate = recipe.pairs.sample_rate
+
+    networks = getattr(getattr(network, "module", network), "stand_in", None)
+
+    def render(unit: Tensor) -> Tensor:
+        audio = source[:, None]
+        return recipe.gradient.train(recipe.effect, audio, rate, unit.float(), networks)[:, 0]
+
     half = recipe.precision == "bfloat16"
     with torch.autocast(source.device.type, torch.bfloat16, enabled=half):
-        unit = network(source, reference)
-    rate = recipe.pairs.sample_rate
-    networks = getattr(getattr(network, "module", network), "stand_in", None)
-    estimate = recipe.gradient.train(recipe.effect, source[:, None], rate, unit.float(), networks)
-    return recipe.loss(estimate, recipe.goal(target[:, None], unit), rate)
+        answers = recipe.answers(network, source, reference, render)
+    return answers_loss(recipe, answers, target)
+
+
+def answers_loss(recipe: Recipe, answers: Answers, target: Tensor) -> Tensor:
+    """A recipe's loss of a network's answers, given targets [B, T]: the mean over its passes."""
+    audio = target[:, None]
+    wanted = recipe.loss.prepare(audio) if len(answers.units) > 1 else audio
+    total = torch.zeros((), device=target.device)
+    for unit, estimate in zip(answers.units, answers.renders, strict=True):
+        goal = recipe.goal(audio, unit) if recipe.rest_in_target else wanted
+        total = total + recipe.loss(estimate[:, None], goal, recipe.pairs.sample_rate)
+    if answers.truth is not None and recipe.expectation_weight:
+        truth = answers.truth(target)
+        surprise = torch.stack([e.surprise(truth).mean() for e in answers.expected])
+        total = total + recipe.expectation_weight * surprise.sum()
+    return total / len(answers.units)
 
 
 def train(

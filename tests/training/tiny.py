@@ -10,8 +10,8 @@ from typing import Any
 from retone import checkpoint
 from retone.data.corpora import open_corpus
 from retone.losses import L1, MultiResolutionSTFT, WeightedSum
-from retone.nets.aligned import AlignedNetConfig
 from retone.nets.frontend import FrontEndConfig
+from retone.nets.iterative import IterativeNetConfig
 from retone.recipes.config import Recipe
 from retone.recipes.style import compact_smoke
 
@@ -25,7 +25,7 @@ def tiny_recipe(**changes: Any) -> Recipe:
         smoke,
         name="tiny",
         pairs=replace(smoke.pairs, length=12288),
-        network=AlignedNetConfig(
+        network=IterativeNetConfig(
             outputs=smoke.network.outputs,
             front_end=FrontEndConfig(sample_rate=SAMPLE_RATE, window=1024, hop=512, mels=24),
             content=12,
@@ -33,6 +33,7 @@ def tiny_recipe(**changes: Any) -> Recipe:
             trunk=16,
             hidden=24,
             initial=smoke.network.initial,
+            passes=2,
         ),
         loss=WeightedSum((MultiResolutionSTFT((128, 512)), L1()), (1.0, 25.0)),
         optimizer=replace(smoke.optimizer, learning_rate=3e-3, warmup_steps=2),

@@ -22,6 +22,7 @@ from retone.feed import PairDataset
 from retone.losses import MultiResolutionSTFT
 from retone.recipes.config import Recipe
 from retone.recipes.table import recipe_named
+from retone.train import answers_loss
 
 STAGES = {
     "pairs": "making pairs",
@@ -65,15 +66,23 @@ class Step:
         items = [self.pairs[next(self.numbers)] for _ in range(r.batch_size)]
         source, reference, target = (torch.stack([i[k] for i in items]) for k in range(3))  # type: ignore[misc]
         lap("pairs")
-        unit = self.network(source, reference)
-        lap("network")
-        networks = getattr(self.network, "stand_in", None)
-        estimate = r.gradient.train(r.effect, source[:, None], rate, unit, networks)
-        lap("effect")
+        effect_s = 0.0
+
+        def render(unit: Tensor) -> Tensor:
+            nonlocal effect_s
+            start = time.process_time()
+            out = r.gradient.train(r.effect, source[:, None], rate, unit)[:, 0]
+            effect_s += time.process_time() - start
+            return out
+
+        answers = r.answers(self.network, source, reference, render)
+        clock.append(time.process_time())
+        self.spent["network"].append(clock[-1] - clock[-2] - effect_s)
+        self.spent["effect"].append(effect_s)
         if self.distance is None:
-            loss = r.loss(estimate, r.goal(target[:, None], unit), rate)
+            loss = answers_loss(r, answers, target)
         else:
-            loss = self.distance(estimate, target[:, None])
+            loss = self.distance(answers.renders[-1][:, None], target[:, None])
         lap("loss")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

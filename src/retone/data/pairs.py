@@ -74,6 +74,8 @@ class PairMaker:
         target_equalizer_probability, compressor_probability: treatments of the style.
         cross_source_probability: how often the reference is another speaker or track, put
             through the very treatment of the target.
+        leveled_probability: how often input and reference are each brought to ``peak_dbfs``, as an
+            estimator hears recordings; the target goes with the reference.
         min_mean_square: both halves of a source clip as recorded are louder than this.
         peak_dbfs: peak of a clip before the halves are cut.
         fade_ms: linear fade at both ends of a clip.
@@ -93,6 +95,7 @@ class PairMaker:
     target_equalizer_probability: float = 0.75
     compressor_probability: float = 0.75
     cross_source_probability: float = 0.0
+    leveled_probability: float = 0.0
     min_mean_square: float = 1e-4
     peak_dbfs: float = -12.0
     fade_ms: float = 50.0
@@ -116,6 +119,7 @@ class PairMaker:
             self,
             augment_probability=0.0,
             color_probability=0.0,
+            leveled_probability=0.0,
             cross_source_probability=1.0 if cross_source else 0.0,
         )
 
@@ -166,10 +170,15 @@ class PairMaker:
         if cross:
             other, _, clip = self._draw_clip(corpus, rng, clip_length, None, track)
             reference = self._finish(style.apply(clip, self.sample_rate, self.peak_dbfs))[there]
+        source, target = treated[here], wanted[here]
+        if self.leveled_probability and rng.random() < self.leveled_probability:
+            gain = 10.0 ** (self.peak_dbfs / 20.0) / max(float(np.abs(reference).max()), 1e-9)
+            source = normalise(source, self.peak_dbfs)
+            reference, target = reference * gain, target * gain
         return Pair(
-            input=_single(treated[here]),
+            input=_single(source),
             reference=_single(reference),
-            target=_single(wanted[here]),
+            target=_single(target),
             cross_source=cross,
             group=track.group,
             reference_group=other.group,

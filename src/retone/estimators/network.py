@@ -24,7 +24,8 @@ from retone.estimators.statistics import packaged
 from retone.estimators.style_change import infer_change
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
-from retone.nets.frontend import FrontEndConfig
+from retone.nets.frontend import FrontEndConfig, Heard
+from retone.nets.iterative import IterativeNet, IterativeNetConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
 
@@ -90,7 +91,7 @@ class Network:
                 for j in range(other[0].shape[0]):
                     one = type(other)(*(t[j : j + 1].expand(own.shape[0], *t.shape[1:])
                                         for t in other))  # fmt: skip
-                    units.append(network.compare(heard, one))
+                    units.append(_compare(loaded, own, heard, one))
         unit = torch.cat(units).double().mean(0, keepdim=True)
         table = loaded.effect.params
         return Estimate(
@@ -128,6 +129,20 @@ def typical(profile: Profile, network: Any) -> Any:
     return known.heard()
 
 
+def _compare(loaded: Loaded, own: Tensor, heard: Any, other: Any) -> Tensor:
+    """Unit parameters [N, P] of pieces [N, T] that were heard, each beside a reference's piece."""
+    network: Any = loaded.network
+    if not isinstance(network, IterativeNet):
+        return network.compare(heard, other)
+    rate, effect = network.config.front_end.sample_rate, loaded.effect
+
+    def render(unit: Tensor) -> Tensor:
+        setting = effect.params.to_physical(unit)
+        return effect.render(own[:, None], rate, setting).audio[:, 0]
+
+    return network.answer(Heard(*heard), Heard(*other), render).units[-1]
+
+
 def pieces(excerpt: Excerpt, rate: int, length: int, most: int) -> Tensor:
     """Clips [N, length] at a network's rate in Hz: the ``most`` loudest, in their order.
 
@@ -148,6 +163,7 @@ CONFIGS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         AlignedNetConfig,
+        IterativeNetConfig,
         FrontEndConfig,
         SiameseConfig,
         SpectrogramConfig,

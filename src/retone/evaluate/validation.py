@@ -48,8 +48,7 @@ class Validation:
         r, estimates, losses = self.recipe, [], []
         rate = r.pairs.sample_rate
         for source, reference, target in self.batches:
-            unit = network(source.to(device), reference.to(device))
-            out = r.infer(network, source.to(device), unit)
+            unit, out = self._result(network, source.to(device), reference.to(device))
             goal = r.goal(target[:, None].to(device), unit)
             losses.append(r.loss.per_item(out, goal, rate).cpu())
             estimates.append(out[:, 0].cpu())
@@ -70,14 +69,24 @@ class Validation:
         for source, reference, target in self.batches:
             for i in range(min(len(source), count - len(found))):
                 one = source[i : i + 1].to(device)
-                unit = network(one, reference[i : i + 1].to(device))
-                out = r.infer(network, one, unit)
+                _, out = self._result(network, one, reference[i : i + 1].to(device))
                 signals = (source[i], reference[i], target[i], out[0, 0].cpu())
                 names = ("input", "reference", "target", "output")
                 heard = zip(names, signals, strict=True)  # settings cannot be heard
                 found.append({n: s.numpy() for n, s in heard if s.shape == source[i].shape})
         network.train(was_training)
         return found
+
+    def _result(
+        self, network: nn.Module, source: Tensor, reference: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The last answer [B, P] and what it renders, [B, 1, T]."""
+
+        def render(unit: Tensor) -> Tensor:
+            return self.recipe.infer(network, source, unit)[:, 0]
+
+        answers = self.recipe.answers(network, source, reference, render)
+        return answers.units[-1], answers.renders[-1][:, None]
 
     def _scores(self, estimates: list[Tensor]) -> dict[str, float]:
         rate = self.recipe.pairs.sample_rate

@@ -26,6 +26,8 @@ from retone.dsp.effect import Effect
 from retone.errors import SettingError
 from retone.gradients import Exact, Gradient
 from retone.losses import Loss
+from retone.nets.iterative import Answers, IterativeNetConfig, Render
+from retone.nets.precision import full_precision
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -70,6 +72,7 @@ class Recipe:
         validation_pairs: a fixed, seeded list on held-out voices.
         validate_every: steps between validations.
         seed: of weights and data.
+        expectation_weight: of the statistics that a network expects of the target, if it does.
         precision: ``"float32"``, or ``"bfloat16"`` for the network's inner layers while training;
             spectra, unit parameters, effects and loss stay in float32.
 
@@ -92,6 +95,7 @@ class Recipe:
     seed: int = 42
     precision: str = "float32"
     rest_in_target: bool = False
+    expectation_weight: float = 0.2
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -125,6 +129,16 @@ class Recipe:
         rate = self.pairs.sample_rate
         networks = getattr(network, "stand_in", None)
         return self.gradient.infer(self.effect, source[:, None], rate, unit, networks)
+
+    def answers(
+        self, network: nn.Module, source: Tensor, reference: Tensor, render: Render
+    ) -> Answers:
+        """What a network says of clips [B, T]: once, or after hearing its own results."""
+        if isinstance(self.network, IterativeNetConfig):
+            return network(source, reference, render)
+        unit = network(source, reference)
+        with full_precision(unit.device):
+            return Answers([unit], [render(unit)], [])
 
     @torch.no_grad()
     def goal(self, target: Tensor, unit: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from retone.data.pairs import PairMaker
 from retone.effects import MATCH_CHAIN
 from retone.losses import L1, MultiResolutionSTFT, WeightedSum
-from retone.nets.aligned import AlignedNetConfig
 from retone.nets.frontend import FrontEndConfig
+from retone.nets.iterative import IterativeNetConfig
 from retone.recipes.config import Optimizer, Recipe
 from retone.style_loss import StyleDistance
 
@@ -26,7 +26,8 @@ def _start_units() -> tuple[float, ...]:
 
 
 def compact_speech() -> Recipe:
-    """The small machine's recipe: an aligning network on log-mel frames, exact effects."""
+    """The small machine's recipe: a network on log-mel frames that revises its answer, exact
+    effects."""
     return Recipe(
         name="compact_speech",
         kind="speech",
@@ -36,9 +37,10 @@ def compact_speech() -> Recipe:
             augment_probability=0.15,  # pitch and tempo cost more than the rest of a pair
             color_probability=0.8,
             cross_source_probability=0.25,
+            leveled_probability=0.7,
         ),
         effect=MATCH_CHAIN,
-        network=AlignedNetConfig(
+        network=IterativeNetConfig(
             outputs=len(MATCH_CHAIN.params),
             front_end=FrontEndConfig(sample_rate=SAMPLE_RATE),
             initial=_start_units(),
