@@ -129,9 +129,13 @@ def test_every_recipe_builds_and_takes_a_batch(name: str) -> None:
     if isinstance(recipe.pairs, ProxyMaker):  # is told settings
         reference = torch.rand(2, len(recipe.effect.params)) * 0.98 + 0.01
     rate, networks = recipe.pairs.sample_rate, getattr(network, "stand_in", None)
+
+    def render(unit: torch.Tensor) -> torch.Tensor:
+        return recipe.gradient.train(recipe.effect, source[:, None], rate, unit, networks)[:, 0]
+
     with torch.no_grad():
-        unit = network(source, reference)
-        out = recipe.gradient.train(recipe.effect, source[:, None], rate, unit, networks)
+        answers = recipe.answers(network, source, reference, render)
+    unit, out = answers.units[-1], answers.renders[-1][:, None]
     assert unit.shape == (2, len(recipe.effect.params))
     assert bool(((unit > 0) & (unit < 1)).all())
     assert out.shape == (2, 1, recipe.pairs.length) and bool(out.isfinite().all())

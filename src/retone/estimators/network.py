@@ -19,13 +19,14 @@ from retone.dsp.measure import measure
 from retone.effects.spec import effect_from_spec
 from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
+from retone.estimators.expectation import fit_expectation
 from retone.estimators.profile import Profile
 from retone.estimators.statistics import packaged
 from retone.estimators.style_change import infer_change
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.frontend import FrontEndConfig, Heard
-from retone.nets.iterative import IterativeNet, IterativeNetConfig
+from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
 
@@ -54,11 +55,16 @@ class Network:
         weights: a ``.safetensors`` file of ``retone train``, or ``"speech"`` or ``"music"`` for
             those that ship with the package.
         most_pieces: how many pieces are heard of one recording.
+        fit_steps: steps by which the setting is then fitted to the statistics that the network
+            expects of the result, if it does; 0 takes its answer as it is.
+        fit_prior: how firmly the fit is held to the network's answer.
     """
 
     name: str = "network"
     weights: Path | str = "speech"
     most_pieces: int = 4
+    fit_steps: int = 20
+    fit_prior: float = 0.02
 
     def estimate(
         self,
@@ -80,7 +86,7 @@ class Network:
             )
         rate = network.config.front_end.sample_rate
         own = pieces(source, rate, loaded.length, self.most_pieces)
-        units = []
+        units, expected = [], []
         with torch.no_grad():
             heard = network.listen(own)
             for reference in references:
@@ -91,8 +97,17 @@ class Network:
                 for j in range(other[0].shape[0]):
                     one = type(other)(*(t[j : j + 1].expand(own.shape[0], *t.shape[1:])
                                         for t in other))  # fmt: skip
-                    units.append(_compare(loaded, own, heard, one))
+                    answer, hope = _compare(loaded, own, heard, one)
+                    units.append(answer)
+                    expected += [hope] if hope else []
         unit = torch.cat(units).double().mean(0, keepdim=True)
+        if expected and self.fit_steps:
+            together = Expected(*(torch.stack(t).mean(0) for t in zip(*expected, strict=True)))
+            unit = fit_expectation(
+                network, loaded.effect, own, rate, together, unit,
+                steps=self.fit_steps, prior=self.fit_prior, locks=locks,
+                progress=progress if callable(progress) else None,
+            ).double()  # fmt: skip
         table = loaded.effect.params
         return Estimate(
             loaded.effect, table.blend(table.to_physical(unit), _needed(source, references))
@@ -129,18 +144,22 @@ def typical(profile: Profile, network: Any) -> Any:
     return known.heard()
 
 
-def _compare(loaded: Loaded, own: Tensor, heard: Any, other: Any) -> Tensor:
-    """Unit parameters [N, P] of pieces [N, T] that were heard, each beside a reference's piece."""
+def _compare(loaded: Loaded, own: Tensor, heard: Any, other: Any) -> tuple[Tensor, Expected | None]:
+    """Unit parameters [N, P] of pieces [N, T] that were heard, each beside a reference's piece.
+
+    And what the network expects of the results, if it does.
+    """
     network: Any = loaded.network
     if not isinstance(network, IterativeNet):
-        return network.compare(heard, other)
+        return network.compare(heard, other), None
     rate, effect = network.config.front_end.sample_rate, loaded.effect
 
     def render(unit: Tensor) -> Tensor:
         setting = effect.params.to_physical(unit)
         return effect.render(own[:, None], rate, setting).audio[:, 0]
 
-    return network.answer(Heard(*heard), Heard(*other), render).units[-1]
+    answers = network.answer(Heard(*heard), Heard(*other), render)
+    return answers.units[-1], answers.expected[-1]
 
 
 def pieces(excerpt: Excerpt, rate: int, length: int, most: int) -> Tensor:

@@ -64,7 +64,6 @@ class Validation:
         """The first pairs and what the network makes of them, to be heard: signals [T] by name."""
         was_training = network.training
         network.eval()
-        r = self.recipe
         found: list[dict[str, np.ndarray]] = []
         for source, reference, target in self.batches:
             for i in range(min(len(source), count - len(found))):

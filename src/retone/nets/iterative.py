@@ -83,14 +83,14 @@ class IterativeNet(AlignedNet):
         self.context = nn.Linear(summary + config.outputs, config.hidden)
         nn.init.zeros_(self.context.weight)
         nn.init.zeros_(self.context.bias)
-        width = self.head[0].normalized_shape[0] + self.context.in_features
+        norm: Any = self.head[0]
+        width = norm.normalized_shape[0] + self.context.in_features
+        out = nn.Linear(config.hidden, 2 * summary)
+        nn.init.zeros_(out.weight)
+        nn.init.zeros_(out.bias)
         self.expectation = nn.Sequential(
-            nn.Linear(width, config.hidden),
-            nn.PReLU(config.hidden),
-            nn.Linear(config.hidden, 2 * summary),
+            nn.Linear(width, config.hidden), nn.PReLU(config.hidden), out
         )
-        nn.init.zeros_(self.expectation[-1].weight)
-        nn.init.zeros_(self.expectation[-1].bias)
         self.toward_reference = nn.Parameter(torch.zeros(summary))
 
     start: Tensor

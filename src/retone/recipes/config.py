@@ -26,7 +26,7 @@ from retone.dsp.effect import Effect
 from retone.errors import SettingError
 from retone.gradients import Exact, Gradient
 from retone.losses import Loss
-from retone.nets.iterative import Answers, IterativeNetConfig, Render
+from retone.nets.iterative import Answers, IterativeNet, Render
 from retone.nets.precision import full_precision
 
 PRECISIONS = ("float32", "bfloat16")
@@ -134,7 +134,7 @@ class Recipe:
         self, network: nn.Module, source: Tensor, reference: Tensor, render: Render
     ) -> Answers:
         """What a network says of clips [B, T]: once, or after hearing its own results."""
-        if isinstance(self.network, IterativeNetConfig):
+        if isinstance(getattr(network, "module", network), IterativeNet):
             return network(source, reference, render)
         unit = network(source, reference)
         with full_precision(unit.device):

@@ -1,0 +1,68 @@
+"""Fit an effect's setting to the statistics that a network expects of the result.
+
+A network guesses settings and statistics alike, but what a setting does can be computed: a few
+steps of gradient descent through the exact effect find the setting whose result has the expected
+statistics, each weighed by how sure the network is of it, near the setting that it guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retone.dsp.effect import Effect
+from retone.nets.iterative import Expected
+
+LEARNING_RATE = 0.06
+MARGIN = 0.002
+
+
+def fit_expectation(
+    network: Any,
+    effect: Effect,
+    clips: Tensor,
+    sample_rate: float,
+    expected: Expected,
+    unit: Tensor,
+    *,
+    steps: int,
+    prior: float,
+    locks: Mapping[str, float],
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Unit parameters [1, P] after ``steps`` of Adam on ``surprise + prior |z - z0|^2``.
+
+    Args:
+        network: hears clips (``statistics`` with gradient: ``listen`` and ``standardized``).
+        effect: what is set.
+        clips: pieces of the source [N, T] at ``sample_rate``; one setting serves them all.
+        expected: of each piece's result, [N, S].
+        unit: where to begin, and the centre z0 (as logits) of the prior, [1, P].
+        steps, prior: how far and how freely the setting moves.
+        locks: parameters that keep a physical value.
+    """
+    table = effect.params
+    free = torch.tensor([[n not in locks for n in table.names]])
+    held = table.to_unit(table.setting(dict(locks))).to(unit)
+    start = torch.logit(unit.clamp(MARGIN, 1 - MARGIN)).float()
+    z = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)
+
+    def result() -> Tensor:
+        return torch.where(free, torch.sigmoid(z), held.float())
+
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
+        setting = table.to_physical(result().expand(clips.shape[0], -1))
+        heard = network.listen(effect.render(clips[:, None], sample_rate, setting).audio[:, 0])
+        surprise = expected.surprise(network.standardized(heard.summary)).mean()
+        loss = surprise + prior * (z - start).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if progress is not None:
+            progress(step + 1, steps)
+    return result().detach()
