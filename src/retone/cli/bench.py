@@ -112,6 +112,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--audio", type=Path, default=VOICE, metavar="FILE", help="default %(default)s"
     )
     exports.add_argument("-o", "--output", type=Path, metavar="MD", help="also write the page")
+    studio = what.add_parser("studio", help="how fast the page starts and follows a change")
+    studio.add_argument("--audio", type=Path, default=VOICE, metavar="FILE", help="%(default)s")
+    studio.add_argument("--seconds", type=_positive, default=60.0, help="default %(default)s")
+    studio.add_argument("--rounds", type=_count, default=20, help="default %(default)s")
+    studio.add_argument("--seed", type=int, default=0, help="of the changes")
     docs = what.add_parser("render-docs", help="write docs/benchmarks.md from the results")
     docs.add_argument(
         "results", type=Path, nargs="*", help=f"JSON files (default: those in {RESULTS})"
@@ -124,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
         return _render_docs(args.results, args.output)
     if args.what == "exports":
         return _exports(args.audio, args.output)
+    if args.what == "studio":
+        return _studio(args)
     from retone.bench import run as benchmark
 
     question = {"rounds": args.rounds, "seed": args.seed}
@@ -163,6 +170,22 @@ def _recordings(paths: tuple[Path, Path]) -> list[str]:
         if not path.is_file():
             raise AudioError(f"{path} is not there: pass two recordings with --audio FILE FILE.")
     return [str(path.resolve()) for path in paths]
+
+
+def _studio(args: argparse.Namespace) -> int:
+    import sys
+
+    from retone.bench.studio import measure_studio, report
+
+    times = measure_studio(
+        args.audio,
+        seconds=args.seconds,
+        rounds=args.rounds,
+        seed=args.seed,
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    print(report(times), end="")
+    return 0
 
 
 def _exports(recording: Path, output: Path | None) -> int:

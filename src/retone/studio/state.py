@@ -203,6 +203,7 @@ def _reach(
         return 20.0, min(1.4 * centre, top)
     if stem.startswith("high"):
         return min(centre / 1.4, 0.9 * top), top
+    centre = min(centre, 0.9 * top)
     half = 1 / (2 * max(q or 1.0, 0.3))
     root = math.sqrt(1 + half * half)
     return max(20.0, centre * (root - half)), min(centre * (root + half), top)

@@ -155,8 +155,7 @@ async function added(role, found) {
     player.pause();
     page.input = found;
     page.whole = null;
-    page.spectra.after = undefined;
-    delete page.spectra.after;
+    page.spectra.after = null;
     parts.sources.list("input", [found]);
     const { data, head } = await api.sound("input");
     player.setTrack("before", data, head.rate);
@@ -188,7 +187,6 @@ async function removed(index) {
   const { spectra } = await api.post(["forget", index]);
   page.references.splice(index, 1);
   page.spectra = { ...spectra, after: page.spectra.after };
-  if (!page.spectra.after) delete page.spectra.after;
   parts.sources.list("reference", page.references);
   await loadReference();
   balance();

@@ -43,6 +43,7 @@ export function aligned() {
   const goal = s.after?.lufs ?? s.before?.lufs ?? 0;
   const found = {};
   for (const [name, v] of Object.entries(s)) {
+    if (!v) continue;
     const by = Number.isFinite(v.lufs) ? goal - v.lufs : 0;
     found[name] = { db: v.db.map((x) => (x === null ? null : x + by)) };
   }

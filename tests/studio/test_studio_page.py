@@ -1,0 +1,243 @@
+"""The real page in a real browser, driven as a person would: headless Chromium."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from studio_client import Server, running
+
+from retone.dsp import biquad
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("place")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        arguments = ["--autoplay-policy=no-user-gesture-required", "--use-fake-ui-for-media-stream",
+                     "--use-fake-device-for-media-stream"]  # fmt: skip
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any, served: Server) -> Iterator[Any]:
+    """An open page; afterwards nothing may have been complained of, or asked of other machines."""
+    context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
+    found = context.new_page()
+    found.set_default_timeout(60_000)
+    wrong: list[str] = []
+    found.on("console", lambda m: wrong.append(m.text) if is_wrong(m) else None)
+    found.on("pageerror", lambda e: wrong.append(str(e)))
+    found.on("request", lambda r: None if local(r.url, served) else wrong.append(r.url))
+    found.goto(served.url)
+    found.locator("body[data-ready=true]").wait_for()
+    yield found
+    context.close()
+    assert wrong == []
+
+
+def is_wrong(message: Any) -> bool:
+    """Complaints, without Chromium's own line for a request that was answered with a refusal."""
+    refused = "the server responded with a status of 4" in message.text
+    return message.type in ("error", "warning") and not refused
+
+
+def local(url: str, served: Server) -> bool:
+    return url.startswith((served.url, "blob:" + served.url, "data:"))
+
+
+@pytest.fixture
+def files(tmp_path: Path, voice: bytes, other: bytes) -> tuple[str, str]:
+    one, two = tmp_path / "my voice.wav", tmp_path / "podcast.wav"
+    one.write_bytes(voice)
+    two.write_bytes(other)
+    return str(one), str(two)
+
+
+def rendered(page: Any, more_than: int = 0) -> int:
+    """Wait for another whole render; returns how many there were."""
+    page.wait_for_timeout(20)
+    for _ in range(600):
+        count = int(page.locator("body").get_attribute("data-rendered") or 0)
+        if count > more_than:
+            return count
+        page.wait_for_timeout(50)
+    raise AssertionError("no new render came")
+
+
+def heard(page: Any, track: str) -> np.ndarray:
+    """The samples that the page plays."""
+    found = page.evaluate(
+        "async (name) => { const m = await import('/static/model.js');"
+        " return Array.from(m.player.tracks[name].data[0]); }",
+        track,
+    )
+    return np.array(found)
+
+
+def test_four_actions_to_a_processed_download(page: Any, files: tuple[str, str]) -> None:
+    page.set_input_files("#file-input", files[0])
+    page.set_input_files("#file-reference", files[1])
+    page.locator("#go:enabled").click()
+    page.locator("body[data-matched]").wait_for()
+    page.locator("#save:enabled").wait_for()
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.suggested_filename == "my voice.retone.wav"
+    audio, rate = soundfile.read(io.BytesIO(Path(download.value.path()).read_bytes()))
+    assert rate == RATE and len(audio) == RATE * 3 // 2 and np.abs(audio).max() > 0.01
+    assert page.locator("#list-input b").inner_text() == "my voice.wav"
+    with page.expect_download() as report:
+        page.locator("#save-report:enabled").click()
+    assert report.value.suggested_filename == "my voice.retone.html"
+
+
+def test_a_dragged_band_is_heard_as_the_slider_says(page: Any, files: tuple[str, str]) -> None:
+    page.set_input_files("#file-input", files[0])
+    count = rendered(page)
+    node = page.locator("g.node").nth(2)
+    box = node.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 25, y - 60, steps=5)
+    page.mouse.up()
+    rendered(page, count)
+    page.wait_for_timeout(300)
+    setting = page.evaluate("async () => (await import('/static/model.js')).state.setting")
+    gain = setting["equalizer.peak_2_gain_db"]
+    row = page.locator('[data-name="equalizer.peak_2_gain_db"] input[type=range]')
+    assert gain > 2 and row.get_attribute("aria-valuetext") == f"{gain:.1f} dB"
+    before, after = heard(page, "before"), heard(page, "after")
+    n = 2 * len(before)
+    got = np.fft.rfft(after, n) / (np.fft.rfft(before, n) + 1e-12)
+    f = np.fft.rfftfreq(n, 1 / RATE)
+    names = ("frequency_hz", "gain_db", "q")
+    values = (torch.tensor([setting[f"equalizer.peak_2_{k}"]]).double() for k in names)
+    want = biquad.response(biquad.peak(*values, RATE), torch.from_numpy(f), RATE).abs().numpy()
+    loud = np.abs(np.fft.rfft(before, n)) > 1e-2 * np.abs(np.fft.rfft(before, n)).max()
+    difference = 20 * np.log10(np.abs(got[loud]) / want[loud])
+    assert np.median(np.abs(difference)) < 0.05
+
+    page.locator("g.node").nth(2).focus()  # the same by keys, and back
+    page.keyboard.press("ArrowUp")
+    now = page.evaluate("async () => (await import('/static/model.js')).state.setting")
+    assert now["equalizer.peak_2_gain_db"] == pytest.approx(gain + 0.5, abs=0.011)
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    now = page.evaluate("async () => (await import('/static/model.js')).state.setting")
+    assert now["equalizer.peak_2_gain_db"] == 0
+    page.keyboard.press("Control+Shift+Z")
+    now = page.evaluate("async () => (await import('/static/model.js')).state.setting")
+    assert now["equalizer.peak_2_gain_db"] == gain
+
+
+def test_listening_switches_at_the_playhead(page: Any, files: tuple[str, str]) -> None:
+    page.set_input_files("#file-input", files[0])
+    page.set_input_files("#file-reference", files[1])
+    page.locator("#list-reference li").wait_for()
+    count = rendered(page)
+    page.locator("#hear-after:enabled").wait_for()
+    page.locator("#wave").focus()
+    page.keyboard.press("Space")
+    page.locator("body[data-playing=true]").wait_for()
+    where = "async () => (await import('/static/model.js')).player.position"
+    for key, name in (("2", "after"), ("3", "reference"), ("1", "before")):
+        page.keyboard.press(key)
+        page.locator(f"body[data-heard={name}]").wait_for()
+        assert page.locator(f"#hear-{name}").get_attribute("aria-checked") == "true"
+        tracks = page.evaluate(
+            "async () => { const m = await import('/static/model.js');"
+            " await new Promise((r) => setTimeout(r, 150));"
+            " return Object.fromEntries(Object.entries(m.player.tracks).map(([n, t]) =>"
+            " [n, [t.gain.gain.value, 10 ** (t.gainDb / 20)]])); }"
+        )
+        for track, (now, full) in tracks.items():
+            assert now == pytest.approx(full if track == name else 0, abs=0.01)
+    assert page.evaluate(where) > 0
+    fair = page.evaluate("async () => (await import('/static/model.js')).page.gains")
+    page.uncheck("#fair")
+    assert page.evaluate("async () => (await import('/static/model.js')).page.gains") != fair
+    slider = page.locator("#amount")
+    slider.fill("0.5")
+    rendered(page, count)
+    assert page.locator("#amount-value").inner_text() == "50 %"
+    page.locator(".solo").first.click(force=True)
+    assert page.locator("#solo-note").is_visible()
+    assert page.locator("body").get_attribute("data-heard-after-ms")
+    page.keyboard.press("Escape")
+    page.click("#play")
+    page.locator("body[data-playing=false]").wait_for()
+
+
+def test_settings_and_exports_leave_and_come_back(
+    page: Any, files: tuple[str, str], tmp_path: Path
+) -> None:
+    page.set_input_files("#file-input", files[0])
+    count = rendered(page)
+    field = page.locator('[data-name="compressor.threshold_db"] .value input')
+    field.fill("-33.5")
+    field.press("Enter")
+    lock = page.locator('[data-name="compressor.threshold_db"] .lock')
+    lock.click()
+    assert lock.get_attribute("aria-pressed") == "true"
+    rendered(page, count)
+    with page.expect_download() as settings:
+        page.locator("#save-settings:enabled").click()
+    saved = tmp_path / "saved.json"
+    saved.write_bytes(Path(settings.value.path()).read_bytes())
+    page.select_option("#target", "sox")
+    with page.expect_download() as export:
+        page.click("#export")
+    assert export.value.suggested_filename == "my voice.sox.txt"
+    page.reload()
+    page.locator("body[data-ready=true]").wait_for()
+    page.set_input_files("#file-input", files[0])
+    rendered(page)
+    page.set_input_files("#load-file", str(saved))
+    page.locator("#messages p", has_text="was loaded").wait_for()
+    assert (
+        page.locator('[data-name="compressor.threshold_db"] .value input').input_value() == "-33.5"
+    )
+    lock = page.locator('[data-name="compressor.threshold_db"] .lock')
+    assert lock.get_attribute("aria-pressed") == "true"
+    page.click("#theme")
+    assert page.locator("html").get_attribute("data-theme") in ("dark", "light")
+
+
+def test_what_cannot_be_read_is_said(page: Any, files: tuple[str, str], tmp_path: Path) -> None:
+    bad = tmp_path / "song.wav"
+    bad.write_bytes(b"PK\x03\x04 no sound in here")
+    page.set_input_files("#file-input", files[0])
+    rendered(page)
+    page.set_input_files("#file-input", str(bad))
+    page.locator("#messages p.error", has_text="song.wav is not a recording").wait_for()
+    assert page.locator("#list-input b").inner_text() == "my voice.wav"
+
+
+def test_a_microphone_is_recorded(page: Any) -> None:
+    page.click("#record-input")
+    page.locator("#record-input.on").wait_for()
+    page.wait_for_timeout(900)
+    page.click("#record-input")
+    page.locator("#list-input li", has_text="recording.wav").wait_for()
+    rendered(page)
