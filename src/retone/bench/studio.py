@@ -36,25 +36,34 @@ class StudioTimes:
 
 
 def measure_studio(
-    recording: Path, *, seconds: float, rounds: int, seed: int, say: Callable[[str], None]
+    recording: Path,
+    *,
+    seconds: float,
+    rounds: int,
+    seed: int,
+    starts: int,
+    say: Callable[[str], None],
 ) -> StudioTimes:
-    """Start a server twice (the second is warm), then move settings while a clip is loaded.
+    """Start a server (the last start counts), then move settings while a clip is loaded.
 
     Args:
         recording: repeated to ``seconds``, as stereo at its own rate.
         rounds: changes to time.
         seed: of the changes.
+        starts: how often it is started; from 2 on the figure is that of a warm start.
 
     Raises:
         RetoneError: the server does not start or answer.
     """
-    say("starting the studio twice")
-    with _Server():
-        pass
+    say("starting the studio")
+    for _ in range(starts - 1):
+        with _Server():
+            pass
     with _Server() as server, tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
         clip = Path(folder) / "clip.wav"
         write_looped(recording, clip, seconds)
         key = server.json("POST", "/api/session")["session"]
+        server.stay(key)
         say(f"a clip of {seconds:g} s")
         loaded = server.json("POST", f"/api/upload/{key}/input?name=clip.wav", clip.read_bytes())
         found = loaded["manual"]
@@ -101,13 +110,23 @@ class _Server:
             self._program.wait(10)
             raise RetoneError("the studio did not start: run 'retone studio' to see why.")
         self._line = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=120)
+        self._events = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=120)
+        self._held: http.client.HTTPResponse | None = None
         self.ask("GET", "/")
         self.page_s = time.perf_counter() - began
         self.ask("GET", "/api/offers")
         self.loaded_s = time.perf_counter() - began
         return self
 
+    def stay(self, key: str) -> None:
+        """Hold the stream of events open, as a page does: without it the session ends."""
+        self._events.request("GET", f"/api/events/{key}")
+        self._held = self._events.getresponse()
+
     def __exit__(self, *error: object) -> None:
+        if self._held is not None:
+            self._held.close()
+        self._events.close()
         self._line.close()
         self._program.terminate()
         self._program.wait(30)
@@ -138,7 +157,7 @@ def report(times: StudioTimes) -> str:
 
     what = f"{times.seconds:g} s, {times.channels} channels"
     return (
-        f"start until the page answers (warm)     {times.page_s:.2f} s\n"
+        f"start until the page answers            {times.page_s:.2f} s\n"
         f"start until everything is loaded        {times.loaded_s:.2f} s\n"
         f"a change until {WINDOW_S:g} s at the playhead     {spread(times.window_s)}\n"
         f"a change until the whole clip ({what}), measured anew\n"

@@ -117,6 +117,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     studio.add_argument("--seconds", type=_positive, default=60.0, help="default %(default)s")
     studio.add_argument("--rounds", type=_count, default=20, help="default %(default)s")
     studio.add_argument("--seed", type=int, default=0, help="of the changes")
+    studio.add_argument(
+        "--starts", type=_count, default=2, help="the last one counts (default %(default)s: warm)"
+    )
     docs = what.add_parser("render-docs", help="write docs/benchmarks.md from the results")
     docs.add_argument(
         "results", type=Path, nargs="*", help=f"JSON files (default: those in {RESULTS})"
@@ -182,6 +185,7 @@ def _studio(args: argparse.Namespace) -> int:
         seconds=args.seconds,
         rounds=args.rounds,
         seed=args.seed,
+        starts=args.starts,
         say=lambda text: print(text, file=sys.stderr),
     )
     print(report(times), end="")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from retone.dsp.biquad import TOP_OF_BAND
+from retone.dsp.effect import Effect
 from retone.effects import Compressor, DynamicEqualizer, Equalizer, Fir, Gain, MultibandEqualizer
 from retone.effects.dynamic_equalizer import BANDS, KNEE_DB
 from retone.effects.equalizer import BANDS as EQ_BANDS
@@ -210,6 +211,18 @@ def plan_of(settings: SettingsFile, *, sample_rate: int | None = None) -> Plan:
     title = source.file if source else "settings"
     channels = source.channels if source else 2
     return Plan(title, tuple(stages), rate, channels, settings)
+
+
+def dynamics_of(path: str, member: Effect, own: Mapping[str, Tensor]) -> tuple[Dynamics, ...]:
+    """The compressors of one effect: one, one for each band, or none."""
+    values = {n: float(v[0]) for n, v in own.items()}
+    if isinstance(member, Compressor):
+        return (_dynamics(path, values, member),)
+    if isinstance(member, MultibandEqualizer):
+        return _multiband(path, values, member).dynamics
+    if isinstance(member, DynamicEqualizer):
+        return _dynamic(path, values, member, own).dynamics
+    return ()
 
 
 def limiter_note(plan: Plan) -> str | None:

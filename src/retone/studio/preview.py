@@ -44,7 +44,7 @@ def whole(session: Session, recording: Recording, state: State, turn: int) -> by
         turn: number of this request; a newer one of the same page ends it.
 
     Raises:
-        Refused: a newer request came.
+        Refused: a newer request came, or the page is gone.
     """
     rate = recording.sample_rate
     source = recording.samples()
@@ -57,7 +57,9 @@ def whole(session: Session, recording: Recording, state: State, turn: int) -> by
     curves: dict[str, EnvelopeMeter] = {}
     step = round(BLOCK_S * rate)
     for at in range(0, frames, step):
-        if session.newest_render != turn or session.ended:
+        if session.ended:
+            raise Refused(410, "This page's session has ended.")
+        if session.newest_render != turn:
             raise Refused(409, "A newer change is being rendered.")
         block = np.array(source[:, at : at + step])
         y, own = renderer.process_with_curves(block)

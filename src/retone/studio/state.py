@@ -17,9 +17,10 @@ from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable, Setting
 from retone.dsp.spectrum_meter import log_frequencies
 from retone.errors import SettingError
+from retone.export.plan import dynamics_of as stages_of
 from retone.rendering import Decision, Options, heard_setting
 from retone.report.collect import leaves, views
-from retone.report.data import CompressorView, ResponseView
+from retone.report.data import ResponseView
 from retone.report.format import heading
 from retone.studio.intake import short
 from retone.studio.limits import Refused
@@ -140,22 +141,34 @@ def describe(state: State, sample_rate: int) -> dict[str, Any]:
     for view in found["responses"]:
         assert isinstance(view, ResponseView)
         responses.append(_response(view, own_tables[view.name], effect, state, sample_rate))
-    compressors = [
-        {
-            "name": c.name,
-            "title": c.title,
-            "input_db": short(c.input_db[::4], 1),
-            "output_db": short(c.output_db[::4]),
-            "threshold_db": c.setting.get("threshold_db"),
-        }
-        for c in found["compressors"]
-        if isinstance(c, CompressorView)
-    ]
     return {
         "frequency_hz": short(frequency, 1),
         "responses": responses,
-        "compressors": compressors,
+        "curves": static_curves(effect, heard),
     }
+
+
+def static_curves(effect: Effect, heard: Setting) -> list[dict[str, Any]]:
+    """Output for steady input levels, one curve for each compressor and each band that acts."""
+    level = np.linspace(-80.0, 0.0, 81)
+    found = []
+    for path, member, own in leaves(effect, heard):
+        stages = stages_of(path, member, own)
+        many = len(stages) > 1
+        for i, d in enumerate(stages):
+            if many and not d.acts:
+                continue
+            output = level + d.gain_at(level) + d.makeup_db
+            found.append(
+                {
+                    "title": f"Band {i + 1}" if many else heading(member.name),
+                    "css": f"b{i % 6 + 1}" if many else "after",
+                    "input_db": short(level, 1),
+                    "output_db": short(output),
+                    "threshold_db": None if many else d.threshold_db,
+                }
+            )
+    return found
 
 
 def _response(

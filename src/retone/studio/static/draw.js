@@ -53,9 +53,10 @@ export function cursor(g, x, h) {
   g.fillRect(x - 0.75, 0, 1.5, h);
 }
 
-export function compressor(element, view, nowDb) {
+// Level in to level out, dB: one compressor, or one line for each band.
+export function staticCurves(element, views) {
   const { g, w, h } = canvas(element);
-  if (!view) return empty(g, w, h, "no broadband compressor");
+  if (!views.length) return empty(g, w, h, "no dynamics at work");
   const low = -72, pad = 20;
   const x = (v) => pad + ((v - low) / -low) * (w - pad - 6);
   const y = (v) => h - 16 - ((v - low) / -low) * (h - 24);
@@ -70,10 +71,14 @@ export function compressor(element, view, nowDb) {
   line(g, [x(low), x(0)], [y(low), y(0)]); g.stroke(); g.setLineDash([]);
   g.save();
   g.beginPath(); g.rect(pad, 4, w, h - 20); g.clip();
-  g.strokeStyle = colour("after"); g.lineWidth = 2.2;
-  line(g, view.input_db.map(x), view.output_db.map(y)); g.stroke();
+  g.lineWidth = views.length > 1 ? 1.6 : 2.2;
+  for (const view of views) {
+    g.strokeStyle = colour(view.css);
+    line(g, view.input_db.map(x), view.output_db.map(y)); g.stroke();
+  }
   g.restore();
   g.lineWidth = 1;
+  const [view] = views;
   if (view.threshold_db !== null) {
     g.strokeStyle = colour("zero"); g.setLineDash([2, 3]);
     line(g, [x(view.threshold_db), x(view.threshold_db)], [y(low), y(0)]); g.stroke(); g.setLineDash([]);
@@ -83,6 +88,7 @@ export function compressor(element, view, nowDb) {
 export function reductions(element, rows, share) {
   const { g, w, h } = canvas(element);
   if (!rows || !rows.length) return empty(g, w, h, "no dynamics at work yet");
+  if (rows.length > 1) return strips(g, w, h, rows, share);
   const least = Math.min(-6, ...rows.flatMap((r) => r.low.filter((v) => v !== null)));
   const most = Math.max(0, ...rows.flatMap((r) => r.low.filter((v) => v !== null)));
   const bottom = Math.max(-36, Math.floor(least / 6) * 6), top = Math.ceil(most / 6) * 6;
@@ -93,19 +99,40 @@ export function reductions(element, rows, share) {
     g.beginPath(); g.moveTo(26, y(v)); g.lineTo(w, y(v)); g.stroke();
     g.fillText(v, 2, y(v) + 4);
   }
-  const area = rows.length === 1;
-  for (const r of rows) {
+  const [r] = rows;
+  g.globalAlpha = 0.25;
+  g.fillStyle = colour(r.css);
+  const xs = r.low.map((_, i) => 26 + ((i + 0.5) / r.low.length) * (w - 26));
+  const ys = r.low.map((v) => (v === null ? null : y(v)));
+  line(g, [26, ...xs, w], [y(0), ...ys, y(0)]); g.fill();
+  g.globalAlpha = 1;
+  g.strokeStyle = colour(r.css); g.lineWidth = 1.2;
+  line(g, xs, ys); g.stroke();
+  cursor(g, 26 + share * (w - 26), h);
+}
+
+// One strip for each band: expansion above its line, reduction below it.
+function strips(g, w, h, rows, share) {
+  const each = h / rows.length;
+  rows.forEach((r, k) => {
+    const values = r.low.filter((v) => v !== null);
+    const deep = Math.min(-6, Math.max(-24, Math.min(...values)));
+    const high = Math.max(0, ...values);
+    const top = k * each + 2, room = each - 4;
+    const y = (v) => top + ((high - Math.max(v, deep)) / (high - deep)) * room;
     const xs = r.low.map((_, i) => 26 + ((i + 0.5) / r.low.length) * (w - 26));
     const ys = r.low.map((v) => (v === null ? null : y(v)));
-    g.strokeStyle = colour(r.css);
-    if (area) {
-      g.globalAlpha = 0.25; g.fillStyle = colour(r.css);
-      line(g, [26, ...xs, w], [y(0), ...ys, y(0)]); g.fill();
-      g.globalAlpha = 1;
-    }
-    g.lineWidth = 1.2;
+    g.fillStyle = colour(r.css); g.globalAlpha = 0.3;
+    line(g, [26, ...xs, w], [y(0), ...ys, y(0)]); g.fill();
+    g.globalAlpha = 1; g.strokeStyle = colour(r.css); g.lineWidth = 1;
     line(g, xs, ys); g.stroke();
-  }
+    g.fillStyle = colour(r.css);
+    g.fillText(k + 1, 2, top + 9);
+    g.fillStyle = colour("faint");
+    g.fillText(Math.round(deep), 8, top + room);
+    g.strokeStyle = colour("grid");
+    line(g, [26, w], [y(0), y(0)]); g.stroke();
+  });
   cursor(g, 26 + share * (w - 26), h);
 }
 

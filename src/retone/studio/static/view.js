@@ -32,9 +32,9 @@ export function showCurves() {
     frequency: c.frequency_hz, response: c.responses[page.tab] ?? c.responses[0], spectra: aligned(),
     value: (n) => state.setting[n],
   });
-  draw.compressor($("curve"), c.compressors[0]);
-  const bar = $("curve-panel").querySelector("h3");
-  bar.textContent = c.compressors.length ? `${c.compressors[0].title} curve` : "Compressor curve";
+  draw.staticCurves($("curve"), c.curves);
+  const one = c.curves.length === 1;
+  $("curve-panel").querySelector("h3").textContent = one ? `${c.curves[0].title} curve` : "Level in, level out";
 }
 
 // Spectra at equal loudness, as in the report; a preset's has no level and is laid over the middle.
@@ -74,25 +74,11 @@ export function showTimes() {
   draw.reductions($("gr"), page.whole?.reductions, share);
 }
 
-export function showLegend() {
-  const rows = page.whole?.reductions ?? [];
-  const many = rows.length > 1;
-  $("gr-legend").replaceChildren(...(many ? rows : []).map((r) => {
-    const span = document.createElement("span");
-    const dot = document.createElement("i");
-    dot.style.background = `var(--${r.css})`;
-    span.append(dot, r.title.replace(/^Band (\d+).*$/, "$1"));
-    span.title = r.title;
-    return span;
-  }));
-}
-
 const LEVELS = [["integrated_lufs", "LUFS"], ["short_term_max_lufs", "LUFS, 3 s"],
   ["true_peak_dbtp", "true peak"], ["rms_dbfs", "RMS"], ["crest_db", "crest"],
   ["loudness_range_lu", "range, LU"]];
 
 export function showLevels() {
-  showLegend();
   const after = page.whole && { ...page.whole.levels };
   let limited = "";
   if (after && state.ceiling_dbtp !== null && after.true_peak_dbtp > state.ceiling_dbtp) {
