@@ -307,3 +307,23 @@ def test_match_section_times_the_command(
     assert len(seen) == 2 * (2 + 2)  # warm-up and rounds, with and without the picture
     assert sum("--no-report" in a for a in seen) == 4
     assert not found.row("matchering").ok
+
+
+def test_enhance_section_times_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import soundfile
+
+    from retone.bench import enhance
+
+    seen: list[list[str]] = []
+    module = types.ModuleType("stand_in_command")
+    module.main = lambda words: seen.append(words) or 0  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stand_in_command", module)
+    soundfile.write(tmp_path / "a.wav", np.zeros((100, 2)), 8000)
+    found = enhance.enhance_section(
+        audio=str(tmp_path / "a.wav"), weights="w.safetensors", seconds=0.5, sample_rate=RATE,
+        rounds=2, seed=0, folder=str(tmp_path), entry="stand_in_command:main", say=quiet,
+    )  # fmt: skip
+    assert soundfile.info(tmp_path / "source.wav").channels == 1
+    assert all(a[0] == "enhance" and a[a.index("--weights") + 1] == "w.safetensors" for a in seen)
+    assert sum("--no-report" in a for a in seen) == len(seen) / 2 == 4
+    assert found.row("retone enhance").ok

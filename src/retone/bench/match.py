@@ -18,14 +18,17 @@ from retone.errors import AudioError
 MATCHERING = {"matchering": "matchering"}
 
 
-def write_looped(source: Path, target: Path, seconds: float, rate: int | None = None) -> None:
-    """Repeat a recording until it lasts ``seconds``, as stereo PCM of 16 bits.
+def write_looped(
+    source: Path, target: Path, seconds: float, rate: int | None = None, channels: int = 2
+) -> None:
+    """Repeat a recording until it lasts ``seconds``, as PCM of 16 bits.
 
     Args:
-        source: any recording; one channel is doubled, more than two are cut to two.
+        source: any recording; one channel is doubled, more are cut.
         target: WAV file to write.
         seconds: wanted length.
         rate: sample rate to convert to, None keeps the source's.
+        channels: 1 or 2.
 
     Raises:
         AudioError: the source is empty.
@@ -34,16 +37,16 @@ def write_looped(source: Path, target: Path, seconds: float, rate: int | None = 
     import soxr
 
     with soundfile.SoundFile(source) as file:
-        audio = file.read(dtype="float32", always_2d=True)[:, :2]
+        audio = file.read(dtype="float32", always_2d=True)[:, :channels]
         own = file.samplerate
     if rate is not None and rate != own:
         audio, own = soxr.resample(audio, own, rate), rate
     if not len(audio):
         raise AudioError(f"{source} holds no sound. Pass another recording with --audio.")
-    if audio.shape[1] == 1:
-        audio = np.repeat(audio, 2, axis=1)
+    if audio.shape[1] < channels:
+        audio = np.repeat(audio, channels, axis=1)
     left = round(seconds * own)
-    with soundfile.SoundFile(target, "w", own, 2, "PCM_16") as out:
+    with soundfile.SoundFile(target, "w", own, channels, "PCM_16") as out:
         while left > 0:
             part = audio[: min(left, len(audio))]
             out.write(part)

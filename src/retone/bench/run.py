@@ -98,6 +98,44 @@ def run_match(question: dict[str, Any], *, entry: str, long_minutes: float) -> R
     return report
 
 
+def run_enhance(question: dict[str, Any], *, entry: str, long_minutes: float) -> Report:
+    """Whole files of speech, enhanced.
+
+    Args:
+        question: audio, weights (paths; no weights: ""), seconds, sample_rate, rounds, seed.
+        entry: the command's function as ``module:name``.
+        long_minutes: also measure memory on a recording this long; 0 for none.
+    """
+    from retone.bench.enhance import BARE, NAME, arguments
+
+    def command(source: Path, *more: str) -> list[str]:
+        words = arguments(source, place, question["weights"])
+        return [sys.executable, "-m", "retone", *words, *more]
+
+    with tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
+        text = run_worker("enhance", {**question, "folder": folder, "entry": entry})
+        report = _report(text, "enhance")
+        rows = {row.method: row for row in report.section("enhance").rows if row.ok}
+        place = Path(folder)
+        for method, more in ((NAME, ()), (BARE, ("--no-report",))):
+            if method in rows:
+                found = measured_command(command(place / "source.wav", *more))
+                rows[method].figures |= {"peak_mib": found["peak_mib"], "cold_s": found["wall_s"]}
+        if long_minutes and NAME in rows:
+            long = {
+                "source": str(place / "source.wav"), "target": str(place / "long.wav"),
+                "seconds": 60 * long_minutes, "channels": 1,
+            }  # fmt: skip
+            run_worker("loop_file", long)
+            found = measured_command(command(place / "long.wav"))
+            rows[NAME].figures |= {
+                "long_minutes": long_minutes,
+                "long_peak_mib": found["peak_mib"],
+                "long_cpu_s": found["cpu_s"],
+            }
+    return report
+
+
 def _commands(target: Path, place: Path) -> dict[str, list[str]]:
     """Method -> the command line that runs it alone."""
     reference, output = place / "reference.wav", place / "out.wav"

@@ -104,11 +104,23 @@ def match(**question: Any) -> str:
     return finished(report)
 
 
-def loop_file(*, source: str, target: str, seconds: float) -> None:
+def enhance(**question: Any) -> str:
+    """Whole files, enhanced; returns a report's JSON."""
+    from retone.bench.enhance import enhance_section
+    from retone.bench.methods import to_stderr
+
+    public = {k: v for k, v in question.items() if k not in ("folder", "entry")}
+    public |= {k: Path(question[k]).name for k in ("audio", "weights") if question[k]}
+    report = new_report("enhance", public)
+    report.sections.append(enhance_section(**question, say=to_stderr))
+    return finished(report)
+
+
+def loop_file(*, source: str, target: str, seconds: float, channels: int = 2) -> None:
     """Make a long recording out of a short one."""
     from retone.bench.match import write_looped
 
-    write_looped(Path(source), Path(target), seconds)
+    write_looped(Path(source), Path(target), seconds, channels=channels)
 
 
 def new_report(kind: str, question: dict[str, Any]) -> Any:
@@ -134,7 +146,9 @@ def _load() -> float | None:
 
 JOBS: dict[str, Callable[..., Any]] = {
     job.__name__: job
-    for job in (effects, gradient_memory, loss, training, strategies, match, loop_file)
+    for job in (
+        effects, gradient_memory, loss, training, strategies, match, enhance, loop_file,
+    )  # fmt: skip
 }
 
 

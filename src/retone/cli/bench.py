@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("docs/results")
 PAGE = Path("docs/benchmarks.md")
-KINDS = ("effects", "loss", "training", "strategies", "match")
+KINDS = ("effects", "loss", "training", "strategies", "match", "enhance")
 EXAMPLES = (Path("examples/game_music.ogg"), Path("examples/orchestra.ogg"))
 VOICE = Path("examples/dull_voice.flac")
 ENTRY = "retone.cli.main:main"
@@ -107,6 +107,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="also measure memory on a recording this long",
     )
+    enhance = what.add_parser("enhance", help="whole files of speech, without a reference")
+    _common(enhance, rounds=5)
+    enhance.add_argument(
+        "--audio", type=Path, default=VOICE, metavar="FILE", help="default %(default)s"
+    )
+    enhance.add_argument("--weights", type=Path, metavar="FILE", help="instead of those that ship")
+    enhance.add_argument(
+        "--seconds", type=_positive, default=60.0, help="it is repeated to this (default 60)"
+    )
+    enhance.add_argument(
+        "--long-minutes",
+        type=_positive,
+        default=0.0,
+        metavar="M",
+        help="also measure memory on a recording this long",
+    )
     exports = what.add_parser("exports", help="every export beside retone's own render")
     exports.add_argument(
         "--audio", type=Path, default=VOICE, metavar="FILE", help="default %(default)s"
@@ -145,6 +161,12 @@ def run(args: argparse.Namespace) -> int:
         question |= {"batch": args.batch, "length": args.length}
         return _show(benchmark.run_strategies(question), args.output)
     question |= {"sample_rate": args.sample_rate}
+    if args.what == "enhance":
+        weights = str(args.weights.resolve()) if args.weights else ""
+        question |= {"audio": _recordings((args.audio,))[0], "weights": weights}
+        question |= {"seconds": args.seconds}
+        report = benchmark.run_enhance(question, entry=ENTRY, long_minutes=args.long_minutes)
+        return _show(report, args.output)
     if args.what == "match":
         question |= {"audio": _recordings(args.audio), "seconds": args.seconds}
         report = benchmark.run_match(question, entry=ENTRY, long_minutes=args.long_minutes)
@@ -166,12 +188,13 @@ def _show(report: Report, output: Path | None) -> int:
     return 0
 
 
-def _recordings(paths: tuple[Path, Path]) -> list[str]:
+def _recordings(paths: tuple[Path, ...]) -> list[str]:
     from retone.errors import AudioError
 
+    what = "two recordings" if len(paths) > 1 else "a recording"
     for path in paths:
         if not path.is_file():
-            raise AudioError(f"{path} is not there: pass two recordings with --audio FILE FILE.")
+            raise AudioError(f"{path} is not there: pass {what} with --audio.")
     return [str(path.resolve()) for path in paths]
 
 
