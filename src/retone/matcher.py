@@ -58,6 +58,9 @@ from retone.units import db_to_gain, gain_to_db
 SHORTEST_S = 0.5
 """Statistics of anything shorter say nothing."""
 
+DECODED_ONCE = 1 << 23
+"""Recordings of up to so many samples, all channels together, are decoded once (32 MB)."""
+
 __all__ = [
     "PARTS",
     "Decision",
@@ -136,7 +139,7 @@ class Matcher:
             if same_audio(source, reference):
                 warnings.append(f"{reference.name} is the same recording as the input.")
         sides = []
-        with open_reader(source) as reader:
+        with open_reader(source, DECODED_ONCE) as reader:
             check_writable(reader, output, force)
             own, peak = hear(reader, source)
             others: list[Reference] = []
@@ -145,7 +148,7 @@ class Matcher:
                     others.append(path)
                     sides.append(profile_side(path))
                     continue
-                with open_reader(path) as other:
+                with open_reader(path, DECODED_ONCE) as other:
                     others.append(hear(other, path)[0])
                     sides.append(_measure(other, path, "reference"))
                     warnings += [f"{path.name}: {w}" for w in other.warnings]

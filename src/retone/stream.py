@@ -82,10 +82,17 @@ def _mono(reader: AudioReader, start: int, count: int, channel: int | None) -> n
         block = reader.read(min(BLOCK_FRAMES, count - done))
         if block.shape[1] == 0:
             return out[:done]
-        mono = block.mean(axis=0) if channel is None else block[channel]
+        mono = _mean(block) if channel is None else block[channel]
         out[done : done + block.shape[1]] = mono
         done += block.shape[1]
     return out
+
+
+def _mean(block: np.ndarray) -> np.ndarray:
+    total = block[0]
+    for other in block[1:]:
+        total = total + other
+    return np.asarray(total / len(block))
 
 
 def total_frames(readers: Sequence[AudioReader]) -> int:

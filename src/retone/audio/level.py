@@ -102,8 +102,11 @@ def _measure(x, kw, state, sums, first, edges, out):  # type: ignore[no-untyped-
     state: four filter memories and the energy of the hop under way. sums: of x and of x squared.
     edges: ends of the hops that close in this block, as indices into x.
     """
-    b0, b1, b2, a1, a2 = kw[0, 0], kw[0, 1], kw[0, 2], kw[0, 3], kw[0, 4]
+    # y put into the states' updates (y = b0 v + s1): they need not wait for the output
+    b0, a1, a2 = kw[0, 0], kw[0, 3], kw[0, 4]
+    e1, e2 = kw[0, 1] - a1 * b0, kw[0, 2] - a2 * b0
     c1, c2 = kw[1, 3], kw[1, 4]
+    d1, d2 = -2.0 - c1, 1.0 - c2
     s1, s2, s3, s4, energy = state[0], state[1], state[2], state[3], state[4]
     total, square = sums[0], sums[1]
     start = first
@@ -114,11 +117,9 @@ def _measure(x, kw, state, sums, first, edges, out):  # type: ignore[no-untyped-
             total += v
             square += v * v
             y = b0 * v + s1
-            s1 = b1 * v - a1 * y + s2
-            s2 = b2 * v - a2 * y
+            s1, s2 = (e1 * v + s2) - a1 * s1, e2 * v - a2 * s1
             z = y + s3
-            s3 = s4 - 2.0 * y - c1 * z
-            s4 = y - c2 * z
+            s3, s4 = (d1 * y + s4) - c1 * s3, d2 * y - c2 * s3
             energy += z * z
         if hop < edges.shape[0]:
             out[hop] = energy

@@ -71,14 +71,19 @@ def _gains(  # type: ignore[no-untyped-def]
     floats (last gap's peak, reduction under release), the queue (time, need) and the rings.
     """
     size = queue.shape[0]
+    rest = ints[6] == 0 and ints[7] == 0 and ints[8] == 0 and floats[1] == 0.0
     for i in range(points.shape[0]):
         peak = max(np.float64(sample[i]), max(floats[0], np.float64(points[i])))
         floats[0] = points[i]
         need = np.int64(0)
         if peak > ceiling:
             need = np.int64(np.ceil((1.0 - target / peak) * _ONE))
-        # largest need of the last `hold` samples: a queue of falling candidates
         now, head, tail = ints[0], ints[1], ints[2]
+        if rest and need == 0:  # every sum is 0, and stays it; no need in the queue is above 0
+            ints[0], ints[1] = now + 1, tail
+            out[i] = 0
+            continue
+        # largest need of the last `hold` samples: a queue of falling candidates
         while tail > head and queue[(tail - 1) % size, 1] <= need:
             tail -= 1
         queue[tail % size, 0], queue[tail % size, 1] = now, need
@@ -102,6 +107,7 @@ def _gains(  # type: ignore[no-untyped-def]
             ints[3 + b] = place + 1 if place + 1 < lengths[b] else 0
             value = ints[6 + b]
         out[i] = value
+        rest = need == 0 and level == 0.0 and ints[6] == 0 and ints[7] == 0 and ints[8] == 0
 
 
 class TruePeakLimiter:

@@ -179,13 +179,17 @@ class AudioReader:
 
     Args:
         path: the recording.
+        keep_samples: a recording of at most so many samples, all channels together, is decoded
+            once and kept, for who reads it again.
 
     Raises:
         AudioError: as :func:`info`, and while reading: damaged data, NaN or infinite samples.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, keep_samples: int = 0) -> None:
         self.info = info(path)
+        self._keep = self.info.frames * self.info.channels <= keep_samples
+        self._whole: np.ndarray | None = None
         self.warnings: list[str] = list(self.info.warnings)
         self._file = _open(self.info.path)
         self._position = 0
@@ -199,6 +203,7 @@ class AudioReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        self._whole = None
 
     @property
     def position(self) -> int:
@@ -212,6 +217,9 @@ class AudioReader:
                 f"{self.info.path}: cannot go to frame {frame}; expected 0 to {self.info.frames}."
             )
         if frame == self._position:
+            return
+        if self._keep:
+            self._position = frame
             return
         try:
             if frame < self.info.frames:  # some decoders refuse to seek to the very end
@@ -229,6 +237,19 @@ class AudioReader:
         frames = min(frames, self.info.frames - self._position)
         if frames <= 0:
             return np.zeros((self.info.channels, 0), self.info.dtype)
+        if self._keep:
+            if self._whole is None:
+                start, self._position = self._position, 0
+                self._whole = self._decode(self.info.frames)
+                self._position = start
+            self._position += frames
+            return np.ascontiguousarray(self._whole[:, self._position - frames : self._position])
+        block = self._decode(frames)
+        self._position += frames
+        return block
+
+    def _decode(self, frames: int) -> np.ndarray:
+        """The next frames of the file, which starts at ``position``."""
         try:
             block = self._file.read(frames, dtype=self.info.dtype.name, always_2d=True)
         except _READ_ERRORS:
@@ -237,7 +258,6 @@ class AudioReader:
             raise self._damaged(self._position + len(block))
         if self.info.subtype in _FLOATS and not np.isfinite(block).all():
             self._refuse_non_finite(block)
-        self._position += frames
         return np.ascontiguousarray(block.T)
 
     def blocks(self, frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
@@ -264,6 +284,6 @@ class AudioReader:
         )
 
 
-def open_reader(path: str | Path) -> AudioReader:
+def open_reader(path: str | Path, keep_samples: int = 0) -> AudioReader:
     """Open a recording for reading in blocks; see :class:`AudioReader`."""
-    return AudioReader(path)
+    return AudioReader(path, keep_samples)

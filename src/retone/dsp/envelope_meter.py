@@ -56,9 +56,10 @@ class EnvelopeMeter:
                 self._halve()
             room = self.points * self._stretch - self._filled
             part = rows[:, start : start + room]
-            index = (self._filled + np.arange(part.shape[1])) // self._stretch
-            first = np.flatnonzero(np.diff(index, prepend=-1))
-            where = index[first]
+            first = np.arange(-self._filled % self._stretch, part.shape[1], self._stretch)
+            if not len(first) or first[0] > 0:
+                first = np.concatenate([[0], first])
+            where = (self._filled + first) // self._stretch
             low[:, where] = np.minimum(low[:, where], np.minimum.reduceat(part, first, axis=1))
             high[:, where] = np.maximum(high[:, where], np.maximum.reduceat(part, first, axis=1))
             self._filled += part.shape[1]

@@ -60,7 +60,8 @@ class ClosedForm:
         scales, temper: strengths of treatment to weigh, and the exponent of their likelihood.
         level_trust: how far makeup goes to the reference's loudness, from that of the usual
             peak, for the same voice and for another one.
-        max_seconds: longest part of the source that the compressor search renders.
+        max_seconds: how much of the source the compressor search renders; of longer recordings
+            four parts from all over them.
         content: statistics of voices; None takes the packaged ones.
     """
 
@@ -75,7 +76,7 @@ class ClosedForm:
     scales: tuple[float, ...] = (0.6, 1.0, 1.4)
     temper: float = 0.3
     level_trust: tuple[float, float] = (1.0, 0.1)
-    max_seconds: float = 12.0
+    max_seconds: float = 6.0
     content: ContentStatistics | None = field(default=None, repr=False)
 
     def estimate(
@@ -121,7 +122,8 @@ class ClosedForm:
         _put(setting, "equalizer", eq)
         _report(progress, 2)
 
-        part = torch.as_tensor(own)[None, None, : int(self.max_seconds * source.sample_rate)]
+        part = torch.as_tensor(samples_of(own, int(self.max_seconds * source.sample_rate)))
+        part = part[None, None]
         with torch.no_grad():
             toned = EQUALIZER.render(
                 part, source.sample_rate, split_setting(setting, "equalizer")
@@ -283,6 +285,15 @@ def statistics_of(reference: Reference) -> StyleStatistics:
     if isinstance(reference, Profile):
         return reference.statistics
     return measure(normalised(reference), reference.sample_rate)
+
+
+def samples_of(audio: Array, most: int, parts: int = 4) -> Array:
+    """``audio`` [T], or ``parts`` evenly spread stretches of it one after another, ``most`` in all."""
+    if len(audio) <= most:
+        return audio
+    size = most // parts
+    starts = np.linspace(0, len(audio) - size, parts).astype(int)
+    return np.concatenate([audio[start : start + size] for start in starts])
 
 
 def average_of(references: Sequence[Reference]) -> StyleStatistics:

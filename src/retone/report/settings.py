@@ -8,6 +8,7 @@ Schema version 1. An object with these fields, in this order: ``retone_settings`
 
 from __future__ import annotations
 
+import functools
 import math
 import platform
 from collections.abc import Mapping
@@ -275,7 +276,10 @@ def versions_now() -> dict[str, str]:
     import retone
 
     found = {"retone": retone.__version__, "python": platform.python_version()}
-    return found | {name: metadata.version(name) for name in ("torch", "numpy")}
+    return found | {name: _version(name) for name in ("torch", "numpy")}
+
+
+_version = functools.cache(metadata.version)
 
 
 def _digits(value: Any, where: str) -> float:
