@@ -116,11 +116,14 @@ def test_silence_and_snippets_are_refused_for_analysis(tmp_path: Path) -> None:
 # --- reading in blocks ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("keep", [0, 80000], ids=["decoded each time", "decoded once"])
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
-def test_blocks_and_seeking_agree_with_reading_at_once(tmp_path: Path, name: str) -> None:
+def test_blocks_and_seeking_agree_with_reading_at_once(
+    tmp_path: Path, name: str, keep: int
+) -> None:
     path = save(tmp_path / name, noise(40000))
     whole = load(path).samples
-    with open_reader(path) as r:
+    with open_reader(path, keep) as r:
         parts = list(r.blocks(3333))
         np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
         assert r.read(10).shape == (2, 0)

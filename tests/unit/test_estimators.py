@@ -14,7 +14,7 @@ from retone.effects import MATCH_CHAIN, Compressor, Equalizer
 from retone.errors import AudioError, DataError, SettingError
 from retone.estimators import compression, equalizer_fit, statistics, treatment
 from retone.estimators.base import Estimate, Estimator, Excerpt
-from retone.estimators.closed_form import ClosedForm, smooth
+from retone.estimators.closed_form import ClosedForm, frequencies_in_words, samples_of, smooth
 from retone.estimators.refine import Refined
 from retone.estimators.rules import Rules, mean_spectrum
 
@@ -333,3 +333,27 @@ def test_refining_leaves_alone_what_the_held_out_part_does_not_support() -> None
     assert any("held out" in note for note in got.notes)
     brief = Refined(Neutral()).estimate(excerpt(talk(64, 1.9)), [x], locks={})
     assert any("Too short" in note for note in brief.notes)
+
+
+def test_ranges_are_told_in_words() -> None:
+    centres = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
+    told = {
+        (3, 4): "Above 400 Hz",
+        (4,): "Above 800 Hz",
+        (0, 1): "Below 400 Hz",
+        (2,): "Around 400 Hz",
+        (1, 2): "Between 200 and 400 Hz",
+        (0, 4): "Below 200 Hz and above 800 Hz",
+        (0, 1, 2, 3, 4): "Between 100 and 1600 Hz",
+    }
+    for marked, text in told.items():
+        weak = np.isin(np.arange(5), marked)
+        assert frequencies_in_words(centres, weak) == text
+
+
+def test_a_long_recording_is_searched_all_over() -> None:
+    audio = np.arange(1000, dtype=np.float32)
+    assert samples_of(audio, 2000) is audio
+    part = samples_of(audio, 100)
+    assert part.size == 100 and part[0] == 0 and part[-1] == 999
+    np.testing.assert_array_equal(np.flatnonzero(np.diff(part) != 1), [24, 49, 74])

@@ -57,7 +57,8 @@ class ClosedForm:
             "nothing was done" among them, what is in the style already is left alone.
         style_spread: share of what voices' dynamics differ by that remains when a profile knows
             what its style changes.
-        scales, temper: strengths of treatment to weigh, and the exponent of their likelihood.
+        scales, same_scales, temper: strengths of treatment to weigh if the voices differ and if
+            they do not, and the exponent of their likelihood.
         level_trust: how far makeup goes to the reference's loudness, from that of the usual
             peak, for the same voice and for another one.
         max_seconds: how much of the source the compressor search renders; of longer recordings
@@ -74,6 +75,7 @@ class ClosedForm:
     style_spread: float = 0.25
     profile_scales: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
     scales: tuple[float, ...] = (0.6, 1.0, 1.4)
+    same_scales: tuple[float, ...] = (1.6, 2.5, 4.0)
     temper: float = 0.3
     level_trust: tuple[float, float] = (1.0, 0.1)
     max_seconds: float = 6.0
@@ -113,6 +115,7 @@ class ClosedForm:
                 scales=self.profile_scales if many else self.scales,
                 voices="other" if many else self.voices,
                 temper=self.temper,
+                same_scales=None if many else self.same_scales,
             )
         share = 1.0 if many else self.other_amount
         share = split.same_voice + (1 - split.same_voice) * share
@@ -254,21 +257,39 @@ class ClosedForm:
         known = valid_bands(rate)
         weak = known & (split.trust < 0.5)
         if weak.any():
-            edge = band_centres_hz()[weak]
+            place = frequencies_in_words(band_centres_hz()[known], weak[known])
             notes.append(
-                f"Between {edge.min():.0f} and {edge.max():.0f} Hz one recording has hardly any "
-                "energy; the EQ leaves that range alone as far as it can."
+                f"{place} one recording has hardly any energy; the EQ leaves that range alone as "
+                "far as it can."
             )
         if change and change.needed < 0.3:
             notes.append("This sounds as if it were in the style already; little is changed.")
         if split.same_voice < 0.5 and not many:
             notes.append(
-                "The reference sounds like another voice; only differences that two voices "
-                "rarely have were matched."
+                "The reference sounds like another source (another voice or other music); only "
+                "differences that two such recordings rarely have were matched."
             )
         if float(setting["compressor.ratio"][0]) <= 1.0 + 1e-6:
             notes.append("The reference is not more compressed; the compressor stays off.")
         return tuple(notes)
+
+
+def frequencies_in_words(centres_hz: Array, weak: Array) -> str:
+    """Words for the bands [F] that are marked: below, between or above frequencies."""
+    at = np.flatnonzero(weak)
+    texts = []
+    for run in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1):
+        first, last = int(run[0]), int(run[-1])
+        if first > 0 and last == len(weak) - 1:
+            texts.append(f"above {centres_hz[first - 1]:.0f} Hz")
+        elif first == 0 and last < len(weak) - 1:
+            texts.append(f"below {centres_hz[last + 1]:.0f} Hz")
+        elif first == last:
+            texts.append(f"around {centres_hz[first]:.0f} Hz")
+        else:
+            texts.append(f"between {centres_hz[first]:.0f} and {centres_hz[last]:.0f} Hz")
+    text = " and ".join(texts)
+    return text[0].upper() + text[1:]
 
 
 def normalised(excerpt: Excerpt) -> Array:
@@ -288,7 +309,7 @@ def statistics_of(reference: Reference) -> StyleStatistics:
 
 
 def samples_of(audio: Array, most: int, parts: int = 4) -> Array:
-    """``audio`` [T], or ``parts`` evenly spread stretches of it one after another, ``most`` in all."""
+    """``audio`` [T], or ``parts`` stretches from all over it, ``most`` samples together."""
     if len(audio) <= most:
         return audio
     size = most // parts
