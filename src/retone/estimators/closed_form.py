@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from retone.dsp.effect import split_setting
 from retone.dsp.measure import (
@@ -274,7 +275,7 @@ class ClosedForm:
         return tuple(notes)
 
 
-def frequencies_in_words(centres_hz: Array, weak: Array) -> str:
+def frequencies_in_words(centres_hz: Array, weak: NDArray[np.bool_]) -> str:
     """Words for the bands [F] that are marked: below, between or above frequencies."""
     at = np.flatnonzero(weak)
     texts = []
