@@ -22,7 +22,9 @@ from pathlib import Path
 
 from retone.cli import evaluate_enhance
 
-METHODS = ("input", "rules", "matchering", "closed-form", "refined", "network", "oracle")
+METHODS = (
+    "input", "rules", "matchering", "closed-form", "refined", "network-alone", "network", "oracle",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +129,16 @@ def _methods(name: str, args: argparse.Namespace) -> list:  # type: ignore[type-
             return [Oracle(loss, estimator_named("closed-form"))]
         case "rules":
             return [Estimated("RB-DSP", estimator_named("rules"), at_peak=True)]
-    estimator = estimator_named(name, weights=args.weights)
+        case "network-alone":
+            from retone.estimators.network import Network
+
+            weights = args.weights or args.kind
+            return [Estimated("network alone", Network(weights=weights, fit_steps=0))]
+        case "network":
+            estimator = estimator_named(name, weights=args.weights or args.kind)
+            name = "network, fitted"
+        case _:
+            estimator = estimator_named(name)
     return [
         Estimated(name, estimator),
         Estimated(f"{name}, half-way to the reference's loudness", estimator, 0.5),

@@ -7,13 +7,17 @@ from pathlib import Path
 from retone.errors import SettingError
 from retone.estimators.base import Estimator
 
-NAMES = ("closed-form", "network", "refined", "rules")
-DEFAULT = "closed-form"
+NAMES = ("auto", "network", "closed-form", "refined", "rules")
+DEFAULT = "auto"
 
 
-def estimator_named(name: str | None, *, weights: Path | None = None) -> Estimator:
+def estimator_named(name: str | None, *, weights: Path | str | None = None) -> Estimator:
     """The estimator of that name, None for the default one; ``weights`` are the network's."""
     match name or DEFAULT:
+        case "auto":
+            from retone.estimators.automatic import Automatic
+
+            return Automatic()
         case "closed-form":
             from retone.estimators.closed_form import ClosedForm
 
