@@ -65,7 +65,42 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DataError(f"{path}: its '{_KEY}' entry is not JSON ({e}); it is damaged.") from e
     if not isinstance(known, dict):
         raise DataError(f"{path}: its '{_KEY}' entry is not an object; the file is damaged.")
-    return tensors, known
+    return _expanded(tensors), known
+
+
+ROW_SCALE = ".row_scale"
+SMALL = 4096
+"""Tensors of fewer numbers keep 16 bits."""
+
+
+def in_bytes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for shipping: 8 bits a number with one scale for each row, 16 bits if small.
+
+    A number is off by at most half of its row's largest magnitude / 127. ``read`` undoes it.
+    """
+    packed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.dim() < 2 or tensor.numel() < SMALL or not tensor.is_floating_point():
+            packed[name] = tensor.half() if tensor.is_floating_point() else tensor
+            continue
+        rows = tensor.float().flatten(1)
+        scale = rows.abs().amax(1).clamp(min=1e-12) / 127
+        packed[name] = (rows / scale[:, None]).round().to(torch.int8).reshape(tensor.shape)
+        packed[name + ROW_SCALE] = scale
+    return packed
+
+
+def _expanded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    scales = {n for n in tensors if n.endswith(ROW_SCALE)}
+    out = {}
+    for name, tensor in tensors.items():
+        if name in scales:
+            continue
+        scale = tensors.get(name + ROW_SCALE)
+        if scale is not None:
+            tensor = tensor.float() * scale.reshape(-1, *[1] * (tensor.dim() - 1))
+        out[name] = tensor
+    return out
 
 
 def _pickled(path: Path) -> bool:

@@ -27,6 +27,7 @@ from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.frontend import FrontEndConfig, Heard
 from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
+from retone.nets.proxy import GivenConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
 
@@ -182,6 +183,7 @@ CONFIGS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         AlignedNetConfig,
+        GivenConfig,
         IterativeNetConfig,
         FrontEndConfig,
         SiameseConfig,
