@@ -18,7 +18,7 @@ from retone.bench.tables import report_text
 from retone.cli.main import main
 from retone.effects import MATCH_CHAIN
 from retone.errors import DataError
-from retone.evaluate import gradients, proxy, strategies
+from retone.evaluate import descent, gradients, proxy, strategies
 from retone.gradients import EndToEnd, Exact, FrequencySampled, NeuralProxy, Spsa
 from retone.nets.proxy import TcnSizes
 from retone.recipes.config import describe
@@ -94,6 +94,19 @@ def test_gradients_are_held_against_the_exact_ones(corpora: dict[str, Any]) -> N
     assert sorted(i for index in parts.values() for i in index) == list(range(24))
     text = gradients.text("anywhere", found)
     assert text.count("\n| ") == 4 and "threshold, ratio, knee" in text
+
+
+def test_descent_by_the_exact_gradient_goes_down(
+    corpora: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe()
+    recipe = replace(recipe, pairs=replace(recipe.pairs, length=4096))
+    clock = iter(range(10**6))  # a step takes one second
+    monkeypatch.setattr(descent.time, "process_time", lambda: float(next(clock)))
+    (exact,) = descent.descend(recipe, [Exact()], corpora["train"], items=2, seconds=40, seed=1)
+    assert exact.steps == (40, 40) and np.mean(exact.left) < 0.8
+    text = descent.text([exact], 40)
+    assert "| exact | 0." in text and "2 pairs" in text
 
 
 def test_proxy_errors_are_in_db(corpora: dict[str, Any], tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ def add(what: Any) -> None:
         "--proxies", nargs="+", type=Path, metavar="FILE",
         help="weights of a proxy for each effect of the chain; without, no row of proxies",
     )  # fmt: skip
+    gradients.add_argument(
+        "--descend", type=float, default=0.0, metavar="S",
+        help="also descend along each gradient for so many CPU seconds a pair",
+    )  # fmt: skip
     proxy = what.add_parser("proxy", help="a proxy's error in dB, by parameter regions")
     proxy.add_argument("weights", type=Path, help="best.safetensors of a proxy_ recipe")
     _common(proxy, pairs=200)
@@ -116,6 +120,15 @@ def _gradients(args: argparse.Namespace) -> str:
                 progress=progress,
             )  # fmt: skip
         parts.append(gradients.text(place, found))
+    if args.descend > 0:
+        from retone.evaluate import descent
+
+        with progress_bar("descending", "pairs") as progress:
+            ends = descent.descend(
+                recipe, chosen, corpus, items=args.pairs, seconds=args.descend, seed=args.seed,
+                progress=progress,
+            )  # fmt: skip
+        parts.append(descent.text(ends, args.descend))
     return "\n\n".join(parts)
 
 
