@@ -20,6 +20,7 @@ from retone.effects import MATCH_CHAIN
 from retone.errors import DataError
 from retone.evaluate import descent, gradients, proxy, strategies
 from retone.gradients import EndToEnd, Exact, FrequencySampled, NeuralProxy, Spsa
+from retone.nets.aligned import AlignedNetConfig
 from retone.nets.proxy import TcnSizes
 from retone.recipes.config import describe
 from retone.recipes.strategies import proxy as proxy_recipe
@@ -28,10 +29,21 @@ from retone.train import _save
 SIZES = TcnSizes(channels=4, kernel=5, dilations=(1, 8))
 
 
+def once(**changes: Any) -> Any:
+    """The tiny recipe with a network that answers once."""
+    recipe = tiny_recipe(**changes)
+    n = recipe.network
+    network = AlignedNetConfig(
+        outputs=n.outputs, front_end=n.front_end, content=n.content, key=n.key, trunk=n.trunk,
+        hidden=n.hidden, initial=n.initial,
+    )  # fmt: skip
+    return replace(recipe, network=network)
+
+
 def write_run(folder: Path, gradient: Any) -> Path:
     """An untrained run, as ``retone train`` leaves it."""
     folder.mkdir()
-    recipe = tiny_recipe(gradient=gradient)
+    recipe = once(gradient=gradient)
     torch.manual_seed(0)
     state = {"step": 5, "best": 1.0, "cpu_s": 90.0}
     _save(folder / "last.safetensors", recipe, recipe.build(pretrained=False), None, state)
@@ -153,9 +165,7 @@ def test_every_strategy_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         "compact_ctcn1_speech": EndToEnd("c", sizes=SIZES),
     }
     monkeypatch.setattr(bench, "WORDS", ("spsa", "ctcn1"))
-    monkeypatch.setattr(
-        bench, "recipe_named", lambda name: tiny_recipe(gradient=known.get(name, Exact()))
-    )
+    monkeypatch.setattr(bench, "recipe_named", lambda name: once(gradient=known.get(name, Exact())))
     section = bench.strategies_section(
         family="compact", batch=1, length=8192, rounds=1, seed=0, say=lambda text: None
     )

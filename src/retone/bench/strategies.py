@@ -25,9 +25,8 @@ WORDS = (
 
 def recipe_names(family: str) -> dict[str, str]:
     """Row -> recipe, for ``"compact"`` or ``"deepafx"``."""
-    exact = {"compact": "compact_speech", "deepafx": "deepafx_exact_speech"}[family]
-    names = {"exact": exact}
-    for word in WORDS:
+    names = {}
+    for word in ("exact", *WORDS):
         name = f"{family}_{word}_speech"
         names[word] = name if name in RECIPES else f"{family}_speech"
     return names

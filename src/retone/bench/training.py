@@ -71,7 +71,8 @@ class Step:
         def render(unit: Tensor) -> Tensor:
             nonlocal effect_s
             start = time.process_time()
-            out = r.gradient.train(r.effect, source[:, None], rate, unit)[:, 0]
+            networks = getattr(self.network, "stand_in", None)
+            out = r.gradient.train(r.effect, source[:, None], rate, unit, networks)[:, 0]
             effect_s += time.process_time() - start
             return out
 

@@ -147,7 +147,14 @@ def _load() -> float | None:
 JOBS: dict[str, Callable[..., Any]] = {
     job.__name__: job
     for job in (
-        effects, gradient_memory, loss, training, strategies, match, enhance, loop_file,
+        effects,
+        gradient_memory,
+        loss,
+        training,
+        strategies,
+        match,
+        enhance,
+        loop_file,
     )  # fmt: skip
 }
 

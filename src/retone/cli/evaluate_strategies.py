@@ -23,7 +23,9 @@ def add(what: Any) -> None:
         "gradients", help="each strategy's gradient against the exact one, and its cost"
     )
     _common(gradients, pairs=32)
-    gradients.add_argument("--recipe", default="compact_speech", help="loss, effect and pairs")
+    gradients.add_argument(
+        "--recipe", default="compact_exact_speech", help="loss, effect and pairs"
+    )
     gradients.add_argument("--length", type=int, default=49152, help="samples per clip")
     gradients.add_argument(
         "--proxies", nargs="+", type=Path, metavar="FILE",
@@ -99,14 +101,15 @@ def _gradients(args: argparse.Namespace) -> str:
 
     from retone.cli.progress import progress_bar
     from retone.evaluate import gradients
-    from retone.gradients import Exact, NeuralProxy, Spsa
+    from retone.gradients import NeuralProxy, Spsa
     from retone.recipes.strategies import COMPACT, strategies
     from retone.recipes.table import recipe_named
 
     recipe = recipe_named(args.recipe)
     recipe = replace(recipe, pairs=replace(recipe.pairs, length=args.length))
     known = strategies(recipe.effect, compact=args.recipe.startswith("compact"))  # type: ignore[arg-type]
-    chosen: list[Any] = [Exact(), known["frequency_sampled"], known["spsa"], known["spsa_improved"]]
+    words = ("exact", "frequency_sampled", "spsa", "spsa_improved")
+    chosen: list[Any] = [known[w] for w in words]
     chosen.append(Spsa("spsa, 32 directions", directions=32))
     if args.proxies:
         files = tuple(str(f) for f in args.proxies)

@@ -92,8 +92,8 @@ class EnhanceMaker:
             multiband effects are (``band_1_gain_db``, ...).
         length: samples of a clip.
         strength: ``"moderate"``: each band's EQ and each band's dynamics with a chance of
-            ``band_probability``, gains within ``gain_db``, ratios up to 6; ``"paper_strong"``: uniform
-            over the whole range of every parameter, which is absurdly strong.
+            ``band_probability``, gains within ``gain_db``, ratios up to 6; ``"paper_strong"``:
+            uniform over the whole range of every parameter, which is absurdly strong.
         band_probability: see above.
         gain_db: largest EQ gain of a band, either way. Voices differ by some 7 dB in a third of an
             octave; damage that is small beside that cannot be heard as damage without a reference.

@@ -26,6 +26,7 @@ from retone.estimators.network import network_config
 from retone.evaluate.result import Result, interval, table
 from retone.gradients import STRATEGIES, Gradient, NeuralProxy
 from retone.metrics import METRICS
+from retone.nets.iterative import IterativeNet
 from retone.nets.proxy import TcnSizes
 
 COLUMNS = ("pesq", "stft", "msd", "sce", "rms", "lufs", "crest")
@@ -69,6 +70,12 @@ class System:
     sample_rate: int
     header: Mapping[str, Any]
 
+    def render(self, audio: np.ndarray, sample_rate: int, unit: torch.Tensor) -> torch.Tensor:
+        """Audio [T] as the strategy renders it at inference, [1, T]."""
+        networks = getattr(self.network, "stand_in", None)
+        whole = torch.from_numpy(audio)[None, None]
+        return self.gradient.infer(self.effect, whole, sample_rate, unit, networks)[:, 0]
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -89,15 +96,14 @@ class Trained:
             for x in (pair.input, pair.reference)
         ]
         with torch.no_grad():
-            unit = system.network(*heard)
-            out = system.gradient.infer(
-                system.effect,
-                torch.from_numpy(pair.input)[None, None],
-                sample_rate,
-                unit,
-                getattr(system.network, "stand_in", None),
-            )
-        return out[0, 0].numpy()
+            unit = self._answer(system, *heard)
+            return system.render(pair.input, sample_rate, unit)[0].numpy()
+
+    def _answer(self, system: System, source: torch.Tensor, reference: torch.Tensor) -> Any:
+        if not isinstance(system.network, IterativeNet):
+            return system.network(source, reference)
+        render = functools.partial(system.render, source[0].numpy(), system.sample_rate)
+        return system.network(source, reference, render).units[-1]
 
 
 def runs(folders: Sequence[Path]) -> list[Trained]:

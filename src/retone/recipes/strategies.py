@@ -2,8 +2,9 @@
 
 ``deepafx_STRATEGY_speech`` (and ``_music``) are the rows of the paper's tables: its network, data,
 loss and schedule, and nothing but the strategy differs. ``compact_STRATEGY_speech`` are the same
-comparison for small machines: the compact network and chain, and networks of 16 channels where the
-paper's stand-ins have 64. The proxies of ``np``, ``np_hh`` and ``np_fh`` are trained first::
+comparison for small machines: the compact network answering once, its chain, and networks of 16
+channels where the paper's stand-ins have 64. The proxies of ``np``, ``np_hh`` and ``np_fh`` are
+trained first::
 
     retone train proxy_equalizer --corpus NAME=FOLDER --run runs/proxy_equalizer
     retone train proxy_compressor --corpus NAME=FOLDER --run runs/proxy_compressor
@@ -17,12 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from retone.data.pairs import PairMaker
 from retone.data.proxy_pairs import ProxyMaker
 from retone.dsp.effect import Effect
 from retone.effects import MATCH_CHAIN, PAPER_CHAIN
 from retone.effects.chain import Chain
-from retone.gradients import EndToEnd, FrequencySampled, Gradient, NeuralProxy, Spsa
+from retone.gradients import EndToEnd, Exact, FrequencySampled, Gradient, NeuralProxy, Spsa
 from retone.losses import L1, MultiResolutionSTFT, WeightedSum
+from retone.nets.aligned import AlignedNetConfig
 from retone.nets.proxy import GivenConfig, TcnSizes
 from retone.recipes.config import Optimizer, Recipe
 from retone.recipes.deepafx import EPOCHS, EXAMPLES_PER_EPOCH, SAMPLE_RATE, deepafx_speech
@@ -43,10 +46,11 @@ def proxy_files(chain: Chain, *, compact: bool = False, kind: str = "speech") ->
 
 
 def strategies(chain: Chain, *, compact: bool, kind: str = "speech") -> dict[str, Gradient]:
-    """Every strategy but the exact one, by the word that recipes' names hold."""
+    """Every strategy by the word that recipes' names hold."""
     sizes = COMPACT if compact else TcnSizes()
     files = proxy_files(chain, compact=compact, kind=kind)
     return {
+        "exact": Exact(),
         "frequency_sampled": FrequencySampled(),
         "spsa": Spsa.paper(),
         "spsa_improved": Spsa(),
@@ -68,7 +72,16 @@ def _paper(word: str, kind: str) -> Recipe:
 
 def _compact(word: str) -> Recipe:
     gradient = strategies(MATCH_CHAIN, compact=True)[word]
-    return replace(compact_speech(), name=f"compact_{word}_speech", gradient=gradient)
+    r = compact_speech()
+    n = r.network
+    assert isinstance(r.pairs, PairMaker)
+    return replace(
+        r,
+        name=f"compact_{word}_speech",
+        pairs=replace(r.pairs, leveled_probability=0.0),
+        network=AlignedNetConfig(outputs=n.outputs, front_end=n.front_end, initial=n.initial),
+        gradient=gradient,
+    )
 
 
 def _proxy_name(effect: Effect, compact: bool, kind: str) -> str:
@@ -118,7 +131,7 @@ def _all() -> tuple[Make, ...]:
         c = gradient.contract
         text = f"forward {c.training_forward}, backward {c.training_backward}, then {c.inference}."
         for kind in ("speech", "music"):
-            if word != "frequency_sampled":  # that is deepafx_speech itself
+            if word not in ("exact", "frequency_sampled"):  # recipes.deepafx has them
                 found.append(
                     _named(
                         f"deepafx_{word}_{kind}",
