@@ -162,11 +162,13 @@ def _rows(job: tuple[Any, ...]) -> list[Row]:
     for case, target in curves.targets.items():
         for method, output in curves.outputs.items():
             error = output - target
-            values = {f"{hz:.0f} Hz": float(e) for hz, e in zip(GRID_HZ, error, strict=True)}
+            values = {
+                f"{hz:.0f} Hz": round(float(e), 3) for hz, e in zip(GRID_HZ, error, strict=True)
+            }
             for ending, e in (("", error), (LEVEL_REMOVED, error - error.mean())):
                 for hz in OCTAVES_HZ:
                     near = np.abs(np.log2(GRID_HZ / hz)) <= 0.5
-                    values[f"octave {hz:.0f}{ending}"] = float(np.abs(e[near]).mean())
+                    values[f"octave {hz:.0f}{ending}"] = round(float(np.abs(e[near]).mean()), 4)
             rows.append(Row(item, group, case, method, values))
     return rows
 
@@ -179,7 +181,11 @@ def section(result: Result) -> str:
         "",
         f"{q['clips']} clips of {q['corpus']}, seed {q['seed']}, retone "
         f"{result.provenance['retone']}, {result.provenance['date']}. The same random EQ sections",
-        "drive both; mean absolute error in dB of the measured response, with 95 % intervals.",
+        "drive both; mean absolute error in dB of the measured response, with 95 % intervals. The",
+        "static target is the sections' own response in series, which a static equaliser meets by",
+        "construction. The level-dependent target is that times the gain the dynamics intend for",
+        "each band, which no static equaliser knows; a section that works inside its band alone",
+        "does not add up to it either.",
     ]
     for case in result.names("case"):
         for ending in ("", LEVEL_REMOVED):
@@ -195,17 +201,21 @@ def section(result: Result) -> str:
 
 def error_plot(result: Result) -> Plot:
     """Mean absolute error over frequency against the level-dependent target, with intervals."""
-    plot = Plot(
-        "response-error", "Error of a static and a dynamic equaliser's response",
-        960, 360, Axis(GRID_HZ[0], GRID_HZ[-1], "Frequency (Hz)", "Hz", log=True),
-        Axis(0.0, 12.0, "Mean absolute error (dB)", "dB"), top=30,
-    )  # fmt: skip
-    for method, css in (("PEQ", "reference"), ("DEQ", "after")):
+    curves = {}
+    for method in METHODS:
         cells = []
         for hz in GRID_HZ:
             values = result.values(DYNAMIC, method, f"{hz:.0f} Hz").values()
             cells.append(interval((g, abs(v)) for g, v in values))
-        mean, low, high = (np.array(c) for c in zip(*cells, strict=True))
+        curves[method] = [np.array(c) for c in zip(*cells, strict=True)]
+    top = float(np.ceil(max(high.max() for _, _, high in curves.values())))
+    plot = Plot(
+        "response-error", "Error of a static and a dynamic equaliser's response",
+        960, 360, Axis(GRID_HZ[0], GRID_HZ[-1], "Frequency (Hz)", "Hz", log=True),
+        Axis(0.0, top, "Mean absolute error (dB)", "dB"), top=30,
+    )  # fmt: skip
+    for method, css in (("PEQ", "reference"), ("DEQ", "after")):
+        mean, low, high = curves[method]
         plot.area(GRID_HZ, low, high, css)
         plot.line(GRID_HZ, mean, css, legend=method, read=method)
     return plot

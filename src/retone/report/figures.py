@@ -164,7 +164,7 @@ def waveform(data: ReportData, role: str, *, last: bool) -> Plot:
 
 
 def reduction(data: ReportData, view: ReductionView, *, last: bool, many: bool) -> Plot:
-    """One gain-reduction curve under the waveform; the deepest value of each stretch."""
+    """One curve of gain over time under the waveform; each stretch's value furthest from 0."""
     everything = [d.envelope for d in data.reductions if d.envelope.time_s.size]
     least = min((float(e.low.min()) for e in everything), default=0.0)
     most = max((float(e.high.max()) for e in everything), default=0.0)
@@ -178,9 +178,9 @@ def reduction(data: ReportData, view: ReductionView, *, last: bool, many: bool) 
         top=20 if many else 10, bottom=42 if last else 8,
     )  # fmt: skip
     e = _thinned(view.envelope)
-    lowest = e.low[0]
-    plot.area(e.time_s, 0.0, lowest, view.css)
-    plot.line(e.time_s, lowest, f"{view.css} edge", read=view.title)
+    furthest = np.where(e.high[0] > -e.low[0], e.high[0], e.low[0])  # upward expansion rises
+    plot.area(e.time_s, 0.0, furthest, view.css)
+    plot.line(e.time_s, furthest, f"{view.css} edge", read=view.title)
     if many:
         plot.note(0.0, high, view.title, dy=-6)
     return plot
