@@ -59,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate_styles.add_presets(
         what.add_parser("presets", help="what presets change the first and the second time")
     )
+    evaluate_styles.add_probes(
+        what.add_parser("probes", help="tell styles apart from an encoder's embedding")
+    )
     what.add_parser("render-docs", help="turn docs/results into pages")
     evaluate_enhance.add_parsers(what)
 
@@ -70,12 +73,13 @@ def run(args: argparse.Namespace) -> int:
         from retone.cli import evaluate_strategies
 
         return evaluate_strategies.run(args)
-    if args.what in ("realistic", "presets"):
+    if args.what in ("realistic", "presets", "probes"):
         from retone.cli import evaluate_styles
 
         return {
             "realistic": evaluate_styles.run_realistic,
             "presets": evaluate_styles.run_presets,
+            "probes": evaluate_styles.run_probes,
         }[args.what](args)
     if args.what in evaluate_enhance.COMMANDS:
         return evaluate_enhance.run(args)

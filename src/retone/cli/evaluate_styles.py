@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-ROWS = ("input", "rules", "closed-form", "refined", "network")
+ROWS = ("input", "rules", "closed-form", "faithful", "refined", "network")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +41,8 @@ def add_realistic(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument("--trials", type=int, default=10, help="per ordered pair of styles")
     parser.add_argument("--seed", type=int, default=16)
-    parser.add_argument("--rows", nargs="+", default=["input", "rules", "closed-form"],
-                        choices=ROWS)  # fmt: skip
+    parser.add_argument("--rows", nargs="+", choices=ROWS,
+                        default=["input", "rules", "closed-form", "faithful"])  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--picture", type=Path, help="write the 5x5 matrix of --picture-row (SVG)")
     parser.add_argument("--picture-row", metavar="ROW", help="default: the last row")
@@ -76,6 +76,47 @@ def run_presets(args: argparse.Namespace) -> int:
     if args.output:
         result.save(args.output)
     print(preset_table(result))
+    return 0
+
+
+def add_probes(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument(
+        "--rows", nargs="+", default=["random-mel"], choices=("random-mel", "cdpam", "openl3"),
+        help="published encoders; ours come by --weights",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=400)
+    parser.add_argument(
+        "--counts", type=int, nargs=3, default=(60, 20, 20), metavar=("TRAIN", "VAL", "TEST"),
+        help="clips per style (default: 60 20 20)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=42)
+
+
+def run_probes(args: argparse.Namespace) -> int:
+    from retone.cli.progress import progress_bar
+    from retone.estimators.network import load
+    from retone.evaluate.encoders import Cdpam, OpenL3, OurEncoder, RandomMel
+    from retone.evaluate.probes import ProbeRules, evaluate, table
+    from retone.nets.aligned import AlignedNet
+
+    known = {"random-mel": RandomMel(), "cdpam": Cdpam(), "openl3": OpenL3()}
+    encoders: list[Any] = [known[name] for name in args.rows]
+    for name, file in weights_of(args).items():
+        if isinstance(load(file).network, AlignedNet):
+            encoders += [OurEncoder(f"{name}, {part}", file, part)
+                         for part in ("summary", "features", "hidden")]  # fmt: skip
+        else:
+            encoders.append(OurEncoder(name, file))
+    counts = dict(zip(("train", "val", "test"), args.counts, strict=True))
+    with progress_bar("listening", "clips") as progress:
+        result = evaluate(
+            style_set(args, args.seed), encoders, kind=args.kind, counts=counts,
+            rules=ProbeRules(epochs=args.epochs), progress=progress,
+        )  # fmt: skip
+    if args.output:
+        result.save(args.output)
+    print(table(result))
     return 0
 
 

@@ -11,7 +11,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-ESTIMATORS = ("auto", "network", "closed-form", "refined", "rules")
+ESTIMATORS = ("auto", "network", "closed-form", "faithful", "refined", "rules")
 
 
 def loudness(text: str) -> str | float:

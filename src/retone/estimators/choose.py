@@ -7,7 +7,7 @@ from pathlib import Path
 from retone.errors import SettingError
 from retone.estimators.base import Estimator
 
-NAMES = ("auto", "network", "closed-form", "refined", "rules")
+NAMES = ("auto", "network", "closed-form", "faithful", "refined", "rules")
 DEFAULT = "auto"
 
 
@@ -22,6 +22,10 @@ def estimator_named(name: str | None, *, weights: Path | str | None = None) -> E
             from retone.estimators.closed_form import ClosedForm
 
             return ClosedForm()
+        case "faithful":
+            from retone.estimators.faithful import faithful
+
+            return faithful()
         case "network":
             from retone.estimators.network import Network
 

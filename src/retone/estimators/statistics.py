@@ -64,6 +64,11 @@ class ContentStatistics:
         """
         return replace(self, other=0.5 * (1 + 1 / voices) * self.other)
 
+    def ignored(self) -> ContentStatistics:
+        """Statistics that say content hardly matters: 2 dB, each on its own."""
+        small = 4.0 * np.eye(len(self.same))
+        return replace(self, same=small, other=small)
+
     def save(self, path: Path) -> None:
         """Write an npz file (float32, no pickled objects)."""
         arrays = {name: getattr(self, name).astype(np.float32) for name in ARRAYS}

@@ -96,6 +96,12 @@ class AlignedNet(nn.Module):
 
     def compare(self, source: Heard, reference: Heard) -> Tensor:
         """Features of both -> unit parameters [B, P]."""
+        found = self.features(source, reference)
+        with full_precision(found.device):
+            return torch.sigmoid(self.head(found))
+
+    def features(self, source: Heard, reference: Heard) -> Tensor:
+        """Features of both -> what the head sees, [B, F]."""
         keys = [self._keys(h) for h in (source, reference)]
         match = self.sharpness.exp() * torch.einsum("bkn,bkm->bnm", *keys)
         there = self._difference(source, reference, match)
@@ -103,8 +109,7 @@ class AlignedNet(nn.Module):
         a = (source.summary - self.center) / self.scale
         b = (reference.summary - self.center) / self.scale
         with full_precision(a.device):
-            found = torch.cat([there.float(), back.float(), a, b, b - a], dim=1)
-            return torch.sigmoid(self.head(found))
+            return torch.cat([there.float(), back.float(), a, b, b - a], dim=1)
 
     def forward(self, source: Tensor, reference: Tensor) -> Tensor:
         return self.compare(self.listen(source), self.listen(reference))
