@@ -84,3 +84,28 @@ def test_make_export_import(retone: Run, record: Record, tmp_path: Path, own: Pa
     damaged.write_text(given.read_text()[:500])
     refused = retone("preset", "import", damaged)
     assert refused.code == 2 and "damaged.json" in refused.err and "Traceback" not in refused.err
+
+
+def test_figures_are_drawn_from_any_recordings(retone: Run, record: Record, tmp_path: Path) -> None:
+    files = [record(f"v{i}_a.wav", seconds=1.5, seed=i) for i in range(3)]
+    out = tmp_path / "four.svg"
+    done = retone("figure", "parameters", files[0], "--to", *files[1:], "-o", out)
+    assert done.code == 0, done.err
+    assert "v1_a" in done.out and "<svg" in out.read_text()
+    assert retone("figure", "parameters", files[0], "--to", files[1], "-o", out).code == 2
+    readings = tmp_path / "trend.json"
+    done = retone(
+        "figure", "trend", *files[:2], "--voice", "^v.", "--estimator", "network",
+        "-o", tmp_path / "five.svg", "--readings", readings,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.out.count("Spearman") == 4 and "2 recordings of 2 voices" in done.out
+    assert json.loads(readings.read_text())["trends"]["brighter"]["groups"] == ["v0", "v1"]
+
+
+def test_wrong_words_for_evaluations_are_refused(retone: Run, tmp_path: Path) -> None:
+    start = ("evaluate", "realistic", "--sample-rate", 24000, "--corpus")
+    assert "no folder" in retone(*start, f"folder={tmp_path / 'none'}").err
+    refused = retone("evaluate", "probes", "--sample-rate", 24000, "--corpus", "folder=x",
+                     "--weights", "speech")  # fmt: skip
+    assert refused.code == 2 and "ROW=FILE" in refused.err

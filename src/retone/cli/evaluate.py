@@ -155,5 +155,8 @@ def _render_docs() -> int:
 
     files = sorted(Path("docs/results").glob("closeness_*.json"))
     write_text_atomic("docs/closeness.md", page([Result.load(f) for f in files]), force=True)
-    print("docs/closeness.md")
+    from retone.evaluate.style_page import render_folder
+
+    write_text_atomic("docs/styles.md", render_folder(Path("docs/results")), force=True)
+    print("docs/closeness.md\ndocs/styles.md")
     return 0

@@ -22,8 +22,16 @@ def _common(parser: argparse.ArgumentParser) -> None:
         help="hear one excerpt of each voice or track instead of reading the whole corpus",
     )  # fmt: skip
     parser.add_argument(
-        "--passage", type=float, default=20.0, metavar="SECONDS",
-        help="with fewer than 15 voices or tracks, passages of this length are kept apart instead",
+        "--passage", type=float, default=12.0, metavar="SECONDS",
+        help="recordings are cut into passages; no two styles share one",
+    )  # fmt: skip
+    parser.add_argument(
+        "--apart", default="passages", choices=("passages", "voices"),
+        help="what styles and subsets never share (voices or tracks: harder)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="PREFIX",
+        help="leave out voices or tracks whose name begins so",
     )  # fmt: skip
     parser.add_argument(
         "--warm", default="warm", choices=("warm", "warm-published"),
@@ -122,6 +130,16 @@ def run_probes(args: argparse.Namespace) -> int:
 
 def corpus_of(args: argparse.Namespace) -> Any:
     """The held-out recordings that the arguments name."""
+    from dataclasses import replace
+
+    corpus = _opened(args)
+    for prefix in args.without:
+        kept = tuple(t for t in corpus.tracks if not t.group.startswith(prefix))
+        corpus = replace(corpus, name=f"{corpus.name} without {prefix}", tracks=kept)
+    return corpus
+
+
+def _opened(args: argparse.Namespace) -> Any:
     from retone.cli.corpus import default_cache, open_corpora
     from retone.data.corpora import join_corpora
     from retone.data.excerpts import open_excerpts
@@ -151,7 +169,9 @@ def style_set(args: argparse.Namespace, seed: int) -> Any:
     from retone.effects import MATCH_CHAIN
 
     names = tuple(args.warm if name == "warm" else name for name in FIVE)
-    return StyleSet(corpus_of(args), MATCH_CHAIN, args.length, seed, names, args.passage)
+    return StyleSet(
+        corpus_of(args), MATCH_CHAIN, args.length, seed, names, args.passage, args.apart
+    )
 
 
 def weights_of(args: argparse.Namespace) -> dict[str, Path | str]:

@@ -14,7 +14,7 @@ from retone.errors import RetoneError
 
 COMMANDS = (
     "match", "enhance", "preset", "apply", "export", "studio", "inspect", "corpus", "train",
-    "evaluate", "bench",
+    "evaluate", "figure", "bench",
 )  # fmt: skip
 """Each is a module of ``retone.cli`` with ``add_arguments(parser)`` and ``run(args)``; the first
 line of its text is the help line."""

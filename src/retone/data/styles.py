@@ -174,11 +174,13 @@ class Example:
 
 @dataclass(frozen=True)
 class StyleSet:
-    """Seeded examples of styles from a corpus; no recording serves two subsets or two styles.
+    """Seeded examples of styles from a corpus; no passage serves two subsets or two styles.
 
-    Files (voices or tracks; with too few of these, passages of ``passage_s`` seconds) are
-    shuffled and shared 60/20/20 into train, val and test; in each of these every style gets its
-    own fifth. A patch with a whole second below ``QUIETEST`` is drawn again.
+    The paper shares out the files of a corpus that has several of each voice. Here recordings are
+    cut into passages of ``passage_s`` seconds, which are shuffled and shared 60/20/20 into train,
+    val and test; in each of these every style gets its own fifth. With ``apart`` ``"voices"``
+    whole voices or tracks are shared out instead, which is harder. A patch with a whole second
+    below ``QUIETEST`` is drawn again.
 
     Args:
         corpus: what examples are cut from.
@@ -187,6 +189,7 @@ class StyleSet:
         seed: of everything.
         styles: names; their order matters to the draw.
         passage_s: length of passages, in seconds.
+        apart: ``"passages"`` or ``"voices"``.
     """
 
     corpus: Corpus
@@ -195,16 +198,12 @@ class StyleSet:
     seed: int
     styles: tuple[str, ...] = FIVE
     passage_s: float = 20.0
+    apart: str = "passages"
     shares: Mapping[str, float] = field(default_factory=lambda: SUBSETS)
 
     @property
     def sample_rate(self) -> int:
         return self.corpus.sample_rate
-
-    @functools.cached_property
-    def by_passage(self) -> bool:
-        """Whether passages, not whole files, are kept apart, for want of files."""
-        return len(self._long()) < 3 * len(self.styles)
 
     def _long(self) -> list[Track]:
         need = self.length + LEAD_SAMPLES
@@ -217,13 +216,14 @@ class StyleSet:
         pieces: list[tuple[Track, int, int]] = []
         size = max(need, round(self.passage_s * self.sample_rate))
         for track in sorted(self._long(), key=lambda t: t.group):
-            count = max(1, track.samples // size) if self.by_passage else 1
+            count = max(1, track.samples // size) if self.apart == "passages" else 1
             edges = np.linspace(0, track.samples, count + 1).astype(int)
             pieces += [(track, int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
         least = len(self.shares) * len(self.styles)
         if len(pieces) < least:
             raise DataError(
-                f"{self.corpus.name}: {len(pieces)} passages of {need / self.sample_rate:.1f} s; "
+                f"{self.corpus.name}: {len(pieces)} {self.apart} of "
+                f"{need / self.sample_rate:.1f} s; "
                 f"{len(self.styles)} styles need {least}. Give it more recordings."
             )
         order = np.random.default_rng([self.seed, 0]).permutation(len(pieces))

@@ -84,7 +84,7 @@ def evaluate(
         "what": "probes", "kind": kind, "corpus": styles.corpus.name,
         "corpus_sha256": styles.corpus.sha256, "sample_rate": styles.sample_rate,
         "length": styles.length, "styles": list(styles.styles), "style_seed": styles.seed,
-        "counts": counts, "epochs": rules.epochs, "by_passage": styles.by_passage,
+        "counts": counts, "epochs": rules.epochs, "apart": styles.apart,
     }  # fmt: skip
     result = Result(question, provenance())
     sets: dict[str, dict[str, tuple[Tensor, Tensor]]] = {e.name: {} for e in encoders}

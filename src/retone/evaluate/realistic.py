@@ -80,7 +80,7 @@ def evaluate(
         "trials": trials,
         "seed": seed,
         "style_seed": styles.seed,
-        "by_passage": styles.by_passage,
+        "apart": styles.apart,
     }
     result = Result(question, provenance())
     if path is not None and path.exists():

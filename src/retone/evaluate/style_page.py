@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from retone.audio import write_text_atomic
 from retone.data.styles import STYLES
-from retone.evaluate import realistic
+from retone.evaluate import probes, realistic
+from retone.evaluate.figures import Trend, load_trends, trend_picture
 from retone.evaluate.result import Result, interval
 from retone.report.heatmap import Panel, render
 
@@ -34,13 +37,12 @@ def heat_map(result: Result, method: str) -> str:
 def realistic_section(result: Result, picture: str | None, method: str) -> list[str]:
     """Lines of the page for one evaluation of realistic transfer."""
     q = result.question
-    kept = "passages" if q["by_passage"] else "voices or tracks"
     items = {r.item for r in result.rows}
     lines = [
         f"## {q['kind'].capitalize()}: {q['corpus']}, {q['sample_rate']} Hz",
         "",
         f"{len(items)} pairs ({q['trials']} trials for each of 25 ordered pairs of styles), "
-        f"{q['length']} samples, seed {q['seed']}; styles never share {kept}. "
+        f"{q['length']} samples, seed {q['seed']}; styles never share {q['apart']}. "
         f"retone {result.provenance['retone']}, {result.provenance['date']}.",
         "",
         realistic.table(result),
@@ -87,6 +89,75 @@ def preset_table(result: Result) -> str:
         "the change made the first time, the second time, and to a recording in the style already."
     )
     return "\n".join(lines)
+
+
+def preset_section(result: Result) -> list[str]:
+    """Lines of the page for what presets do."""
+    kind = "speech" if "broadcast" in result.names("case") else "music"
+    return [f"## What presets do: {kind}", "", preset_table(result), ""]
+
+
+def probe_section(result: Result) -> list[str]:
+    """Lines of the page for one evaluation of probes."""
+    q = result.question
+    counts = ", ".join(f"{n} {name}" for name, n in q["counts"].items())
+    return [
+        f"## Linear probes: {q['kind']}, {q['corpus']}, {q['sample_rate']} Hz",
+        "",
+        f"F1 of a linear layer on frozen embeddings; clips per style: {counts}; {q['epochs']} "
+        f"epochs; styles never share {q['apart']}. retone {result.provenance['retone']}, "
+        f"{result.provenance['date']}.",
+        "",
+        probes.table(result),
+        "",
+        "CDPAM needs `pip install 'retone[probes]'` and about ten seconds of one core a clip; "
+        "OpenL3's weights come in no package. Rows that are missing were not measured.",
+        "",
+    ]
+
+
+def trend_section(found: dict[str, Trend], estimator: str, picture: str | None) -> list[str]:
+    """Lines of the page for the trend of settings over the input."""
+    count = len(found["brighter"].groups)
+    lines = [
+        f"## How settings follow the input ({estimator})",
+        "",
+        f"{count} recordings of {len(set(found['brighter'].groups))} voices, each with a fixed "
+        "reference by another voice in the style Broadcast. The input's highs are raised by 0, 6, "
+        "12, 18, 24 dB; then the input is compressed in five steps.",
+        "",
+        "| input made | setting | Spearman, mean [95 % interval] | medians by step |",
+        "|---|---|---|---|",
+    ]
+    for what, trend in found.items():
+        for name, rows in trend.readings.items():
+            mean, low, high = trend.spearman(name)
+            medians = ", ".join(f"{v:.1f}" for v in np.median(rows, axis=0))
+            lines.append(f"| {what} | {name} | {mean:+.2f} [{low:+.2f}, {high:+.2f}] | {medians} |")
+    if picture:
+        lines += ["", f"![Medians and middle halves by step]({picture})"]
+    return [*lines, ""]
+
+
+def render_folder(results: Path) -> str:
+    """The page of every result file in a folder; heat maps are written beside it."""
+    sections = []
+    for path in sorted(results.glob("styles_*.json")):
+        result = Result.load(path)
+        method = next((m for m in result.names("method") if m.startswith("faithful")), "Input")
+        name = f"pictures/{path.stem}.svg"
+        write_text_atomic(results.parent / name, heat_map(result, method), force=True)
+        sections.append(realistic_section(result, name, method))
+    for path in sorted(results.glob("presets_*.json")):
+        sections.append(preset_section(Result.load(path)))
+    for path in sorted(results.glob("probes_*.json")):
+        sections.append(probe_section(Result.load(path)))
+    for path in sorted(results.glob("trend_*.json")):
+        found, estimator = load_trends(path)
+        name = f"pictures/{path.stem}.svg"
+        write_text_atomic(results.parent / name, trend_picture(found, ""), force=True)
+        sections.append(trend_section(found, estimator, name))
+    return page(sections)
 
 
 def page(sections: Sequence[Sequence[str]]) -> str:
