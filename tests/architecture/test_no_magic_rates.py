@@ -13,6 +13,7 @@ NAMES = {"sample_rate", "sample_rate_hz", "rate", "sr", "fs", "samplerate"}
 
 ALLOWED_FOLDERS = ("recipes/",)  # a recipe states the rate its network is made for
 ALLOWED_FILES = {
+    "evaluate/encoders.py": "published encoders hear at the rates they were made for",
     "data/debian.py": "the corpus is cut at one stated rate; sources below it are dropped",
     "cli/bench.py": "the rate of the benchmark's made-up signals, shown by --help",
     "audio/formats.py": "which rates a coded format can hold",

@@ -18,7 +18,7 @@ from retone.estimators.network import load
 from retone.evaluate.legacy_torch import read
 from retone.nets.siamese import SiameseNet
 
-CDPAM_RATE = 44100 // 2
+CDPAM_RATE = 22050
 HEARD_SAMPLES = 131072
 """An encoder hears so many samples at its own rate, as the paper's protocol says."""
 
