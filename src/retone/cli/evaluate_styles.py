@@ -191,6 +191,7 @@ def run_realistic(args: argparse.Namespace) -> int:
     from retone.audio import write_text_atomic
     from retone.cli.progress import progress_bar
     from retone.estimators.choose import estimator_named
+    from retone.estimators.faithful import faithful
     from retone.estimators.network import Network
     from retone.evaluate.methods import Estimated, Input
     from retone.evaluate.realistic import evaluate, table
@@ -209,6 +210,8 @@ def run_realistic(args: argparse.Namespace) -> int:
         network = Network(weights=file)
         methods.append(Estimated(name, network))
         methods.append(Estimated(f"{name}, loudness matched", network, 1.0))
+        both = faithful(network)
+        methods.append(Estimated(f"{name}, then faithful, loudness matched", both, 1.0))
     for name in ("NP-HH", "SPSA", "AD"):
         if name not in weights_of(args):
             print(f"row {name}: left out, no weights given (--weights {name}=FILE)")
