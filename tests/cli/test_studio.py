@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import pytest
 
@@ -25,6 +26,12 @@ pytest.importorskip("uvicorn", reason="the studio needs pip install 'retone[stud
 def test_refusals(retone: Run, words: tuple[str, ...], says: str) -> None:
     done = retone("studio", "--no-browser", *words)
     assert done.code == 2 and says in done.err
+
+
+def test_a_missing_package_is_named(retone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = retone("studio", "--no-browser", "--port", "0")
+    assert done.code == 2 and "pip install 'retone[studio]'" in done.err
 
 
 def test_a_port_in_use_is_named(retone: Run) -> None:

@@ -241,3 +241,30 @@ def test_a_microphone_is_recorded(page: Any) -> None:
     page.click("#record-input")
     page.locator("#list-input li", has_text="recording.wav").wait_for()
     rendered(page)
+
+
+def test_a_preset_needs_no_reference(page: Any, files: tuple[str, str]) -> None:
+    page.set_input_files("#file-input", files[0])
+    rendered(page)
+    page.click("#tab-preset")
+    presets = page.locator("#presets [role=radio]")
+    presets.or_(page.locator("#presets p")).first.wait_for()
+    if not presets.count():
+        pytest.skip("this version has no presets")
+    presets.first.click()
+    assert presets.first.get_attribute("aria-checked") == "true"
+    page.locator("#go:enabled").click()
+    page.locator("body[data-matched]").wait_for()
+    assert page.evaluate("async () => (await import('/static/model.js')).page.style.name")
+
+
+def test_a_server_that_ends_is_noticed(browser: Any, tmp_path: Path) -> None:
+    context = browser.new_context()
+    with running(tmp_path) as server:
+        found = context.new_page()
+        found.goto(server.url)
+        found.locator("body[data-ready=true]").wait_for()
+    lost = found.locator("#messages p.error", has_text="connection to the studio is lost")
+    lost.wait_for(timeout=60_000)
+    context.close()
+    assert list(tmp_path.iterdir()) == []

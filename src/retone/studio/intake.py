@@ -70,21 +70,9 @@ def _remove(paths: list[Path]) -> None:
 
 
 def _read(path: Path, preview: Path, shown: str, limits: Limits) -> Recording:
+    _bound(path, shown, limits)
     with open_reader(path) as reader:
         info = reader.info
-        if info.channels > limits.channels:
-            raise Refused(
-                422,
-                f"{shown} has {info.channels} channels; the studio takes {limits.channels}. Use "
-                "'retone match' on the command line.",
-            )
-        if info.duration_s > 60 * limits.minutes:
-            raise Refused(
-                422,
-                f"{shown} lasts {info.duration_s / 60:.0f} minutes; the studio takes "
-                f"{limits.minutes:g}. Cut a typical part out, save the settings, and use 'retone "
-                "apply' on the whole.",
-            )
         levels = LevelMeter(info.sample_rate, info.channels)
         spectrum = SpectrumMeter(info.sample_rate)
         wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)
@@ -100,6 +88,29 @@ def _read(path: Path, preview: Path, shown: str, limits: Limits) -> Recording:
             shown, path, preview, info.sample_rate, info.channels, info.frames, about,
             levels.result().to_dict(), spectrum, wave_of(wave),
         )  # fmt: skip
+
+
+def _bound(path: Path, shown: str, limits: Limits) -> None:
+    """Refuse by what the header promises, before anything is decoded."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            channels, seconds = int(file.channels), int(file.frames) / int(file.samplerate)
+    except (soundfile.LibsndfileError, RuntimeError, OSError):
+        return  # the reader says what is wrong with it
+    if channels > limits.channels:
+        raise Refused(
+            422,
+            f"{shown} has {channels} channels; the studio takes {limits.channels}. Use 'retone "
+            "match' on the command line.",
+        )
+    if seconds > 60 * limits.minutes:
+        raise Refused(
+            422,
+            f"{shown} lasts {seconds / 60:.1f} minutes; the studio takes {limits.minutes:g}. Cut a "
+            "typical part out, save the settings, and use 'retone apply' on the whole.",
+        )
 
 
 def wave_of(meter: EnvelopeMeter) -> dict[str, Any]:

@@ -33,8 +33,12 @@ export const offers = async () => (await ask("/api/offers", {})).json();
 export function events(onEvent, onLost) {
   const stream = new EventSource(`/api/events/${key}`);
   stream.onmessage = (e) => onEvent(JSON.parse(e.data));
+  let timer = null, lost = false;
+  const gone = () => { if (!lost && !left) { lost = true; onLost(); } };
+  stream.onopen = () => { clearTimeout(timer); timer = null; };
   stream.onerror = () => {
-    if (stream.readyState === EventSource.CLOSED && !left) onLost();
+    if (stream.readyState === EventSource.CLOSED) gone();
+    else timer ??= setTimeout(gone, 4000);
   };
 }
 

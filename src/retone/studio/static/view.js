@@ -10,8 +10,14 @@ export function showControls() {
   parts.controls.update(state.setting, page.effects.get(state.effect).base, state.locks);
   $("amount").value = state.amount;
   $("amount-value").textContent = `${Math.round(100 * state.amount)} %`;
-  $("loudness").value = String(state.loudness);
-  $("ceiling").value = state.ceiling_dbtp === null ? "" : String(state.ceiling_dbtp);
+  choose($("loudness"), String(state.loudness), "LUFS");
+  choose($("ceiling"), state.ceiling_dbtp === null ? "" : String(state.ceiling_dbtp), "dBTP");
+}
+
+// A value that a settings file brought and the list lacks is added to it.
+function choose(select, value, unit) {
+  if (![...select.options].some((o) => o.value === value)) select.add(new Option(`${value} ${unit}`, value));
+  select.value = value;
 }
 
 export function showCurves() {
