@@ -7,6 +7,7 @@ statistics, each weighed by how sure the network is of it, near the setting that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,6 +36,8 @@ def fit_expectation(
 ) -> Tensor:
     """Unit parameters [1, P] after ``steps`` of Adam on ``surprise + prior |z - z0|^2``.
 
+    The best seen is kept; it is never worse than the beginning, and always finite.
+
     Args:
         network: hears clips (``statistics`` with gradient: ``listen`` and ``standardized``).
         effect: what is set.
@@ -54,15 +57,24 @@ def fit_expectation(
     def result() -> Tensor:
         return torch.where(free, torch.sigmoid(z), held.float())
 
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
+    best, kept = math.inf, result().detach()
+    for step in range(steps + 1):
         setting = table.to_physical(result().expand(clips.shape[0], -1))
         heard = network.listen(effect.render(clips[:, None], sample_rate, setting).audio[:, 0])
         surprise = expected.surprise(network.standardized(heard.summary)).mean()
         loss = surprise + prior * (z - start).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
+        if not bool(torch.isfinite(loss)):
+            break
+        if float(loss.detach()) < best:
+            best, kept = float(loss.detach()), result().detach()
+        if step == steps:
+            break
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
+        (slope,) = torch.autograd.grad(loss, z)
+        if not bool(torch.isfinite(slope).all()):
+            break
+        z.grad = slope
         optimizer.step()
         if progress is not None:
             progress(step + 1, steps)
-    return result().detach()
+    return kept

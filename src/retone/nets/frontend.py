@@ -79,7 +79,8 @@ class FrontEnd(nn.Module):
 
     def _summary(self, audio: Tensor, frames: Tensor, energy: Tensor) -> Tensor:
         mean = (frames * energy[:, None]).sum(-1)
-        spread = ((frames - mean[..., None]).square() * energy[:, None]).sum(-1).sqrt()
+        variance = ((frames - mean[..., None]).square() * energy[:, None]).sum(-1)
+        spread = variance.clamp(min=1e-10).sqrt()  # a band at the floor has none, and a gradient
         q = torch.tensor(BAND_QUANTILES, device=audio.device)
         bands = torch.quantile(frames, q, dim=-1).permute(1, 0, 2).flatten(1)
         rows = [mean, spread, bands]

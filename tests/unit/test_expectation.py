@@ -1,0 +1,85 @@
+"""The fit of a setting to expected statistics: it moves where it is told, keeps locks, stays finite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from retone.effects import MATCH_CHAIN
+from retone.estimators.expectation import fit_expectation
+from retone.nets.frontend import FrontEndConfig
+from retone.nets.iterative import Expected, IterativeNetConfig
+
+RATE = 24000
+TABLE = MATCH_CHAIN.params
+NETWORK = IterativeNetConfig(
+    outputs=len(TABLE), front_end=FrontEndConfig(sample_rate=RATE), trunk=8, hidden=16
+).build()
+
+
+def clips() -> Tensor:
+    torch.manual_seed(1)
+    level = torch.rand(2, 1, 24).repeat_interleave(1024, dim=2).flatten(1)
+    return 0.05 * level * torch.randn(2, 24 * 1024)
+
+
+def told(clip: Tensor, changes: dict[str, float]) -> Expected:
+    """What is expected if the clips went through a setting."""
+    with torch.no_grad():
+        out = MATCH_CHAIN.render(clip[:, None], RATE, TABLE.setting(changes)).audio[:, 0]
+        mean = NETWORK.standardized(NETWORK.statistics(out))
+    return Expected(mean, torch.full_like(mean, -2.0))
+
+
+def fit(clip: Tensor, expected: Expected, **more: object) -> dict[str, float]:
+    start = TABLE.to_unit(TABLE.setting({})).float()
+    settings: dict[str, object] = {"steps": 25, "prior": 0.0, "locks": {}, **more}
+    unit = fit_expectation(NETWORK, MATCH_CHAIN, clip, RATE, expected, start, **settings)  # type: ignore[arg-type]
+    assert bool(unit.isfinite().all())
+    return {n: float(v) for n, v in TABLE.to_physical(unit).items()}
+
+
+def surprise(clip: Tensor, expected: Expected, setting: dict[str, float]) -> float:
+    with torch.no_grad():
+        out = MATCH_CHAIN.render(clip[:, None], RATE, TABLE.setting(setting)).audio[:, 0]
+        return float(expected.surprise(NETWORK.standardized(NETWORK.statistics(out))).mean())
+
+
+def test_it_finds_what_was_done() -> None:
+    clip = clips()
+    expected = told(clip, {"equalizer.high_shelf_gain_db": 6.0, "compressor.makeup_db": 4.0})
+    found = fit(clip, expected)
+    assert found["equalizer.high_shelf_gain_db"] > 2
+    assert surprise(clip, expected, found) < 0.6 * surprise(clip, expected, {})
+
+
+def test_a_lock_stays_and_a_prior_holds() -> None:
+    clip = clips()
+    expected = told(clip, {"equalizer.high_shelf_gain_db": 6.0})
+    locked = fit(clip, expected, locks={"equalizer.high_shelf_gain_db": -3.0})
+    assert locked["equalizer.high_shelf_gain_db"] == pytest.approx(-3.0, abs=1e-3)
+    free, held = (fit(clip, expected, prior=p) for p in (0.0, 1e3))
+    name = "equalizer.high_shelf_gain_db"
+    assert abs(held[name]) < 0.5 * abs(free[name])
+
+
+@pytest.mark.parametrize("what", ["silent", "low band", "nan expected"])
+def test_it_stays_finite(what: str) -> None:
+    clip = clips()
+    expected = told(clip, {"equalizer.low_shelf_gain_db": 6.0})
+    if what == "silent":
+        clip = torch.zeros_like(clip)
+    elif what == "low band":  # bands at the floor of the analysis all the time
+        clip = torch.sin(torch.arange(24 * 1024) * 0.02)[None].repeat(2, 1) * 0.1
+    else:
+        expected = Expected(expected.mean * torch.nan, expected.log_scale)
+    found = fit(clip, expected)
+    assert all(abs(v) < 1e5 for v in found.values())
+
+
+def test_it_is_never_worse_than_its_beginning() -> None:
+    clip = clips()
+    expected = told(clip, {})
+    before = surprise(clip, expected, {})
+    assert surprise(clip, expected, fit(clip, expected, steps=3)) <= before + 1e-6
