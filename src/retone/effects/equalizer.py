@@ -14,7 +14,6 @@ from retone.dsp.param import Param, ParamTable, Setting
 from retone.dsp.recursion import cascade
 
 BANDS = ("low_shelf", "peak_1", "peak_2", "peak_3", "peak_4", "high_shelf")
-_DESIGNS = {"low": biquad.low_shelf, "peak": biquad.peak, "high": biquad.high_shelf}
 
 
 def _band(
@@ -99,15 +98,17 @@ class Equalizer(Effect):
 
     def sections(self, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
         """The six biquads [B, 6, 5] of a setting."""
-        return torch.stack(
+
+        def of(band: str) -> tuple[Tensor, Tensor, Tensor]:
+            frequency, gain, q = (f"{band}_{part}" for part in ("frequency_hz", "gain_db", "q"))
+            return setting[frequency], setting[gain], setting[q]
+
+        middle = (torch.stack(parts, dim=1) for parts in zip(*map(of, BANDS[1:-1]), strict=True))
+        return torch.cat(
             [
-                _DESIGNS[name.split("_")[0]](
-                    setting[f"{name}_frequency_hz"],
-                    setting[f"{name}_gain_db"],
-                    setting[f"{name}_q"],
-                    sample_rate,
-                )
-                for name in BANDS
+                biquad.low_shelf(*of(BANDS[0]), sample_rate)[:, None],
+                biquad.peak(*middle, sample_rate),  # all at once: small operations cost most
+                biquad.high_shelf(*of(BANDS[-1]), sample_rate)[:, None],
             ],
             dim=1,
         )
