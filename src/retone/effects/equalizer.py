@@ -103,14 +103,13 @@ class Equalizer(Effect):
             frequency, gain, q = (f"{band}_{part}" for part in ("frequency_hz", "gain_db", "q"))
             return setting[frequency], setting[gain], setting[q]
 
+        # the peaks at once: on one stream, small operations cost as much as the filter
         peaks = [of(band) for band in BANDS[1:-1]]
         frequency, gain, q = (torch.stack([p[i] for p in peaks], dim=1) for i in range(3))
         return torch.cat(
             [
                 biquad.low_shelf(*of(BANDS[0]), sample_rate)[:, None],
-                biquad.peak(
-                    frequency, gain, q, sample_rate
-                ),  # all at once: small operations cost most
+                biquad.peak(frequency, gain, q, sample_rate),
                 biquad.high_shelf(*of(BANDS[-1]), sample_rate)[:, None],
             ],
             dim=1,
