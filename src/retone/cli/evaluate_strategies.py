@@ -18,6 +18,7 @@ def add(what: Any) -> None:
         "--rates", type=int, nargs="+", required=True, metavar="HZ", help="e.g. 24000 44100"
     )
     strategies.add_argument("--seconds", type=float, default=5.5, help="length of a clip")
+    strategies.add_argument("--no-pesq", action="store_true", help="leave out the slowest column")
     strategies.add_argument("--workers", type=int, default=1, help="processes")
     gradients = what.add_parser(
         "gradients", help="each strategy's gradient against the exact one, and its cost"
@@ -69,10 +70,12 @@ def _strategies(args: argparse.Namespace) -> str:
     from retone.evaluate.methods import Input
     from retone.evaluate.strategies import facts, runs, text
     from retone.evaluate.synthetic import evaluate
+    from retone.metrics import STYLE_METRICS
     from retone.provenance import provenance
 
     methods = runs(args.runs)
     rows: list[Any] = [Input(), *methods]
+    metrics = [m for m in STYLE_METRICS if not (args.no_pesq and m.name == "pesq")]
     results = []
     for rate in args.rates:
         path = args.output and args.output.with_name(f"{args.output.stem}_{rate}.json")
@@ -86,6 +89,7 @@ def _strategies(args: argparse.Namespace) -> str:
                     pairs=args.pairs,
                     seed=args.seed,
                     path=path,
+                    metrics=metrics,
                     workers=args.workers,
                     progress=progress,
                     made_from=provenance,

@@ -114,8 +114,8 @@ def text(result: ProxyError) -> str:
 
     h = result.header
     lines = [
-        f"Proxy of the {h['effect']} ({h['recipe']}, {h.get('step')} steps): error signal "
-        f"{shown(result.signal_db)} dB below (above, if positive) the effect's output; band levels "
+        f"Proxy of the {h['effect']} ({h['recipe']}, {h.get('step')} steps): error signal at "
+        f"{shown(result.signal_db)} dB relative to the effect's output; band levels "
         f"off by {shown(result.band_db)} dB, where the untouched input is off by "
         f"{shown(result.idle_db)} dB. {len(result.groups)} clips of {len(set(result.groups))} "
         "voices or tracks.",

@@ -281,6 +281,7 @@ class Host:
             )
         out = np.frombuffer(data, "<f4").reshape(shape).copy()
         if not np.isfinite(out).all():
+            self.close()  # it may keep them in its memory
             raise PluginError(
                 f"the plug-in {self.name} gave back {np.sum(~np.isfinite(out))} samples that are "
                 "not numbers (NaN or infinite)."
