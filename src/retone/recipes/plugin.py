@@ -16,16 +16,18 @@ from retone.recipes.config import Recipe
 from retone.recipes.diffdeq import MEL, _network, diffdeq_improved
 from retone.recipes.style import compact_speech
 
-EDGE = 0.05
-"""How near to the ends of its range a parameter may start."""
+EDGE, INNER = 0.05, 0.3
+"""How near to the ends of its range a parameter may start: one that has a neutral value, and any
+other, so that a compressor whose threshold rests at 0 dB can be heard and taught."""
 EPSILON = 5e-3
 """Wider than for effects of known resolution: plug-ins round their parameters."""
 
 
 def _start(effect: Effect) -> tuple[float, ...]:
     table = effect.params
-    unit = table.to_unit(table.defaults(1))[0]
-    return tuple(float(v) for v in unit.clamp(EDGE, 1 - EDGE))
+    units = table.to_unit(table.defaults(1))[0]
+    edges = [INNER if p.neutral is None else EDGE for p in table]
+    return tuple(min(max(float(u), e), 1 - e) for u, e in zip(units, edges, strict=True))
 
 
 def plugin_speech(effect: Effect) -> Recipe:
