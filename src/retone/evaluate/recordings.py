@@ -132,12 +132,16 @@ def mono(path: Path) -> np.ndarray:
 
 def summary(result: Result, key: str = "dnsmos.overall") -> str:
     """What happened, in Markdown: mean change with interval, the worst fall, and its file."""
-    both = [r for r in result.rows if f"before.{key}" in r.values]
+    voices = {r.group for r in result.rows}
+    # One voice alone has no spread between voices: then its files are what is drawn.
+    rows = [Row(r.item, r.group if len(voices) > 1 else r.case, r.case, r.method, r.values)
+            for r in result.rows]  # fmt: skip
+    both = [r for r in rows if f"before.{key}" in r.values]
     gains = [(r.group, r.values[f"after.{key}"] - r.values[f"before.{key}"]) for r in both]
     lines = [
         f"## Recordings without a target: {result.question['name']}",
         "",
-        f"{len(result.rows)} files of {len({r.group for r in result.rows})} voices, "
+        f"{len(result.rows)} files of {len(voices)} voices, "
         f"retone {result.provenance['retone']}, {result.provenance['date']}.",
         "",
         "| | before | after | change |",
@@ -148,7 +152,7 @@ def summary(result: Result, key: str = "dnsmos.overall") -> str:
         change = [(a[0], a[1] - b[1]) for b, a in zip(*sides, strict=True)]
         cells = [show(interval(v)) for v in (*sides, change)]
         lines.append(f"| {k} | " + " | ".join(cells) + " |")
-    change_db = interval((r.group, r.values["change_db"]) for r in result.rows)
+    change_db = interval((r.group, r.values["change_db"]) for r in rows)
     lines += ["", f"Change of the sound at equal loudness: {show(change_db)} dB (log-mel)."]
     if gains:
         worst = min(range(len(gains)), key=lambda i: gains[i][1])
