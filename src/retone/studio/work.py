@@ -13,7 +13,7 @@ from retone.audio import open_reader
 from retone.audio.formats import CONTAINERS
 from retone.dsp.spectrum_meter import log_frequencies
 from retone.effects import MATCH_CHAIN
-from retone.estimators.choose import NAMES, estimator_named
+from retone.estimators.choose import DEFAULT, NAMES, estimator_named
 from retone.matcher import Matcher, MatchResult, Options
 from retone.progress import Progress
 from retone.rendering import PARTS, render_file
@@ -90,7 +90,7 @@ def find(
         loudness = ENHANCED_LUFS
         known = set(estimator.load().effect.params.names)
     else:
-        name = str(body.get("estimator") or "closed-form")
+        name = str(body.get("estimator") or DEFAULT)
         if name not in NAMES:
             raise Refused(400, f"No estimator is called so; expected one of {', '.join(NAMES)}.")
         estimator = estimator_named(name)

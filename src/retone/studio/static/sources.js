@@ -20,7 +20,6 @@ export class Sources {
   // What the server can do, known a moment after the page stands.
   offer(offers) {
     $("estimator").replaceChildren(...offers.estimators.map((n) => new Option(n, n)));
-    $("estimator").value = "closed-form";
     if (offers.enhance) $("enhance-about").textContent = `Not available: ${offers.enhance}`;
     this.presets(offers.presets);
   }
