@@ -24,7 +24,10 @@ def test_onnx_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     output = tmp_path / "own.onnx"
     done = onnx_file.export_onnx(weights, output)
     assert done.difference < onnx_file.PARITY
-    assert done.inputs == ("source", "reference") and done.length == recipe.pairs.length
+    assert (
+        done.inputs == ("source", "result", "reference", "logits")
+        and done.length == recipe.pairs.length
+    )
     about = runtime.InferenceSession(str(output)).get_modelmeta().custom_metadata_map["retone"]
     described = json.loads(about)
     assert [p["name"] for p in described["params"]] == list(recipe.effect.params.names)

@@ -189,8 +189,8 @@ def test_nothing_in_the_package_unpickles(repository: Path) -> None:
     modules = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
     wrong = []
     for file in sorted((repository / "src").rglob("*.py")):
-        if file.name == "reaper.py":
-            continue  # runs scripts that it has itself just written, after checking every sign
+        if file.name in ("reaper.py", "legacy_torch.py"):
+            continue  # one runs scripts it has just written; the other's reader knows only tensors
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names: list[str] = []
             if isinstance(node, ast.Import):

@@ -304,7 +304,9 @@ def test_match_section_times_the_command(
     assert soundfile.info(tmp_path / "target.wav").samplerate == RATE
     assert soundfile.info(tmp_path / "target.wav").frames == RATE // 2
     assert all(a[0] == "match" and "--force" in a for a in seen)
-    assert len(seen) == 2 * (2 + 2)  # warm-up and rounds, with and without the picture
+    assert len(seen) == 3 * (
+        2 + 2
+    )  # warm-up and rounds: whole, without the picture, by the network
     assert sum("--no-report" in a for a in seen) == 4
     assert not found.row("matchering").ok
 

@@ -1,4 +1,4 @@
-"""The fit of a setting to expected statistics: it moves where it is told, keeps locks, stays finite."""
+"""The fit of a setting to expected statistics: it goes where it is told, keeps locks, is finite."""
 
 from __future__ import annotations
 

@@ -103,15 +103,11 @@ class Equalizer(Effect):
             frequency, gain, q = (f"{band}_{part}" for part in ("frequency_hz", "gain_db", "q"))
             return setting[frequency], setting[gain], setting[q]
 
-        # the peaks at once: on one stream, small operations cost as much as the filter
-        peaks = [of(band) for band in BANDS[1:-1]]
-        frequency, gain, q = (torch.stack([p[i] for p in peaks], dim=1) for i in range(3))
-        return torch.cat(
-            [
-                biquad.low_shelf(*of(BANDS[0]), sample_rate)[:, None],
-                biquad.peak(frequency, gain, q, sample_rate),
-                biquad.high_shelf(*of(BANDS[-1]), sample_rate)[:, None],
-            ],
+        # one band at a time: of several at once, which vector lanes do the work, and so the last
+        # bit, would depend on the size of the batch
+        designs = (biquad.low_shelf, *[biquad.peak] * 4, biquad.high_shelf)
+        return torch.stack(
+            [design(*of(band), sample_rate) for design, band in zip(designs, BANDS, strict=True)],
             dim=1,
         )
 

@@ -88,7 +88,9 @@ def features(audio: Array, sample_rate: int) -> Array:
     heard = level_db > top_db - 40.0
 
     edges = np.searchsorted(frequency, BAND_EDGES_HZ)
-    bands = np.add.reduceat(power, edges[:-1], axis=1)[:, : len(edges) - 1]
+    inside = edges[:-1] < power.shape[1]  # a low rate has no upper bands
+    bands = np.zeros((len(power), len(edges) - 1))
+    bands[:, inside] = np.add.reduceat(power, edges[:-1][inside], axis=1)
     floor = 10 ** ((top_db - FLOOR_DB) / 10)
     band_db = 10 * np.log10(bands + floor / len(edges))
     syllables_db, slow_db = _modulation(np.sqrt(bands), 1.0 / HOP_S)

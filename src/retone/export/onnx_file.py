@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from retone.effects.spec import effect_to_spec
 from retone.errors import AudioError, DataError, MissingExtraError
 from retone.estimators.network import load
+from retone.nets.iterative import IterativeNet
 from retone.nets.tcn import Tcn
 
 PARITY = 1e-4
@@ -37,7 +39,10 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
 
     The graph takes clips [1, length] at the network's rate (``source`` and, for a style network,
     ``reference``) and gives unit parameters [1, P]; names, ranges and the effect stand in the
-    file's metadata. Clips of the training length are what the estimator hears.
+    file's metadata. Clips of the training length are what the estimator hears. Of a network that
+    revises its answer the graph is one pass: it also takes ``result`` (the source as the last
+    answer renders it, the source at first) and ``logits`` (the last answer's, ``start_logits`` of
+    the metadata at first), and gives the next logits, ``passes`` times.
 
     Args:
         weights: a ``.safetensors`` file, or ``"speech"`` or ``"music"``.
@@ -55,17 +60,20 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
     loaded = load(weights)
     network: Any = loaded.network.float().eval()
     rate = network.config.front_end.sample_rate
-    alone = isinstance(loaded.network, Tcn)
-    names = ("source",) if alone else ("source", "reference")
-    generator = torch.Generator().manual_seed(0)
-    clips = [0.1 * torch.randn(1, loaded.length, generator=generator) for _ in names]
+    names = _inputs(network)
+    more: dict[str, Any] = {}
+    graph, given = network, "unit"
+    if isinstance(network, IterativeNet):
+        graph, given = _Pass(network), "next_logits"
+        more = {"passes": network.config.passes, "start_logits": network.start.tolist()}
+    clips = _examples(names, loaded.length, len(loaded.effect.params), 0.1, seed=0)
     beside = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                network, tuple(clips), dynamo=True, input_names=list(names),
-                output_names=["unit"], verbose=False,
+                graph, tuple(clips), dynamo=True, input_names=list(names),
+                output_names=[given], verbose=False,
             )  # fmt: skip
         model = program.model_proto  # type: ignore[union-attr]
         table = loaded.effect.params
@@ -78,10 +86,11 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
                 {"name": p.name, "unit": p.unit, "low": p.low, "high": p.high, "scale": p.scale}
                 for p in table
             ],
+            **more,
         }
         onnx.helper.set_model_props(model, {"retone": json.dumps(described)})
         beside.write_bytes(model.SerializeToString())
-        difference = _difference(runtime, beside, network, names, loaded.length)
+        difference = _difference(runtime, beside, graph, names, loaded.length, len(table))
         if not difference < PARITY:
             raise DataError(
                 f"{output}: onnxruntime differs from the network by {difference:.1e}, more than "
@@ -104,17 +113,47 @@ def _packages() -> tuple[Any, Any]:
     return onnxruntime, onnx
 
 
+class _Pass(nn.Module):
+    """One pass of a network that revises its answer."""
+
+    def __init__(self, network: IterativeNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, source: Tensor, result: Tensor, reference: Tensor, logits: Tensor) -> Tensor:
+        return self.network.revise(source, result, reference, logits)
+
+
+def _inputs(network: Any) -> tuple[str, ...]:
+    if isinstance(network, Tcn):
+        return ("source",)
+    if isinstance(network, IterativeNet):
+        return ("source", "result", "reference", "logits")
+    return ("source", "reference")
+
+
+def _examples(
+    names: tuple[str, ...], length: int, outputs: int, level: float, *, seed: int
+) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(1, outputs, generator=generator)
+        if name == "logits"
+        else level * torch.randn(1, length, generator=generator)
+        for name in names
+    ]
+
+
 def _difference(
-    runtime: Any, path: Path, network: Any, names: tuple[str, ...], length: int
+    runtime: Any, path: Path, graph: Any, names: tuple[str, ...], length: int, outputs: int
 ) -> float:
     """Largest difference between the file under onnxruntime and the network, on four clips."""
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    generator = torch.Generator().manual_seed(1)
     worst = 0.0
-    for level in (0.25, 0.1, 0.03, 0.01):
-        clips = [level * torch.randn(1, length, generator=generator) for _ in names]
+    for number, level in enumerate((0.25, 0.1, 0.03, 0.01), start=1):
+        clips = _examples(names, length, outputs, level, seed=number)
         with torch.no_grad():
-            want = network(*clips).numpy()
+            want = graph(*clips).numpy()
         feed = {n: c.numpy() for n, c in zip(names, clips, strict=True)}
         worst = max(worst, float(np.abs(session.run(None, feed)[0] - want).max()))
     return worst

@@ -114,6 +114,18 @@ class IterativeNet(AlignedNet):
             answers.expected.append(expected)
         return answers
 
+    def revise(self, source: Tensor, heard: Tensor, reference: Tensor, logit: Tensor) -> Tensor:
+        """One pass by itself, for other programs: the next answer's logits [B, P].
+
+        Args:
+            source, reference: clips [B, T].
+            heard: the source as the last answer renders it; the source itself at first.
+            logit: the last answer's logits [B, P]; ``start`` at first.
+        """
+        clips = (self.listen(audio) for audio in (source, heard, reference))
+        change, _ = self._revise(*clips, logit)
+        return (logit + change).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+
     @torch.no_grad()
     def _truth(self, audio: Tensor) -> Tensor:
         return self.standardized(self.listen(audio).summary)
