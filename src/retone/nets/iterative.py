@@ -122,8 +122,8 @@ class IterativeNet(AlignedNet):
             heard: the source as the last answer renders it; the source itself at first.
             logit: the last answer's logits [B, P]; ``start`` at first.
         """
-        clips = (self.listen(audio) for audio in (source, heard, reference))
-        change, _ = self._revise(*clips, logit)
+        clips = [self.listen(audio) for audio in (source, heard, reference)]
+        change, _ = self._revise(clips[0], clips[1], clips[2], logit)
         return (logit + change).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
     @torch.no_grad()
