@@ -258,6 +258,16 @@ def test_a_preset_needs_no_reference(page: Any, files: tuple[str, str]) -> None:
     assert page.evaluate("async () => (await import('/static/model.js')).page.style.name")
 
 
+def test_speech_is_enhanced_without_a_reference(page: Any, files: tuple[str, str]) -> None:
+    page.set_input_files("#file-input", files[0])
+    rendered(page)
+    page.click("#tab-enhance")
+    page.locator("#go:enabled").click()
+    page.locator("body[data-matched]").wait_for()
+    sliders = page.locator("#settings input[type=range], input[type=range]")
+    assert sliders.count() > 40  # an equaliser and six bands of dynamics, from their own tables
+
+
 def test_a_server_that_ends_is_noticed(browser: Any, tmp_path: Path) -> None:
     context = browser.new_context()
     with running(tmp_path) as server:
