@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="the known corpora, their licences and where to get them")
     build = actions.add_parser("build", help="make a free corpus from Debian packages")
-    build.add_argument("name", metavar="NAME", help="debian-speech or debian-music")
+    build.add_argument("name", metavar="NAME", help="debian-speech, debian-voices or debian-music")
     build.add_argument("folder", type=Path, metavar="FOLDER", help="where to put it")
     check = actions.add_parser("check", help="read a corpus and say what can be used")
     check.add_argument("name", metavar="NAME", help="a name that 'list' shows")

@@ -121,6 +121,16 @@ CORPORA: dict[str, CorpusSource] = {
             "hashed",
         ),
         CorpusSource(
+            "debian-voices",
+            "Actors from Debian packages, for recipes at 24 kHz",
+            "speech",
+            "GPL-2",
+            True,
+            "retone.data.debian.build('debian-voices', folder, print)",
+            layouts.built,
+            "hashed",
+        ),
+        CorpusSource(
             "debian-music",
             "Game music from Debian packages",
             "music",

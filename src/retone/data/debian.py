@@ -24,7 +24,9 @@ from retone.data.debian_lists import (
     MUSIC_TEST_PACKAGES,
     NOT_MUSIC,
     SPEECH_PACKAGES,
+    SPEECH_RATES,
     SPEECH_TEST_VOICES,
+    VOICES_PACKAGES,
 )
 from retone.data.manifest import (
     AUDIO_SUFFIXES,
@@ -39,7 +41,10 @@ from retone.data.manifest import (
 )
 from retone.errors import DataError
 
-CORPORA = ("debian-speech", "debian-music")
+CORPORA = ("debian-speech", "debian-voices", "debian-music")
+SPEECH_RATE = 44100
+LOWEST_RATE = 0.72
+"""Share of the rate that speech is kept at under which a recording is left out."""
 CLIP_SECONDS = 14.0
 MIN_VOICE_SECONDS = 12.0
 MIN_TRACK_SECONDS = 30.0
@@ -55,7 +60,7 @@ def build(name: str, folder: Path, progress: Progress) -> Manifest:
     """Fetch the packages of one corpus, clean the audio and lay it out with its manifest.
 
     Args:
-        name: ``"debian-speech"`` or ``"debian-music"``.
+        name: ``"debian-speech"``, ``"debian-voices"`` or ``"debian-music"``.
         folder: receives ``audio/<package>/<voice or folder>/``, ``copyright/``, ``credits.md``,
             ``manifest.jsonl``, and ``packages/`` (fetched archives and what each gave, used again,
             so that a build cut short goes on where it was).
@@ -70,7 +75,11 @@ def build(name: str, folder: Path, progress: Progress) -> Manifest:
     if name not in CORPORA:
         raise DataError(f"debian corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
     folder.mkdir(parents=True, exist_ok=True)
-    packages = SPEECH_PACKAGES if name == "debian-speech" else MUSIC_PACKAGES + MUSIC_TEST_PACKAGES
+    packages = {
+        "debian-speech": SPEECH_PACKAGES,
+        "debian-voices": VOICES_PACKAGES,
+        "debian-music": MUSIC_PACKAGES + MUSIC_TEST_PACKAGES,
+    }[name]
     skipped: dict[str, list[str]] = defaultdict(list)
     entries: list[Entry] = []
     seen: set[str] = set()
@@ -103,7 +112,7 @@ def build(name: str, folder: Path, progress: Progress) -> Manifest:
 def _package(name: str, package: str, folder: Path, seen: set[str]) -> Manifest:
     skipped: dict[str, list[str]] = defaultdict(list)
     tree = unpack(package, folder / "packages")
-    lay_out = _voices if name == "debian-speech" else _tracks
+    lay_out = _tracks if name == "debian-music" else _voices
     entries = lay_out(package, tree, folder, skipped, seen)
     keep_statement(tree, package, folder / "copyright")
     shutil.rmtree(tree)
@@ -157,12 +166,23 @@ def _audio_files(tree: Path) -> Iterator[Path]:
 
 
 def voice_of(package: str, path: Path) -> str | None:
-    """Language tag of a spoken prompt, which with the package names the voice; None if not one."""
+    """Tag of a spoken prompt, which with the package names the voice; None if not one.
+
+    The tag is a language, or a language and a part, or a speaker's name.
+    """
     if package == "tuxpaint-stamps-default":
         match = re.search(r"_desc(?:_([a-zA-Z_]+))?$", path.name.split(".")[0])
         return (match.group(1) or "en").replace("_", "-") if match else None
     if package == "ktuberling-data":
         return path.parent.name.split("@")[0] if path.parent.parent.name == "sounds" else None
+    if package.startswith("fillets-ng"):  # two fish: m, the small one, and v, the big one
+        parts = {"m", "v"} & set(path.stem.split("-"))
+        language = package.rsplit("-", 1)[1]
+        own = path.parent.name == language and len(parts) == 1
+        return f"{language}-{parts.pop()}" if own else None
+    if package == "hedgewars-data":  # the robot is no voice
+        spoken = path.parent.parent.name == "voices" and path.parent.name != "Robot"
+        return path.parent.name if spoken else None
     return path.parent.parent.name.replace("_", "-")
 
 
@@ -217,7 +237,7 @@ def _voices(
     import soxr
 
     voices: dict[str, list[tuple[np.ndarray, str]]] = defaultdict(list)
-    rate = 44100
+    rate = SPEECH_RATES.get(package, SPEECH_RATE)
     for path in _audio_files(tree):
         language = voice_of(package, path)
         if language is None:
@@ -230,7 +250,7 @@ def _voices(
         audio, own_rate = got
         digest = hashlib.sha256(audio.tobytes()).hexdigest()
         reason = "duplicate" if digest in seen else SPEECH_RULES.refuse(audio, own_rate)
-        if reason is None and own_rate < 32000:
+        if reason is None and own_rate < LOWEST_RATE * rate:
             reason = "low rate"
         seen.add(digest)
         if reason:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 SPEECH_PACKAGES = ("tuxpaint-stamps-default", "ktuberling-data", "klettres-data")
 
+# More speakers: actors, much of it at 22.05 kHz. For recipes at 24 kHz, beside debian-speech.
+VOICES_PACKAGES = ("fillets-ng-data-cs", "fillets-ng-data-nl", "hedgewars-data")
+
+# Hz; what a package's speech is kept at if not 44100.
+SPEECH_RATES = {"fillets-ng-data-cs": 22050, "fillets-ng-data-nl": 22050}
+
 MUSIC_PACKAGES = (
     "wesnoth-1.16-music",
     "warzone2100-music",
