@@ -108,6 +108,12 @@ class Fields:
             return value
         return number(value, f"{self.where}.{name}", low=low, high=high, whole=whole)
 
+    def flag(self, name: str, default: Any = _REQUIRED) -> bool:
+        value = self.take(name, default)
+        if not isinstance(value, bool):
+            raise DataError(f"{self.where}.{name}: expected true or false, got {_kind(value)}.")
+        return value
+
     def items(self, name: str, default: Any = _REQUIRED) -> list[Any]:
         value = self.take(name, default)
         if value is not default and not isinstance(value, list):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retone.dsp.spectral import frequencies_hz, mel_filterbank
+from retone.dsp.spectral import frequencies_hz, k_weighting_gain, mel_filterbank
 from retone.errors import expect
 from retone.losses import PreparedTarget
 
@@ -86,19 +86,3 @@ def _tables(
     tables = (bank, weight, torch.hann_window(_WINDOW), frequencies_hz(_WINDOW, sample_rate))
     bank, weight, window, frequency = (t.to(device, dtype) for t in tables)
     return bank, weight, window, frequency
-
-
-def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
-    """Magnitude of BS.1770's K weighting, from its two analogue prototypes, [F]."""
-    s = 1j * frequency_hz.double().clamp_min(1e-3)
-    f0, q, high, band = (
-        1681.974450955533,
-        0.7071752369554196,
-        1.5848647011308556,
-        1.2587209302325617,
-    )
-    x = s / f0
-    shelf = (high * x * x + band * x / q + 1) / (x * x + x / q + 1)
-    x = s / 38.13547087602444
-    rumble = x * x / (x * x + x / 0.5003270373238773 + 1)
-    return (shelf * rumble).abs().to(frequency_hz)

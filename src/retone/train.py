@@ -68,16 +68,22 @@ def estimate_loss(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
 def answers_loss(recipe: Recipe, answers: Answers, target: Tensor) -> Tensor:
     """A recipe's loss of a network's answers, given targets [B, T]: the mean over its passes."""
     audio = target[:, None]
-    wanted = recipe.loss.prepare(audio) if len(answers.units) > 1 else audio
+    count = len(answers.units)
+    scored = list(range(count))
+    if 0 < recipe.scored_passes < count:
+        scored = torch.randperm(count)[: recipe.scored_passes].tolist()
+    wanted = recipe.loss.prepare(audio) if len(scored) > 1 else audio
     total = torch.zeros((), device=target.device)
-    for unit, estimate in zip(answers.units, answers.renders, strict=True):
+    for number in scored:
+        unit, estimate = answers.units[number], answers.renders[number]
         goal = recipe.goal(audio, unit) if recipe.rest_in_target else wanted
         total = total + recipe.loss(estimate[:, None], goal, recipe.pairs.sample_rate)
+    total = total / len(scored)
     if answers.truth is not None and recipe.expectation_weight:
         truth = answers.truth(target)
         surprise = torch.stack([e.surprise(truth).mean() for e in answers.expected])
-        total = total + recipe.expectation_weight * surprise.sum()
-    return total / len(answers.units)
+        total = total + recipe.expectation_weight * surprise.mean()
+    return total
 
 
 def train(

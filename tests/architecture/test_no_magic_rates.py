@@ -15,6 +15,7 @@ ALLOWED_FOLDERS = ("recipes/",)  # a recipe states the rate its network is made 
 ALLOWED_FILES = {
     "evaluate/encoders.py": "published encoders hear at the rates they were made for",
     "data/debian.py": "the corpus is cut at one stated rate; sources below it are dropped",
+    "data/debian_lists.py": "what packages' recordings are kept at",
     "cli/bench.py": "the rate of the benchmark's made-up signals, shown by --help",
     "audio/formats.py": "which rates a coded format can hold",
     "estimators/statistics.py": "the statistics were taken on one stated frequency grid",

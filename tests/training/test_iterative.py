@@ -13,7 +13,7 @@ from retone.nets.aligned import AlignedNetConfig
 from retone.nets.iterative import IterativeNet, IterativeNetConfig
 from retone.train import answers_loss, estimate_loss
 
-RECIPE = tiny_recipe()
+RECIPE = replace(tiny_recipe(), scored_passes=0)
 RATE = RECIPE.pairs.sample_rate
 
 
@@ -100,7 +100,7 @@ def test_expectations_are_compared_with_the_targets_statistics() -> None:
             ((wanted - e.mean).abs() / e.log_scale.exp() + e.log_scale).mean()
             for e in answers.expected
         ]
-    assert float(part) == pytest.approx(float(sum(miss)) / 2, rel=1e-3)
+    assert float(part) == pytest.approx(float(sum(miss)) / 2, rel=1e-3)  # two passes
     for e in answers.expected:  # the likeliest statistics are the expected ones
         assert (e.surprise(e.mean) < e.surprise(e.mean + 0.1)).all()
 
@@ -120,3 +120,24 @@ def test_one_pass_takes_over_the_weights_of_a_network_of_one_look() -> None:
     source, reference = clips(3), clips(3).flip(0)
     answer = new(source, reference, gain(source)).units[0]
     torch.testing.assert_close(answer, old(source, reference), atol=1e-6, rtol=1e-4)
+
+
+def test_scored_passes_are_drawn_and_the_others_only_learn_what_to_expect() -> None:
+    torch.manual_seed(3)
+    net, source, target = network(2), clips(2), clips(2) * 2
+    answers = net(source, source, gain(source))
+    shifted = answers._replace(renders=[r * (1 + n) for n, r in enumerate(answers.renders)])
+    bare = replace(RECIPE, expectation_weight=0.0)
+    each = []
+    for number in range(2):
+        alone = shifted._replace(
+            units=[shifted.units[number]],
+            renders=[shifted.renders[number]],
+            expected=[shifted.expected[number]],
+        )
+        each.append(float(answers_loss(bare, alone, target).detach()))
+    one = replace(bare, scored_passes=1)
+    drawn = {round(float(answers_loss(one, shifted, target).detach()), 5) for _ in range(20)}
+    assert drawn == {round(x, 5) for x in each}
+    every = float(answers_loss(bare, shifted, target).detach())
+    assert every == pytest.approx(sum(each) / 2, rel=1e-5)

@@ -7,10 +7,11 @@ import torch
 from tiny import SAMPLE_RATE
 from torch import Tensor
 
+from retone.audio.level import loudness_lufs
 from retone.errors import SettingError, ShapeError
 from retone.nets.aligned import AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
-from retone.nets.frontend import FrontEndConfig
+from retone.nets.frontend import FrontEnd, FrontEndConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, Spectrogram, SpectrogramConfig
 from retone.recipes.deepafx import deepafx_smoke, deepafx_speech
 
@@ -130,6 +131,22 @@ def test_standardise_makes_spectrograms_zero_mean_unit_variance() -> None:
     image = network.front_end(audio)
     assert float(image.mean()) == pytest.approx(0, abs=1e-3)
     assert float(image.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_measures_end_the_summary_and_are_those_of_the_metrics() -> None:
+    """RMS and K-weighted level as the meters give them, the centroid of a tone at its place."""
+    config = FrontEndConfig(sample_rate=24000, measures=True)
+    front = FrontEnd(config)
+    t = torch.arange(48000) / 24000
+    tone = 0.1 * torch.sin(2 * torch.pi * 3000 * t)[None]
+    rms, loud, centroid = front(tone).summary[0, -3:].tolist()
+    assert front(tone).summary.shape[1] == config.summary_size
+    assert 20 * rms == pytest.approx(-23.01, abs=0.02)
+    weighted = 20 * loud - 0.691
+    assert weighted == pytest.approx(loudness_lufs(tone.numpy(), 24000), abs=0.3)
+    assert centroid == pytest.approx(3.0, abs=0.05)
+    assert float(front.weight.mean()) == pytest.approx(1.0)
+    assert float(front.weight[-1] / front.weight[0]) == pytest.approx(20.0)
 
 
 def aligned() -> torch.nn.Module:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from retone.data import debian
+from retone.data import debian, debian_prompts
 from retone.data.corpora import open_corpus
 from retone.data.debian_copyright import licence_of
 from retone.data.debian_lists import SPEECH_TEST_VOICES
@@ -29,24 +29,31 @@ RATE = 44100
         ("tuxpaint-stamps-default", "x/cat.ogg", None),
         ("ktuberling-data", "x/sounds/sr@latin/nose.wav", "sr"),
         ("klettres-data", "x/klettres/pt_BR/alpha/a.ogg", "pt-BR"),
+        ("fillets-ng-data-cs", "x/sound/keys/cs/kl-m-proc.ogg", "cs-m"),
+        ("fillets-ng-data-cs", "x/sound/keys/cs/zelena-v.ogg", "cs-v"),
+        ("fillets-ng-data-cs", "x/sound/keys/cs/kl-x-boom.ogg", None),
+        ("fillets-ng-data-cs", "x/sound/keys/en/kl-m-proc.ogg", None),
+        ("hedgewars-data", "x/Sounds/voices/Pirate/Amazing.ogg", "Pirate"),
+        ("hedgewars-data", "x/Sounds/voices/Robot/Amazing.ogg", None),
+        ("hedgewars-data", "x/Sounds/explosion.ogg", None),
     ],
 )
 def test_voice_names(package: str, path: str, voice: str | None) -> None:
-    assert debian.voice_of(package, Path(path)) == voice
+    assert debian_prompts.voice_of(package, Path(path)) == voice
 
 
 def test_trim_leaves_the_speech_and_a_little_room() -> None:
     audio = np.zeros(3 * RATE, np.float32)
     audio[RATE : 2 * RATE] = 0.3 * np.sin(np.arange(RATE) * 0.05)
     audio += 1e-5
-    trimmed = debian.trim(audio, RATE, edge_seconds=0.2)
+    trimmed = debian_prompts.trim(audio, RATE, edge_seconds=0.2)
     assert trimmed.size == pytest.approx(1.4 * RATE, abs=0.03 * RATE)
-    assert debian.trim(np.zeros(RATE, np.float32), RATE).size == 0
+    assert debian_prompts.trim(np.zeros(RATE, np.float32), RATE).size == 0
 
 
 def test_joints_do_not_click() -> None:
     prompts = [np.full(RATE, level, np.float32) for level in (0.5, -0.5)]
-    joined = debian.join_prompts(prompts, RATE)
+    joined = debian_prompts.join_prompts(prompts, RATE)
     assert joined.size == 2 * RATE
     assert np.abs(np.diff(joined)).max() < 0.01
     assert prompts[0][0] == np.float32(0.5)
@@ -147,3 +154,26 @@ def test_build_lays_out_real_packages(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [(t.group, t.split, t.kind) for t in tracks] == [
         ("nexuiz-music/music/a", "test", "music")
     ]
+
+
+@pytest.mark.skipif(
+    shutil.which("dpkg-deb") is None or shutil.which("apt-get") is None,
+    reason="dpkg and apt-get are not here",
+)
+def test_actors_keep_the_rate_of_their_recordings(tmp_path: Path) -> None:
+    cache = tmp_path / "packages"
+    cache.mkdir()
+    lines = {
+        f"usr/share/fillets/sound/a/{tag}/x-{part}-{n}.flac": prompt(tmp_path, 50 * k + n, 1.5)
+        for k, (tag, part) in enumerate((("cs", "m"), ("cs", "v"), ("cs", "x")))
+        for n in range(10)
+    }
+    for name, files in (("fillets-ng-data-cs", lines), ("fillets-ng-data-nl", {}),
+                        ("hedgewars-data", {})):  # fmt: skip
+        package(cache, name, files)
+    manifest = debian.build("debian-voices", tmp_path, lambda text: None)
+    assert {e.group for e in manifest.entries} == {
+        "fillets-ng-data-cs/cs-m",
+        "fillets-ng-data-cs/cs-v",
+    }
+    assert {e.sample_rate for e in manifest.entries} == {22050}

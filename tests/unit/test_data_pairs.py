@@ -11,7 +11,7 @@ import soundfile
 
 from retone.data.corpora import Corpus, open_corpus
 from retone.data.pairs import PairMaker
-from retone.data.treatments import draw_bands, draw_compressor, draw_expander
+from retone.data.treatments import draw_bands, draw_compressor, draw_expander, draw_noise
 from retone.errors import DataError, SettingError
 
 RATE, LENGTH = 16000, 12000
@@ -166,3 +166,12 @@ def test_refusals(corpus: Corpus, tmp_path: Path) -> None:
     alone = replace(corpus, tracks=corpus.tracks[:1])
     with pytest.raises(DataError, match="no other speaker"):
         maker().for_evaluation(cross_source=True).make(alone, 0, 0)
+
+
+def test_noise_is_steady_and_as_loud_as_drawn() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        noise = draw_noise(rng, 24000, 24000)
+        levels = 10 * np.log10((noise.reshape(4, -1) ** 2).mean(1))
+        assert -91 < levels.mean() < -49
+        assert np.ptp(levels) < 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
 from retone.data.corrupt import Band, CompandSetting, compand, equalize, pitch, tempo
 
@@ -109,20 +110,33 @@ def draw_bands(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]
 
 
 def draw_color(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]:
-    """A gentle colour: five broad peaks of 0 +- 4 dB and two shelves of up to 8 dB either way."""
+    """A colour: five broad peaks of 0 +- 5 dB and two shelves of up to 10 dB either way."""
     top = 0.9 * sample_rate / 2
     bands = [
         Band(
             "peak",
             float(np.exp(rng.uniform(np.log(80.0), np.log(top)))),
-            float(np.clip(rng.normal(0.0, 4.0), -10.0, 10.0)),
+            float(np.clip(rng.normal(0.0, 5.0), -12.0, 12.0)),
             float(rng.uniform(0.4, 2.0)),
         )
         for _ in range(5)
     ]
     for kind, low, high in (("bass", 40, 300), ("treble", 2500, top)):
-        bands.append(Band(kind, _integer(rng, low, high), _signed(rng, 8.0)))
+        bands.append(Band(kind, _integer(rng, low, high), _signed(rng, 10.0)))
     return tuple(bands)
+
+
+def draw_noise(rng: np.random.Generator, samples: int, sample_rate: float) -> Array:
+    """A steady background [samples]: -90..-50 dBFS RMS, white with a low-pass of first order.
+
+    Its corner lies anywhere from 100 Hz to half the sample rate.
+    """
+    corner_hz = float(np.exp(rng.uniform(np.log(100.0), np.log(sample_rate / 2))))
+    level = 10.0 ** (float(rng.uniform(-90.0, -50.0)) / 20.0)
+    keep = float(np.exp(-2.0 * np.pi * corner_hz / sample_rate))
+    white = rng.standard_normal(samples, dtype=np.float32)
+    noise = lfilter([1.0 - keep], [1.0, -keep], white)
+    return noise * (level / max(float(np.sqrt(np.mean(noise * noise))), 1e-12))
 
 
 def draw_expander(rng: np.random.Generator) -> CompandSetting:

@@ -193,3 +193,19 @@ def flatness(magnitude: Tensor, power_floor: float = 1e-10) -> Tensor:
 def _column(magnitude: Tensor, sample_rate: float) -> Tensor:
     fft_size = 2 * (magnitude.shape[-2] - 1)
     return frequencies_hz(fft_size, sample_rate).to(magnitude)[:, None]
+
+
+def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
+    """Magnitude of BS.1770's K weighting, from its two analogue prototypes, [F]."""
+    s = 1j * frequency_hz.double().clamp_min(1e-3)
+    f0, q, high, band = (
+        1681.974450955533,
+        0.7071752369554196,
+        1.5848647011308556,
+        1.2587209302325617,
+    )
+    x = s / f0
+    shelf = (high * x * x + band * x / q + 1) / (x * x + x / q + 1)
+    x = s / 38.13547087602444
+    rumble = x * x / (x * x + x / 0.5003270373238773 + 1)
+    return (shelf * rumble).abs().to(frequency_hz)

@@ -8,13 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from retone.dsp.spectral import mel_filterbank
+from retone.dsp.spectral import frequencies_hz, k_weighting_gain, mel_filterbank
 from retone.nets.precision import full_precision
 
 LEVEL_FRAMES_MS = (5.0, 20.0, 100.0, 400.0)
 LEVEL_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
 BAND_QUANTILES = (0.1, 0.5, 0.9)
 FLOOR_DB = -100.0
+MEASURES = 3
+MEASURE_WEIGHT = 20.0
+"""Weight of a measure that style is judged by, that of one band's statistic being 1."""
 
 
 class Heard(NamedTuple):
@@ -31,17 +34,24 @@ class Heard(NamedTuple):
 
 @dataclass(frozen=True)
 class FrontEndConfig:
-    """Analysis settings; ``sample_rate`` is the rate clips are resampled to before analysis."""
+    """Analysis settings.
+
+    ``sample_rate`` is the rate clips are resampled to before analysis, in Hz. With ``measures``
+    the summary ends with what style is judged by: RMS and K-weighted level in dB / 20, and the
+    time-mean spectral centroid in kHz.
+    """
 
     sample_rate: int
     window: int = 2048
     hop: int = 1024
     mels: int = 80
+    measures: bool = False
 
     @property
     def summary_size(self) -> int:
         bands = self.mels * (2 + len(BAND_QUANTILES))
-        return bands + len(LEVEL_FRAMES_MS) * (1 + len(LEVEL_QUANTILES)) + 2
+        levels = len(LEVEL_FRAMES_MS) * (1 + len(LEVEL_QUANTILES)) + 2
+        return bands + levels + MEASURES * self.measures
 
 
 class FrontEnd(nn.Module):
@@ -49,6 +59,10 @@ class FrontEnd(nn.Module):
 
     bank: Tensor
     window: Tensor
+    frequency: Tensor
+    k_weight: Tensor
+    weight: Tensor
+    """What each summary statistic [S] counts among them; 1 on average."""
 
     def __init__(self, config: FrontEndConfig) -> None:
         super().__init__()
@@ -56,6 +70,15 @@ class FrontEnd(nn.Module):
         bank = mel_filterbank(config.mels, config.window, config.sample_rate)
         self.register_buffer("bank", bank.float(), persistent=False)
         self.register_buffer("window", torch.hann_window(config.window), persistent=False)
+        frequency = frequencies_hz(config.window, config.sample_rate)
+        self.register_buffer("frequency", frequency.float() / 1000, persistent=False)
+        self.register_buffer(
+            "k_weight", k_weighting_gain(frequency).square().float(), persistent=False
+        )
+        weight = torch.ones(config.summary_size)
+        if config.measures:
+            weight[-MEASURES:] = MEASURE_WEIGHT
+        self.register_buffer("weight", weight / weight.mean(), persistent=False)
 
     def forward(self, audio: Tensor) -> Heard:
         with full_precision(audio.device):
@@ -75,7 +98,20 @@ class FrontEnd(nn.Module):
         energy = loud.sqrt() * active
         energy = energy / energy.sum(dim=1, keepdim=True).clamp(min=1e-12)
         frames = frames_db / 20
-        return Heard(frames, energy, self._summary(audio, frames, energy))
+        summary = self._summary(audio, frames, energy)
+        if c.measures:
+            summary = torch.cat([summary, self._measures(audio, power)], dim=1)
+        return Heard(frames, energy, summary)
+
+    def _measures(self, audio: Tensor, power: Tensor) -> Tensor:
+        """RMS and K-weighted level in dB / 20 and centroid in kHz, [B, MEASURES]."""
+        mean = power.mean(-1)
+        loud = (mean @ self.k_weight) * (16 / 3 / self.config.window)  # both sides, Hann's energy
+        levels = torch.stack([(audio * audio).mean(-1), loud], dim=1)
+        magnitude = (power + 1e-10).sqrt()
+        centroid = torch.einsum("f,bfn->bn", self.frequency, magnitude) / magnitude.sum(1)
+        levels = 10 * torch.log10(levels.clamp(min=1e-10)) / 20
+        return torch.cat([levels, centroid.mean(-1, keepdim=True)], dim=1)
 
     def _summary(self, audio: Tensor, frames: Tensor, energy: Tensor) -> Tensor:
         mean = (frames * energy[:, None]).sum(-1)

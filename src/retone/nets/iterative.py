@@ -28,15 +28,17 @@ class Expected(NamedTuple):
     """Standardised summary statistics [B, S] expected of a clip, and their uncertainty.
 
     Each statistic has a Laplace distribution around ``mean`` with the scale ``exp(log_scale)``.
+    ``weight`` [B, S] is what each counts in the surprise; all alike without it.
     """
 
     mean: Tensor
     log_scale: Tensor
+    weight: Tensor | None = None
 
     def surprise(self, statistics: Tensor) -> Tensor:
-        """Negative log-likelihood of statistics [B, S], mean over them, [B], less ln 2."""
-        miss = (statistics - self.mean).abs() * (-self.log_scale).exp()
-        return (miss + self.log_scale).mean(1)
+        """Negative log-likelihood of statistics [B, S], weighted mean over them, [B], less ln 2."""
+        miss = (statistics - self.mean).abs() * (-self.log_scale).exp() + self.log_scale
+        return (miss if self.weight is None else miss * self.weight).mean(1)
 
 
 class Answers(NamedTuple):
@@ -155,4 +157,5 @@ class IterativeNet(AlignedNet):
             h = self.head[2:-1](self.head[1](found) + self.context(known))
             change, log_scale = self.expectation(torch.cat([found, known], dim=1)).chunk(2, dim=1)
             mean = a + torch.sigmoid(self.toward_reference) * (b - a) + change
-            return self.head[-1](h), Expected(mean, log_scale.clamp(-4.0, 2.0))
+            weight = self.front_end.weight.expand_as(mean)
+            return self.head[-1](h), Expected(mean, log_scale.clamp(-4.0, 2.0), weight)

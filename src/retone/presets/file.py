@@ -225,7 +225,8 @@ def _typical_in(value: Any, where: str) -> TypicalFrames:
         **{
             name: front.number(name, low=1, high=192000, whole=True)
             for name in ("sample_rate", "window", "hop", "mels")
-        }
+        },
+        measures=front.flag("measures", False),
     )
     front.done()
     energy = f.items("energy")

@@ -73,6 +73,8 @@ class Recipe:
         validate_every: steps between validations.
         seed: of weights and data.
         expectation_weight: of the statistics that a network expects of the target, if it does.
+        scored_passes: how many of a network's passes, drawn anew each step, the loss hears;
+            0 for all. A pass that is not heard is cheap and still learns what to expect.
         precision: ``"float32"``, or ``"bfloat16"`` for the network's inner layers while training;
             spectra, unit parameters, effects and loss stay in float32.
 
@@ -96,6 +98,7 @@ class Recipe:
     precision: str = "float32"
     rest_in_target: bool = False
     expectation_weight: float = 0.2
+    scored_passes: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

@@ -34,15 +34,16 @@ def compact_speech() -> Recipe:
         pairs=PairMaker(
             sample_rate=SAMPLE_RATE,
             length=LENGTH,
-            augment_probability=0.15,  # pitch and tempo cost more than the rest of a pair
-            color_probability=0.8,
+            augment_probability=0.2,  # pitch and tempo cost more than the rest of a pair
+            color_probability=0.9,
+            noise_probability=0.3,
             cross_source_probability=0.25,
             leveled_probability=0.7,
         ),
         effect=MATCH_CHAIN,
         network=IterativeNetConfig(
             outputs=len(MATCH_CHAIN.params),
-            front_end=FrontEndConfig(sample_rate=SAMPLE_RATE),
+            front_end=FrontEndConfig(sample_rate=SAMPLE_RATE, measures=True),
             initial=_start_units(),
         ),
         loss=WeightedSum(
@@ -51,6 +52,8 @@ def compact_speech() -> Recipe:
         optimizer=Optimizer(learning_rate=5e-4, warmup_steps=200),
         batch_size=16,
         steps=100_000,
+        expectation_weight=1.0,
+        scored_passes=1,
     )
 
 
