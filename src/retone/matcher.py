@@ -38,6 +38,7 @@ from retone.estimators.base import (
     Reference,
     shift_thresholds,
 )
+from retone.estimators.content import Content, content_of
 from retone.estimators.profile import Profile
 from retone.progress import Progress, silent
 from retone.rendering import (
@@ -69,6 +70,7 @@ __all__ = [
     "Observe",
     "Options",
     "Side",
+    "content_of_file",
     "heard_setting",
     "parse_locks",
     "part_only",
@@ -195,6 +197,16 @@ def hear(reader: AudioReader, path: Path) -> tuple[Excerpt, float]:
     require_analysable(peak, audio.size / reader.info.sample_rate, path)
     scaled = torch.from_numpy(audio * np.float32(db_to_gain(NORMAL_PEAK_DB) / peak))
     return Excerpt(scaled, reader.info.sample_rate), peak
+
+
+def content_of_file(path: Path) -> Content:
+    """Whether a recording holds speech or music.
+
+    Raises:
+        AudioError: the file cannot be read or analysed.
+    """
+    with open_reader(path) as reader:
+        return content_of(hear(reader, path)[0])
 
 
 def _as_heard(locks: Mapping[str, float], shift_db: float) -> dict[str, float]:

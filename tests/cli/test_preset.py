@@ -38,7 +38,7 @@ def test_a_preset_stands_for_a_reference(retone: Run, record: Record, tmp_path: 
     assert settings["sources"][-1]["file"] == "preset podcast"
     assert "preset podcast" in output.with_suffix(".html").read_text()
     automatic = retone("match", source, "--auto", "-o", tmp_path / "auto.wav")
-    assert automatic.code == 0 and AUTO == "podcast"
+    assert automatic.code == 0 and AUTO["speech"] == "podcast"
     np.testing.assert_array_equal(sf.read(tmp_path / "auto.wav")[0], sf.read(output)[0])
 
 
@@ -109,3 +109,11 @@ def test_wrong_words_for_evaluations_are_refused(retone: Run, tmp_path: Path) ->
     refused = retone("evaluate", "probes", "--sample-rate", 24000, "--corpus", "folder=x",
                      "--weights", "speech")  # fmt: skip
     assert refused.code == 2 and "ROW=FILE" in refused.err
+
+
+def test_auto_hears_music(retone: Run, repository: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.wav"
+    done = retone("match", repository / "examples" / "game_music.ogg", "--auto", "-o", output)
+    assert done.code == 0, done.err
+    settings = json.loads(output.with_suffix(".json").read_text())
+    assert settings["sources"][-1]["file"] == f"preset {AUTO['music']}"

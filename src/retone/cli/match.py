@@ -169,7 +169,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a style instead of a recording: broadcast, podcast, warm, ... ('retone preset list')",
     )
     goal.add_argument(
-        "--auto", action="store_true", help="choose for me: the preset that suits most speech"
+        "--auto", action="store_true", help="choose for me: a preset for speech or for music"
     )
     add_output_arguments(parser)
     part = parser.add_mutually_exclusive_group()
@@ -198,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
     from retone.cli.writing import print_result, report_paths, write_result
     from retone.errors import SettingError
     from retone.estimators.choose import estimator_named
-    from retone.matcher import Matcher, Options, parse_locks
+    from retone.matcher import Matcher, Options, content_of_file, parse_locks
     from retone.presets import AUTO, open_preset
     from retone.rendering import output_beside
     from retone.report.collect import CompressorLevels
@@ -219,8 +219,9 @@ def run(args: argparse.Namespace) -> int:
     )
     output = args.output or output_beside(args.input, "matched")
     recordings = (args.input, *(args.to or ()))
-    references = args.to or [open_preset(AUTO if args.auto else args.preset).profile]
     paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
+    name = AUTO[content_of_file(args.input).kind] if args.auto else args.preset
+    references = args.to or [open_preset(name).profile]
     if args.plugin:
         from retone.estimators.fit import Fitted
 

@@ -90,7 +90,7 @@ def _list(kind: str | None) -> None:
         if kind in (None, preset.kind):
             tags = [preset.kind]
             tags += ["yours"] if is_own(preset.name) else []
-            tags += ["--auto"] if preset.name == AUTO else []
+            tags += ["--auto"] if preset.name in AUTO.values() else []
             head = f"{preset.name:18} {', '.join(tags)}"
             print(head)
             print(textwrap.indent(textwrap.fill(preset.description, 90), " " * 4))

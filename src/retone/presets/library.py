@@ -12,8 +12,8 @@ from retone.errors import DataError, SettingError
 from retone.presets.file import Preset
 from retone.strict import nearest
 
-AUTO = "podcast"
-"""The preset of ``retone match --auto``."""
+AUTO = {"speech": "podcast", "music": "master-neutral"}
+"""The presets of ``retone match --auto``, by what the recording holds."""
 SUFFIX = ".json"
 
 
