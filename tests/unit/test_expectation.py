@@ -28,7 +28,7 @@ def told(clip: Tensor, changes: dict[str, float]) -> Expected:
     """What is expected if the clips went through a setting."""
     with torch.no_grad():
         out = MATCH_CHAIN.render(clip[:, None], RATE, TABLE.setting(changes)).audio[:, 0]
-        mean = NETWORK.standardized(NETWORK.statistics(out))
+        mean = NETWORK.standardized(NETWORK.statistics(out)).mean(0, keepdim=True)
     return Expected(mean, torch.full_like(mean, -2.0))
 
 
@@ -43,7 +43,8 @@ def fit(clip: Tensor, expected: Expected, **more: object) -> dict[str, float]:
 def surprise(clip: Tensor, expected: Expected, setting: dict[str, float]) -> float:
     with torch.no_grad():
         out = MATCH_CHAIN.render(clip[:, None], RATE, TABLE.setting(setting)).audio[:, 0]
-        return float(expected.surprise(NETWORK.standardized(NETWORK.statistics(out))).mean())
+        heard = NETWORK.standardized(NETWORK.statistics(out)).mean(0, keepdim=True)
+        return float(expected.surprise(heard))
 
 
 def test_it_finds_what_was_done() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -209,3 +210,47 @@ def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
     x = s / 38.13547087602444
     rumble = x * x / (x * x + x / 0.5003270373238773 + 1)
     return (shelf * rumble).abs().to(frequency_hz)
+
+
+def power_frames(audio: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Power |STFT|^2 of frames as they lie in ``audio``, [B, T] -> [B, N, F]; no padding.
+
+    As ``torch.stft`` gives, with a gradient that costs one real inverse transform.
+
+    Args:
+        audio: [B, T], T >= the window's length W, which is even and a multiple of ``hop``.
+        window: [W].
+    """
+    if audio.requires_grad and torch.is_grad_enabled():
+        power: Tensor = _PowerFrames.apply(audio, window, hop)  # type: ignore[no-untyped-call]
+        return power
+    size = window.numel()
+    spectrum = torch.stft(audio, size, hop, window=window, center=False, return_complex=True)
+    re, im = spectrum.real, spectrum.imag
+    return (re * re + im * im).transpose(1, 2)
+
+
+class _PowerFrames(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, audio: Tensor, window: Tensor, hop: int) -> Tensor:
+        frames = audio.unfold(-1, window.numel(), hop) * window
+        spectrum = torch.fft.rfft(frames)
+        ctx.save_for_backward(spectrum, window)
+        ctx.hop, ctx.length = hop, audio.shape[-1]
+        parts = torch.view_as_real(spectrum)
+        return torch.einsum("bnfc,bnfc->bnf", parts, parts)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        spectrum, window = ctx.saved_tensors
+        size, hop = window.numel(), ctx.hop
+        scaled = spectrum * slope
+        scaled[..., 0] *= 2
+        scaled[..., -1] *= 2
+        frames = torch.fft.irfft(scaled, size) * (window * size)
+        batch, count, _ = frames.shape
+        out = slope.new_zeros(batch, ctx.length)
+        blocks = out[:, : (count - 1 + size // hop) * hop].view(batch, -1, hop)
+        for part in range(size // hop):
+            blocks[:, part : part + count] += frames[..., part * hop : (part + 1) * hop]
+        return out, None, None

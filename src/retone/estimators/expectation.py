@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from retone.dsp.effect import Effect
+from retone.nets.frontend import together
 from retone.nets.iterative import Expected
 
 LEARNING_RATE = 0.06
@@ -42,7 +43,7 @@ def fit_expectation(
         network: hears clips (``statistics`` with gradient: ``listen`` and ``standardized``).
         effect: what is set.
         clips: pieces of the source [N, T] at ``sample_rate``; one setting serves them all.
-        expected: of each piece's result, [N, S].
+        expected: of the result, [1, S], all pieces together.
         unit: where to begin, and the centre z0 (as logits) of the prior, [1, P].
         steps, prior: how far and how freely the setting moves.
         locks: parameters that keep a physical value.
@@ -60,7 +61,8 @@ def fit_expectation(
     best, kept = math.inf, result().detach()
     for step in range(steps + 1):
         setting = table.to_physical(result().expand(clips.shape[0], -1))
-        heard = network.listen(effect.render(clips[:, None], sample_rate, setting).audio[:, 0])
+        audio = effect.render(clips[:, None], sample_rate, setting).audio[:, 0]
+        heard = together(network.listen(audio))
         surprise = expected.surprise(network.standardized(heard.summary)).mean()
         loss = surprise + prior * (z - start).square().mean()
         if not bool(torch.isfinite(loss)):

@@ -25,11 +25,13 @@ from retone.estimators.statistics import packaged
 from retone.estimators.style_change import infer_change
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
-from retone.nets.frontend import FrontEndConfig, Heard
+from retone.nets.frontend import MEASURES, FrontEndConfig, Heard, together
 from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
 from retone.nets.proxy import GivenConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
+
+MAKEUP = "compressor.makeup_db"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Loaded:
 class Network:
     """Predicts the setting of its effect from what it hears.
 
-    Excerpts longer than the network's training clips are heard in pieces; the pieces' predictions
-    are averaged on each parameter's own scale. Several references are averaged alike.
+    Excerpts longer than the network's training clips are heard in pieces. A network that compares
+    frames hears all pieces of a recording as one; of others the pieces' predictions are averaged
+    on each parameter's own scale. Several references are averaged alike.
 
     Args:
         weights: a ``.safetensors`` file of ``retone train``, or ``"speech"`` or ``"music"`` for
@@ -59,6 +62,7 @@ class Network:
         fit_steps: steps by which the setting is then fitted to the statistics that the network
             expects of the result, if it does; 0 takes its answer as it is.
         fit_prior: how firmly the fit is held to the network's answer.
+        fit_pieces: how many pieces the fit renders, the loudest.
     """
 
     name: str = "network"
@@ -66,6 +70,7 @@ class Network:
     most_pieces: int = 4
     fit_steps: int = 20
     fit_prior: float = 0.02
+    fit_pieces: int = 2
 
     def estimate(
         self,
@@ -88,31 +93,68 @@ class Network:
         rate = network.config.front_end.sample_rate
         own = pieces(source, rate, loaded.length, self.most_pieces)
         units, expected = [], []
+        merged = isinstance(network, AlignedNet)
         with torch.no_grad():
             heard = network.listen(own)
+            heard = together(heard) if merged else heard
             for reference in references:
                 if isinstance(reference, Profile):
                     other = typical(reference, network)
                 else:
                     other = network.listen(pieces(reference, rate, loaded.length, self.most_pieces))
+                    other = together(other) if merged else other
                 for j in range(other[0].shape[0]):
-                    one = type(other)(*(t[j : j + 1].expand(own.shape[0], *t.shape[1:])
+                    one = type(other)(*(t[j : j + 1].expand(heard[0].shape[0], *t.shape[1:])
                                         for t in other))  # fmt: skip
                     answer, hope = _compare(loaded, own, heard, one)
                     units.append(answer)
                     expected += [hope] if hope else []
         unit = torch.cat(units).double().mean(0, keepdim=True)
         if expected and self.fit_steps:
-            together = Expected(*(torch.stack(t).mean(0) for t in zip(*expected, strict=True)))
+            hoped = Expected(*(torch.stack(t).mean(0) for t in zip(*expected, strict=True)))
+            hoped_of_all, some = hoped, loudest(own, self.fit_pieces)
+            if some.shape[0] < own.shape[0]:  # their content is not quite that of all together
+                apart = network.statistics(some).mean(0) - network.statistics(own).mean(0)
+                hoped = hoped._replace(mean=hoped.mean + apart / network.scale)
             unit = fit_expectation(
-                network, loaded.effect, own, rate, together, unit,
+                network, loaded.effect, some, rate, hoped, unit,
                 steps=self.fit_steps, prior=self.fit_prior, locks=locks,
                 progress=progress if callable(progress) else None,
             ).double()  # fmt: skip
+            if some.shape[0] < own.shape[0]:
+                unit = _at_level(loaded, own, unit, hoped_of_all, locks)
         table = loaded.effect.params
         return Estimate(
             loaded.effect, table.blend(table.to_physical(unit), _needed(source, references))
         )
+
+
+def _at_level(
+    loaded: Loaded, own: Tensor, unit: Tensor, hoped: Expected, locks: Mapping[str, float]
+) -> Tensor:
+    """A setting whose makeup brings all pieces to the levels that are expected of them."""
+    network: Any = loaded.network
+    table = loaded.effect.params
+    name = MAKEUP
+    if name in locks or name not in table.names or not network.config.front_end.measures:
+        return unit
+    setting = table.to_physical(unit)
+    heard = network.statistics(_rendered(loaded, own, unit)).mean(0, keepdim=True)
+    miss = (hoped.mean - network.standardized(heard)) * network.scale
+    rms_db, loudness_db, _ = (20 * miss[0, -MEASURES:]).tolist()
+    param = table[name]
+    wanted = float(setting[name]) + (rms_db + loudness_db) / 2
+    return table.to_unit(
+        {**setting, name: torch.full_like(setting[name], min(max(wanted, param.low), param.high))}
+    )
+
+
+def _rendered(loaded: Loaded, own: Tensor, unit: Tensor) -> Tensor:
+    """Pieces [N, T] as the effect leaves them with unit parameters [1, P]."""
+    setting = loaded.effect.params.to_physical(unit.to(own).expand(own.shape[0], -1))
+    rate = int(loaded.network.config.front_end.sample_rate)  # type: ignore[union-attr]
+    with torch.no_grad():
+        return loaded.effect.render(own[:, None], rate, setting).audio[:, 0]
 
 
 def _needed(source: Excerpt, references: Sequence[Reference]) -> float:
@@ -146,7 +188,7 @@ def typical(profile: Profile, network: Any) -> Any:
 
 
 def _compare(loaded: Loaded, own: Tensor, heard: Any, other: Any) -> tuple[Tensor, Expected | None]:
-    """Unit parameters [N, P] of pieces [N, T] that were heard, each beside a reference's piece.
+    """Unit parameters [B, P] of a source whose pieces [N, T] were heard as B, beside a reference.
 
     And what the network expects of the results, if it does.
     """
@@ -156,10 +198,12 @@ def _compare(loaded: Loaded, own: Tensor, heard: Any, other: Any) -> tuple[Tenso
     rate, effect = network.config.front_end.sample_rate, loaded.effect
 
     def render(unit: Tensor) -> Tensor:
-        setting = effect.params.to_physical(unit)
+        setting = effect.params.to_physical(unit.expand(own.shape[0], -1))
         return effect.render(own[:, None], rate, setting).audio[:, 0]
 
-    answers = network.answer(Heard(*heard), Heard(*other), render)
+    answers = network.answer(
+        Heard(*heard), Heard(*other), render, lambda audio: together(network.listen(audio))
+    )
     return answers.units[-1], answers.expected[-1]
 
 
@@ -173,10 +217,13 @@ def pieces(excerpt: Excerpt, rate: int, length: int, most: int) -> Tensor:
     if audio.numel() <= length * 3 // 2:
         return audio[None]
     count = audio.numel() // length
-    cut = audio[: count * length].reshape(count, length)
-    level = (cut * cut).mean(1)
-    keep = torch.argsort(level, descending=True)[:most].sort().values
-    return cut[keep]
+    return loudest(audio[: count * length].reshape(count, length), most)
+
+
+def loudest(clips: Tensor, most: int) -> Tensor:
+    """The ``most`` loudest of clips [N, T], in their order."""
+    level = (clips * clips).mean(1)
+    return clips[torch.argsort(level, descending=True)[:most].sort().values]
 
 
 CONFIGS: dict[str, type] = {

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from retone.dsp.spectral import frequencies_hz, k_weighting_gain, mel_filterbank
+from retone.dsp.spectral import frequencies_hz, k_weighting_gain, mel_filterbank, power_frames
 from retone.nets.precision import full_precision
 
 LEVEL_FRAMES_MS = (5.0, 20.0, 100.0, 400.0)
@@ -30,6 +30,16 @@ class Heard(NamedTuple):
     frames: Tensor
     energy: Tensor
     summary: Tensor
+
+
+def together(heard: Heard) -> Heard:
+    """Clips [B, ...] of one recording as one clip [1, ...]: all frames, the mean statistics."""
+    frames, energy, summary = heard
+    count = frames.shape[0]
+    return Heard(
+        frames.transpose(0, 1).flatten(1)[None], energy.flatten()[None] / count,
+        summary.mean(0, keepdim=True),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,14 +96,12 @@ class FrontEnd(nn.Module):
 
     def _hear(self, audio: Tensor) -> Heard:
         c = self.config
-        spectrum = torch.stft(
-            audio, c.window, c.hop, window=self.window, center=True, return_complex=True
-        )
-        re, im = spectrum.real, spectrum.imag
-        power = (re * re + im * im) / c.window
-        mel = self.bank @ power
+        edge = c.window // 2
+        padded = nn.functional.pad(audio[:, None], (edge, edge), mode="reflect")[:, 0]
+        power = power_frames(padded, self.window, c.hop) / c.window
+        mel = (power @ self.bank.T).transpose(1, 2)
         frames_db = 10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))
-        loud = power.mean(dim=1)
+        loud = power.mean(dim=-1)
         active = loud > 1e-4 * loud.amax(dim=1, keepdim=True)  # within 40 dB of the loudest frame
         energy = loud.sqrt() * active
         energy = energy / energy.sum(dim=1, keepdim=True).clamp(min=1e-12)
@@ -105,11 +113,11 @@ class FrontEnd(nn.Module):
 
     def _measures(self, audio: Tensor, power: Tensor) -> Tensor:
         """RMS and K-weighted level in dB / 20 and centroid in kHz, [B, MEASURES]."""
-        mean = power.mean(-1)
+        mean = power.mean(1)
         loud = (mean @ self.k_weight) * (16 / 3 / self.config.window)  # both sides, Hann's energy
         levels = torch.stack([(audio * audio).mean(-1), loud], dim=1)
         magnitude = (power + 1e-10).sqrt()
-        centroid = torch.einsum("f,bfn->bn", self.frequency, magnitude) / magnitude.sum(1)
+        centroid = (magnitude @ self.frequency) / magnitude.sum(-1)
         levels = 10 * torch.log10(levels.clamp(min=1e-10)) / 20
         return torch.cat([levels, centroid.mean(-1, keepdim=True)], dim=1)
 

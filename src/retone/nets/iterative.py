@@ -21,6 +21,7 @@ from retone.nets.precision import full_precision
 
 Render = Callable[[Tensor], Tensor]
 """Unit parameters [B, P] -> the source as the effect renders it with them, [B, T]."""
+Hear = Callable[[Tensor], Heard]
 LOGIT_LIMIT = 6.0
 
 
@@ -100,14 +101,20 @@ class IterativeNet(AlignedNet):
     def forward(self, source: Tensor, reference: Tensor, render: Render) -> Answers:  # type: ignore[override]
         return self.answer(self.listen(source), self.listen(reference), render)
 
-    def answer(self, source: Heard, reference: Heard, render: Render) -> Answers:
-        """All passes over a source and a reference that were heard already."""
+    def answer(
+        self, source: Heard, reference: Heard, render: Render, hear: Hear | None = None
+    ) -> Answers:
+        """All passes over a source and a reference that were heard already.
+
+        ``hear`` listens to renders; ``listen`` by default.
+        """
+        hear = hear or self.listen
         answers = Answers([], [], [], self._truth)
         heard = source
         logit = self.start.expand(source.summary.shape[0], -1)
         for number in range(self.config.passes):
             if number:
-                heard = self.listen(answers.renders[-1].detach())
+                heard = hear(answers.renders[-1].detach())
             change, expected = self._revise(source, heard, reference, logit)
             logit = (logit.detach() + change).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
             answers.units.append(torch.sigmoid(logit))
