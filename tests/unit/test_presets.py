@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt
 from retone.estimators.choose import estimator_named
 from retone.estimators.closed_form import ClosedForm
-from retone.estimators.profile import LEAST_FRAMES, typical_frames
+from retone.estimators.profile import LEAST_FRAMES, typical_frames, with_measures
 from retone.nets.frontend import FrontEnd, FrontEndConfig
 from retone.presets.curated import CURATED
 from retone.presets.file import MOST_FRAMES, Preset
@@ -121,6 +122,18 @@ def test_typical_frames_keep_the_mean_and_no_order(make_audio: Callable[..., tor
     np.testing.assert_allclose(backwards.summary, typical.summary, atol=1e-6)
     again = typical.heard()
     np.testing.assert_allclose(float(again.energy.sum()), 1.0, atol=1e-5)
+
+
+def test_measures_that_a_profile_lacks_are_near_those_that_were_heard(voice: Excerpt) -> None:
+    config = FrontEndConfig(sample_rate=RATE)
+    pieces = list(voice.audio.split(voice.audio.numel() // 3))[:3]
+    clips = [(heard(a).audio, i) for i, a in enumerate(pieces)]
+    lacking = typical_frames(clips, config, count=48, seed=0)
+    true = typical_frames(clips, replace(config, measures=True), count=48, seed=0)
+    estimated = with_measures(lacking)
+    assert estimated.front_end == true.front_end and with_measures(true) is true
+    rms, loud, centroid = np.abs(estimated.summary - true.summary)[-3:]
+    assert 20 * rms < 1e-6 and 20 * loud < 1.0 and centroid < 0.3
 
 
 # A person's own

@@ -20,7 +20,7 @@ from retone.effects.spec import effect_from_spec
 from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.expectation import fit_expectation
-from retone.estimators.profile import Profile
+from retone.estimators.profile import Profile, with_measures
 from retone.estimators.statistics import packaged
 from retone.estimators.style_change import infer_change
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
@@ -179,6 +179,8 @@ def typical(profile: Profile, network: Any) -> Any:
         DataError: the profile holds nothing for this kind of network.
     """
     known = profile.typical
+    if known is not None and network.config.front_end.measures:
+        known = with_measures(known)
     if known is None or known.front_end != network.config.front_end:
         raise DataError(
             f"network: '{profile.name}' holds nothing that a {type(network).__name__} with these "

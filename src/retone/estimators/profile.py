@@ -9,7 +9,7 @@ any recording in it, so no speech can be made of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -122,6 +122,29 @@ def typical_frames(
     return TypicalFrames(
         config, means, (energy[used] / energy.sum())[order], np.sum(summaries, axis=0) / people
     )
+
+
+def with_measures(known: TypicalFrames) -> TypicalFrames:
+    """The same for a front end with ``measures``, estimated if they were not taken.
+
+    RMS is the summary's own; K-weighted level and centroid are those of the typical frames, a
+    spectrum interpolated between their bands: within 1 dB and 0.2 kHz on the presets that ship.
+    """
+    if known.front_end.measures:
+        return known
+    config = replace(known.front_end, measures=True)
+    front_end = FrontEnd(config)
+    bank = front_end.bank.double().numpy()
+    share = bank / np.maximum(bank.sum(axis=0), 1e-9)
+    power = share.T @ (10 ** (2 * known.frames) / bank.sum(axis=1)[:, None])  # [F, K]
+    weight, frequency_khz = front_end.k_weight.double().numpy(), front_end.frequency.numpy()
+    mean = power @ known.energy
+    peak, crest = known.summary[-2:]
+    loud = peak - crest + 10 * np.log10(mean @ weight / mean.sum()) / 20
+    magnitude = np.sqrt(power)
+    centroid = ((frequency_khz @ magnitude) / magnitude.sum(axis=0)).mean()
+    summary = np.concatenate([known.summary, [peak - crest, loud, centroid]])
+    return TypicalFrames(config, known.frames, known.energy, summary)
 
 
 def _nearest(x: Array, centres: Array) -> np.ndarray:
