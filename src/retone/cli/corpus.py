@@ -95,3 +95,27 @@ def run(args: argparse.Namespace) -> int:
     print(corpus_manifest(corpus).summary())
     print(f"{corpus.hours:.2f} hours from {len(corpus.tracks)} speakers or tracks")
     return 0
+
+
+def part_of_corpora(args: argparse.Namespace) -> Any:
+    """``--split`` of ``--corpus``, of which ``--excerpt`` takes a piece of each voice or track."""
+    from retone.data.corpora import join_corpora
+    from retone.data.excerpts import open_excerpts
+    from retone.errors import DataError
+
+    if not args.excerpt:
+        return open_corpora(
+            args.corpus, args.sample_rate, args.cache, args.kind, need=(args.split,)
+        )[args.split]
+    parts = []
+    for text in args.corpus:
+        name, equals, folder = text.partition("=")
+        if not equals:
+            raise DataError(f"--corpus {text}: expected NAME=FOLDER.")
+        parts.append(
+            open_excerpts(
+                name, Path(folder), sample_rate=args.sample_rate, split=args.split, most=200,
+                seconds=args.excerpt, cache=args.cache or default_cache(), kind=args.kind,
+            )
+        )  # fmt: skip
+    return join_corpora(parts)

@@ -35,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     synthetic.add_argument("--split", default="test", choices=("train", "val", "test"))
     synthetic.add_argument("--kind", default="speech", choices=("speech", "music"))
+    synthetic.add_argument(
+        "--excerpt", type=float, metavar="SECONDS",
+        help="hear the middle SECONDS of each voice or track only (large corpora)",
+    )  # fmt: skip
     synthetic.add_argument("--sample-rate", type=int, required=True, help="in Hz, e.g. 24000")
     synthetic.add_argument("--length", type=int, default=131072, help="samples per clip")
     synthetic.add_argument("--pairs", type=int, default=100, help="pairs per case")
@@ -85,16 +89,14 @@ def run(args: argparse.Namespace) -> int:
         return evaluate_enhance.run(args)
     from dataclasses import replace
 
-    from retone.cli.corpus import open_corpora
+    from retone.cli.corpus import part_of_corpora
     from retone.cli.progress import progress_bar
     from retone.data.pairs import PairMaker
     from retone.evaluate.result import table
     from retone.evaluate.synthetic import CASES, evaluate
     from retone.metrics import STYLE_METRICS
 
-    corpus = open_corpora(args.corpus, args.sample_rate, args.cache, args.kind, need=(args.split,))[
-        args.split
-    ]
+    corpus = part_of_corpora(args)
     if args.only:
         kept = tuple(t for t in corpus.tracks if t.group.startswith(args.only))
         corpus = replace(corpus, name=f"{corpus.name}/{args.only}*", tracks=kept)

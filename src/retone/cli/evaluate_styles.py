@@ -132,35 +132,13 @@ def corpus_of(args: argparse.Namespace) -> Any:
     """The held-out recordings that the arguments name."""
     from dataclasses import replace
 
-    corpus = _opened(args)
+    from retone.cli.corpus import part_of_corpora
+
+    corpus = part_of_corpora(args)
     for prefix in args.without:
         kept = tuple(t for t in corpus.tracks if not t.group.startswith(prefix))
         corpus = replace(corpus, name=f"{corpus.name} without {prefix}", tracks=kept)
     return corpus
-
-
-def _opened(args: argparse.Namespace) -> Any:
-    from retone.cli.corpus import default_cache, open_corpora
-    from retone.data.corpora import join_corpora
-    from retone.data.excerpts import open_excerpts
-    from retone.errors import DataError
-
-    if not args.excerpt:
-        return open_corpora(
-            args.corpus, args.sample_rate, args.cache, args.kind, need=(args.split,)
-        )[args.split]
-    parts = []
-    for text in args.corpus:
-        name, equals, folder = text.partition("=")
-        if not equals:
-            raise DataError(f"--corpus {text}: expected NAME=FOLDER.")
-        parts.append(
-            open_excerpts(
-                name, Path(folder), sample_rate=args.sample_rate, split=args.split, most=200,
-                seconds=args.excerpt, cache=args.cache or default_cache(), kind=args.kind,
-            )
-        )  # fmt: skip
-    return join_corpora(parts)
 
 
 def style_set(args: argparse.Namespace, seed: int) -> Any:
