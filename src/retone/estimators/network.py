@@ -63,14 +63,16 @@ class Network:
             expects of the result, if it does; 0 takes its answer as it is.
         fit_prior: how firmly the fit is held to the network's answer.
         fit_pieces: how many pieces the fit renders, the loudest.
+        level_share: how far the fitted setting's level goes back to that of the answer.
     """
 
     name: str = "network"
     weights: Path | str = "speech"
     most_pieces: int = 4
-    fit_steps: int = 20
+    fit_steps: int = 16
     fit_prior: float = 0.02
     fit_pieces: int = 2
+    level_share: float = 1.0
 
     def estimate(
         self,
@@ -112,41 +114,40 @@ class Network:
         unit = torch.cat(units).double().mean(0, keepdim=True)
         if expected and self.fit_steps:
             hoped = Expected(*(torch.stack(t).mean(0) for t in zip(*expected, strict=True)))
-            hoped_of_all, some = hoped, loudest(own, self.fit_pieces)
+            some = loudest(own, self.fit_pieces)
             if some.shape[0] < own.shape[0]:  # their content is not quite that of all together
                 apart = network.statistics(some).mean(0) - network.statistics(own).mean(0)
                 hoped = hoped._replace(mean=hoped.mean + apart / network.scale)
+            answered = unit
             unit = fit_expectation(
                 network, loaded.effect, some, rate, hoped, unit,
                 steps=self.fit_steps, prior=self.fit_prior, locks=locks,
                 progress=progress if callable(progress) else None,
             ).double()  # fmt: skip
-            if some.shape[0] < own.shape[0]:
-                unit = _at_level(loaded, own, unit, hoped_of_all, locks)
+            if MAKEUP not in locks and network.config.front_end.measures:
+                unit = _at_level(loaded, own, unit, answered, self.level_share)
         table = loaded.effect.params
         return Estimate(
             loaded.effect, table.blend(table.to_physical(unit), _needed(source, references))
         )
 
 
-def _at_level(
-    loaded: Loaded, own: Tensor, unit: Tensor, hoped: Expected, locks: Mapping[str, float]
-) -> Tensor:
-    """A setting whose makeup brings all pieces to the levels that are expected of them."""
+def _at_level(loaded: Loaded, own: Tensor, unit: Tensor, answered: Tensor, share: float) -> Tensor:
+    """A fitted setting whose makeup brings it nearer to the level that the answer had.
+
+    Of the level a network that heard its own results knows more than the fit; the mean of RMS and
+    K-weighted level moves by ``share`` of the way.
+    """
     network: Any = loaded.network
     table = loaded.effect.params
-    name = MAKEUP
-    if name in locks or name not in table.names or not network.config.front_end.measures:
-        return unit
     setting = table.to_physical(unit)
-    heard = network.statistics(_rendered(loaded, own, unit)).mean(0, keepdim=True)
-    miss = (hoped.mean - network.standardized(heard)) * network.scale
-    rms_db, loudness_db, _ = (20 * miss[0, -MEASURES:]).tolist()
-    param = table[name]
-    wanted = float(setting[name]) + (rms_db + loudness_db) / 2
-    return table.to_unit(
-        {**setting, name: torch.full_like(setting[name], min(max(wanted, param.low), param.high))}
-    )
+    levels = [
+        network.statistics(_rendered(loaded, own, u)).mean(0)[-MEASURES:-1].mean()
+        for u in (unit, answered)
+    ]
+    param = table[MAKEUP]
+    wanted = setting[MAKEUP] + share * 20 * float(levels[1] - levels[0])
+    return table.to_unit({**setting, MAKEUP: wanted.clamp(param.low, param.high)})
 
 
 def _rendered(loaded: Loaded, own: Tensor, unit: Tensor) -> Tensor:
