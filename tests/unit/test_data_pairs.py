@@ -11,7 +11,13 @@ import soundfile
 
 from retone.data.corpora import Corpus, open_corpus
 from retone.data.pairs import PairMaker
-from retone.data.treatments import draw_bands, draw_compressor, draw_expander, draw_noise
+from retone.data.treatments import (
+    draw_bands,
+    draw_compressor,
+    draw_expander,
+    draw_levels,
+    draw_noise,
+)
 from retone.errors import DataError, SettingError
 
 RATE, LENGTH = 16000, 12000
@@ -175,3 +181,11 @@ def test_noise_is_steady_and_as_loud_as_drawn() -> None:
         levels = 10 * np.log10((noise.reshape(4, -1) ** 2).mean(1))
         assert -91 < levels.mean() < -49
         assert np.ptp(levels) < 4
+
+
+def test_levels_come_and_go_slowly() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        gains_db = 20 * np.log10(draw_levels(rng, 10 * 24000, 24000))
+        assert np.abs(gains_db).max() < 20 and np.ptp(gains_db) > 0.1
+        assert np.abs(np.diff(gains_db)).max() < 20 / (0.1 * 24000)

@@ -20,6 +20,7 @@ from retone.data.treatments import (
     draw_color,
     draw_compressor,
     draw_expander,
+    draw_levels,
     draw_noise,
     draw_warp,
     normalise,
@@ -71,6 +72,7 @@ class PairMaker:
         color_probability: how often a source clip first gets a colour of its own, as if another
             microphone or mouth had made it; input, target and reference share it. A small corpus
             then tells a network less about how its recordings sound untreated.
+        levels_probability: how often the level of a source clip changes from phrase to phrase.
         noise_probability: how often a steady background is added to a source clip.
         input_equalizer_probability, expander_probability: treatments of the input.
         target_equalizer_probability, compressor_probability: treatments of the style.
@@ -92,6 +94,7 @@ class PairMaker:
     length: int
     augment_probability: float = 0.5
     color_probability: float = 0.0
+    levels_probability: float = 0.0
     noise_probability: float = 0.0
     input_equalizer_probability: float = 0.75
     expander_probability: float = 0.1
@@ -122,6 +125,7 @@ class PairMaker:
             self,
             augment_probability=0.0,
             color_probability=0.0,
+            levels_probability=0.0,
             noise_probability=0.0,
             leveled_probability=0.0,
             cross_source_probability=1.0 if cross_source else 0.0,
@@ -139,6 +143,7 @@ class PairMaker:
             self,
             augment_probability=0.0,
             color_probability=0.0,
+            levels_probability=0.0,
             noise_probability=0.0,
             cross_source_probability=self.cross_source_probability if several else 0.0,
         )
@@ -244,6 +249,9 @@ class PairMaker:
                     clip = normalise(clip, self.peak_dbfs)
                     if warp is not None:
                         clip = _fitted(warp.apply(clip, self.sample_rate), length)
+                    if self.levels_probability and rng.random() < self.levels_probability:
+                        gains = draw_levels(rng, length, self.sample_rate)
+                        clip = normalise(clip * gains.astype(clip.dtype), self.peak_dbfs)
                     if self.noise_probability and rng.random() < self.noise_probability:
                         clip = clip + draw_noise(rng, length, self.sample_rate).astype(clip.dtype)
                     if self.color_probability and rng.random() < self.color_probability:

@@ -139,6 +139,17 @@ def draw_noise(rng: np.random.Generator, samples: int, sample_rate: float) -> Ar
     return noise * (level / max(float(np.sqrt(np.mean(noise * noise))), 1e-12))
 
 
+def draw_levels(rng: np.random.Generator, samples: int, sample_rate: float) -> Array:
+    """Gains [samples] of a speaker who comes and goes: 0 +- 4 dB, new every 1..6 s, in 0.1 s."""
+    times, levels = [0.0], [float(rng.normal(0.0, 4.0))]
+    while times[-1] < samples / sample_rate:
+        start = times[-1] + float(rng.uniform(1.0, 6.0))
+        times += [start, start + 0.1]
+        levels += [levels[-1], float(np.clip(rng.normal(0.0, 4.0), -10.0, 10.0))]
+    level_db = np.interp(np.arange(samples) / sample_rate, times, levels)
+    return np.asarray(10.0 ** (level_db / 20.0))
+
+
 def draw_expander(rng: np.random.Generator) -> CompandSetting:
     """Unity above a threshold in -30..-10 dB, slope 1..5 below it; makeup 0..6 dB."""
     attack_s = float(rng.uniform(0.001, 0.051))

@@ -36,6 +36,7 @@ def compact_speech() -> Recipe:
             length=LENGTH,
             augment_probability=0.2,  # pitch and tempo cost more than the rest of a pair
             color_probability=0.9,
+            levels_probability=0.4,
             noise_probability=0.3,
             cross_source_probability=0.25,
             leveled_probability=0.7,
