@@ -48,7 +48,7 @@ def learning_rate(o: Optimizer, step: int, steps: int) -> float:
     return o.learning_rate * 0.1 ** sum(step >= m * steps for m in o.milestones)
 
 
-def estimate_loss(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
+def estimate_loss(recipe: Recipe, network: nn.Module, batch: Batch, step: int = 0) -> Tensor:
     """One batch through network, effect and loss; only the network may run in bfloat16."""
     source, reference, target = batch[:3]
     rate = recipe.pairs.sample_rate
@@ -62,16 +62,20 @@ def estimate_loss(recipe: Recipe, network: nn.Module, batch: Batch) -> Tensor:
     half = recipe.precision == "bfloat16"
     with torch.autocast(source.device.type, torch.bfloat16, enabled=half):
         answers = recipe.answers(network, source, reference, render)
-    return answers_loss(recipe, answers, target)
+    return answers_loss(recipe, answers, target, step)
 
 
-def answers_loss(recipe: Recipe, answers: Answers, target: Tensor) -> Tensor:
-    """A recipe's loss of a network's answers, given targets [B, T]: the mean over its passes."""
+def answers_loss(recipe: Recipe, answers: Answers, target: Tensor, step: int = 0) -> Tensor:
+    """A recipe's loss of a network's answers, given targets [B, T]: the mean over its passes.
+
+    Of ``scored_passes`` the step decides which, so that all processes score the same.
+    """
     audio = target[:, None]
     count = len(answers.units)
     scored = list(range(count))
     if 0 < recipe.scored_passes < count:
-        scored = torch.randperm(count)[: recipe.scored_passes].tolist()
+        draw = torch.Generator().manual_seed(recipe.seed + 1_000_003 * step)
+        scored = torch.randperm(count, generator=draw)[: recipe.scored_passes].tolist()
     wanted = recipe.loss.prepare(audio) if len(scored) > 1 else audio
     total = torch.zeros((), device=target.device)
     for number in scored:
@@ -166,7 +170,8 @@ def train(
                 group["lr"] = learning_rate(recipe.optimizer, state["step"], recipe.steps)
             optimizer.zero_grad(set_to_none=True)
             try:
-                loss = estimate_loss(recipe, model, (*moved, []))  # type: ignore[arg-type]
+                item = (*moved, [])
+                loss = estimate_loss(recipe, model, item, state["step"])  # type: ignore[arg-type]
                 loss.backward()
             except PluginError:  # again and again: stop, but keep what was learnt
                 if log:

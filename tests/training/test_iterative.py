@@ -137,7 +137,7 @@ def test_scored_passes_are_drawn_and_the_others_only_learn_what_to_expect() -> N
         )
         each.append(float(answers_loss(bare, alone, target).detach()))
     one = replace(bare, scored_passes=1)
-    drawn = {round(float(answers_loss(one, shifted, target).detach()), 5) for _ in range(20)}
+    drawn = {round(float(answers_loss(one, shifted, target, n).detach()), 5) for n in range(20)}
     assert drawn == {round(x, 5) for x in each}
     every = float(answers_loss(bare, shifted, target).detach())
     assert every == pytest.approx(sum(each) / 2, rel=1e-5)
