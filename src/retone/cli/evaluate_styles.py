@@ -112,8 +112,9 @@ def run_probes(args: argparse.Namespace) -> int:
     encoders: list[Any] = [known[name] for name in args.rows]
     for name, file in weights_of(args).items():
         if isinstance(load(file).network, AlignedNet):
-            encoders += [OurEncoder(f"{name}, {part}", file, part)
-                         for part in ("summary", "features", "hidden")]  # fmt: skip
+            ordinary = "neutral" if args.kind == "speech" else "master-neutral"
+            encoders += [OurEncoder(f"{name}, {part}", file, part, ordinary)
+                         for part in ("summary", "features", "hidden", "embedding")]  # fmt: skip
         else:
             encoders.append(OurEncoder(name, file))
     counts = dict(zip(("train", "val", "test"), args.counts, strict=True))

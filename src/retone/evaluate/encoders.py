@@ -14,9 +14,10 @@ import torch
 from retone.audio import Clip
 from retone.dsp.spectral import mel_filterbank, stft_magnitude
 from retone.errors import DataError, MissingExtraError
-from retone.estimators.network import load
+from retone.estimators.network import load, typical
 from retone.evaluate.legacy_torch import read
 from retone.nets.siamese import SiameseNet
+from retone.presets.library import open_preset
 
 CDPAM_RATE = 22050
 HEARD_SAMPLES = 131072
@@ -75,12 +76,15 @@ class OurEncoder:
     two recordings; heard against itself it has no difference to report, so what describes one
     recording is, by ``part``: ``"summary"`` (level and band statistics, scaled as the network
     scales them); ``"features"`` (what its head sees when the input is white noise, a recording
-    without style); ``"hidden"`` (the head's last hidden layer then).
+    without style); ``"hidden"`` (the head's last hidden layer then); ``"embedding"`` (that layer
+    when the input is the shipped preset ``ordinary``: how the recording differs from untreated
+    ones by other voices or of other music).
     """
 
     name: str
     weights: Path | str
     part: str = "features"
+    ordinary: str = "neutral"
 
     def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         network: Any = load(self.weights).network
@@ -92,8 +96,10 @@ class OurEncoder:
             summary = (heard.summary - network.center) / network.scale
             if self.part == "summary":
                 return np.asarray(summary[0].numpy())
-            features = network.features(_flat(network), heard)
-            if self.part == "hidden":
+            ordinary = self.part == "embedding"
+            other = _ordinary(network, self.ordinary) if ordinary else _flat(network)
+            features = network.features(other, heard)
+            if self.part in ("hidden", "embedding"):
                 features = network.head[:-1](features)
             return np.asarray(features[0].numpy())
 
@@ -104,6 +110,13 @@ def _flat(network: Any) -> Any:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, HEARD_SAMPLES, generator=generator)
     return network.listen(noise * (10 ** (-12 / 20) / noise.abs().max()))
+
+
+@functools.lru_cache(maxsize=4)
+def _ordinary(network: Any, preset: str) -> Any:
+    """What a network hears of a shipped preset."""
+    heard = typical(open_preset(preset).profile, network)
+    return type(heard)(*(t[:1] for t in heard))
 
 
 @dataclass(frozen=True)
