@@ -25,7 +25,7 @@ from retone.effects import Chain, Fir
 from retone.errors import AudioError, SettingError
 from retone.estimators.profile import Profile
 from retone.progress import Progress, silent
-from retone.stream import Renderer, block_frames
+from retone.stream import Renderer, block_frames, head_of
 from retone.units import db_to_gain
 
 PARTS = ("all", "eq", "dynamics")
@@ -302,8 +302,7 @@ class _Passes:
         info = self.reader.info
         keep = info.frames * info.channels <= KEPT_SAMPLES
         kept = []
-        renderer = Renderer(self.effect, self.setting, info.sample_rate)
-        self.reader.seek(0)
+        renderer = Renderer(self.effect, self.setting, info.sample_rate, head=head_of(self.reader))
         for block in self.reader.blocks(block_frames(info.channels)):
             rendered, curves = renderer.process_with_curves(block)
             if keep:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 BLOCK_FRAMES = 65536
 BLOCK_SAMPLES = 1 << 19
 EXCERPT_S = 60.0
+HEAD_S = 0.5
+"""How much of a recording's beginning settles the dynamics before it starts."""
 _PIECE_S = 10.0
 _CANDIDATES = 4
 
@@ -29,12 +31,25 @@ def block_frames(channels: int) -> int:
 class Renderer:
     """An effect with one setting and the state between blocks.
 
-    Blocks of any size give what the whole would give, to the last bit.
+    Blocks of any size give what the whole would give, to the last bit. With ``head`` [C, n], the
+    first `HEAD_S` of the recording, dynamics are settled at the first sample (`Effect.settled`);
+    without it everything starts from rest.
     """
 
-    def __init__(self, effect: Effect, setting: Mapping[str, Tensor], sample_rate: int) -> None:
+    def __init__(
+        self,
+        effect: Effect,
+        setting: Mapping[str, Tensor],
+        sample_rate: int,
+        *,
+        head: np.ndarray | None = None,
+    ) -> None:
         self.effect, self.setting, self.sample_rate = effect, setting, sample_rate
         self._state: State | None = None
+        if head is not None and head.shape[1]:
+            audio = torch.from_numpy(np.ascontiguousarray(head))[None]
+            with torch.no_grad():
+                self._state = effect.settled(audio, sample_rate, setting)
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """Render [C, n] samples; returns [C, n] of the same dtype."""
@@ -49,6 +64,32 @@ class Renderer:
         out = self.effect.render(audio, self.sample_rate, self.setting, self._state, curves=curves)
         self._state = out.state
         return out.audio[0].numpy(), {name: c[0].numpy() for name, c in out.curves.items()}
+
+
+def head_frames(sample_rate: int) -> int:
+    """Frames of a recording's beginning that its renderer is given as ``head``."""
+    return round(HEAD_S * sample_rate)
+
+
+def head_of(reader: AudioReader) -> np.ndarray:
+    """The beginning [C, n] of a recording, which is then at its beginning again."""
+    reader.seek(0)
+    blocks, wanted = [], head_frames(reader.info.sample_rate)
+    while wanted and (block := reader.read(wanted)).shape[1]:
+        blocks.append(block)
+        wanted -= block.shape[1]
+    reader.seek(0)
+    if not blocks:
+        return np.zeros((reader.info.channels, 0), np.float32)
+    return np.concatenate(blocks, axis=1)
+
+
+def render_whole(
+    effect: Effect, audio: np.ndarray, sample_rate: int, setting: Mapping[str, Tensor]
+) -> np.ndarray:
+    """A recording [C, T] as the effect renders it with settled dynamics."""
+    head = audio[:, : head_frames(sample_rate)]
+    return Renderer(effect, setting, sample_rate, head=head).process(audio)
 
 
 def active_excerpt(reader: AudioReader, channel: int | None = None) -> np.ndarray:

@@ -358,3 +358,39 @@ def test_relaxation_of_linear_effects_is_close(
     setting = on(linear(effect, 1, seed=14), backend.device)
     wanted = effect.render(audio, 24000, setting).audio
     assert difference_db(effect.relax(audio, 24000, setting), wanted) < -100
+
+
+def loud(effect: Effect) -> Setting:
+    """Neutral, but every compressor far into a steady tone and slow to get there."""
+    setting = effect.params.neutral(1)
+    hard = {"threshold_db": -50.0, "ratio": 8.0, "makeup_db": 20.0}
+    slow = {"attack_ms": 50.0, "release_ms": 200.0}
+    for name in setting:
+        for ending, value in {**hard, **slow}.items():
+            if name.endswith(ending) and "expander" not in name:
+                setting[name] = torch.full_like(setting[name], value)
+    return setting
+
+
+@each_effect
+def test_a_recording_that_starts_in_mid_sound_meets_settled_dynamics(effect: Effect) -> None:
+    rate = 24000
+    time = torch.arange(2 * rate, dtype=torch.float64) / rate
+    tone = 0.3 * torch.cos(2 * torch.pi * 440 * time)[None, None]
+    setting = loud(effect)
+    state = effect.settled(tone[..., : rate // 2], rate, setting)
+    has_dynamics = any(p.name.endswith("threshold_db") for p in effect.params)
+    assert (state is not None) == has_dynamics
+
+    def start_db(state: State | None) -> float:
+        """Peak of the first 10 ms over that of the end, when all has settled."""
+        y = effect.render(tone, rate, setting, state).audio[0, 0].abs()
+        return 20 * math.log10(float(y[: rate // 100].max() / y[-rate // 100 :].max()))
+
+    if has_dynamics:
+        assert start_db(None) > 6  # what a start from rest sounds like
+        assert start_db(state) < 1.5
+    if effect.name not in HAS_CROSSOVER:
+        neutral = effect.params.neutral(1)
+        at_neutral = effect.settled(tone[..., : rate // 2], rate, neutral)
+        assert torch.equal(effect.render(tone, rate, neutral, at_neutral).audio, tone)

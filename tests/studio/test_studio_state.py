@@ -17,7 +17,7 @@ from retone.bench.exports import cases
 from retone.dsp.effect import Effect
 from retone.effects import EFFECTS
 from retone.report.settings import SettingsFile
-from retone.stream import Renderer
+from retone.stream import render_whole
 from retone.studio import preview, work
 from retone.studio.intake import take
 from retone.studio.limits import Limits, Refused
@@ -69,7 +69,7 @@ def test_a_window_is_a_piece_of_the_whole(session: Session) -> None:
     effect = cases(RATE)[0].settings.effect
     state = state_of(session, effect)
     source = session.need_input()
-    want = Renderer(effect, state.heard(), RATE).process(np.array(source.samples()))
+    want = render_whole(effect, np.array(source.samples()), RATE, state.heard())
     data = preview.window(source, state, 0.5, 1.0)
     got = np.frombuffer(data[-4 * RATE // 2 :], np.float32)
     piece = want[0, RATE // 2 : RATE]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,6 +42,8 @@ class Effect(ABC):
 
     name: str
     latency_samples: int = 0
+    has_dynamics: ClassVar[bool] = False
+    """Whether gain follows level, so that there is something to settle (see `settled`)."""
 
     @property
     @abstractmethod
@@ -100,6 +102,33 @@ class Effect(ABC):
         """
         full = self._checked(audio, sample_rate, setting)
         return self._render(audio, sample_rate, full, state, curves)
+
+    def settled(
+        self, head: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
+    ) -> State | None:
+        """The state in which a recording that begins with ``head`` finds settled dynamics.
+
+        A compressor at rest lets the first milliseconds of a recording that starts in mid-sound
+        through at full makeup gain. Here it has heard the beginning before, backwards, so that it
+        arrives at the first sample. Effects that are filters alone stay at rest, for nothing
+        sounded before.
+
+        Args:
+            head: [B, C, T], the beginning; half a second is several attack times.
+
+        Returns:
+            What `render` takes as ``state``; None for effects without dynamics.
+        """
+        return self._settled(head, sample_rate, self._checked(head, sample_rate, setting))[0]
+
+    def _settled(
+        self, head: Tensor, sample_rate: float, setting: Setting
+    ) -> tuple[State | None, Tensor]:
+        """`settled`, and the head as the effect renders it from there."""
+        state = None
+        if self.has_dynamics:
+            state = self._render(head.flip(-1), sample_rate, setting, None, False).state
+        return state, self._render(head, sample_rate, setting, state, False).audio
 
     def relax(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
         """Process audio through the papers' approximation (frequency sampling) where one exists.

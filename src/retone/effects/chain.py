@@ -59,6 +59,14 @@ class Chain(Effect):
             all_curves.update({f"{m.name}.{n}": c for n, c in own.items()})
         return Rendered(audio, after, all_curves)
 
+    def _settled(
+        self, head: Tensor, sample_rate: float, setting: Setting
+    ) -> tuple[State | None, Tensor]:
+        state: State = {}
+        for m in self.members:
+            state[m.name], head = m._settled(head, sample_rate, split_setting(setting, m.name))
+        return (state if any(s is not None for s in state.values()) else None), head
+
     def _relax(self, audio: Tensor, sample_rate: float, setting: Setting) -> Tensor:
         for m in self.members:
             audio = m._relax(audio, sample_rate, split_setting(setting, m.name))

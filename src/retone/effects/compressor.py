@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -80,6 +80,7 @@ class Compressor(Effect):
             gain, as torchcomp and Diff-DEQ do, with the stronger of compressor and expander.
     """
 
+    has_dynamics: ClassVar[bool] = True
     name: str = "compressor"
     table: ParamTable = COMPRESSOR_TABLE
     rms_ms: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +61,7 @@ class DynamicEqualizer(Effect):
     smoothing; Diff-DEQ smooths the linear gain of a 10 ms RMS detector.
     """
 
+    has_dynamics: ClassVar[bool] = True
     name: str = "dynamic_equalizer"
     compressor: Compressor = Compressor(rms_ms=10.0, smooth="gain")
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -81,6 +82,7 @@ class MultibandEqualizer(Effect):
     ``compressor`` gives each band's detector; gain over time is smoothed in dB.
     """
 
+    has_dynamics: ClassVar[bool] = True
     name: str = "multiband"
     compressor: Compressor = Compressor(table=EXPANDER_TABLE, rms_ms=10.0)
 

@@ -117,6 +117,11 @@ class Plugin(Effect):
         place = {"streams": after, "at": (state["at"] if state else 0) + audio.shape[-1]}
         return Rendered(y.to(audio.device, audio.dtype), place, {})
 
+    def _settled(
+        self, head: Tensor, sample_rate: float, setting: Setting
+    ) -> tuple[State | None, Tensor]:
+        return None, head  # a plug-in's memory cannot be set
+
     def _item(
         self,
         block: np.ndarray,

@@ -15,6 +15,7 @@ from retone.errors import MissingExtraError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimator, Excerpt
 from retone.losses import Loss
 from retone.matcher import shift_thresholds
+from retone.stream import render_whole
 from retone.units import db_to_gain, gain_to_db
 
 
@@ -58,9 +59,7 @@ class Estimated:
         estimate = self.estimator.estimate(source, [reference], locks={})
         table = estimate.effect.params
         setting, _ = shift_thresholds(table, estimate.setting, -gain_db)
-        with torch.no_grad():
-            audio = torch.from_numpy(pair.input)[None, None]
-            out = estimate.effect.render(audio, sample_rate, setting).audio[0, 0].numpy()
+        out = render_whole(estimate.effect, pair.input[None], sample_rate, setting)[0]
         back_db = gain_db if self.at_peak else gain_db - reference_gain_db
         out = out * out.dtype.type(db_to_gain(back_db))
         return to_loudness(out, pair.reference, sample_rate, self.toward_reference)

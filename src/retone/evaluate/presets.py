@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from retone.data.corpora import Corpus
 from retone.data.styles import apply_style
@@ -24,6 +23,7 @@ from retone.presets import open_preset
 from retone.presets.curated import CURATED, pick_patch
 from retone.progress import Progress, silent
 from retone.provenance import provenance
+from retone.stream import render_whole
 
 COLUMNS = {
     "tone_to_style_before": "tone, input to the style (dB)",
@@ -112,9 +112,9 @@ def _measure(
 
 def _apply(source: Excerpt, profile: Any, estimator: Estimator) -> Excerpt:
     found = estimator.estimate(source, [profile], locks={})
-    with torch.no_grad():
-        out = found.effect.render(source.audio[None, None], source.sample_rate, found.setting)
-    return excerpt(out.audio[0, 0].numpy(), source.sample_rate)[0]
+    audio = source.audio[None].numpy()
+    out = render_whole(found.effect, audio, source.sample_rate, found.setting)
+    return excerpt(out[0], source.sample_rate)[0]
 
 
 def _tone(one: StyleStatistics, other: StyleStatistics, rate: int) -> float:

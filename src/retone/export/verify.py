@@ -89,7 +89,10 @@ def compare(name: str, settings: SettingsFile, audio: np.ndarray, sample_rate: i
 
 
 def own_render(settings: SettingsFile, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """retone's render of [C, T] with the gain after the effect, without the limiter."""
+    """retone's render of [C, T] with the gain after the effect, without the limiter.
+
+    From rest, as the other programs start; `retone match` starts with settled dynamics.
+    """
     effect = settings.effect_at(sample_rate)
     y = Renderer(effect, settings.heard(), sample_rate).process(audio).astype(np.float64)
     gain_db = settings.level_plan.gain_db if settings.level_plan else 0.0

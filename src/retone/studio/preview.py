@@ -14,7 +14,7 @@ from retone.audio import LevelMeter
 from retone.dsp.envelope_meter import EnvelopeMeter
 from retone.dsp.spectrum_meter import SpectrumMeter, log_frequencies
 from retone.report.collect import reductions
-from retone.stream import Renderer
+from retone.stream import Renderer, head_frames
 from retone.studio.intake import WAVE_POINTS, short, wave_of
 from retone.studio.limits import Refused
 from retone.studio.session import Recording, Session
@@ -32,9 +32,11 @@ def window(recording: Recording, state: State, start_s: float, stop_s: float) ->
     last = min(max(first, round(stop_s * rate)), recording.frames)
     begin = max(0, first - round(PREROLL_S * rate))
     audio = np.array(recording.samples()[:, begin:last])
-    y = Renderer(state.driven.effect, state.heard(), rate).process(audio)[:, first - begin :]
-    head = {"start": first, "frames": y.shape[1], "channels": y.shape[0], "rate": rate}
-    return packed(head, y)
+    head = None if begin else audio[:, : head_frames(rate)]
+    renderer = Renderer(state.driven.effect, state.heard(), rate, head=head)
+    y = renderer.process(audio)[:, first - begin :]
+    about = {"start": first, "frames": y.shape[1], "channels": y.shape[0], "rate": rate}
+    return packed(about, y)
 
 
 def whole(session: Session, recording: Recording, state: State, turn: int) -> bytes:
@@ -50,7 +52,8 @@ def whole(session: Session, recording: Recording, state: State, turn: int) -> by
     source = recording.samples()
     frames = int(source.shape[1])
     out = np.empty((len(source), frames), np.float32)
-    renderer = Renderer(state.driven.effect, state.heard(), rate)
+    beginning = np.array(source[:, : head_frames(rate)])
+    renderer = Renderer(state.driven.effect, state.heard(), rate, head=beginning)
     levels = LevelMeter(rate, len(source))
     spectrum = SpectrumMeter(rate)
     wave = EnvelopeMeter(rate, points=WAVE_POINTS)
