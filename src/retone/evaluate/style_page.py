@@ -173,10 +173,10 @@ def page(sections: Sequence[Sequence[str]]) -> str:
         "cannot be reached: other words stay other words. The paper's figures are of its own",
         "recordings, so only ratios to Input can be set side by side.",
         "",
-        "Rows called *ours* are the style network for speech that shipped on the day of the",
-        "measurement ([Models](models.md)); for music there was none of its own yet. *faithful* is",
-        "the estimator that copies ([Estimators](estimators.md)). *loudness matched* is what",
-        "`retone match` does unless told otherwise.",
+        "Rows called *ours* are the style network, for speech or music, that shipped on the day of",
+        "the measurement ([Models](models.md)). *faithful* is the estimator that copies",
+        "([Estimators](estimators.md)). *loudness matched* is what `retone match` does unless told",
+        "otherwise.",
         "",
     ]
     return "\n".join([*head, *(line for s in sections for line in s)]) + "\n"
