@@ -176,7 +176,8 @@ def page(results: Sequence[Result]) -> str:
     for result in results:
         q = result.question
         lines += [
-            f"## {q['corpus']}, {q['sample_rate']} Hz, {q['length']} samples",
+            f"## {q['corpus']}, {q['sample_rate']} Hz, {q['length']} samples"
+            + (", with what fitting to the target reaches" if _has_oracle(result) else ""),
             "",
             f"{q['pairs']} pairs a case, seed {q['seed']}, retone {result.provenance['retone']}, "
             f"{result.provenance['date']}.",
@@ -188,6 +189,10 @@ def page(results: Sequence[Result]) -> str:
             lines += ["", f"### Reference: {case}", "", table(result, case, columns)]
         lines.append("")
     return "\n".join(lines)
+
+
+def _has_oracle(result: Result) -> bool:
+    return any("oracle" in name for name in result.names("method"))
 
 
 def _order(value: float, sign: float) -> float:
