@@ -121,16 +121,16 @@ def match_section(
         notes=[
             "Different methods: retone estimates readable settings of an equaliser and a "
             "compressor and writes settings and a picture beside the audio; matchering builds a "
-            "long FIR filter and limits. The default here is what these recordings are given: the "
-            "network for voices (its row: asked by name), the closed form for other sound. Timed "
-            "in one process, warm; peak memory is the largest "
+            "long FIR filter and limits. The default is the network for "
+            "what the recordings are, speech or music, with the fit; the closed form is its row: "
+            "asked by name. Timed in one process, warm; peak memory is the largest "
             "resident size of a fresh process, interpreter and libraries included."
         ],
     )
     methods = [
         Method("retone match", lambda: retone()),
         Method("retone match, no picture", lambda: retone("--no-report")),
-        Method("retone match, network", lambda: retone("--estimator", "network")),
+        Method("retone match, closed form", lambda: retone("--estimator", "closed-form")),
         Method("matchering", matchering, MATCHERING),
     ]
     return measure(section, methods, rounds=rounds, seed=seed, say=say)
