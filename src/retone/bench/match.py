@@ -122,9 +122,9 @@ def match_section(
             "Different methods: retone estimates readable settings of an equaliser and a "
             "compressor and writes settings and a picture beside the audio; matchering builds a "
             "long FIR filter and limits. The default is the network for "
-            "what the recordings are, speech or music, with the fit; the closed form is its row: "
-            "asked by name. Timed in one process, warm; peak memory is the largest "
-            "resident size of a fresh process, interpreter and libraries included."
+            "speech or for music, with its fit; the closed form is asked for by name. Timed in one "
+            "process, warm; peak memory is the largest resident size of a fresh process, "
+            "interpreter and libraries included."
         ],
     )
     methods = [

@@ -77,8 +77,8 @@ class OurEncoder:
     recording is, by ``part``: ``"summary"`` (level and band statistics, scaled as the network
     scales them); ``"features"`` (what its head sees when the input is white noise, a recording
     without style); ``"hidden"`` (the head's last hidden layer then); ``"embedding"`` (that layer
-    when the input is the shipped preset ``ordinary``: how the recording differs from untreated
-    ones by other voices or of other music).
+    when the input is the shipped preset ``ordinary``: how the recording differs from the mean of
+    others in that preset's style).
     """
 
     name: str
