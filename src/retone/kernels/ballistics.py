@@ -20,6 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from retone.errors import ShapeError, expect
+from retone.kernels import reused
 from retone.kernels.fastmath import LANES, fma, inner_njit, larger, splat8, where_more
 from retone.kernels.lane_memory import lanes_in8, lanes_out8, load8, store8, tiles
 from retone.kernels.rows import run_rows
@@ -278,7 +279,7 @@ def ballistics_forward(
     k_attack = _per_row(k_attack, rows, "k_attack")
     k_release = _per_row(k_release, rows, "k_release")
     y0 = _per_row(y0, rows, "y0")
-    y = np.empty_like(x)
+    y = reused.empty_like(x)
     ends = np.array(y0)
     xf, yf = x.reshape(-1), y.reshape(-1)
 
@@ -322,7 +323,7 @@ def ballistics_backward(
     k_attack = _per_row(k_attack, rows, "k_attack")
     k_release = _per_row(k_release, rows, "k_release")
     y0 = _per_row(y0, rows, "y0")
-    gx, sums = np.empty_like(x), np.zeros((3, rows))
+    gx, sums = reused.empty_like(x), np.zeros((3, rows))
     xf, gf, gxf = x.reshape(-1), grad_y.reshape(-1), gx.reshape(-1)
     nothing = np.empty(0, x.dtype)
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone.errors import ShapeError, expect
+from retone.kernels import reused
 from retone.kernels.ballistics import BLOCK, signal_like
 from retone.kernels.lane_memory import tiles
 from retone.kernels.rows import run_rows
@@ -103,7 +104,7 @@ def compress_forward(
     x = signal_like(x)
     params = _table(params, size["B"], len(PARAMS), "params")
     state = _table(state, size["B"], len(STATES), "state")
-    y = np.empty_like(x)
+    y = reused.empty_like(x)
     curve = np.empty((size["B"], size["T"] if curves else 0), x.dtype)
     marks = _run_forward(x, y, curve, params, state, expander, threads)
     ends = marks[:, -1].copy()
@@ -172,7 +173,7 @@ def compress_backward(
     expect(checkpoints, "B blocks states", "compress: checkpoints",
            B=batch, blocks=-(-length // BLOCK) + 1, states=len(STATES))  # fmt: skip
     marks = np.ascontiguousarray(checkpoints, dtype=np.float64).reshape(-1)
-    gx = np.empty_like(x)
+    gx = reused.empty_like(x)
     sums = np.zeros((batch, len(PARAMS) + len(STATES)))
     flat = [grad_y.reshape(-1), x.reshape(-1), onto_gain, gx.reshape(-1), marks]
 

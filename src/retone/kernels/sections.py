@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone.errors import SettingError, ShapeError, expect
+from retone.kernels import reused
 from retone.kernels.rows import run_rows
 from retone.kernels.section_rows import CHECKPOINT, backward_rows, forward_rows
 
@@ -83,7 +84,7 @@ def sections_forward(
     """
     x, sos, state, size = _checked(x, sos, state, "sections_forward")
     rows, total, sections = size["R"], size["T"], size["S"]
-    y, state_out = np.empty_like(x), np.empty_like(state)
+    y, state_out = reused.empty_like(x), np.empty_like(state)
     blocks = -(-total // CHECKPOINT) if checkpoints else 0
     points = np.empty((rows, blocks, sections, 2))
     share = rows // size["K"]
@@ -133,7 +134,7 @@ def sections_backward(
     grad_y = np.ascontiguousarray(grad_y, x.dtype)
     share = rows // size["K"]
     grad_state = np.array(grad_state_out, np.float64, order="C")
-    grad_x, grad_rows = np.empty_like(x), np.empty((rows, sections, 5))
+    grad_x, grad_rows = reused.empty_like(x), np.empty((rows, sections, 5))
     blocks = -(-total // CHECKPOINT)
     if checkpoints is not None:
         expect(
