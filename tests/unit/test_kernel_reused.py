@@ -42,7 +42,9 @@ def test_given_back_memory_is_lent_again():
     del first
     again = reused.empty((LARGE[1], LARGE[0]), np.float32)
     assert again.ctypes.data == place
-    assert again.shape == (LARGE[1], LARGE[0]) and again.flags.c_contiguous and again.flags.writeable
+    assert (
+        again.shape == (LARGE[1], LARGE[0]) and again.flags.c_contiguous and again.flags.writeable
+    )
 
 
 def test_not_more_is_kept_than_said():

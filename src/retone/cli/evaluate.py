@@ -139,10 +139,10 @@ def _methods(name: str, args: argparse.Namespace) -> list:  # type: ignore[type-
             from retone.estimators.network import Network
 
             weights = args.weights or args.kind
-            return [Estimated("network alone", Network(weights=weights, fit_steps=0))]
+            return [Estimated("network alone", Network(weights=weights, fit_steps=0, level=None))]
         case "network":
             estimator = estimator_named(name, weights=args.weights or args.kind)
-            name = "network, fitted"
+            return [Estimated("network, fitted", estimator)]
         case _:
             estimator = estimator_named(name)
     return [

@@ -16,13 +16,16 @@ from retone import checkpoint
 from retone.audio import Clip
 from retone.dsp.effect import Effect
 from retone.dsp.measure import measure
+from retone.dsp.param import ParamTable
 from retone.effects.spec import effect_from_spec
 from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.expectation import fit_expectation
+from retone.estimators.level import LevelRule, levels_of
 from retone.estimators.profile import Profile, with_measures
 from retone.estimators.statistics import packaged
 from retone.estimators.style_change import infer_change
+from retone.estimators.treatment import same_voice
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.frontend import MEASURES, FrontEndConfig, Heard, together
@@ -38,13 +41,15 @@ MAKEUP = "compressor.makeup_db"
 class Loaded:
     """A network ready for use, and the effect it drives.
 
-    ``length`` and ``peak_dbfs`` are those of the clips that it learnt on, in samples and dB.
+    ``length`` and ``peak_dbfs`` are those of the clips that it learnt on, in samples and dB;
+    ``kind`` is what they hold, speech or music.
     """
 
     network: AlignedNet | SiameseNet | Tcn
     effect: Effect
     length: int
     peak_dbfs: float
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Network:
         fit_prior: how firmly the fit is held to the network's answer.
         fit_pieces: how many pieces the fit renders, the loudest.
         level_share: how far the fitted setting's level goes back to that of the answer.
+        level: what the levels of recordings then add to it; None takes the network's level.
     """
 
     name: str = "network"
@@ -73,6 +79,7 @@ class Network:
     fit_prior: float = 0.02
     fit_pieces: int = 2
     level_share: float = 1.0
+    level: LevelRule | None = LevelRule()
 
     def estimate(
         self,
@@ -94,6 +101,7 @@ class Network:
             )
         rate = network.config.front_end.sample_rate
         own = pieces(source, rate, loaded.length, self.most_pieces)
+        others: list[Tensor] = []
         units, expected = [], []
         merged = isinstance(network, AlignedNet)
         with torch.no_grad():
@@ -103,7 +111,8 @@ class Network:
                 if isinstance(reference, Profile):
                     other = typical(reference, network)
                 else:
-                    other = network.listen(pieces(reference, rate, loaded.length, self.most_pieces))
+                    others.append(pieces(reference, rate, loaded.length, self.most_pieces))
+                    other = network.listen(others[-1])
                     other = together(other) if merged else other
                 for j in range(other[0].shape[0]):
                     one = type(other)(*(t[j : j + 1].expand(heard[0].shape[0], *t.shape[1:])
@@ -126,6 +135,8 @@ class Network:
             ).double()  # fmt: skip
             if MAKEUP not in locks and network.config.front_end.measures:
                 unit = _at_level(loaded, own, unit, answered, self.level_share)
+        if self.level and len(others) == len(references) and MAKEUP not in locks:
+            unit = _by_rule(loaded, self.level, own, others, unit)
         table = loaded.effect.params
         return Estimate(
             loaded.effect, table.blend(table.to_physical(unit), _needed(source, references))
@@ -139,15 +150,35 @@ def _at_level(loaded: Loaded, own: Tensor, unit: Tensor, answered: Tensor, share
     K-weighted level moves by ``share`` of the way.
     """
     network: Any = loaded.network
-    table = loaded.effect.params
-    setting = table.to_physical(unit)
     levels = [
         network.statistics(_rendered(loaded, own, u)).mean(0)[-MEASURES:-1].mean()
         for u in (unit, answered)
     ]
-    param = table[MAKEUP]
-    wanted = setting[MAKEUP] + share * 20 * float(levels[1] - levels[0])
-    return table.to_unit({**setting, MAKEUP: wanted.clamp(param.low, param.high)})
+    return _louder(loaded.effect.params, unit, share * 20 * float(levels[1] - levels[0]))
+
+
+def _louder(table: ParamTable, unit: Tensor, gain_db: float) -> Tensor:
+    """Unit parameters [1, P] whose makeup is ``gain_db`` higher."""
+    setting, param = table.to_physical(unit), table[MAKEUP]
+    wanted = (setting[MAKEUP] + gain_db).clamp(param.low, param.high)
+    return table.to_unit({**setting, MAKEUP: wanted})
+
+
+def _by_rule(
+    loaded: Loaded, rule: LevelRule, own: Tensor, others: Sequence[Tensor], unit: Tensor
+) -> Tensor:
+    """A setting [1, P] at the level that the pieces of a source and of references speak for."""
+    rate = int(loaded.network.config.front_end.sample_rate)  # type: ignore[union-attr]
+    if MAKEUP not in loaded.effect.params.names:
+        return unit
+    source, result = levels_of(own, rate), levels_of(_rendered(loaded, own, unit), rate)
+    references = [levels_of(other, rate) for other in others]
+    if source is None or result is None or None in references:
+        return unit  # too quiet to say anything
+    content, heard = packaged(loaded.kind), measure(own.flatten(), rate)
+    alike = [same_voice(heard, measure(other.flatten(), rate), content) for other in others]
+    known = [r for r in references if r is not None]
+    return _louder(loaded.effect.params, unit, rule.gain_db(result, source, known, alike))
 
 
 def _rendered(loaded: Loaded, own: Tensor, unit: Tensor) -> Tensor:
@@ -295,6 +326,7 @@ def load(weights: Path | str) -> Loaded:
         described, spec = recipe["network"], recipe["effect"]
         length = int(recipe["pairs"]["length"])
         peak_dbfs = float(recipe["pairs"].get("peak_dbfs", NORMAL_PEAK_DB))
+        kind = str(recipe.get("kind", "speech"))
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(
             f"{path.name}: the header names no recipe with a network, an effect and pairs; "
@@ -315,4 +347,4 @@ def load(weights: Path | str) -> Loaded:
     checkpoint.load_module(network, model, path)
     network.eval()
     effect = effect_from_spec(spec, 1.0, where=path.name)
-    return Loaded(network, effect, length, peak_dbfs)
+    return Loaded(network, effect, length, peak_dbfs, kind)

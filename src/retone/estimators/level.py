@@ -1,0 +1,93 @@
+"""How loud a result should be, given what its input and its reference say of it.
+
+A network sets the level of its result with the rest. What else is known: two moments of one voice
+with one treatment share their level, so the reference's own is a second opinion; another voice's
+loudness says little, and there the usual peak of a finished recording and the level that the input
+has at that peak are what one would expect.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from retone.audio import loudness_lufs
+from retone.dsp.measure import Array
+from retone.units import gain_to_db
+
+
+class Levels(NamedTuple):
+    """RMS in dBFS, integrated loudness in LUFS and sample peak in dBFS."""
+
+    rms_dbfs: float
+    loudness_lufs: float
+    peak_dbfs: float
+
+    def over(self, other: Levels) -> float:
+        """Mean of how far RMS and loudness lie above another's, in dB."""
+        return (
+            self.rms_dbfs - other.rms_dbfs + self.loudness_lufs - other.loudness_lufs
+        ) / 2  # fmt: skip
+
+
+def levels_of(clips: Tensor | Array, sample_rate: int) -> Levels | None:
+    """Levels of clips [N, T] as one recording; None if they are too quiet to have a loudness."""
+    audio = np.asarray(clips, dtype=np.float32).reshape(1, -1)
+    loudness = loudness_lufs(audio, sample_rate)
+    peak = float(np.abs(audio).max(initial=0.0))
+    if not math.isfinite(loudness) or peak <= 0:
+        return None
+    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
+    return Levels(gain_to_db(rms), loudness, gain_to_db(peak))
+
+
+@dataclass(frozen=True)
+class LevelRule:
+    """Gain in dB on top of a network's result, found on voices and tracks kept apart for it.
+
+    With ``p`` the probability that input and reference are of one source and
+    ``w = 1 / (1 + exp(-sharpness (p - 1/2)))``::
+
+        gain = w same (reference - result)
+             + (1 - w) (peak (reference's peak - result's peak)
+                        + own (input at the reference's peak - result))
+
+    where a difference without a further word is the mean of those in RMS and in loudness.
+
+    Args:
+        same: how far to go to the reference's level if the source is the same.
+        peak, own: how far to go to the reference's peak, and to the input's own level there, if
+            it is another one.
+        sharpness: of the change from one to the other.
+    """
+
+    same: float = 0.65
+    peak: float = 0.25
+    own: float = 0.2
+    sharpness: float = 6.0
+
+    def gain_db(
+        self,
+        result: Levels,
+        source: Levels,
+        references: Sequence[Levels],
+        same_source: Sequence[float],
+    ) -> float:
+        """The gain; of several references the mean.
+
+        Args:
+            result, source, references: levels of excerpts.
+            same_source: probability for each reference that it is of the input's source.
+        """
+        gains = []
+        for reference, p in zip(references, same_source, strict=True):
+            weight = 1 / (1 + math.exp(-self.sharpness * (p - 0.5)))
+            at_peak = source.over(result) + reference.peak_dbfs - source.peak_dbfs
+            apart = self.peak * (reference.peak_dbfs - result.peak_dbfs) + self.own * at_peak
+            gains.append(weight * self.same * reference.over(result) + (1 - weight) * apart)
+        return sum(gains) / len(gains)
