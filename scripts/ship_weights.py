@@ -1,6 +1,10 @@
-"""Turn a run's best weights into the file that ships: 8 bits a number, without the optimiser.
+"""Turn runs' best weights into the file that ships: 8 bits a number, without the optimiser.
 
-python scripts/ship_weights.py RUN/best.safetensors src/retone/weights/style_speech.safetensors
+python scripts/ship_weights.py RUN/best.safetensors [OTHER/best.safetensors ...] \
+    src/retone/weights/style_speech.safetensors
+
+Of several runs, each begun from the one before, the mean of their weights ships; the recipe is
+that of the last.
 """
 
 from __future__ import annotations
@@ -8,12 +12,28 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import torch
+
 from retone import checkpoint
 
 
-def main(source: Path, target: Path) -> None:
-    tensors, header = checkpoint.read(source)
-    model = checkpoint.in_bytes({n: t for n, t in tensors.items() if n.startswith("model.")})
+def mean_of(runs: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Mean of every number over runs of one network; whole numbers are the last run's."""
+    mean = dict(runs[-1])
+    for name, last in mean.items():
+        if last.is_floating_point():
+            mean[name] = torch.stack([run[name].double() for run in runs]).mean(0).to(last.dtype)
+    return mean
+
+
+def main(sources: list[Path], target: Path) -> None:
+    read = [checkpoint.read(source) for source in sources]
+    header = read[-1][1]
+    for path, (_, other) in zip(sources, read, strict=True):
+        if other["recipe"]["network"] != header["recipe"]["network"]:
+            raise SystemExit(f"{path}: another network than that of {sources[-1]}")
+    mean = mean_of([tensors for tensors, _ in read])
+    model = checkpoint.in_bytes({n: t for n, t in mean.items() if n.startswith("model.")})
     state = header["state"]
     checkpoint.write(target, model, {"recipe": header["recipe"], "state": state})
     size = target.stat().st_size / 1e6
@@ -22,4 +42,4 @@ def main(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main([Path(p) for p in sys.argv[1:-1]], Path(sys.argv[-1]))

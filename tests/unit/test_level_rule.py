@@ -30,7 +30,7 @@ def test_levels_are_those_of_a_sine():
 def test_the_same_source_goes_to_the_references_level_and_another_one_hardly():
     source, result = Levels(-28.0, -27.0, -12.0), Levels(-30.0, -29.0, -15.0)
     reference = [Levels(-20.0, -19.0, -12.0)]
-    rule = LevelRule(same=0.5, peak=0.25, own=0.2, sharpness=40.0)
+    rule = LevelRule(same=0.5, peak=0.25, own=0.2, sharpness=200.0)
     assert rule.gain_db(result, source, reference, [1.0]) == pytest.approx(5.0)
     # the peak lies 3 dB lower than the reference's, and the input's level there 2 dB higher
     assert rule.gain_db(result, source, reference, [0.0]) == pytest.approx(0.25 * 3 + 0.2 * 2)

@@ -51,7 +51,7 @@ class LevelRule:
     """Gain in dB on top of a network's result, found on voices and tracks kept apart for it.
 
     With ``p`` the probability that input and reference are of one source and
-    ``w = 1 / (1 + exp(-sharpness (p - 1/2)))``::
+    ``w = 1 / (1 + exp(-sharpness (p - even)))``::
 
         gain = w same (reference - result)
              + (1 - w) (peak (reference's peak - result's peak)
@@ -63,13 +63,14 @@ class LevelRule:
         same: how far to go to the reference's level if the source is the same.
         peak, own: how far to go to the reference's peak, and to the input's own level there, if
             it is another one.
-        sharpness: of the change from one to the other.
+        sharpness, even: how fast one becomes the other, and the probability in the middle of it.
     """
 
     same: float = 0.65
     peak: float = 0.25
     own: float = 0.2
     sharpness: float = 6.0
+    even: float = 0.7
 
     def gain_db(
         self,
@@ -86,7 +87,7 @@ class LevelRule:
         """
         gains = []
         for reference, p in zip(references, same_source, strict=True):
-            weight = 1 / (1 + math.exp(-self.sharpness * (p - 0.5)))
+            weight = 1 / (1 + math.exp(-self.sharpness * (p - self.even)))
             at_peak = source.over(result) + reference.peak_dbfs - source.peak_dbfs
             apart = self.peak * (reference.peak_dbfs - result.peak_dbfs) + self.own * at_peak
             gains.append(weight * self.same * reference.over(result) + (1 - weight) * apart)
