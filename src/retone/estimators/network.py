@@ -67,7 +67,7 @@ class Network:
         fit_steps: steps by which the setting is then fitted to the statistics that the network
             expects of the result, if it does; 0 takes its answer as it is.
         fit_prior: how firmly the fit is held to the network's answer.
-        fit_pieces: how many pieces the fit renders, the loudest.
+        fit_pieces: how many pieces the fit renders and the level is measured on, the loudest.
         level_share: how far the fitted setting's level goes back to that of the answer.
         level: what the levels of recordings then add to it; None takes the network's level.
     """
@@ -136,7 +136,8 @@ class Network:
             if MAKEUP not in locks and network.config.front_end.measures:
                 unit = _at_level(loaded, own, unit, answered, self.level_share)
         if self.level and len(others) == len(references) and MAKEUP not in locks:
-            unit = _by_rule(loaded, self.level, own, others, unit)
+            few = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
+            unit = _by_rule(loaded, self.level, few[0], few[1:], unit)
         table = loaded.effect.params
         return Estimate(
             loaded.effect, table.blend(table.to_physical(unit), _needed(source, references))
