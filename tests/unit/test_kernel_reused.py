@@ -83,3 +83,10 @@ def test_threads_do_not_get_the_same_memory():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_what_is_kept_can_be_forgotten():
+    reused.empty(LARGE, np.float32)
+    assert reused._kept
+    reused.forget()
+    assert not reused._kept

@@ -57,6 +57,11 @@ def _take(size: int) -> Array:
     return np.empty(size, np.uint8)
 
 
+def forget() -> None:
+    """Give back what is kept, so that what a call takes can be counted."""
+    _kept.clear()
+
+
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array of that shape and type whose content is undefined, like ``numpy.empty``."""
     dtype = np.dtype(dtype)
