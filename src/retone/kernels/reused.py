@@ -1,7 +1,7 @@
 """Memory for a kernel's results, used again once nobody holds the last result it was lent to.
 
-A result of megabytes that is allocated anew comes as untouched pages, and the first write to each
-costs a fault: for a fast kernel as much time as the work itself. Training steps and files rendered
+A result of megabytes that is allocated anew may come as untouched pages, and the first write to
+each costs a fault: up to a quarter more time for a fast kernel. Training steps and files rendered
 in blocks ask for the same few sizes over and over, so a little of what was given back is kept.
 """
 
