@@ -44,7 +44,7 @@ def test_nothing_is_added_to_a_result_at_its_references_level():
 
 
 def _excerpts(make_audio: MakeAudio) -> tuple[Excerpt, Excerpt]:
-    audio = make_audio(RATE, 6.0, seed=3)
+    audio = make_audio(6 * RATE, RATE, seed=3)
     first, second = np.split(np.asarray(audio, np.float32).reshape(-1), 2)
     loud = np.tanh(6 * second)
     return tuple(Excerpt(torch.from_numpy(0.25 * x / np.abs(x).max()), RATE) for x in (first, loud))  # type: ignore[return-value]

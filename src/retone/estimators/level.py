@@ -2,8 +2,8 @@
 
 A network sets the level of its result with the rest. What else is known: two moments of one voice
 with one treatment share their level, so the reference's own is a second opinion; another voice's
-loudness says little, and there the usual peak of a finished recording and the level that the input
-has at that peak are what one would expect.
+loudness says little, and there the reference's peak and the level that the input has at that peak
+are what one would expect.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ class Levels(NamedTuple):
 
     def over(self, other: Levels) -> float:
         """Mean of how far RMS and loudness lie above another's, in dB."""
-        return (
-            self.rms_dbfs - other.rms_dbfs + self.loudness_lufs - other.loudness_lufs
-        ) / 2  # fmt: skip
+        rms_db = self.rms_dbfs - other.rms_dbfs
+        return (rms_db + self.loudness_lufs - other.loudness_lufs) / 2
 
 
 def levels_of(clips: Tensor | Array, sample_rate: int) -> Levels | None:

@@ -44,7 +44,7 @@ def _give_back(room: Array) -> None:
     try:
         if sum(r.size for r in list(_kept.values())) + room.size <= MOST_KEPT:
             _kept[id(room)] = room
-    except TypeError:  # the interpreter is going down and names are gone
+    except (AttributeError, NameError, TypeError):  # the interpreter is going down, names are gone
         pass
 
 
