@@ -96,6 +96,32 @@ def test_cross_source_pair_has_the_same_style_and_another_voice(corpus: Corpus) 
         assert pair.style == pair_same.style
 
 
+def test_voices_at_another_speed_move_whole_and_each_by_its_own_factor(tmp_path: Path) -> None:
+    t = np.arange(8 * RATE) / RATE
+    for hz in (500, 2000):
+        (tmp_path / str(hz)).mkdir()
+        soundfile.write(tmp_path / str(hz) / "a.flac", 0.3 * np.sin(2 * np.pi * hz * t), RATE)
+    tones = open_corpus("folder", tmp_path, sample_rate=RATE, cache=tmp_path / "cache")
+    plain = {name: 0.0 for name in PairMaker.__dataclass_fields__ if name.endswith("_probability")}
+    fast = maker(**{**plain, "cross_source_probability": 1.0}, speed=1.25)
+
+    def factor(audio: np.ndarray) -> float:
+        spectrum = np.abs(np.fft.rfft(audio * np.hanning(LENGTH), 8 * LENGTH))
+        hz = float(np.argmax(spectrum)) * RATE / (8 * LENGTH)
+        return hz / (500 if hz < 1000 else 2000)
+
+    factors = []
+    for index in range(20):
+        pair = fast.make(tones, index, 3)
+        np.testing.assert_array_equal(pair.input, pair.target)
+        factors.append((factor(pair.input), factor(pair.reference)))
+    here, there = np.array(factors).T
+    assert 0.79 < min(here) < 0.9 and 1.1 < max(here) < 1.26
+    assert np.abs(here - there).max() > 0.1 and abs(np.corrcoef(here, there)[0, 1]) < 0.7
+    assert fast.clip_samples >= 2 * LENGTH * 1.25 and maker().clip_samples == 2 * LENGTH
+    assert fast.for_validation(tones).speed == 1 == fast.for_evaluation(cross_source=True).speed
+
+
 def test_style_recorded_is_the_style_heard(corpus: Corpus) -> None:
     only_style = maker(augment_probability=0.0, fade_ms=0.0, input_equalizer_probability=0.0)
     pair = replace(only_style, expander_probability=0.0).make(corpus, 11, 3)
@@ -161,6 +187,8 @@ def test_longer_tracks_are_drawn_more_often_with_balance_1(tmp_path: Path) -> No
 
 
 def test_refusals(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="speed 0.5"):
+        maker(speed=0.5)
     with pytest.raises(SettingError, match="expected 24000"):
         PairMaker(sample_rate=24000, length=LENGTH).make(corpus, 0, 0)
     with pytest.raises(DataError, match="or more; add recordings"):

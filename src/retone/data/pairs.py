@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retone.data.corpora import Corpus, Track
+from retone.data.room import play_at_speed
 from retone.data.treatments import (
     Treatment,
     Warp,
@@ -31,6 +32,7 @@ Array = np.ndarray
 TRIES_PER_TRACK = 100
 TRIES = 40
 REFERENCE_FADE_SAMPLES = 1102
+MOST_SPEED = 1.5
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ class PairMaker:
         target_equalizer_probability, compressor_probability: treatments of the style.
         cross_source_probability: how often the reference is another speaker or track, put
             through the very treatment of the target.
+        speed: every source clip is played up to this factor faster or slower when training, so
+            that few voices become many: pitch and formants move alike, as of larger and smaller
+            speakers, and a reference by another speaker moves by a factor of its own. 1: never.
         leveled_probability: how often input and reference are each brought to ``peak_dbfs``, as an
             estimator hears recordings; the target goes with the reference.
         min_mean_square: both halves of a source clip as recorded are louder than this.
@@ -101,6 +106,7 @@ class PairMaker:
     target_equalizer_probability: float = 0.75
     compressor_probability: float = 0.75
     cross_source_probability: float = 0.0
+    speed: float = 1.0
     leveled_probability: float = 0.0
     min_mean_square: float = 1e-4
     peak_dbfs: float = -12.0
@@ -118,6 +124,8 @@ class PairMaker:
             value = getattr(self, name)
             if name.endswith("_probability") and not 0.0 <= value <= 1.0:
                 raise SettingError(f"PairMaker: {name} {value} is not between 0 and 1.")
+        if not 1.0 <= self.speed <= MOST_SPEED:
+            raise SettingError(f"PairMaker: speed {self.speed} is not in 1..{MOST_SPEED}.")
 
     def for_evaluation(self, *, cross_source: bool) -> PairMaker:
         """The same without pitch and tempo, with references of other sources always or never."""
@@ -127,14 +135,16 @@ class PairMaker:
             color_probability=0.0,
             levels_probability=0.0,
             noise_probability=0.0,
+            speed=1.0,
             leveled_probability=0.0,
             cross_source_probability=1.0 if cross_source else 0.0,
         )
 
     @property
     def clip_samples(self) -> int:
-        """Samples of a recording that one pair takes, before pitch and tempo."""
-        return 2 * self.length
+        """Samples of a recording that one pair takes at most, before pitch and tempo."""
+        length = 2 * self.length
+        return length if self.speed == 1.0 else math.ceil(length * self.speed) + 2
 
     def for_validation(self, corpus: Corpus) -> PairMaker:
         """The maker of a validation list: unwarped, other sources as references if it has any."""
@@ -145,6 +155,7 @@ class PairMaker:
             color_probability=0.0,
             levels_probability=0.0,
             noise_probability=0.0,
+            speed=1.0,
             cross_source_probability=self.cross_source_probability if several else 0.0,
         )
 
@@ -225,13 +236,18 @@ class PairMaker:
         need = length
         if warp is not None and not self.reference_compatible:
             need = math.ceil(length / min(1.0, warp.length_factor)) + 8
-        usable = corpus.sizes >= need
+        speed, raw = 1.0, need
+        if self.speed > 1.0:
+            low = math.log(self.speed)
+            speed = math.exp(rng.uniform(-low, low))
+            raw = math.ceil(need * speed) + 2
+        usable = corpus.sizes >= raw
         if avoid is not None:
             usable &= np.array([track.group != avoid.group for track in corpus.tracks])
         if not usable.any():
             raise DataError(
                 f"{corpus.name}: no {'other ' if avoid else ''}speaker or track of "
-                f"{need / self.sample_rate:.1f} s or more; add recordings or make length shorter."
+                f"{raw / self.sample_rate:.1f} s or more; add recordings or make length shorter."
             )
         balance = 0.0 if self.reference_compatible else self.balance
         share = np.where(usable, corpus.sizes.astype(np.float64) ** balance, 0.0)
@@ -240,8 +256,10 @@ class PairMaker:
         for _ in range(TRIES):
             track = corpus.tracks[int(rng.choice(share.size, p=share))]
             for _ in range(TRIES_PER_TRACK):
-                start = int(rng.integers(0, track.samples - need + 1))
-                clip = track.read(start, need)
+                start = int(rng.integers(0, track.samples - raw + 1))
+                clip = track.read(start, raw)
+                if speed != 1.0:
+                    clip = play_at_speed(clip, speed, need)
                 if (
                     _mean_square(clip[:half]) > self.min_mean_square
                     and _mean_square(clip[half:length]) > self.min_mean_square
