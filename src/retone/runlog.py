@@ -121,8 +121,9 @@ def corpus_problems(recipe: Recipe, corpora: dict[str, Corpus]) -> list[str]:
             continue  # not made by open_corpus
         for reason, paths in sorted(manifest.skipped.items()):
             found.append(f"{manifest.name}: {len(paths)} files {reason}, such as {paths[0]}")
-    need = recipe.pairs.clip_samples
     for split, corpus in corpora.items():
+        pairs = recipe.pairs if split == "train" else recipe.pairs.for_validation(corpus)
+        need = pairs.clip_samples
         short = [track.group for track in corpus.tracks if track.samples < need]
         if short:
             found.append(
