@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from retone.dsp import scan
+from retone.dsp import biquad, scan
 
 
 def _numpy(tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
@@ -74,6 +75,58 @@ def cascade(audio: Tensor, sections: Tensor, state: Tensor | None = None) -> tup
     if use_scan(audio):
         return scan.cascade(audio, sections, state)
     return _Sections.apply(audio, sections, state)
+
+
+class _Design(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, frequency_hz: Tensor, gain_db: Tensor, q: Tensor, kinds: Any, rates: Any
+    ) -> Tensor:
+        from retone.kernels.designs import design_forward
+
+        arrays = (_numpy(frequency_hz), _numpy(gain_db), _numpy(q))
+        sections = design_forward(kinds, *arrays, *rates)
+        ctx.arrays = (kinds, *arrays, *rates, sections)
+        return torch.from_numpy(sections)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        from retone.kernels.designs import design_backward
+
+        given: Any = ctx.arrays
+        out: Any = design_backward(*(*given, _numpy(grads[0])))
+        return (*(torch.from_numpy(g) for g in out), None, None)
+
+
+def peaks_and_shelves(
+    frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: float
+) -> Tensor:
+    """A low shelf, peaks and a high shelf, from S >= 2 bands in that order.
+
+    Args:
+        frequency_hz, gain_db, q: [B, S].
+        sample_rate: in Hz.
+
+    Returns:
+        Sections [B, S, 5], float64, as ``biquad.low_shelf``, ``peak`` and ``high_shelf`` design
+        them.
+    """
+    values: Any = tuple(v.double() for v in (frequency_hz, gain_db, q))
+    if use_scan(frequency_hz):
+        parts = (
+            (biquad.low_shelf, slice(0, 1)),
+            (biquad.peak, slice(1, -1)),
+            (biquad.high_shelf, slice(-1, None)),
+        )
+        f, gain, quality = values
+        return torch.cat(
+            [design(f[:, k], gain[:, k], quality[:, k], sample_rate) for design, k in parts], dim=1
+        )
+    from retone.kernels.designs import HIGH_SHELF, LOW_SHELF, PEAK
+
+    kinds = np.array([LOW_SHELF, *[PEAK] * (frequency_hz.shape[1] - 2), HIGH_SHELF])
+    rates = (float(sample_rate), biquad.TOP_OF_BAND * sample_rate)
+    return _Design.apply(*values, kinds, rates)  # type: ignore[no-any-return]
 
 
 class _Ballistics(torch.autograd.Function):

@@ -12,7 +12,7 @@ from torch import Tensor
 from retone.dsp import biquad, crossover
 from retone.dsp.effect import Effect, Rendered, State
 from retone.dsp.param import Param, ParamTable, Setting
-from retone.dsp.recursion import cascade
+from retone.dsp.recursion import cascade, peaks_and_shelves
 from retone.effects.compressor import Compressor
 
 BANDS = 6
@@ -83,10 +83,8 @@ class DynamicEqualizer(Effect):
         f = self.crossovers_hz(setting)
         gain, q = self._bands(setting, "gain_db"), self._bands(setting, "q")
         middle = torch.sqrt(f[:, :-1] * f[:, 1:])
-        low = biquad.low_shelf(f[:, 0], gain[:, 0], q[:, 0], sample_rate)
-        peaks = biquad.peak(middle, gain[:, 1:-1], q[:, 1:-1], sample_rate)
-        high = biquad.high_shelf(f[:, -1], gain[:, -1], q[:, -1], sample_rate)
-        return torch.cat([low[:, None], peaks, high[:, None]], dim=1)
+        place = torch.cat([f[:, :1], middle, f[:, -1:]], dim=1)
+        return peaks_and_shelves(place, gain, q, sample_rate)
 
     def _band_setting(self, setting: Mapping[str, Tensor]) -> Setting:
         """The bands' compressor settings with bands as the batch: name -> [B * 6]."""

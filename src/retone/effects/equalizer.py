@@ -11,7 +11,7 @@ from torch import Tensor
 from retone.dsp import biquad, relaxed
 from retone.dsp.effect import Effect, Rendered, State
 from retone.dsp.param import Param, ParamTable, Setting
-from retone.dsp.recursion import cascade
+from retone.dsp.recursion import cascade, peaks_and_shelves
 
 BANDS = ("low_shelf", "peak_1", "peak_2", "peak_3", "peak_4", "high_shelf")
 
@@ -99,17 +99,10 @@ class Equalizer(Effect):
     def sections(self, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
         """The six biquads [B, 6, 5] of a setting."""
 
-        def of(band: str) -> tuple[Tensor, Tensor, Tensor]:
-            frequency, gain, q = (f"{band}_{part}" for part in ("frequency_hz", "gain_db", "q"))
-            return setting[frequency], setting[gain], setting[q]
+        def of(what: str) -> Tensor:
+            return torch.stack([setting[f"{band}_{what}"] for band in BANDS], dim=1)
 
-        # one band at a time: of several at once, which vector lanes do the work, and so the last
-        # bit, would depend on the size of the batch
-        designs = (biquad.low_shelf, *[biquad.peak] * 4, biquad.high_shelf)
-        return torch.stack(
-            [design(*of(band), sample_rate) for design, band in zip(designs, BANDS, strict=True)],
-            dim=1,
-        )
+        return peaks_and_shelves(of("frequency_hz"), of("gain_db"), of("q"), sample_rate)
 
     def _render(
         self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
