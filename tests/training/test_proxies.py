@@ -16,7 +16,7 @@ from retone.data.proxy_pairs import ProxyMaker
 from retone.effects import MATCH_CHAIN
 from retone.errors import DataError, SettingError
 from retone.gradients import EndToEnd, NeuralProxy, Spsa
-from retone.nets.proxy import TcnSizes
+from retone.nets.proxy import ProxyConfig, TcnSizes
 from retone.recipes.config import Recipe
 from retone.recipes.strategies import proxy
 from retone.train import train
@@ -54,6 +54,21 @@ def test_pairs_are_told_settings(corpora: dict[str, Any]) -> None:
         replace(maker, sample_rate=44100).make(corpora["train"], 0, 1)
     with pytest.raises(DataError, match="make length shorter"):
         replace(maker, length=10**8).make(corpora["train"], 0, 1)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_may_start_as_the_identity_and_still_learns(training: bool) -> None:
+    sizes = replace(SIZES, identity=True)
+    network = ProxyConfig(3, sizes).build().train(training)
+    audio, unit = torch.randn(2, 1, 300), torch.rand(2, 3)
+    y = network(audio, unit)
+    torch.testing.assert_close(y, audio, rtol=0, atol=0)
+    y.square().sum().backward()
+    gains = network.mix.weight.grad
+    assert gains is not None and (gains.abs() > 0).all()
+    film = network.blocks[0].film.bias.grad
+    assert film is not None and film[0] != 0
+    assert not torch.equal(ProxyConfig(3, SIZES).build()(audio, unit), audio)
 
 
 def test_proxies_learn_and_then_serve(corpora: dict[str, Any], tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ The proxy of DeepAFx-ST: blocks of a dilated convolution, batch norm, FiLM by th
 7021 samples (293 ms at 24 kHz). It knows only the sample rate that it learnt at.
 
 One stated difference: the residual path is cropped at the old end, so that it is in time with the
-convolution (the published program is a sample late); FiLM's scales start around 1.
+convolution (the published program is a sample late); FiLM's scales start around 1. A small machine
+has no hours to learn that most of the output is the input: ``TcnSizes.identity`` starts there.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from retone.errors import expect
 
 @dataclass(frozen=True)
 class TcnSizes:
-    """Channels, kernel and dilations of the blocks; the defaults are the paper's."""
+    """Channels, kernel and dilations of the blocks; the defaults are the paper's.
+
+    With ``identity`` an untrained network passes the audio on unchanged: the first channel is
+    the input itself, and the others come to be heard as they learn.
+    """
 
     channels: int = 64
     kernel: int = 13
     dilations: tuple[int, ...] = (1, 8, 64, 512)
+    identity: bool = False
 
     @property
     def reach(self) -> int:
@@ -66,6 +72,12 @@ class Block(nn.Module):
         self.bend = nn.PReLU(c)
         self.residual = nn.Conv1d(inputs, c, 1, groups=inputs, bias=False)
         nn.init.constant_(self.film.bias[:c], 1.0)
+        if sizes.identity:
+            with torch.no_grad():
+                self.residual.weight[0] = 1.0
+                for place in (0, c):  # scale and shift of the first channel
+                    self.film.weight[place] = 0.0
+                    self.film.bias[place] = 0.0
 
     def forward(self, x: Tensor, unit: Tensor) -> Tensor:
         y = self.convolve(x)
@@ -92,6 +104,10 @@ class Proxy(nn.Module):
             for i, d in enumerate(s.dilations)
         )
         self.mix = nn.Conv1d(s.channels, 1, 1)
+        if s.identity:
+            nn.init.zeros_(self.mix.weight)
+            nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
+            nn.init.ones_(self.mix.weight[:, :1])
 
     def forward(self, audio: Tensor, unit: Tensor) -> Tensor:
         size = expect(audio, "B C T", "Proxy: audio")

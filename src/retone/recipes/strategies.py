@@ -31,7 +31,7 @@ from retone.recipes.config import Optimizer, Recipe
 from retone.recipes.deepafx import EPOCHS, EXAMPLES_PER_EPOCH, SAMPLE_RATE, deepafx_speech
 from retone.recipes.style import compact_speech
 
-COMPACT = TcnSizes(channels=16)
+COMPACT = TcnSizes(channels=16, identity=True)
 SPSA_LEARNING_RATE = 1e-5
 PROXY_BATCH = 16
 
