@@ -28,7 +28,7 @@ from retone.effects import MATCH_CHAIN
 from retone.errors import DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt
 from retone.evaluate import figures, realistic
-from retone.evaluate.methods import Input
+from retone.evaluate.methods import Input, Target
 from retone.evaluate.style_page import heat_map, page, realistic_section
 
 RATE = 24000
@@ -108,6 +108,40 @@ def test_the_settling_time_is_cut_off(corpus: Corpus) -> None:
     audio = corpus.tracks[0].read(0, LENGTH)
     flat = apply_style(audio, RATE, MATCH_CHAIN, {})
     np.testing.assert_allclose(flat, audio, atol=1e-6)
+
+
+def test_a_recording_in_another_ones_style_has_its_settings_and_its_own_content(
+    styles: StyleSet,
+) -> None:
+    source, reference = styles.example("train", "telephone", 2), styles.example("val", "bright", 1)
+    np.testing.assert_array_equal(styles.in_style_of(source, source), source.audio)
+    there = styles.in_style_of(source, reference)
+    # back through the source's settings: the same recording under both
+    back = styles.in_style_of(
+        replace(reference, subset="train", style="telephone", index=2), source
+    )
+    np.testing.assert_array_equal(back, source.audio)
+    high = [np.abs(np.fft.rfft(x))[LENGTH // 4 :].sum() for x in (source.audio, there)]
+    assert high[1] > 2 * high[0]
+
+
+def test_the_row_of_the_target_is_the_styled_recording(styles: StyleSet) -> None:
+    styles = replace(styles, styles=("telephone", "bright"))
+    heard: list[Pair] = []
+
+    @dataclass(frozen=True)
+    class Listen:
+        name: str = "listen"
+
+        def run(self, pair: Pair, sample_rate: int) -> np.ndarray:
+            heard.append(pair)
+            return Target("oracle").run(pair, sample_rate)
+
+    realistic.evaluate(styles, [Listen()], kind="speech", trials=1, seed=16)
+    source, reference = realistic.draw_pair(styles, "telephone", "bright", 1, 16)
+    styled = styles.in_style_of(source, reference)
+    np.testing.assert_allclose(heard[1].target / np.abs(heard[1].target).max(), styled, atol=1e-6)
+    assert np.abs(heard[1].target - heard[1].reference).max() > 0.01
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,10 @@ def add_realistic(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument("--trials", type=int, default=10, help="per ordered pair of styles")
     parser.add_argument("--seed", type=int, default=16)
-    parser.add_argument("--rows", nargs="+", choices=ROWS,
-                        default=["input", "rules", "closed-form", "faithful"])  # fmt: skip
+    parser.add_argument("--rows", nargs="+", choices=(*ROWS, "oracle"),
+                        default=["input", "rules", "closed-form", "faithful", "oracle"],
+                        help="oracle: the untreated input with the reference's own settings"
+                        )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--picture", type=Path, help="write the 5x5 matrix of --picture-row (SVG)")
     parser.add_argument("--picture-row", metavar="ROW", help="default: the last row")
@@ -172,7 +174,7 @@ def run_realistic(args: argparse.Namespace) -> int:
     from retone.estimators.choose import estimator_named
     from retone.estimators.faithful import faithful
     from retone.estimators.network import Network
-    from retone.evaluate.methods import Estimated, Input
+    from retone.evaluate.methods import Estimated, Input, Target
     from retone.evaluate.realistic import evaluate, table
     from retone.evaluate.style_page import heat_map
 
@@ -180,6 +182,9 @@ def run_realistic(args: argparse.Namespace) -> int:
     for name in args.rows:
         if name == "input":
             methods.append(Input())
+        elif name == "oracle":
+            oracle = "oracle (the reference's own settings)"
+            methods += [Target(oracle), Target(f"{oracle}, loudness matched", 1.0)]
         elif name == "rules":
             methods.append(Estimated("RB-DSP", estimator_named("rules"), at_peak=True))
         else:
@@ -203,6 +208,7 @@ def run_realistic(args: argparse.Namespace) -> int:
     print(f"\n{styles.corpus.name}, {args.sample_rate} Hz, {args.trials} trials a pair\n")
     print(table(result))
     if args.picture:
-        row = args.picture_row or methods[-1].name
+        shown = [m.name for m in methods if not isinstance(m, Target)]
+        row = args.picture_row or shown[-1]
         write_text_atomic(args.picture, heat_map(result, row), force=True)
     return 0

@@ -164,12 +164,19 @@ def apply_style(
 
 @dataclass(frozen=True)
 class Example:
-    """A styled clip: ``audio`` [T] float32 with its peak at 1, and where it was cut."""
+    """A styled clip: ``audio`` [T] float32 with its peak at 1, and how it was made.
+
+    ``group`` is its voice or track; ``headroom_db`` is how far below full scale the recording's
+    peak lay before the effect; subset and index are those that give it again.
+    """
 
     audio: Array
     style: str
     group: str
     setting: dict[str, float]
+    subset: str
+    index: int
+    headroom_db: float
 
 
 @dataclass(frozen=True)
@@ -241,6 +248,26 @@ class StyleSet:
 
     def example(self, subset: str, style: str, index: int) -> Example:
         """Example ``index`` of a style in a subset; the same whenever it is asked for."""
+        patch, group, rng = self._patch(subset, style, index)
+        known = style_named(style)
+        headroom_db = float(rng.uniform(*known.headroom_db))
+        setting = known.draw(rng)
+        audio = self._styled(patch, headroom_db, setting)
+        return Example(audio, style, group, setting, subset, index, headroom_db)
+
+    def in_style_of(self, source: Example, reference: Example) -> Array:
+        """The source's recording [T] as it would be had it got the reference's own settings."""
+        patch, _, _ = self._patch(source.subset, source.style, source.index)
+        return self._styled(patch, reference.headroom_db, reference.setting)
+
+    def _styled(self, patch: Array, headroom_db: float, setting: Mapping[str, float]) -> Array:
+        patch = patch * np.float32(10 ** (-headroom_db / 20))
+        out = apply_style(patch, self.sample_rate, self.effect, setting)[LEAD_SAMPLES:]
+        out = out / max(float(np.abs(out).max()), 1e-9)
+        return out.astype(np.float32)
+
+    def _patch(self, subset: str, style: str, index: int) -> tuple[Array, str, np.random.Generator]:
+        """Recording of an example, its peak 1, with a lead; its group; what draws its style."""
         units = self._units[subset, style]
         seed = [self.seed, 1, list(self.shares).index(subset), self.styles.index(style), index]
         rng = np.random.default_rng(seed)
@@ -263,13 +290,7 @@ class StyleSet:
                 break
         if best is None:
             raise DataError(f"{self.corpus.name}: no passage with sound for style {style}.")
-        _, patch, group = best
-        known = style_named(style)
-        patch = patch * np.float32(10 ** (-float(rng.uniform(*known.headroom_db)) / 20))
-        setting = known.draw(rng)
-        out = apply_style(patch, self.sample_rate, self.effect, setting)[LEAD_SAMPLES:]
-        out = out / max(float(np.abs(out).max()), 1e-9)
-        return Example(out.astype(np.float32), style, group, setting)
+        return best[1], best[2], rng
 
 
 def ordered_pairs(styles: Sequence[str]) -> list[tuple[str, str]]:

@@ -38,6 +38,20 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Target:
+    """The wanted result itself, where a table compares with something else than that.
+
+    ``toward_reference``: as in ``Estimated``.
+    """
+
+    name: str
+    toward_reference: float = 0.0
+
+    def run(self, pair: Pair, sample_rate: int) -> np.ndarray:
+        return to_loudness(pair.target, pair.reference, sample_rate, self.toward_reference)
+
+
+@dataclass(frozen=True)
 class Estimated:
     """An estimator's setting, rendered.
 

@@ -2,7 +2,9 @@
 
 For each of the 25 ordered pairs of styles an input of the one is matched to a reference of the
 other, and the output is compared with the *reference itself*: nothing else could sound like it.
-That rewards copying the reference's spectrum and level, whatever is said in it.
+That rewards copying the reference's spectrum and level, whatever is said in it. What the style
+alone leaves, the row ``Target`` says: the input's untreated recording put through the reference's
+own settings.
 """
 
 from __future__ import annotations
@@ -135,8 +137,9 @@ def _measure(job: tuple[Any, ...]) -> list[Row]:
     styles, a, b, item, seed, methods = job
     source, reference = draw_pair(styles, a, b, item, seed)
     own, other = normalise(source.audio), normalise(reference.audio)
+    styled = normalise(styles.in_style_of(source, reference))
     nothing = Treatment()
-    pair = Pair(own, other, other, True, source.group, reference.group, 0, nothing, nothing, item,
+    pair = Pair(own, other, styled, True, source.group, reference.group, 0, nothing, nothing, item,
                 seed)  # fmt: skip
     metrics = [m for m in METRICS if m.name in COLUMNS]
     rows = []
