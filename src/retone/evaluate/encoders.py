@@ -77,8 +77,8 @@ class OurEncoder:
     recording is, by ``part``: ``"summary"`` (level and band statistics, scaled as the network
     scales them); ``"features"`` (what its head sees when the input is white noise, a recording
     without style); ``"hidden"`` (the head's last hidden layer then); ``"embedding"`` (that layer
-    when the input is the shipped preset ``ordinary``, less that layer when the preset is heard
-    against itself: how the recording differs from the mean of others in that preset's style).
+    when the input is the shipped preset ``ordinary``: how the recording differs from the mean of
+    others in that preset's style).
     """
 
     name: str
@@ -98,12 +98,10 @@ class OurEncoder:
                 return np.asarray(summary[0].numpy())
             ordinary = self.part == "embedding"
             other = _ordinary(network, self.ordinary) if ordinary else _flat(network)
-            found = network.features(other, heard)
+            features = network.features(other, heard)
             if self.part in ("hidden", "embedding"):
-                found = network.head[:-1](found)
-            if ordinary:
-                found = found - network.head[:-1](network.features(other, other))
-            return np.asarray(found[0].numpy())
+                features = network.head[:-1](features)
+            return np.asarray(features[0].numpy())
 
 
 @functools.lru_cache(maxsize=4)

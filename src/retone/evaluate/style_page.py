@@ -113,7 +113,7 @@ def probe_section(result: Result) -> list[str]:
         "CDPAM needs `pip install 'retone[probes]'` and about ten seconds of one core a clip; "
         "OpenL3's weights come in no package. Rows that are missing were not measured. Of our own, "
         "*hidden* compares with white noise, *embedding* with the shipped preset in Neutral, which "
-        "other recordings were averaged into (less what the preset gives beside itself).",
+        "other recordings were averaged into.",
         "",
     ]
 
