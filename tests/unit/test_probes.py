@@ -47,7 +47,7 @@ def test_table_has_our_rows_and_the_papers() -> None:
     assert "| ours | 512 | 0.50" in text and "paper's CDPAM" in text
 
 
-@pytest.mark.parametrize("part", ["summary", "features", "hidden", "embedding"])
+@pytest.mark.parametrize("part", ["summary", "features", "hidden", "embedding", "joint"])
 def test_our_network_describes_one_recording(part: str, make_audio) -> None:  # type: ignore[no-untyped-def]
     clips = [make_audio(2 * RATE, RATE, seed=s)[0, 0].float().numpy() * 0.3 for s in (0, 1)]
     encoder = OurEncoder("ours", "speech", part)

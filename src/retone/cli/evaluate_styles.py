@@ -115,8 +115,8 @@ def run_probes(args: argparse.Namespace) -> int:
     for name, file in weights_of(args).items():
         if isinstance(load(file).network, AlignedNet):
             ordinary = "neutral" if args.kind == "speech" else "master-neutral"
-            encoders += [OurEncoder(f"{name}, {part}", file, part, ordinary)
-                         for part in ("summary", "features", "hidden", "embedding")]  # fmt: skip
+            parts = ("summary", "features", "hidden", "embedding", "joint")
+            encoders += [OurEncoder(f"{name}, {p}", file, p, ordinary) for p in parts]
         else:
             encoders.append(OurEncoder(name, file))
     counts = dict(zip(("train", "val", "test"), args.counts, strict=True))

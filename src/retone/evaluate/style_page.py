@@ -113,7 +113,8 @@ def probe_section(result: Result) -> list[str]:
         "CDPAM needs `pip install 'retone[probes]'` and about ten seconds of one core a clip; "
         "OpenL3's weights come in no package. Rows that are missing were not measured. Of our own, "
         "*hidden* compares with white noise, *embedding* with the shipped preset in Neutral, which "
-        "other recordings were averaged into.",
+        "other recordings were averaged into; *joint* is *hidden* and twice what *embedding* has "
+        "beyond that of the preset beside itself.",
         "",
     ]
 
@@ -178,7 +179,9 @@ def page(sections: Sequence[Sequence[str]]) -> str:
         "Rows called *ours* are the style network, for speech or music, that shipped on the day of",
         "the measurement ([Models](models.md)). *faithful* is the estimator that copies",
         "([Estimators](estimators.md)). *loudness matched* is what `retone match` does unless told",
-        "otherwise.",
+        "otherwise. *oracle* is the input's untreated recording with the reference's own settings:",
+        "what that leaves is not style. A row below it copies the other recording as well, which",
+        "this comparison rewards.",
         "",
     ]
     return "\n".join([*head, *(line for s in sections for line in s)]) + "\n"
