@@ -66,6 +66,18 @@ def test_bits_do_not_depend_on_the_batch() -> None:
         np.testing.assert_array_equal(alone[0].numpy(), whole[i].numpy())
 
 
+@pytest.mark.parametrize("which", range(3))
+def test_nan_is_not_hidden(which: int) -> None:
+    values = list(bands(1))
+    values[which] = torch.full_like(values[which], torch.nan)
+    for v in values:
+        v.requires_grad_()
+    sections = peaks_and_shelves(values[0], values[1], values[2], RATE)
+    assert sections.isnan().any(-1).all()
+    (gradient,) = torch.autograd.grad(sections.sum(), values[which])
+    assert gradient.isnan().all()
+
+
 def test_what_does_not_fit_is_refused() -> None:
     some = np.ones((2, 3))
     with pytest.raises(SettingError, match="kinds"):

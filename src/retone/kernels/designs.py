@@ -26,7 +26,8 @@ _PER_DB = math.log(10.0) / 40.0
 
 @inner_njit
 def _angle(frequency_hz: float, sample_rate: float, top_hz: float) -> Any:
-    w = 2 * math.pi / sample_rate * min(frequency_hz, top_hz)
+    held = top_hz if frequency_hz > top_hz else frequency_hz  # so that NaN stays NaN
+    w = 2 * math.pi / sample_rate * held
     return math.cos(w), math.sin(w)
 
 
@@ -102,7 +103,7 @@ def _adjoint(  # type: ignore[no-untyped-def]
                 g_sin = g_root * math.sqrt(a) / quality
                 g_quality = -g_root * root / quality
             g_w = -sin * g_cos + cos * g_sin
-            g_hz[i, k] = g_w * (2 * math.pi / sample_rate) if f <= top_hz else 0.0
+            g_hz[i, k] = 0.0 if f > top_hz else g_w * (2 * math.pi / sample_rate)
             g_db[i, k] = g_a * a * _PER_DB
             g_q[i, k] = g_quality
 
