@@ -208,7 +208,7 @@ def run_realistic(args: argparse.Namespace) -> int:
     print(f"\n{styles.corpus.name}, {args.sample_rate} Hz, {args.trials} trials a pair\n")
     print(table(result))
     if args.picture:
-        shown = [m.name for m in methods if not isinstance(m, Target)]
-        row = args.picture_row or shown[-1]
+        ours = [m for m in methods if not isinstance(m, Target)] or methods
+        row = args.picture_row or ours[-1].name
         write_text_atomic(args.picture, heat_map(result, row), force=True)
     return 0

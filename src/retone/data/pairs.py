@@ -236,18 +236,18 @@ class PairMaker:
         need = length
         if warp is not None and not self.reference_compatible:
             need = math.ceil(length / min(1.0, warp.length_factor)) + 8
-        speed, raw = 1.0, need
+        speed, raw, most = 1.0, need, need
         if self.speed > 1.0:
-            low = math.log(self.speed)
-            speed = math.exp(rng.uniform(-low, low))
-            raw = math.ceil(need * speed) + 2
-        usable = corpus.sizes >= raw
+            span = math.log(self.speed)
+            speed = math.exp(rng.uniform(-span, span))
+            raw, most = (math.ceil(need * s) + 2 for s in (speed, self.speed))
+        usable = corpus.sizes >= most  # of any speed, so that a corpus serves always or never
         if avoid is not None:
             usable &= np.array([track.group != avoid.group for track in corpus.tracks])
         if not usable.any():
             raise DataError(
                 f"{corpus.name}: no {'other ' if avoid else ''}speaker or track of "
-                f"{raw / self.sample_rate:.1f} s or more; add recordings or make length shorter."
+                f"{most / self.sample_rate:.1f} s or more; add recordings or make length shorter."
             )
         balance = 0.0 if self.reference_compatible else self.balance
         share = np.where(usable, corpus.sizes.astype(np.float64) ** balance, 0.0)

@@ -100,7 +100,7 @@ class OurEncoder:
             summary = (heard.summary - network.center) / network.scale
             if self.part == "summary":
                 return np.asarray(summary[0].numpy())
-            flat, usual = _flat(network), _ordinary(network, self.ordinary)
+            flat = _flat(network)
             if self.part == "features":
                 return np.asarray(network.features(flat, heard)[0].numpy())
 
@@ -109,6 +109,7 @@ class OurEncoder:
 
             if self.part == "hidden":
                 return np.asarray(hidden(flat, heard).numpy())
+            usual = _ordinary(network, self.ordinary)
             embedding = hidden(usual, heard)
             if self.part == "embedding":
                 return np.asarray(embedding.numpy())

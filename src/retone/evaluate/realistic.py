@@ -3,8 +3,8 @@
 For each of the 25 ordered pairs of styles an input of the one is matched to a reference of the
 other, and the output is compared with the *reference itself*: nothing else could sound like it.
 That rewards copying the reference's spectrum and level, whatever is said in it. What the style
-alone leaves, the row ``Target`` says: the input's untreated recording put through the reference's
-own settings.
+alone leaves, the method ``Target`` shows: the pair's target is the input's untreated recording with
+the reference's own settings.
 """
 
 from __future__ import annotations

@@ -180,8 +180,8 @@ def page(sections: Sequence[Sequence[str]]) -> str:
         "the measurement ([Models](models.md)). *faithful* is the estimator that copies",
         "([Estimators](estimators.md)). *loudness matched* is what `retone match` does unless told",
         "otherwise. *oracle* is the input's untreated recording with the reference's own settings:",
-        "what that leaves is not style. A row below it copies the other recording as well, which",
-        "this comparison rewards.",
+        "what that leaves is not style. A method that leaves less copies the other recording as",
+        "well, which this comparison rewards.",
         "",
     ]
     return "\n".join([*head, *(line for s in sections for line in s)]) + "\n"
