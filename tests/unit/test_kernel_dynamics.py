@@ -326,6 +326,25 @@ def test_checkpoints_threads_and_company_leave_gradients_alone(batch: int) -> No
         np.testing.assert_allclose(got, expected[1:2], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("expander", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("batch", [2, 8, 11])
+def test_a_peak_level_has_the_same_gradients_as_a_mean_over_one_sample(
+    batch: int, channels: int, expander: bool
+) -> None:
+    rng = np.random.default_rng(8)
+    x, params = some_audio(rng, batch, channels, 150), some_params(rng, batch, k_level=1.0)
+    state, onto_end = rng.uniform(0, 1, (batch, 3)), rng.standard_normal((batch, 3))
+    onto, onto_gain = rng.standard_normal(x.shape), rng.standard_normal((batch, 150))
+    given: Any = (onto, x, params, state, onto_end, onto_gain)
+    want = compress_backward(*given, expander=expander)
+    found = compress_backward(*given, expander=expander, averaged=False)
+    assert np.abs(want[1][:, 6]).min() > 0 and not found[1][:, 6].any()
+    want[1][:, 6] = 0.0
+    for got, expected in zip(found, want, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
+
+
 def test_a_gradient_asked_for_at_expander_slope_zero_is_right() -> None:
     x = np.full((1, 1, 50), 1e-4)
     row = settings(k_attack=0.1, k_release=0.2)

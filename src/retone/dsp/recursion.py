@@ -175,7 +175,13 @@ def ballistics(signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tenso
 class _Compress(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, audio: Tensor, params: Tensor, state: Tensor, expander: bool, curves: bool
+        ctx: Any,
+        audio: Tensor,
+        params: Tensor,
+        state: Tensor,
+        expander: bool,
+        averaged: bool,
+        curves: bool,
     ) -> tuple[Tensor, ...]:
         from retone.kernels.dynamics import compress_forward
 
@@ -191,7 +197,7 @@ class _Compress(torch.autograd.Function):
             expander=expander,
         )
         ctx.arrays = (x, p, s0, checkpoints) if keep else None
-        ctx.expander, ctx.curves = expander, curves
+        ctx.expander, ctx.averaged, ctx.curves = expander, averaged, curves
         out = (torch.from_numpy(y), torch.from_numpy(state_out))
         return (*out, torch.from_numpy(gain_db)) if curves else out
 
@@ -210,12 +216,19 @@ class _Compress(torch.autograd.Function):
             checkpoints=checkpoints,
             threads=torch.get_num_threads(),
             expander=ctx.expander,
+            averaged=ctx.averaged,
         )
-        return (*(torch.from_numpy(g) for g in out), None, None)
+        return (*(torch.from_numpy(g) for g in out), None, None, None)
 
 
 def compress(
-    audio: Tensor, params: Tensor, state: Tensor, *, expander: bool, curves: bool
+    audio: Tensor,
+    params: Tensor,
+    state: Tensor,
+    *,
+    expander: bool,
+    curves: bool,
+    averaged: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The feed-forward compressor in one pass; see ``retone.effects.compressor`` for the formula.
 
@@ -228,11 +241,13 @@ def compress(
             smoothed dB below the expander's.
         expander: whether the last two columns act.
         curves: also return the gain over time.
+        averaged: whether the level is a mean over time. False says that the level coefficients
+            are 1 and constant, which makes gradients cheaper.
 
     Returns:
         audio [B, C, T], state [B, 3], and the gain in dB [B, T] (makeup included) or None.
     """
     if use_scan(audio):
         return scan.compress(audio, params, state, expander=expander, curves=curves)
-    out = _Compress.apply(audio, params, state, expander, curves)
+    out = _Compress.apply(audio, params, state, expander, averaged, curves)
     return out[0], out[1], out[2] if curves else None

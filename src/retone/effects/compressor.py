@@ -18,6 +18,7 @@ expansion. Both times get exact gradients.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -122,7 +123,8 @@ class Compressor(Effect):
             if state
             else torch.zeros(audio.shape[0], 3, dtype=torch.float64, device=audio.device)
         )
-        run = compress if self.smooth == "db" else _compress_linear
+        exact = functools.partial(compress, averaged=self.rms_ms > 0)
+        run = exact if self.smooth == "db" else _compress_linear
         y, after, gain_db = run(audio, columns, start, expander=self.has_expander, curves=curves)
         out = {}
         if gain_db is not None:

@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 from retone.errors import ShapeError, expect
 from retone.kernels import reused
 from retone.kernels.fastmath import LANES, fma, inner_njit, larger, splat8, where_more
-from retone.kernels.lane_memory import lanes_in8, lanes_out8, load8, store8, tiles
+from retone.kernels.lane_memory import (
+    LINE_SAMPLES,
+    lanes_in8,
+    lanes_out8,
+    load8,
+    soon,
+    store8,
+    tiles,
+)
 from retone.kernels.rows import run_rows
 
 BLOCK = 64
@@ -67,6 +75,18 @@ def lanes_to_rows(src, place, y, index, stride, at, count) -> None:
         base = index[j] * stride + at
         for i in range(full, count):
             y[base + i] = src[place + i * LANES + j]
+
+
+@inner_njit
+def rows_soon(x, index, stride, at) -> None:
+    """Fetch the block from ``at`` on of eight rows, while there is other work to do.
+
+    Rows that lie apart are many streams of short pieces, which a processor does not foresee.
+    """
+    for j in range(LANES):
+        base = index[j] * stride + at
+        for i in range(0, BLOCK, LINE_SAMPLES):
+            soon(x, base + i)
 
 
 @inner_njit

@@ -123,6 +123,7 @@ def compress_backward(
     checkpoints: Array | None = None,
     threads: int = 1,
     expander: bool = False,
+    averaged: bool = True,
 ) -> tuple[Array, Array, Array]:
     """Exact adjoint of ``compress_forward``, also through its state and its gain curve.
 
@@ -140,6 +141,8 @@ def compress_backward(
         checkpoints: what the forward pass returned; without, its recursion runs once more.
         threads: most threads to use over items.
         expander: as in the forward pass.
+        averaged: whether the level is a mean over time. False says that every k_level is 1 and
+            a constant: its gradient comes back as 0, and the rest comes faster.
 
     Returns:
         Gradients of x [B, C, T] (of ``x``'s type), params [B, 9] and state [B, 3] (float64).
@@ -180,11 +183,13 @@ def compress_backward(
     def work(first: int, stop: int) -> None:
         kernel(
             *flat, channels, length, params, onto_end, sums, True if expander else None,
-            tiles(17, _TILE), tiles(1, 2 * channels * _AUDIO)[0], np.zeros(8, np.int64),
-            first, stop,
+            True if averaged else None, tiles(18, _TILE), tiles(1, 2 * channels * _AUDIO)[0],
+            np.zeros(8, np.int64), first, stop,
         )  # fmt: skip
 
     run_rows(work, batch, threads, 8)
+    if not averaged:
+        sums[:, PARAMS.index("k_level")] = 0.0
     grad_state = sums[:, len(PARAMS) :].copy()
     if not expander:
         grad_state[:, 2] = onto_end[:, 2]

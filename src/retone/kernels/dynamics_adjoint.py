@@ -11,7 +11,14 @@ from __future__ import annotations
 
 from numba import njit
 
-from retone.kernels.ballistics import BLOCK, FEWEST, lane_rows, lanes_to_rows, rows_to_lanes
+from retone.kernels.ballistics import (
+    BLOCK,
+    FEWEST,
+    lane_rows,
+    lanes_to_rows,
+    rows_soon,
+    rows_to_lanes,
+)
 from retone.kernels.dynamics_adjoint_row import (
     LEVEL_PER_LOG,
     NEPER_PER_DB,
@@ -57,11 +64,32 @@ COLUMNS = 9  # of the parameter table
 
 
 @inner_njit
+def _block_soon(x, index, item, channels, length, block) -> None:
+    if block >= 0:
+        for c in range(channels):
+            rows_soon(x, index, item, c * length + block * BLOCK)
+
+
+@inner_njit
 def _backward_lanes(
-    gy, x, gain_grad, gx, marks, channels, length, index, t, ends, sums, expander, work, audio
+    gy,
+    x,
+    gain_grad,
+    gx,
+    marks,
+    channels,
+    length,
+    index,
+    t,
+    ends,
+    sums,
+    expander,
+    averaged,
+    work,
+    audio,
 ) -> None:
     steps, slopes, gains, ps, onto_gain = work[0], work[1], work[2], work[3], work[4]
-    logs, falls = work[5], work[6]
+    logs, falls, us, given = work[5], work[6], work[7], work[17]  # given is 0 if nothing is
     grads = channels * AUDIO_TILE  # audio holds x of every channel, then gy, which becomes gx
     item = channels * length
     stride = 3 * (-(-length // BLOCK) + 1)
@@ -91,39 +119,60 @@ def _backward_lanes(
             rows_to_lanes(x, index, item, first, count, audio, c * AUDIO_TILE)
             rows_to_lanes(gy, index, item, first, count, audio, grads + c * AUDIO_TILE)
         if gain_grad.size > 0:
-            rows_to_lanes(gain_grad, index, length, at, count, onto_gain, 0)
+            rows_to_lanes(gain_grad, index, length, at, count, given, 0)
         for j in range(LANES):
             for i in range(3):
                 ps[i * LANES + j] = marks[index[j] * stride + block * 3 + i]
         p, z, u = load8(ps, 0), load8(ps, 8) * sign, load8(ps, 16) * exp_sign
+        # short loops: a processor then has several samples under way at once
+        _block_soon(x, index, item, channels, length, block - 1)
+        for n in range(count):
+            i = n * LANES
+            if averaged is None:
+                p = lane_peak(audio, i, channels)
+            else:
+                p = fma(al, p, kl * lane_peak(audio, i, channels))
+                store8(ps, i + LANES, p)
+            octaves = log2_as(x, larger(p, floor))
+            over, q = knee_slope(octaves, scale, low, width, half_curve, none, one)
+            store8(slopes, i, q)
+            store8(steps, i, over)
+            if expander is not None:
+                under, q = knee_slope(octaves, fall, exp_low, width, half_curve, none, one)
+                store8(logs, i, q)
+                store8(falls, i, under)
+        for n in range(count):
+            i = n * LANES
+            over = load8(steps, i)
+            store8(steps, i, fma(back, z, over))
+            z = larger(fma(aa, z, kas * over), fma(ar, z, krs * over))
+            store8(gains, i, z)
+            if expander is not None:
+                under = load8(falls, i)
+                store8(falls, i, fma(exp_back, u, under))
+                u = larger(fma(ar, u, krf * under), fma(aa, u, kaf * under))
+                store8(us, i, u)
+        _block_soon(gx, index, item, channels, length, block - 1)
         for n in range(count):
             i = n * LANES
             product = load8(audio, grads + i) * load8(audio, i)
             for c in range(1, channels):
                 k = c * AUDIO_TILE + i
                 product = fma(load8(audio, grads + k), load8(audio, k), product)
-            p = fma(al, p, kl * lane_peak(audio, i, channels))
-            store8(ps, i + LANES, p)
-            octaves = log2_as(x, larger(p, floor))
-            over, q = knee_slope(octaves, scale, low, width, half_curve, none, one)
-            store8(slopes, i, q)
-            store8(steps, i, fma(back, z, over))
-            z = larger(fma(aa, z, kas * over), fma(ar, z, krs * over))
-            gain = fma(fold, z, makeup)
+            over = load8(gains, i)
+            gain = fma(fold, over, makeup)
             if expander is not None:
-                under, q = knee_slope(octaves, fall, exp_low, width, half_curve, none, one)
-                store8(logs, i, q)
-                store8(falls, i, fma(exp_back, u, under))
-                u = larger(fma(ar, u, krf * under), fma(aa, u, kaf * under))
-                gain = fma(exp_fold, u, gain)
+                under = load8(us, i)
+                gain = fma(exp_fold, under, gain)
             gain = exp2_as(x, gain)
             store8(gains, i, gain)
-            onto = fma(product * gain, neper, load8(onto_gain, i))
+            onto = fma(product * gain, neper, load8(given, i))
             store8(onto_gain, i, onto)
             g_makeup += onto
-            g_slope = fma(onto, z, g_slope)
+            g_slope = fma(onto, over, g_slope)
             if expander is not None:
-                g_exp_slope = fma(onto, u, g_exp_slope)
+                g_exp_slope = fma(onto, under, g_exp_slope)
+        _block_soon(gy, index, item, channels, length, block - 1)
         for n in range(count - 1, -1, -1):
             i = n * LANES
             onto, step, q = load8(onto_gain, i), load8(steps, i), load8(slopes, i)
@@ -147,12 +196,15 @@ def _backward_lanes(
                 g_knee = fma(d, one - q, g_knee)
                 g_exp_threshold += d
                 onto_level = onto_level - d
-            p, before = load8(ps, i + LANES), load8(ps, i)
-            onto_p = where_more(p, floor, onto_level * per_log / larger(p, floor), none) + carry_p
             most = lane_peak(audio, i, channels)
-            g_level = fma(onto_p, most - before, g_level)
-            carry_p = al * onto_p
-            left = kl * onto_p
+            p = most if averaged is None else load8(ps, i + LANES)
+            left = where_more(p, floor, onto_level * per_log / larger(p, floor), none) + carry_p
+            if averaged is None:
+                carry_p = none
+            else:
+                g_level = fma(left, most - load8(ps, i), g_level)
+                carry_p = al * left
+                left = kl * left
             left = left + left
             gain = load8(gains, i)
             if channels == 1:
@@ -168,9 +220,6 @@ def _backward_lanes(
         for c in range(channels):
             first = c * length + at
             lanes_to_rows(audio, grads + c * AUDIO_TILE, gx, index, item, first, count)
-        if gain_grad.size == 0:
-            for n in range(count):
-                store8(onto_gain, n * LANES, none)
     store8(sums, 0, g_threshold)
     store8(sums, 8, none - g_slope * sign)
     store8(sums, 16, g_attack)
@@ -198,6 +247,7 @@ def backward(
     end_grad,
     sums,
     expander,
+    averaged,
     work,
     audio,
     index,
@@ -207,6 +257,7 @@ def backward(
     """Rows ``first`` ... ``stop - 1``; signals flat, ``gain_grad`` may be empty.
 
     ``sums`` [B, 12] gets the gradients of the nine parameters and the three first states.
+    ``averaged`` None: every level coefficient is 1, and none gets a gradient.
     """
     table, ends, results = work[10], work[11], work[12]
     row = first
@@ -223,7 +274,7 @@ def backward(
         else:
             _backward_lanes(
                 gy, x, gain_grad, gx, marks, channels, length, index,
-                table, ends, results, expander, work, audio,
+                table, ends, results, expander, averaged, work, audio,
             )  # fmt: skip
         for j in range(valid):
             for i in range(COLUMNS + 3):

@@ -121,7 +121,7 @@ def to_input(gy, x, gx, base, channels, length, count, gains, power, at) -> None
 @inner_njit
 def backward_row(gy, x, gain_grad, gx, marks, channels, length, row, t, ends, sums, expander, work):
     """The same for one row: vectors run along time, but for the recursions."""
-    power, product, onto_gain, ps, ys, us = work[0], work[1], work[4], work[3], work[2], work[5]
+    power, product, onto_gain, ps, ys, us = work[0], work[1], work[17], work[3], work[2], work[5]
     logs, gains, decay, d_over = work[6], work[7], work[8], work[9]
     fade, d_under, rise, fall_by = work[13], work[14], work[15], work[16]
     start = row * channels * length

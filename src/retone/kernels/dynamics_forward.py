@@ -15,7 +15,14 @@ import math
 import numpy as np
 from numba import njit
 
-from retone.kernels.ballistics import BLOCK, FEWEST, lane_rows, lanes_to_rows, rows_to_lanes
+from retone.kernels.ballistics import (
+    BLOCK,
+    FEWEST,
+    lane_rows,
+    lanes_to_rows,
+    rows_soon,
+    rows_to_lanes,
+)
 from retone.kernels.fastmath import (
     LANES,
     exp2_as,
@@ -145,7 +152,7 @@ def mark(marks, index, stride, step, p, z, u, lane) -> None:
 def _forward_lanes(
     x, y, curve, marks, channels, length, index, t, states, expander, work, audio
 ) -> None:
-    tile, gains = work[0], work[1]
+    tile, gains, falls = work[0], work[1], work[2]
     item = channels * length
     stride = 3 * (-(-length // BLOCK) + 1)
     low, width, half_curve = load8(t, 0), load8(t, KNEE * LANES), load8(t, HALF_CURVE * LANES)
@@ -172,15 +179,22 @@ def _forward_lanes(
         mark(marks, index, stride, at // BLOCK * 3, p, z * sign, u * exp_sign, tile)
         for c in range(channels):
             rows_to_lanes(x, index, item, c * length + at, count, audio, c * AUDIO_TILE)
+            rows_soon(x, index, item, c * length + at + BLOCK)
+        # short loops: a processor then has several samples under way at once
         for n in range(count):
             i = n * LANES
             p = fma(al, p, kl * lane_peak(audio, i, channels))
             octaves = log2_as(x, larger(p, floor))
-            over = knee(octaves, scale, low, width, half_curve, none)
+            store8(gains, i, knee(octaves, scale, low, width, half_curve, none))
+            if expander is not None:
+                store8(falls, i, knee(octaves, fall, exp_low, width, half_curve, none))
+        for n in range(count):
+            i = n * LANES
+            over = load8(gains, i)
             z = larger(fma(aa, z, ka * over), fma(ar, z, kr * over))
             gain = fma(slope, z, makeup)
             if expander is not None:
-                under = knee(octaves, fall, exp_low, width, half_curve, none)
+                under = load8(falls, i)
                 u = larger(fma(ar, u, kc * under), fma(aa, u, ko * under))
                 gain = fma(exp_slope, u, gain)
             store8(gains, i, gain)
@@ -189,6 +203,8 @@ def _forward_lanes(
                 store8(tile, n * LANES, load8(gains, n * LANES) * to_db)
             lanes_to_rows(tile, 0, curve, index, length, at, count)
         if audible:
+            for c in range(channels):
+                rows_soon(y, index, item, c * length + at + BLOCK)
             for n in range(count):
                 gain = exp2_as(x, load8(gains, n * LANES))
                 for c in range(channels):

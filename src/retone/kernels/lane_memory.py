@@ -22,6 +22,8 @@ _DOUBLE = ir.DoubleType()
 _INT = ir.IntType(64)
 _LINE = 64  # bytes of a cache line
 _SPREAD = 1024  # bytes
+LINE_SAMPLES = _LINE // 4
+"""float32 samples in a cache line."""
 
 
 def tiles(rows: int, numbers: int) -> NDArray[np.float64]:
@@ -176,3 +178,24 @@ def lanes_out8(typingctx, flat, place, out, index, stride, at):  # type: ignore[
 
     word = types.intp
     return types.void(flat, word, out, index, word, word), codegen
+
+
+@intrinsic
+def soon(typingctx, array, index):  # type: ignore[no-untyped-def]
+    """Have the cache line of ``array[index]`` brought to the second level; never a fault."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = cgutils.create_struct_proxy(sig.args[0])(context, builder, args[0]).data
+        emit_prefetch(builder, builder.gep(data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+def emit_prefetch(builder: Any, pointer: Any) -> None:
+    """The instruction that asks for a cache line and does not wait for it."""
+    word = ir.IntType(32)
+    place = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [place.type, word, word, word])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [place, word(0), word(2), word(1)])  # to read, not to L1, data

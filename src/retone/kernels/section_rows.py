@@ -26,6 +26,7 @@ from retone.kernels.vector import (
     load,
     load_row,
     restore_denormals,
+    soon_row,
     store,
     store_row,
     tile_in,
@@ -40,8 +41,24 @@ _RAMP = 16  # a pass of eight sections ends 14 samples late
 
 
 @inner
+def _rows_soon(x: Any, row: int, last: int, column: int) -> None:
+    """Fetch a line of every row for the block to come, while this one is worked on."""
+    if column % 16 == 0 and 0 <= column < x.shape[1]:
+        for r in range(row, last + 1):
+            soon_row(x, r, column)
+
+
+@inner
 def _read_as(
-    flat: Any, at: int, x: Any, row: int, last: int, start: int, samples: int, skewed: bool
+    flat: Any,
+    at: int,
+    x: Any,
+    row: int,
+    last: int,
+    start: int,
+    samples: int,
+    ahead: int,
+    skewed: bool,
 ) -> None:
     whole = samples - samples % 8
     if skewed:
@@ -52,6 +69,7 @@ def _read_as(
         return
     for i in range(0, whole, 8):
         tile_in(flat, 8 * i, x, row, last, start + i)
+        _rows_soon(x, row, last, start + i + ahead)
     for i in range(whole, samples):
         for lane in range(8):
             flat[8 * i + lane] = x[min(row + lane, last), start + i]
@@ -59,7 +77,15 @@ def _read_as(
 
 @inner
 def _write_as(
-    flat: Any, at: int, y: Any, row: int, last: int, start: int, samples: int, skewed: bool
+    flat: Any,
+    at: int,
+    y: Any,
+    row: int,
+    last: int,
+    start: int,
+    samples: int,
+    ahead: int,
+    skewed: bool,
 ) -> None:
     whole = samples - samples % 8
     if skewed:
@@ -70,6 +96,7 @@ def _write_as(
         return
     for i in range(0, whole, 8):
         tile_out(flat, 8 * i, y, row, last, start + i)
+        _rows_soon(y, row, last, start + i + ahead)
     for i in range(whole, samples):
         for lane in range(last - row + 1):
             y[row + lane, start + i] = flat[8 * i + lane]
@@ -77,23 +104,42 @@ def _write_as(
 
 @inner
 def _read(
-    flat: Any, at: int, x: Any, row: int, last: int, start: int, samples: int, skewed: bool
+    flat: Any,
+    at: int,
+    x: Any,
+    row: int,
+    last: int,
+    start: int,
+    samples: int,
+    ahead: int,
+    skewed: bool,
 ) -> None:
-    """Audio of rows row..last to flat: sample-major, or (skewed) one row from ``at`` on."""
+    """Audio of rows row..last to flat: sample-major, or (skewed) one row from ``at`` on.
+
+    What lies ``ahead`` samples from there is fetched meanwhile.
+    """
     if x[0].shape[1] > 0:
-        _read_as(flat, at, x[0], row, last, start, samples, skewed)
+        _read_as(flat, at, x[0], row, last, start, samples, ahead, skewed)
     else:
-        _read_as(flat, at, x[1], row, last, start, samples, skewed)
+        _read_as(flat, at, x[1], row, last, start, samples, ahead, skewed)
 
 
 @inner
 def _write(
-    flat: Any, at: int, y: Any, row: int, last: int, start: int, samples: int, skewed: bool
+    flat: Any,
+    at: int,
+    y: Any,
+    row: int,
+    last: int,
+    start: int,
+    samples: int,
+    ahead: int,
+    skewed: bool,
 ) -> None:
     if y[0].shape[1] > 0:
-        _write_as(flat, at, y[0], row, last, start, samples, skewed)
+        _write_as(flat, at, y[0], row, last, start, samples, ahead, skewed)
     elif y[1].shape[1] > 0:
-        _write_as(flat, at, y[1], row, last, start, samples, skewed)
+        _write_as(flat, at, y[1], row, last, start, samples, ahead, skewed)
 
 
 @inner
@@ -196,18 +242,19 @@ def _forward(
     _states(flat, state, np.int64(0), row, last, skewed, False)
     keeps = points.shape[1] > 0
     block = 4 * CHECKPOINT if skewed and not keeps else CHECKPOINT
+    ahead = CHECKPOINT
     signal = scratch(block + _RAMP if skewed else 8 * block)
     unused = signal.reshape(1, signal.size)
     for start in range(0, total, block):
         samples = min(block, total - start)
         if keeps:
             _states(flat, points, start // block, row, last, skewed, True)
-        _read(signal, np.int64(0), x, row, last, start, samples, skewed)
+        _read(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
         if skewed:
             _cascade(signal, unused, unused, False, samples, table, flat, layout, sections)
         else:
             across_forward(signal, samples, np.int64(0), table, flat, sections)
-        _write(signal, lag, y, row, last, start, samples, skewed)
+        _write(signal, lag, y, row, last, start, samples, ahead, skewed)
     _states(flat, state_out, np.int64(0), row, last, skewed, True)
 
 
@@ -262,6 +309,7 @@ def _backward(
     hop, lag = 8 * CHECKPOINT, _lag(sections)
     signal = scratch(CHECKPOINT + _RAMP if skewed else hop * (sections + 1))
     gradient = scratch(CHECKPOINT + _RAMP if skewed else hop)
+    ahead = -CHECKPOINT
     passes = (sections + 7) // 8 if skewed else 0
     step_room = 8 * (CHECKPOINT + _RAMP)
     xs = scratch(passes * step_room).reshape(passes, step_room)
@@ -270,15 +318,15 @@ def _backward(
         start = block * CHECKPOINT
         samples = min(CHECKPOINT, total - start)
         _states(flat, points, block, row, last, skewed, False)
-        _read(signal, np.int64(0), x, row, last, start, samples, skewed)
-        _read(gradient, lag, gy, row, last, start, samples, skewed)
+        _read(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
+        _read(gradient, lag, gy, row, last, start, samples, ahead, skewed)
         if skewed:
             _cascade(signal, xs, ys, True, samples, table, flat, layout, sections)
             _skewed_block(gradient, xs, ys, samples, table_back, flow, sums, layout, sections)
         else:
             across_forward(signal, samples, hop, table, flat, sections)
             _across_block(gradient, signal, samples, table_back, flow, sums, sections)
-        _write(gradient, np.int64(0), gx, row, last, start, samples, skewed)
+        _write(gradient, np.int64(0), gx, row, last, start, samples, ahead, skewed)
     _states(flow, gs, np.int64(0), row, last, skewed, True)
     for r in range(row, last + 1):
         for k in range(sections):

@@ -15,7 +15,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic as _numba_intrinsic
 from numba.extending import models, register_model
 
-from retone.kernels.lane_memory import transposed
+from retone.kernels.lane_memory import emit_prefetch, transposed
 
 intrinsic: Any = _numba_intrinsic  # its stub wants the typing context from the caller too
 
@@ -52,7 +52,7 @@ def _splat(builder: Any, value: Any) -> Any:
     return _shuffle(builder, one, undefined, [0] * LANES)
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: list[Any]) -> Any:
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     """Pointer to an element of a C-contiguous array, without bounds check or wraparound."""
     view = context.make_array(array_type)(context, builder, array)
     offset = index[0]
@@ -153,6 +153,26 @@ def multiply(typingctx: Any, a: Any, b: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fmul(*args)
+
+    return vector(vector, vector), codegen
+
+
+@intrinsic
+def add(typingctx: Any, a: Any, b: Any) -> Any:
+    """add(a, b): lane by lane."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(*args)
+
+    return vector(vector, vector), codegen
+
+
+@intrinsic
+def subtract(typingctx: Any, a: Any, b: Any) -> Any:
+    """subtract(a, b): lane by lane."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fsub(*args)
 
     return vector(vector, vector), codegen
 
@@ -286,6 +306,17 @@ def tile_out(
 
     index = types.intp
     return types.void(flat, index, array, index, index, index), codegen
+
+
+@intrinsic
+def soon_row(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
+    """soon_row(array, row, column): have that number's cache line brought to the second level."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit_prefetch(builder, _address(context, builder, signature.args[0], args[0], args[1:]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), codegen
 
 
 def _control_register(context: Any, builder: Any, value: Any | None) -> Any:
