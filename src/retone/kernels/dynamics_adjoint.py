@@ -141,37 +141,31 @@ def _backward_lanes(
                 under, q = knee_slope(octaves, fall, exp_low, width, half_curve, none, one)
                 store8(logs, i, q)
                 store8(falls, i, under)
+        _block_soon(gx, index, item, channels, length, block - 1)
         for n in range(count):
             i = n * LANES
             over = load8(steps, i)
             store8(steps, i, fma(back, z, over))
             z = larger(fma(aa, z, kas * over), fma(ar, z, krs * over))
-            store8(gains, i, z)
             if expander is not None:
                 under = load8(falls, i)
                 store8(falls, i, fma(exp_back, u, under))
                 u = larger(fma(ar, u, krf * under), fma(aa, u, kaf * under))
-                store8(us, i, u)
-        _block_soon(gx, index, item, channels, length, block - 1)
-        for n in range(count):
-            i = n * LANES
             product = load8(audio, grads + i) * load8(audio, i)
             for c in range(1, channels):
                 k = c * AUDIO_TILE + i
                 product = fma(load8(audio, grads + k), load8(audio, k), product)
-            over = load8(gains, i)
-            gain = fma(fold, over, makeup)
+            gain = fma(fold, z, makeup)
             if expander is not None:
-                under = load8(us, i)
-                gain = fma(exp_fold, under, gain)
+                gain = fma(exp_fold, u, gain)
             gain = exp2_as(x, gain)
             store8(gains, i, gain)
             onto = fma(product * gain, neper, load8(given, i))
             store8(onto_gain, i, onto)
             g_makeup += onto
-            g_slope = fma(onto, over, g_slope)
+            g_slope = fma(onto, z, g_slope)
             if expander is not None:
-                g_exp_slope = fma(onto, under, g_exp_slope)
+                g_exp_slope = fma(onto, u, g_exp_slope)
         _block_soon(gy, index, item, channels, length, block - 1)
         for n in range(count - 1, -1, -1):
             i = n * LANES

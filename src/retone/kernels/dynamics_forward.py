@@ -188,6 +188,9 @@ def _forward_lanes(
             store8(gains, i, knee(octaves, scale, low, width, half_curve, none))
             if expander is not None:
                 store8(falls, i, knee(octaves, fall, exp_low, width, half_curve, none))
+        if audible:
+            for c in range(channels):
+                rows_soon(y, index, item, c * length + at + BLOCK)
         for n in range(count):
             i = n * LANES
             over = load8(gains, i)
@@ -197,19 +200,15 @@ def _forward_lanes(
                 under = load8(falls, i)
                 u = larger(fma(ar, u, kc * under), fma(aa, u, ko * under))
                 gain = fma(exp_slope, u, gain)
-            store8(gains, i, gain)
+            if curve.size > 0:
+                store8(tile, i, gain * to_db)
+            gain = exp2_as(x, gain)
+            for c in range(channels):
+                k = c * AUDIO_TILE + i
+                store8(audio, k, load8(audio, k) * gain)
         if curve.size > 0:
-            for n in range(count):
-                store8(tile, n * LANES, load8(gains, n * LANES) * to_db)
             lanes_to_rows(tile, 0, curve, index, length, at, count)
         if audible:
-            for c in range(channels):
-                rows_soon(y, index, item, c * length + at + BLOCK)
-            for n in range(count):
-                gain = exp2_as(x, load8(gains, n * LANES))
-                for c in range(channels):
-                    i = c * AUDIO_TILE + n * LANES
-                    store8(audio, i, load8(audio, i) * gain)
             for c in range(channels):
                 lanes_to_rows(audio, c * AUDIO_TILE, y, index, item, c * length + at, count)
     mark(marks, index, stride, stride - 3, p, z * sign, u * exp_sign, tile)

@@ -132,14 +132,11 @@ def _emit_polynomial(builder: Any, x: Any, coefficients: tuple[float, ...]) -> A
     return terms[0]
 
 
-def _emit_by_pairs(builder: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
-    """Horner's scheme in x^2 over pairs: one operation more than the fewest, half their wait."""
-    c = [_fill(x.type, _DOUBLE, value) for value in coefficients]
-    square = builder.fmul(x, x)
-    pairs = [_emit_fma(builder, c[i + 1], x, c[i]) for i in range(0, len(c), 2)]
-    total = pairs[-1]
-    for pair in reversed(pairs[:-1]):
-        total = _emit_fma(builder, total, square, pair)
+def _emit_horner(builder: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
+    """Horner's scheme: the fewest operations, for loops that have other samples to go on with."""
+    total: Any = _fill(x.type, _DOUBLE, coefficients[-1])
+    for value in reversed(coefficients[:-1]):
+        total = _emit_fma(builder, total, x, _fill(x.type, _DOUBLE, value))
     return total
 
 
@@ -171,17 +168,18 @@ def _emit_log2_short(builder: Any, x: Any) -> Any:
     tagged = builder.bitcast(builder.or_(exponent, _fill(x.type, _INT, _ROUNDER_BITS)), x.type)
     power = builder.fsub(tagged, _fill(x.type, _DOUBLE, _ROUNDER + 1023.0))
     f = builder.fsub(fraction, _fill(x.type, _DOUBLE, 1.0))
-    return _emit_fma(builder, f, _emit_by_pairs(builder, f, _LOG2_SHORT), power)
+    return _emit_fma(builder, f, _emit_horner(builder, f, _LOG2_SHORT), power)
 
 
 def _emit_exp2(builder: Any, x: Any, coefficients: tuple[float, ...] = _EXP2) -> Any:
+    polynomial = _emit_polynomial if coefficients is _EXP2 else _emit_horner
     ints = _int_type(x.type)
     x = _emit_pick(builder, ">", x, _fill(x.type, _DOUBLE, -_EXP2_LIMIT))
     x = _emit_pick(builder, "<", x, _fill(x.type, _DOUBLE, _EXP2_LIMIT))
     tagged = builder.fadd(x, _fill(x.type, _DOUBLE, _ROUNDER))
     rest = builder.fsub(x, builder.fsub(tagged, _fill(x.type, _DOUBLE, _ROUNDER)))
     mantissa = _emit_fma(
-        builder, rest, _emit_polynomial(builder, rest, coefficients), _fill(x.type, _DOUBLE, 1.0)
+        builder, rest, polynomial(builder, rest, coefficients), _fill(x.type, _DOUBLE, 1.0)
     )
     scale = builder.shl(builder.bitcast(tagged, ints), _fill(x.type, _INT, 52))
     return builder.bitcast(builder.add(builder.bitcast(mantissa, ints), scale), x.type)
