@@ -15,6 +15,7 @@ A message says what is wrong, where, what was expected and the usual fix.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 
@@ -49,6 +50,11 @@ class MissingExtraError(RetoneError, ImportError):
         super().__init__(f"{what} needs the package '{package}': pip install 'retone[{extra}]'.")
 
 
+@functools.lru_cache(maxsize=64)
+def _names(shape: str) -> tuple[str, ...]:
+    return tuple(shape.split())
+
+
 def expect(value: Any, shape: str, where: str, **known: int) -> dict[str, int]:
     """Check a tensor's or array's dimensions by name and return their sizes.
 
@@ -65,11 +71,11 @@ def expect(value: Any, shape: str, where: str, **known: int) -> dict[str, int]:
     Raises:
         ShapeError: with what came, what was expected, and the usual fix.
     """
-    names = shape.split()
-    got = tuple(int(n) for n in value.shape)
+    names = _names(shape)
+    got = tuple(map(int, value.shape))
     if len(got) != len(names):
         fix = ""
-        if names == ["B", "C", "T"] and len(got) in (1, 2):
+        if names == ("B", "C", "T") and len(got) in (1, 2):
             fix = " Add the missing dimensions: " + (
                 "audio[None, None]." if len(got) == 1 else "audio[None]."
             )

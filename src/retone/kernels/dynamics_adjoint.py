@@ -89,7 +89,7 @@ def _backward_lanes(
     audio,
 ) -> None:
     steps, slopes, gains, ps, onto_gain = work[0], work[1], work[2], work[3], work[4]
-    logs, falls, us, given = work[5], work[6], work[7], work[17]  # given is 0 if nothing is
+    logs, falls, given = work[5], work[6], work[17]  # given is 0 if nothing is
     grads = channels * AUDIO_TILE  # audio holds x of every channel, then gy, which becomes gx
     item = channels * length
     stride = 3 * (-(-length // BLOCK) + 1)
