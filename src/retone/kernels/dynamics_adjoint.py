@@ -58,7 +58,7 @@ from retone.kernels.fastmath import (
     splat8,
     where_more,
 )
-from retone.kernels.lane_memory import load8, store8
+from retone.kernels.lane_memory import load8, soon, store8
 
 COLUMNS = 9  # of the parameter table
 
@@ -123,6 +123,8 @@ def _backward_lanes(
         for j in range(LANES):
             for i in range(3):
                 ps[i * LANES + j] = marks[index[j] * stride + block * 3 + i]
+            if block > 3:
+                soon(marks, index[j] * stride + (block - 4) * 3)
         p, z, u = load8(ps, 0), load8(ps, 8) * sign, load8(ps, 16) * exp_sign
         # short loops: a processor then has several samples under way at once
         _block_soon(x, index, item, channels, length, block - 1)

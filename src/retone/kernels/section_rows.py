@@ -310,6 +310,7 @@ def _backward(
     signal = scratch(CHECKPOINT + _RAMP if skewed else hop * (sections + 1))
     gradient = scratch(CHECKPOINT + _RAMP if skewed else hop)
     ahead = -CHECKPOINT
+    kept = points.reshape(points.shape[0], points.shape[1] * 2 * sections)
     passes = (sections + 7) // 8 if skewed else 0
     step_room = 8 * (CHECKPOINT + _RAMP)
     xs = scratch(passes * step_room).reshape(passes, step_room)
@@ -318,6 +319,10 @@ def _backward(
         start = block * CHECKPOINT
         samples = min(CHECKPOINT, total - start)
         _states(flat, points, block, row, last, skewed, False)
+        if block > 0:
+            for r in range(row, last + 1):
+                for i in range((block - 1) * 2 * sections, block * 2 * sections + 7, 8):
+                    soon_row(kept, r, min(i, block * 2 * sections - 1))
         _read(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
         _read(gradient, lag, gy, row, last, start, samples, ahead, skewed)
         if skewed:
