@@ -52,3 +52,23 @@ def test_front_door_imports_nothing_heavy(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SOURCE.parent
     )
     assert out.stdout.strip() == "[]"
+
+
+UNNEEDED = ("torch._dynamo", "sympy", "scipy.signal", "scipy.stats", "scipy.cluster", "matplotlib")
+"""Each takes longer to load than a short recording takes to match."""
+
+
+@pytest.mark.parametrize("command", ["match", "match --estimator closed-form", "enhance"])
+def test_commands_load_nothing_that_they_do_not_use(
+    command: str, repository: Path, tmp_path: Path
+) -> None:
+    name, *more = command.split()
+    voice, other = (repository / "examples" / f"{n}_voice.flac" for n in ("dull", "bright"))
+    reference = ["--to", str(other)] if name == "match" else []
+    words = [name, str(voice), *reference, "-o", str(tmp_path / "out.wav"), *more, "-q"]
+    code = (
+        f"import sys; from retone.cli.main import main; assert main({words!r}) == 0\n"
+        f"print([m for m in {UNNEEDED!r} if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (tmp_path / "out.wav").exists() and out.stdout.strip() == "[]"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from retone.effects import MATCH_CHAIN
-from retone.estimators.expectation import fit_expectation
+from retone.estimators.expectation import Adam, fit_expectation
 from retone.nets.frontend import FrontEndConfig
 from retone.nets.iterative import Expected, IterativeNetConfig
 
@@ -84,3 +84,16 @@ def test_it_is_never_worse_than_its_beginning() -> None:
     expected = told(clip, {})
     before = surprise(clip, expected, {})
     assert surprise(clip, expected, fit(clip, expected, steps=3)) <= before + 1e-6
+
+
+def test_adam_is_torchs_bit_for_bit() -> None:
+    torch.manual_seed(2)
+    theirs = torch.randn(1, 24).requires_grad_()
+    ours = theirs.detach().clone()
+    reference, adam = torch.optim.Adam([theirs]), Adam(ours)
+    for step in range(30):
+        slope, rate = torch.randn(1, 24), 0.06 * (1 - step / 30)
+        theirs.grad, reference.param_groups[0]["lr"] = slope.clone(), rate
+        reference.step()  # type: ignore[no-untyped-call]
+        adam.step(slope, rate)
+        assert torch.equal(ours, theirs.detach())

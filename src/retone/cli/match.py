@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from retone.estimators.profile import Profile
 
 ESTIMATORS = ("auto", "network", "closed-form", "faithful", "refined", "rules")
 
@@ -193,13 +196,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _profile(args: argparse.Namespace) -> Profile:
+    """Of the preset that was asked for, or that ``--auto`` chooses."""
+    from retone.matcher import content_of_file
+    from retone.presets import AUTO, open_preset
+
+    name = AUTO[content_of_file(args.input).kind] if args.auto else args.preset
+    return open_preset(name).profile
+
+
 def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
     from retone.cli.writing import print_result, report_paths, write_result
     from retone.errors import SettingError
     from retone.estimators.choose import estimator_named
-    from retone.matcher import Matcher, Options, content_of_file, parse_locks
-    from retone.presets import AUTO, open_preset
+    from retone.matcher import Matcher, Options, parse_locks
     from retone.rendering import output_beside
     from retone.report.collect import CompressorLevels
 
@@ -220,8 +231,7 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or output_beside(args.input, "matched")
     recordings = (args.input, *(args.to or ()))
     paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
-    name = AUTO[content_of_file(args.input).kind] if args.auto else args.preset
-    references = args.to or [open_preset(name).profile]
+    references = args.to or [_profile(args)]
     if args.plugin:
         from retone.estimators.fit import Fitted
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from retone.data.corrupt import Band, CompandSetting, compand, equalize, pitch, tempo
 
@@ -135,6 +134,8 @@ def draw_noise(rng: np.random.Generator, samples: int, sample_rate: float) -> Ar
     level = 10.0 ** (float(rng.uniform(-90.0, -50.0)) / 20.0)
     keep = float(np.exp(-2.0 * np.pi * corner_hz / sample_rate))
     white = rng.standard_normal(samples, dtype=np.float32)
+    from scipy.signal import lfilter
+
     noise = lfilter([1.0 - keep], [1.0, -keep], white)
     return noise * (level / max(float(np.sqrt(np.mean(noise * noise))), 1e-12))
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import least_squares
 
 from retone.dsp import biquad
 from retone.dsp.measure import Array
@@ -75,6 +74,8 @@ def fit(
         if problem.free.size == 0:
             best = start
             break
+        from scipy.optimize import least_squares
+
         result = least_squares(
             problem.residuals,
             start[problem.free],

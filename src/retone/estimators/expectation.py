@@ -22,6 +22,28 @@ LEARNING_RATE = 0.06
 MARGIN = 0.002
 
 
+class Adam:
+    """torch's Adam for one tensor, bit for bit.
+
+    ``torch.optim`` loads torch's compiler at its first use, which takes longer than this fit.
+    """
+
+    def __init__(self, value: Tensor, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        self.value, self.betas, self.count = value, betas, 0
+        self.mean, self.square = torch.zeros_like(value), torch.zeros_like(value)
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, learning_rate: float, eps: float = 1e-8) -> None:
+        """One step, in place."""
+        first, second = self.betas
+        self.count += 1
+        self.mean.lerp_(gradient, 1 - first)
+        self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        size = learning_rate / (1 - first**self.count)
+        spread = (self.square.sqrt() / math.sqrt(1 - second**self.count)).add_(eps)
+        self.value.addcdiv_(self.mean, spread, value=-size)
+
+
 def fit_expectation(
     network: Any,
     effect: Effect,
@@ -53,7 +75,7 @@ def fit_expectation(
     held = table.to_unit(table.setting(dict(locks))).to(unit)
     start = torch.logit(unit.clamp(MARGIN, 1 - MARGIN)).float()
     z = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([z], lr=LEARNING_RATE)
+    optimizer = Adam(z)
 
     def result() -> Tensor:
         return torch.where(free, torch.sigmoid(z), held.float())
@@ -71,12 +93,10 @@ def fit_expectation(
             best, kept = float(loss.detach()), result().detach()
         if step == steps:
             break
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
         (slope,) = torch.autograd.grad(loss, z)
         if not bool(torch.isfinite(slope).all()):
             break
-        z.grad = slope
-        optimizer.step()
+        optimizer.step(slope, LEARNING_RATE * (1 - step / steps))
         if progress is not None:
             progress(step + 1, steps)
     return kept

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
 
 from retone.dsp.measure import Array, StyleStatistics
 from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
@@ -103,6 +102,8 @@ def typical_frames(
     count = min(count, max(1, len(x) // 4))
     rng = np.random.default_rng(seed)
     few = rng.permutation(len(x))[:20000]
+    from scipy.cluster.vq import kmeans2
+
     centres, _ = kmeans2(x[few], count, minit="++", rng=rng, iter=20)
     place = _nearest(x, centres)
     while len(centres) > 1:  # no typical frame may be one or two frames of a recording

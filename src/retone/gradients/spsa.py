@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.linalg import hadamard
 from torch import Tensor, nn
 
 from retone.dsp.effect import Effect
@@ -103,6 +102,8 @@ class Spsa:
             shape = (self.directions, batch, parameters)
             return 2.0 * torch.randint(2, shape).double() - 1
         size = 1 << (max(self.directions, parameters) - 1).bit_length()
+        from scipy.linalg import hadamard
+
         matrix = torch.from_numpy(hadamard(size).astype("float64"))
         rows = torch.rand(batch, size).argsort(1)[:, : self.directions]
         columns = torch.rand(batch, size).argsort(1)[:, :parameters]

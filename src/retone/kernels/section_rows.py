@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from retone.kernels.section_copies import read_block, write_block
 from retone.kernels.section_loops import (
     across_backward,
     across_forward,
@@ -23,14 +24,8 @@ from retone.kernels.section_loops import (
 )
 from retone.kernels.vector import (
     flush_denormals,
-    load,
-    load_row,
     restore_denormals,
     soon_row,
-    store,
-    store_row,
-    tile_in,
-    tile_out,
 )
 
 CHECKPOINT = 512  # samples between two kept states; a block's signals then fit the L2 cache
@@ -38,108 +33,6 @@ CHECKPOINT = 512  # samples between two kept states; a block's signals then fit 
 _FEWEST_FORWARD = 5
 _FEWEST_BACKWARD = 4
 _RAMP = 16  # a pass of eight sections ends 14 samples late
-
-
-@inner
-def _rows_soon(x: Any, row: int, last: int, column: int) -> None:
-    """Fetch a line of every row for the block to come, while this one is worked on."""
-    if column % 16 == 0 and 0 <= column < x.shape[1]:
-        for r in range(row, last + 1):
-            soon_row(x, r, column)
-
-
-@inner
-def _read_as(
-    flat: Any,
-    at: int,
-    x: Any,
-    row: int,
-    last: int,
-    start: int,
-    samples: int,
-    ahead: int,
-    skewed: bool,
-) -> None:
-    whole = samples - samples % 8
-    if skewed:
-        for i in range(0, whole, 8):
-            store(flat, at + i, load_row(x, row, start + i))
-        for i in range(whole, samples):
-            flat[at + i] = x[row, start + i]
-        return
-    for i in range(0, whole, 8):
-        tile_in(flat, 8 * i, x, row, last, start + i)
-        _rows_soon(x, row, last, start + i + ahead)
-    for i in range(whole, samples):
-        for lane in range(8):
-            flat[8 * i + lane] = x[min(row + lane, last), start + i]
-
-
-@inner
-def _write_as(
-    flat: Any,
-    at: int,
-    y: Any,
-    row: int,
-    last: int,
-    start: int,
-    samples: int,
-    ahead: int,
-    skewed: bool,
-) -> None:
-    whole = samples - samples % 8
-    if skewed:
-        for i in range(0, whole, 8):
-            store_row(y, row, start + i, load(flat, at + i))
-        for i in range(whole, samples):
-            y[row, start + i] = flat[at + i]
-        return
-    for i in range(0, whole, 8):
-        tile_out(flat, 8 * i, y, row, last, start + i)
-        _rows_soon(y, row, last, start + i + ahead)
-    for i in range(whole, samples):
-        for lane in range(last - row + 1):
-            y[row + lane, start + i] = flat[8 * i + lane]
-
-
-@inner
-def _read(
-    flat: Any,
-    at: int,
-    x: Any,
-    row: int,
-    last: int,
-    start: int,
-    samples: int,
-    ahead: int,
-    skewed: bool,
-) -> None:
-    """Audio of rows row..last to flat: sample-major, or (skewed) one row from ``at`` on.
-
-    What lies ``ahead`` samples from there is fetched meanwhile.
-    """
-    if x[0].shape[1] > 0:
-        _read_as(flat, at, x[0], row, last, start, samples, ahead, skewed)
-    else:
-        _read_as(flat, at, x[1], row, last, start, samples, ahead, skewed)
-
-
-@inner
-def _write(
-    flat: Any,
-    at: int,
-    y: Any,
-    row: int,
-    last: int,
-    start: int,
-    samples: int,
-    ahead: int,
-    skewed: bool,
-) -> None:
-    if y[0].shape[1] > 0:
-        _write_as(flat, at, y[0], row, last, start, samples, ahead, skewed)
-    elif y[1].shape[1] > 0:
-        _write_as(flat, at, y[1], row, last, start, samples, ahead, skewed)
 
 
 @inner
@@ -249,12 +142,12 @@ def _forward(
         samples = min(block, total - start)
         if keeps:
             _states(flat, points, start // block, row, last, skewed, True)
-        _read(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
+        read_block(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
         if skewed:
             _cascade(signal, unused, unused, False, samples, table, flat, layout, sections)
         else:
             across_forward(signal, samples, np.int64(0), table, flat, sections)
-        _write(signal, lag, y, row, last, start, samples, ahead, skewed)
+        write_block(signal, lag, y, row, last, start, samples, ahead, skewed)
     _states(flat, state_out, np.int64(0), row, last, skewed, True)
 
 
@@ -323,15 +216,15 @@ def _backward(
             for r in range(row, last + 1):
                 for i in range((block - 1) * 2 * sections, block * 2 * sections + 7, 8):
                     soon_row(kept, r, min(i, block * 2 * sections - 1))
-        _read(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
-        _read(gradient, lag, gy, row, last, start, samples, ahead, skewed)
+        read_block(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
+        read_block(gradient, lag, gy, row, last, start, samples, ahead, skewed)
         if skewed:
             _cascade(signal, xs, ys, True, samples, table, flat, layout, sections)
             _skewed_block(gradient, xs, ys, samples, table_back, flow, sums, layout, sections)
         else:
             across_forward(signal, samples, hop, table, flat, sections)
             _across_block(gradient, signal, samples, table_back, flow, sums, sections)
-        _write(gradient, np.int64(0), gx, row, last, start, samples, ahead, skewed)
+        write_block(gradient, np.int64(0), gx, row, last, start, samples, ahead, skewed)
     _states(flow, gs, np.int64(0), row, last, skewed, True)
     for r in range(row, last + 1):
         for k in range(sections):

@@ -6,6 +6,8 @@ the settings that bring *this* recording there.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from retone.presets.file import Preset
 from retone.presets.library import (
     AUTO,
@@ -16,7 +18,9 @@ from retone.presets.library import (
     own_folder,
     save_preset,
 )
-from retone.presets.making import make_preset
+
+if TYPE_CHECKING:
+    from retone.presets.making import make_preset
 
 __all__ = [
     "AUTO",
@@ -29,3 +33,12 @@ __all__ = [
     "own_folder",
     "save_preset",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Making presets needs the networks' recipes, which using them does not: loaded when asked."""
+    if name != "make_preset":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from retone.presets.making import make_preset
+
+    return make_preset

@@ -1,0 +1,113 @@
+"""Audio in and out of the biquad loops: rows to lanes and back, the next block fetched meanwhile.
+
+Audio comes as a pair (float32 array, float64 array) of which one is empty.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retone.kernels.section_loops import inner
+from retone.kernels.vector import load, load_row, soon_row, store, store_row, tile_in, tile_out
+
+
+@inner
+def _rows_soon(x: Any, row: int, last: int, column: int) -> None:
+    """Fetch a line of every row for the block to come, while this one is worked on."""
+    if column % 16 == 0 and 0 <= column < x.shape[1]:
+        for r in range(row, last + 1):
+            soon_row(x, r, column)
+
+
+@inner
+def _read_as(
+    flat: Any,
+    at: int,
+    x: Any,
+    row: int,
+    last: int,
+    start: int,
+    samples: int,
+    ahead: int,
+    skewed: bool,
+) -> None:
+    whole = samples - samples % 8
+    if skewed:
+        for i in range(0, whole, 8):
+            store(flat, at + i, load_row(x, row, start + i))
+        for i in range(whole, samples):
+            flat[at + i] = x[row, start + i]
+        return
+    for i in range(0, whole, 8):
+        tile_in(flat, 8 * i, x, row, last, start + i)
+        _rows_soon(x, row, last, start + i + ahead)
+    for i in range(whole, samples):
+        for lane in range(8):
+            flat[8 * i + lane] = x[min(row + lane, last), start + i]
+
+
+@inner
+def _write_as(
+    flat: Any,
+    at: int,
+    y: Any,
+    row: int,
+    last: int,
+    start: int,
+    samples: int,
+    ahead: int,
+    skewed: bool,
+) -> None:
+    whole = samples - samples % 8
+    if skewed:
+        for i in range(0, whole, 8):
+            store_row(y, row, start + i, load(flat, at + i))
+        for i in range(whole, samples):
+            y[row, start + i] = flat[at + i]
+        return
+    for i in range(0, whole, 8):
+        tile_out(flat, 8 * i, y, row, last, start + i)
+        _rows_soon(y, row, last, start + i + ahead)
+    for i in range(whole, samples):
+        for lane in range(last - row + 1):
+            y[row + lane, start + i] = flat[8 * i + lane]
+
+
+@inner
+def read_block(
+    flat: Any,
+    at: int,
+    x: Any,
+    row: int,
+    last: int,
+    start: int,
+    samples: int,
+    ahead: int,
+    skewed: bool,
+) -> None:
+    """Audio of rows row..last to flat: sample-major, or (skewed) one row from ``at`` on.
+
+    What lies ``ahead`` samples from there is fetched meanwhile.
+    """
+    if x[0].shape[1] > 0:
+        _read_as(flat, at, x[0], row, last, start, samples, ahead, skewed)
+    else:
+        _read_as(flat, at, x[1], row, last, start, samples, ahead, skewed)
+
+
+@inner
+def write_block(
+    flat: Any,
+    at: int,
+    y: Any,
+    row: int,
+    last: int,
+    start: int,
+    samples: int,
+    ahead: int,
+    skewed: bool,
+) -> None:
+    if y[0].shape[1] > 0:
+        _write_as(flat, at, y[0], row, last, start, samples, ahead, skewed)
+    elif y[1].shape[1] > 0:
+        _write_as(flat, at, y[1], row, last, start, samples, ahead, skewed)
