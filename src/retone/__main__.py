@@ -1,5 +1,5 @@
 """``python -m retone`` is the ``retone`` command."""
 
-from retone.cli.main import main
+from retone.cli.main import console
 
-raise SystemExit(main())
+raise SystemExit(console())
