@@ -8,7 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from retone.dsp.features import block_levels, frame_measures
 from retone.dsp.spectral import frequencies_hz, k_weighting_gain, mel_filterbank, power_frames
+from retone.kernels.frame_measures import FLOOR, FramePlan
 from retone.nets.precision import full_precision
 
 LEVEL_FRAMES_MS = (5.0, 20.0, 100.0, 400.0)
@@ -64,6 +66,22 @@ class FrontEndConfig:
         return bands + levels + MEASURES * self.measures
 
 
+class _Sums(NamedTuple):
+    """What all features are made of.
+
+    Of each frame: mel powers [B, N, M]; mean power, K-weighted power and centroid in kHz [B, N].
+    Of blocks: mean squares [B, K] for each length. Of the clip: mean square and peak [B].
+    """
+
+    mel: Tensor
+    power: Tensor
+    weighted: Tensor
+    centroid: Tensor
+    blocks: list[Tensor]
+    square: Tensor
+    peak: Tensor
+
+
 class FrontEnd(nn.Module):
     """Clip [B, T] at the config's rate -> ``Heard``. No trainable weights."""
 
@@ -89,54 +107,80 @@ class FrontEnd(nn.Module):
         if config.measures:
             weight[-MEASURES:] = MEASURE_WEIGHT
         self.register_buffer("weight", weight / weight.mean(), persistent=False)
+        self._plan: FramePlan | None = None
 
     def forward(self, audio: Tensor) -> Heard:
         with full_precision(audio.device):
             return self._hear(audio)
 
     def _hear(self, audio: Tensor) -> Heard:
-        c = self.config
-        edge = c.window // 2
-        padded = nn.functional.pad(audio[:, None], (edge, edge), mode="reflect")[:, 0]
-        power = power_frames(padded, self.window, c.hop) / c.window
-        mel = (power @ self.bank.T).transpose(1, 2)
-        frames_db = 10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10)))
-        loud = power.mean(dim=-1)
+        compiled = audio.device.type == "cpu" and audio.dtype == torch.float32
+        compiled = compiled and not torch.compiler.is_compiling()
+        sums = self._compiled_sums(audio) if compiled else self._sums(audio)
+        frames_db = 10 * torch.log10(sums.mel.clamp(min=10 ** (FLOOR_DB / 10))).transpose(1, 2)
+        loud = sums.power
         active = loud > 1e-4 * loud.amax(dim=1, keepdim=True)  # within 40 dB of the loudest frame
         energy = loud.sqrt() * active
         energy = energy / energy.sum(dim=1, keepdim=True).clamp(min=1e-12)
         frames = frames_db / 20
-        summary = self._summary(audio, frames, energy)
-        if c.measures:
-            summary = torch.cat([summary, self._measures(audio, power)], dim=1)
+        summary = self._summary(sums, frames, energy)
+        if self.config.measures:
+            summary = torch.cat([summary, self._measures(sums)], dim=1)
         return Heard(frames, energy, summary)
 
-    def _measures(self, audio: Tensor, power: Tensor) -> Tensor:
-        """RMS and K-weighted level in dB / 20 and centroid in kHz, [B, MEASURES]."""
-        mean = power.mean(1)
-        loud = (mean @ self.k_weight) * (16 / 3 / self.config.window)  # both sides, Hann's energy
-        levels = torch.stack([(audio * audio).mean(-1), loud], dim=1)
-        magnitude = (power + 1e-10).sqrt()
-        centroid = (magnitude @ self.frequency) / magnitude.sum(-1)
-        levels = 10 * torch.log10(levels.clamp(min=1e-10)) / 20
-        return torch.cat([levels, centroid.mean(-1, keepdim=True)], dim=1)
+    def _block_sizes(self, length: int) -> tuple[int, ...]:
+        """Samples of the blocks whose levels are heard; a clip may be shorter than one."""
+        wanted = (round(ms * 1e-3 * self.config.sample_rate) for ms in LEVEL_FRAMES_MS)
+        return tuple(min(max(1, n), length) for n in wanted)
 
-    def _summary(self, audio: Tensor, frames: Tensor, energy: Tensor) -> Tensor:
+    def _sums(self, audio: Tensor) -> _Sums:
+        edge, length = self.config.window // 2, audio.shape[-1]
+        padded = nn.functional.pad(audio[:, None], (edge, edge), mode="reflect")[:, 0]
+        power = power_frames(padded, self.window, self.config.hop) / self.config.window
+        magnitude = (power + FLOOR).sqrt()
+        centroid = (magnitude @ self.frequency) / magnitude.sum(-1)
+        square = audio * audio
+        blocks = [
+            square[:, : length // n * n].reshape(-1, length // n, n).mean(-1)
+            for n in self._block_sizes(length)
+        ]
+        return _Sums(
+            power @ self.bank.T, power.mean(dim=-1), power @ self.k_weight, centroid,
+            blocks, square.mean(-1), audio.abs().amax(-1),
+        )  # fmt: skip
+
+    def _compiled_sums(self, audio: Tensor) -> _Sums:
+        """The same without a spectrogram of the batch in memory."""
+        if self._plan is None:
+            mean = torch.full_like(self.k_weight, 1 / self.k_weight.numel())
+            weights = torch.cat([self.bank, mean[None], self.k_weight[None]])
+            arrays = (t.cpu().contiguous().numpy() for t in (self.window, weights, self.frequency))
+            window, rows, frequency = arrays
+            self._plan = FramePlan(window, self.config.hop, rows, frequency)
+        linear, magnitudes = frame_measures(audio, self._plan)
+        mel, power, weighted = linear.split([self.config.mels, 1, 1], dim=-1)
+        total, moment = magnitudes.unbind(-1)
+        levels = block_levels(audio, self._block_sizes(audio.shape[-1]))
+        return _Sums(mel, power[..., 0], weighted[..., 0], moment / total, *levels)
+
+    def _measures(self, sums: _Sums) -> Tensor:
+        """RMS and K-weighted level in dB / 20 and centroid in kHz, [B, MEASURES]."""
+        loud = sums.weighted.mean(1) * (16 / 3 / self.config.window)  # both sides, Hann's energy
+        levels = torch.stack([sums.square, loud], dim=1)
+        levels = 10 * torch.log10(levels.clamp(min=1e-10)) / 20
+        return torch.cat([levels, sums.centroid.mean(-1, keepdim=True)], dim=1)
+
+    def _summary(self, sums: _Sums, frames: Tensor, energy: Tensor) -> Tensor:
         mean = (frames * energy[:, None]).sum(-1)
         variance = ((frames - mean[..., None]).square() * energy[:, None]).sum(-1)
         spread = variance.clamp(min=1e-10).sqrt()  # a band at the floor has none, and a gradient
-        q = torch.tensor(BAND_QUANTILES, device=audio.device)
+        q = frames.new_tensor(BAND_QUANTILES)
         bands = torch.quantile(frames, q, dim=-1).permute(1, 0, 2).flatten(1)
         rows = [mean, spread, bands]
-        levels = torch.tensor(LEVEL_QUANTILES, device=audio.device)
-        square = audio * audio
-        for ms in LEVEL_FRAMES_MS:
-            n = round(ms * 1e-3 * self.config.sample_rate)
-            n = min(max(1, n), audio.shape[-1])  # a clip may be shorter than one frame
-            count = audio.shape[-1] // n
-            power = square[:, : count * n].reshape(-1, count, n).mean(-1)
+        levels = frames.new_tensor(LEVEL_QUANTILES)
+        for power in sums.blocks:
             db = 10 * torch.log10(power.clamp(min=1e-10)) / 20
             rows += [torch.quantile(db, levels, dim=-1).T, db.mean(-1, keepdim=True)]
-        peak = 20 * torch.log10(audio.abs().amax(-1, keepdim=True).clamp(min=1e-5)) / 20
-        rms = 10 * torch.log10(square.mean(-1, keepdim=True).clamp(min=1e-10)) / 20
+        peak = 20 * torch.log10(sums.peak[:, None].clamp(min=1e-5)) / 20
+        rms = 10 * torch.log10(sums.square[:, None].clamp(min=1e-10)) / 20
         return torch.cat([*rows, peak, peak - rms], dim=1)
