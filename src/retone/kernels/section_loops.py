@@ -333,9 +333,10 @@ def skewed_backward(
     for t in range(steps - 1 + steps % 2, -1, -2):  # delays are even: pairs meet pairs
         here0 = between(fma(one, splat(float(t - 1)), delay), zero, end)
         here1 = between(fma(one, splat(float(t)), delay), zero, end)
-        gy0, gy1 = pick(leave, splat(gradient[t - 1]), after0), after1
+        # where a lane has no sample there is no gradient either, whatever lies in memory
+        gy0, gy1 = pick(here0, pick(leave, splat(gradient[t - 1]), after0), zero), zero
         if t < steps:
-            gy1 = pick(leave, splat(gradient[t]), after1)
+            gy1 = pick(here1, pick(leave, splat(gradient[t]), after1), zero)
         d1 = pick(here1, _filtered(gy1, g1, g2, m1, m2), g1)
         d2 = pick(here1, g1, g2)
         d0 = _filtered(gy0, d1, d2, m1, m2)
