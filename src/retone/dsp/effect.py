@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from retone.dsp.param import ParamTable, Setting
-from retone.errors import SettingError, expect
+from retone.errors import SettingError, ShapeError, expect
 
 State = dict[str, Any]
 """What an effect remembers between blocks: name -> float64 tensor or a nested state."""
@@ -136,10 +136,16 @@ class Effect(ABC):
         Kept for the paper mode and as a cross-check; ``render`` is exact, differentiable and,
         on a CPU, faster. Arguments and errors as in ``render``.
         """
-        return self._relax(audio, sample_rate, self._checked(audio, sample_rate, setting))
+        full = self._checked(audio, sample_rate, setting)
+        return self._relax(audio, sample_rate, full) if audio.numel() else audio.clone()
 
     def _checked(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Setting:
         batch = expect(audio, "B C T", f"{self.name}: audio")["B"]
+        if audio.shape[1] == 0:
+            raise ShapeError(
+                f"{self.name}: audio has no channels; expected [B, C, T] with C >= 1, "
+                f"got {list(audio.shape)}."
+            )
         if audio.dtype not in (torch.float32, torch.float64):
             raise SettingError(
                 f"{self.name}: audio must be float32 or float64, got {audio.dtype}. "
@@ -155,6 +161,11 @@ class Effect(ABC):
                     "Start from effect.params.defaults(batch) and change what you need."
                 )
             value = setting[name]
+            if not isinstance(value, Tensor):
+                raise SettingError(
+                    f"{self.name}: {name} must be a tensor [{batch}], got {type(value).__name__}. "
+                    "effect.params.setting({...}) makes a setting of numbers."
+                )
             if value.shape != (batch,):
                 if value.numel() != 1:
                     raise SettingError(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retone.dsp.first_order import first_order
 from retone.kernels.frame_measures import FramePlan
 
 
@@ -24,9 +25,11 @@ class _FrameMeasures(torch.autograd.Function):
         keep = any(ctx.needs_input_grad)
         linear, magnitudes, ctx.spectra = measure_frames(x, plan, keep)
         ctx.plan, ctx.length = plan, x.shape[1]
+        ctx.save_for_backward(audio)
         return torch.from_numpy(linear), torch.from_numpy(magnitudes)
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *onto: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         from retone.kernels.frame_measures import measure_frames_adjoint
 
@@ -55,10 +58,12 @@ class _BlockLevels(torch.autograd.Function):
 
         x, each = audio.detach().contiguous().numpy(), np.array(sizes)
         blocks, whole, places = block_levels(x, each)
+        ctx.save_for_backward(audio)
         ctx.arrays = (x, each, places) if any(ctx.needs_input_grad) else None
         return torch.from_numpy(blocks), torch.from_numpy(whole)
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *onto: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         from retone.kernels.block_levels import block_levels_adjoint
 

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from retone.dsp import biquad, scan
+from retone.dsp.first_order import first_order
 
 
 def _numpy(tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
     tensor = tensor.detach()
     if dtype is not None:
         tensor = tensor.to(dtype)
-    return tensor.contiguous().numpy()
+    return tensor.contiguous().resolve_neg().numpy()
 
 
 def use_scan(tensor: Tensor) -> bool:
@@ -39,9 +40,11 @@ class _Sections(torch.autograd.Function):
             x, sos, s0, threads=torch.get_num_threads(), checkpoints=keep
         )
         ctx.arrays = (x, sos, s0, result[2]) if keep else None
+        ctx.save_for_backward(audio, sections, state)
         return torch.from_numpy(result[0]), torch.from_numpy(result[1])
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         from retone.kernels.sections import sections_backward
 
@@ -72,6 +75,8 @@ def cascade(audio: Tensor, sections: Tensor, state: Tensor | None = None) -> tup
     """
     if state is None:
         state = audio.new_zeros(audio.shape[0], sections.shape[1], 2, dtype=torch.float64)
+    if audio.shape[0] == 0:
+        return audio.clone(), state.clone()
     if use_scan(audio):
         return scan.cascade(audio, sections, state)
     return _Sections.apply(audio, sections, state)
@@ -87,9 +92,11 @@ class _Design(torch.autograd.Function):
         arrays = (_numpy(frequency_hz), _numpy(gain_db), _numpy(q))
         sections = design_forward(kinds, *arrays, *rates)
         ctx.arrays = (kinds, *arrays, *rates, sections)
+        ctx.save_for_backward(frequency_hz, gain_db, q)
         return torch.from_numpy(sections)
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         from retone.kernels.designs import design_backward
 
@@ -141,9 +148,11 @@ class _Ballistics(torch.autograd.Function):
         )  # fmt: skip
         y = ballistics_forward(*arrays, threads=torch.get_num_threads())
         ctx.arrays = arrays
+        ctx.save_for_backward(signal, k_attack, k_release, start)
         return torch.from_numpy(y)
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         from retone.kernels.ballistics import ballistics_backward
 
@@ -197,11 +206,13 @@ class _Compress(torch.autograd.Function):
             expander=expander,
         )
         ctx.arrays = (x, p, s0, checkpoints) if keep else None
+        ctx.save_for_backward(audio, params, state)
         ctx.expander, ctx.averaged, ctx.curves = expander, averaged, curves
         out = (torch.from_numpy(y), torch.from_numpy(state_out))
         return (*out, torch.from_numpy(gain_db)) if curves else out
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         from retone.kernels.dynamics import compress_backward
 

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retone.dsp.first_order import first_order
+
 BLOCK = 128
 TIE = 1e-12
 """Input and smoothed value that differ by less than this share count as equal."""
@@ -131,12 +133,13 @@ class _Ballistics(torch.autograd.Function):
             if bool(decided.all()):
                 break
             attack = now
-        ctx.save_for_backward(x, before, k, attack)
+        ctx.save_for_backward(x, k_attack, k_release, start, before, k, attack)
         return y
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        x, before, k, attack = ctx.saved_tensors
+        x, _, _, _, before, k, attack = ctx.saved_tensors
         # v[n] = g[n] + (1 - k[n+1]) v[n+1]: the same recursion, backwards in time.
         keep = torch.cat([1 - k[:, 1:], torch.zeros_like(k[:, :1])], dim=1).flip(-1)
         v = _linear(keep, grads[0].flip(-1)).flip(-1)
@@ -188,6 +191,7 @@ def compress(
         under = ballistics(under, k_release, k_attack, state[:, 2])  # opening is the attack
         gain_db = gain_db - steep[:, None] * under
         under_end = under[:, -1]
+    gain_db = gain_db + 0 * params.sum(1, keepdim=True)  # comparisons drop NaN; this keeps it
     y = audio.double() * 10 ** (gain_db / 20)[:, None]
     after = torch.stack([mean_square, over[:, -1], under_end], dim=1)
     return y.to(audio.dtype), after, gain_db if curves else None

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retone.dsp.first_order import first_order
 from retone.errors import SettingError, ShapeError
 
 MAGNITUDE_FLOOR = 1e-4  # of |X|; the square root of the power floor 1e-8
@@ -235,14 +236,15 @@ class _PowerFrames(torch.autograd.Function):
     def forward(ctx: Any, audio: Tensor, window: Tensor, hop: int) -> Tensor:
         frames = audio.unfold(-1, window.numel(), hop) * window
         spectrum = torch.fft.rfft(frames)
-        ctx.save_for_backward(spectrum, window)
+        ctx.save_for_backward(audio, spectrum, window)
         ctx.hop, ctx.length = hop, audio.shape[-1]
         parts = torch.view_as_real(spectrum)
         return torch.einsum("bnfc,bnfc->bnf", parts, parts)
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        spectrum, window = ctx.saved_tensors
+        _, spectrum, window = ctx.saved_tensors
         size, hop = window.numel(), ctx.hop
         scaled = spectrum * slope
         scaled[..., 0] *= 2

@@ -177,6 +177,7 @@ def _compress_linear(
     wanted = torch.exp(gain_db / DB_PER_NEPER)
     reduction = ballistics(1 - wanted, k_attack, k_release, state[:, 1])
     gain = (1 - reduction) * torch.exp(makeup / DB_PER_NEPER)[:, None]
+    gain = gain + 0 * params.sum(1, keepdim=True)  # comparisons drop NaN; this keeps it
     after = torch.stack([power[:, -1], reduction[:, -1], state[:, 2]], dim=1)
     y = (x * gain[:, None]).to(audio.dtype)
     return y, after, 20 * torch.log10(gain.clamp(min=1e-12)) if curves else None

@@ -96,6 +96,7 @@ def compress_forward(
         y [B, C, T] of ``x``'s type; the state after the last sample [B, 3]; the gain in dB
         [B, T] of ``x``'s type, or None; checkpoints [B, blocks + 1, 3], or None. Cutting the
         signal anywhere, batching items or adding threads does not change a bit of any of them.
+        An item with NaN among its parameters is NaN throughout.
 
     Raises:
         ShapeError: if the shapes do not fit.
@@ -110,6 +111,8 @@ def compress_forward(
     ends = marks[:, -1].copy()
     if not expander:
         ends[:, 2] = state[:, 2]
+    for result in (y, ends, curve):
+        result[np.isnan(params).any(axis=1)] = np.nan  # comparisons in the kernels would drop it
     return y, ends, curve if curves else None, marks if checkpoints else None
 
 
@@ -190,6 +193,8 @@ def compress_backward(
     run_rows(work, batch, threads, 8)
     if not averaged:
         sums[:, PARAMS.index("k_level")] = 0.0
+    for result in (gx, sums):
+        result[np.isnan(params).any(axis=1)] = np.nan
     grad_state = sums[:, len(PARAMS) :].copy()
     if not expander:
         grad_state[:, 2] = onto_end[:, 2]

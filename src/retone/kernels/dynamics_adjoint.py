@@ -133,7 +133,8 @@ def _backward_lanes(
             if averaged is None:
                 p = lane_peak(audio, i, channels)
             else:
-                p = fma(al, p, kl * lane_peak(audio, i, channels))
+                power = kl * lane_peak(audio, i, channels)
+                p = where_more(al, none, fma(al, p, power), power)
                 store8(ps, i + LANES, p)
             octaves = log2_as(x, larger(p, floor))
             over, q = knee_slope(octaves, scale, low, width, half_curve, none, one)

@@ -156,7 +156,7 @@ def backward_row(gy, x, gain_grad, gx, marks, channels, length, row, t, ends, su
         p, z, u = marks[place], marks[place + 1] * sign, marks[place + 2] * exp_sign
         ps[0], ys[0], us[0] = p, z * sign, u * exp_sign
         for n in range(count):
-            p = fma(al, p, kl * power[n])
+            p = where_more(al, 0.0, fma(al, p, kl * power[n]), kl * power[n])
             ps[n + 1] = p
         for n in range(count, BLOCK):  # lanes past the end add nothing to any sum
             power[n], product[n], onto_gain[n], ps[n + 1] = 0.0, 0.0, 0.0, 0.0

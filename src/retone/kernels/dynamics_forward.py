@@ -32,6 +32,7 @@ from retone.kernels.fastmath import (
     log2_as,
     smaller,
     splat8,
+    where_more,
 )
 from retone.kernels.lane_memory import load8, store8
 
@@ -183,7 +184,8 @@ def _forward_lanes(
         # short loops: a processor then has several samples under way at once
         for n in range(count):
             i = n * LANES
-            p = fma(al, p, kl * lane_peak(audio, i, channels))
+            power = kl * lane_peak(audio, i, channels)
+            p = where_more(al, none, fma(al, p, power), power)  # a peak forgets, NaN too
             octaves = log2_as(x, larger(p, floor))
             store8(gains, i, knee(octaves, scale, low, width, half_curve, none))
             if expander is not None:
