@@ -82,7 +82,7 @@ __all__ = [
 def parse_locks(texts: Sequence[str]) -> dict[str, float]:
     """``["compressor.ratio=2"]`` to a mapping; names and ranges are checked later."""
     locks: dict[str, float] = {}
-    for text in texts:
+    for count, text in enumerate(texts, start=1):
         name, equals, value = text.partition("=")
         try:
             locks[name.strip()] = float(value)
@@ -90,6 +90,8 @@ def parse_locks(texts: Sequence[str]) -> dict[str, float]:
             equals = ""
         if not equals or not name.strip():
             raise SettingError(f"--lock {text}: expected PARAM=VALUE, as in compressor.ratio=2.")
+        if len(locks) < count:
+            raise SettingError(f"--lock {text}: {name.strip()} is locked twice. Leave one out.")
     return locks
 
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from retone.audio import AtomicWriter, AudioReader, LevelMeter, Levels, TruePeakLimiter
 from retone.audio.defects import ClipMeter
-from retone.audio.formats import CONTAINERS, integer_bits
+from retone.audio.formats import CONTAINERS, LOSSY, integer_bits
+from retone.audio.remarks import beyond_ceiling, came_clipped, missed_loudness
 from retone.dsp.effect import Effect
 from retone.dsp.envelope_meter import EnvelopeMeter
 from retone.dsp.param import Setting
@@ -44,6 +45,7 @@ class Options:
         loudness: ``"match"`` the reference's (``amount`` of the way), ``"off"``, or a target in
             LUFS, which is reached at any amount.
         true_peak_dbtp: ceiling of the limiter, None for no limiter.
+        usual_loudness: the target is nobody's wish: ``amount`` of the way is gone to it too.
     """
 
     amount: float = 1.0
@@ -51,12 +53,25 @@ class Options:
     locks: Mapping[str, float] = field(default_factory=dict)
     loudness: str | float = "match"
     true_peak_dbtp: float | None = -1.0
+    usual_loudness: bool = False
+
+    @property
+    def loudness_part_way(self) -> bool:
+        """Whether ``amount`` says how far the loudness goes to its target."""
+        return self.loudness == "match" or self.usual_loudness
 
     def __post_init__(self) -> None:
         if not 0 <= self.amount <= 1:
             raise SettingError(f"amount = {self.amount} is outside 0..1.")
         if self.part not in PARTS:
             raise SettingError(f"part = {self.part!r}: expected one of {', '.join(PARTS)}.")
+        left_alone = {"eq": "compressor.", "dynamics": "equalizer."}.get(self.part)
+        for name in self.locks:
+            if left_alone and name.startswith(left_alone):
+                raise SettingError(
+                    f"{name} is locked, and only the {self.part} is to be changed. Leave out the "
+                    "lock, or change both parts."
+                )
 
 
 @dataclass(frozen=True)
@@ -193,7 +208,13 @@ def render_file(
     if gain_db is None:
         gain_db = 0.0
         if target_lufs is not None:
-            gain_db = _needed_gain(passes, options, target_lufs, advance)
+            needed = _needed_gain(passes, options, target_lufs, advance)
+            if needed is None:
+                warnings.append(
+                    "The result is too quiet to have a loudness, so its level was left alone. "
+                    "Raise the recording's level first."
+                )
+            gain_db = needed or 0.0
     before, after = (_Meters(info.sample_rate, info.channels) for _ in range(2))
     curves: dict[str, EnvelopeMeter] = {}
     limiter = None
@@ -205,7 +226,7 @@ def render_file(
     with AtomicWriter(output, like=info, force=force) as writer:
 
         def finish(block: np.ndarray) -> None:
-            after.update(block)
+            after.update(np.clip(block, -1, 1) if writer.clips else block)
             writer.write(block)
 
         for block, rendered, own in passes.run():
@@ -222,8 +243,10 @@ def render_file(
             advance(block)
         if limiter:
             finish(limiter.flush())
-        warnings += writer.notes
-    warnings += [*reader.warnings, *_clipped(clipping, source)]
+    warnings += writer.notes  # some are known when the file is closed
+    if writer.subtype in LOSSY and options.true_peak_dbtp is not None:
+        warnings += beyond_ceiling(output, options.true_peak_dbtp)
+    warnings += [*reader.warnings, *came_clipped(clipping, source)]
     ends = (before.side("before", source, info), after.side("after", output, info))
     worked = limiter.report() if limiter else None
     if target_lufs is not None and worked and worked.max_reduction_db > 0.05:
@@ -245,25 +268,9 @@ def _missed(target_lufs: float, options: Options, before: Side, after: Side) -> 
     if before.levels is None or after.levels is None:
         return []
     goal, was = target_lufs, before.levels.integrated_lufs
-    if options.loudness == "match":
+    if options.loudness_part_way:
         goal = was + options.amount * (target_lufs - was)
-    short = goal - after.levels.integrated_lufs
-    if not 0.5 < short < math.inf:
-        return []
-    return [
-        f"The result is {short:.1f} LU quieter than aimed at: the true-peak limiter holds its "
-        "peaks. Ask for a lower --loudness, or for --true-peak off in a float file."
-    ]
-
-
-def _clipped(meter: ClipMeter, source: Path) -> list[str]:
-    """A sentence if a recording came clipped; a few flat samples are no news."""
-    count = meter.count()
-    if count < 10:
-        return []
-    return [
-        f"{source.name} is clipped: {count} samples stand in flat tops, which stay as they are."
-    ]
+    return missed_loudness(goal, after.levels.integrated_lufs)
 
 
 class _Meters:
@@ -314,12 +321,12 @@ class _Passes:
 
 def _needed_gain(
     passes: _Passes, options: Options, target_lufs: float, advance: Callable[[np.ndarray], None]
-) -> float:
-    """Gain in dB that brings the rendered file to its target."""
+) -> float | None:
+    """Gain in dB that brings the rendered file to its target; None if it has no loudness."""
     from retone.audio import LoudnessMeter
 
     info = passes.reader.info
-    part_way = options.loudness == "match" and options.amount < 1
+    part_way = options.loudness_part_way and options.amount < 1
     before, after = (LoudnessMeter(info.sample_rate, info.channels) for _ in range(2))
     for block, rendered, _ in passes.run():
         if part_way:
@@ -331,7 +338,7 @@ def _needed_gain(
         was = before.result().integrated_lufs
         goal = was + options.amount * (target_lufs - was)
     gain_db = goal - after.result().integrated_lufs
-    return round(gain_db, 2) if math.isfinite(gain_db) else 0.0
+    return round(gain_db, 2) if math.isfinite(gain_db) else None
 
 
 def _copy(
@@ -355,8 +362,8 @@ def _copy(
             meters.update(block)
             clipping.update(block)
             writer.write(block)
-        warnings += writer.notes
-    warnings += [*reader.warnings, *_clipped(clipping, source)]
+    warnings += writer.notes  # some are known when the file is closed
+    warnings += [*reader.warnings, *came_clipped(clipping, source)]
     side = meters.side("before", source, info)
     both = (side, replace(side, role="after", path=output))
     return MatchResult(

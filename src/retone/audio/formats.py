@@ -66,7 +66,7 @@ _WRITABLE = {
     "MP3": ("MPEG_LAYER_III",),
 }
 _WRITABLE["WAVEX"] = _WRITABLE["RF64"] = _WRITABLE["W64"] = _WRITABLE["WAV"]
-_LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
 
 
 def integer_bits(subtype: str) -> int | None:
@@ -133,7 +133,7 @@ def choose_subtype(path: Path, container: str, wanted: str | None) -> tuple[str,
         nearest = _nearest(container, wanted)
     if wanted is None or nearest == wanted:
         return nearest, None
-    if wanted in _LOSSY and nearest in ("PCM_16", "PCM_24"):
+    if wanted in LOSSY and nearest in ("PCM_16", "PCM_24"):
         why = f"{describe(wanted)} is a lossy coding without a bit depth"
     else:
         why = f"{container} files cannot hold {describe(wanted)} samples"
@@ -146,7 +146,7 @@ def _nearest(container: str, wanted: str | None) -> str:
         return wanted
     if container == "MP3":
         return "MPEG_LAYER_III"
-    if wanted is None or wanted in _LOSSY:
+    if wanted is None or wanted in LOSSY:
         return "PCM_24"
     bits = _BITS.get(wanted, 16)  # u-law, A-law and ADPCM hold no more than 16 bits
     integers = {_BITS[name]: name for name in options if name.startswith("PCM_")}

@@ -205,6 +205,11 @@ class AtomicWriter:
                 raise _failed(self.path, error) from None
             raise
 
+    @property
+    def clips(self) -> bool:
+        """Whether samples beyond full scale are cut: everywhere but in float files."""
+        return self.subtype not in ("FLOAT", "DOUBLE")
+
     def __enter__(self) -> AtomicWriter:
         return self
 
@@ -247,7 +252,7 @@ class AtomicWriter:
             self._clipped += clipped
         else:
             data = np.ascontiguousarray(block.T)
-            if self.subtype not in ("FLOAT", "DOUBLE"):
+            if self.clips:
                 self._clipped += int((np.abs(data) > 1.0).sum())
         try:
             self._file.write(data)

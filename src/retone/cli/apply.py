@@ -17,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settings", type=Path, required=True, metavar="JSON", help="settings file to apply"
     )
-    add_output_arguments(parser)
+    add_output_arguments(
+        parser,
+        loudness_words="off|LUFS",
+        loudness_help="loudness of the result: a target in LUFS, or off, as the effect leaves it "
+        "(default: as the settings say)",
+    )
     add_plugin_permission(parser, "the settings")
     parser.set_defaults(amount=None, true_peak=Ellipsis)
 

@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(
         parser,
         loudness_words="off|LUFS",
-        loudness_help=f"loudness of the result at amount 1, such as -16 or -23 (default: "
-        f"{LOUDNESS_LUFS:g}); off leaves it as the effect gives it",
+        loudness_help=f"loudness of the result, such as -16 or -23 (default: {LOUDNESS_LUFS:g}, or "
+        "so far as --amount goes); off leaves it as the effect gives it",
     )
     add_lock_argument(parser, "ENHANCE_CHAIN", "multiband.band_1_gain_db=-3")
     parser.add_argument(
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         locks=parse_locks(args.lock),
         loudness=LOUDNESS_LUFS if args.loudness is None else args.loudness,
         true_peak_dbtp=args.true_peak,
+        usual_loudness=args.loudness is None,
     )
     if args.plugin:
         allow(args.plugin)

@@ -8,6 +8,7 @@ a network's weights instead of settings.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from retone.export import TARGETS
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         for note in exported.notes:
             print(f"note: {note}")
         print(f"{target.title}: {output}")
-        print(f"use: {target.usage.format(file=output.name)}")
+        print(f"use: {target.usage.format(file=shlex.quote(str(output)))}")
     if args.verify:
         _verify(args, settings)
     return 0

@@ -63,7 +63,8 @@ def _table(d: Dynamics) -> str:
     """``attack,decay in,out,in,out...``, levels lowered by the head-room."""
     times = f"{number(d.attack_tau_s)},{number(d.release_tau_s)}"
     points = d.points(-140.0, (SINE_DB if d.rms_ms else 0.0) - HEADROOM_DB)
-    return times + " " + ",".join(f"{number(x)},{number(y)}" for x, y in points)
+    # upward expansion may end above 0 dB, which SoX refuses; only signals near it are changed
+    return times + " " + ",".join(f"{number(x)},{number(min(y, 0.0))}" for x, y in points)
 
 
 def _bands(b: Bands, notes: list[str]) -> str:

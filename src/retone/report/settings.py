@@ -317,7 +317,7 @@ def _read_setting(f: Fields, effect: Effect) -> dict[str, float]:
 
 def _read_plan(f: Fields) -> LevelPlan:
     plan = LevelPlan(
-        gain_db=f.number("gain_db"),
+        gain_db=f.number("gain_db", low=-200.0, high=200.0),
         target_lufs=_or_none(f, "target_lufs"),
         ceiling_dbtp=_or_none(f, "ceiling_dbtp", low=-60.0, high=0.0),
         limiter_most_db=f.number("limiter_most_db", 0.0, low=0.0),
