@@ -65,13 +65,6 @@ class Options:
             raise SettingError(f"amount = {self.amount} is outside 0..1.")
         if self.part not in PARTS:
             raise SettingError(f"part = {self.part!r}: expected one of {', '.join(PARTS)}.")
-        left_alone = {"eq": "compressor.", "dynamics": "equalizer."}.get(self.part)
-        for name in self.locks:
-            if left_alone and name.startswith(left_alone):
-                raise SettingError(
-                    f"{name} is locked, and only the {self.part} is to be changed. Leave out the "
-                    "lock, or change both parts."
-                )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ def test_writes_beside_and_says_how_to_use_it(retone: Run, settings: Path) -> No
     done = retone("export", settings, "--to", "ffmpeg")
     assert done.code == 0, done.err
     assert (settings.parent / "voice.ffmpeg.txt").read_text().startswith("bass=f=100:")
-    assert 'ffmpeg -i in.wav -af "$(cat voice.ffmpeg.txt)" out.wav' in done.out
+    written = settings.parent / "voice.ffmpeg.txt"
+    assert f'ffmpeg -i in.wav -af "$(cat {written})" out.wav' in done.out
     again = retone("export", settings, "--to", "ffmpeg")
     assert again.code == 2 and "exists" in again.err
     assert retone("export", settings, "--to", "ffmpeg", "--force", "-q").out == ""
