@@ -89,8 +89,8 @@ def add_lock_argument(parser: argparse.ArgumentParser, chain: str, example: str)
         action=functools.partial(_Lock, chain=chain),  # type: ignore[arg-type]
         default=[],
         metavar="PARAM=VALUE",
-        help=f"hold a parameter whatever else is asked for, e.g. {example} (repeatable; --lock list "
-        "shows all)",
+        help=f"hold a parameter whatever else is asked for, e.g. {example} (repeatable; --lock "
+        "list shows all)",
     )
 
 
