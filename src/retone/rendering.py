@@ -15,9 +15,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from retone.audio import AtomicWriter, AudioReader, LevelMeter, Levels, TruePeakLimiter
-from retone.audio.defects import ClipMeter
+from retone.audio.defects import ClipMeter, OffsetMeter
 from retone.audio.formats import CONTAINERS, LOSSY, integer_bits
-from retone.audio.remarks import beyond_ceiling, came_clipped, missed_loudness
+from retone.audio.remarks import (
+    beyond_ceiling,
+    came_clipped,
+    came_with_offset,
+    missed_loudness,
+)
 from retone.dsp.effect import Effect
 from retone.dsp.envelope_meter import EnvelopeMeter
 from retone.dsp.param import Setting
@@ -215,6 +220,7 @@ def render_file(
         limiter = TruePeakLimiter(options.true_peak_dbtp, info.sample_rate, info.channels)
     observer = observe(decision.effect, setting, info.sample_rate) if observe else None
     clipping = ClipMeter(info.channels, integer_bits(info.subtype))
+    offset = OffsetMeter(info.channels)
     factor = db_to_gain(gain_db)
     with AtomicWriter(output, like=info, force=force) as writer:
 
@@ -225,6 +231,7 @@ def render_file(
         for block, rendered, own in passes.run():
             before.update(block)
             clipping.update(block)
+            offset.update(block)
             for name, curve in own.items():
                 if name not in curves:
                     curves[name] = EnvelopeMeter(info.sample_rate)
@@ -240,6 +247,7 @@ def render_file(
     if writer.subtype in LOSSY and options.true_peak_dbtp is not None:
         warnings += beyond_ceiling(output, options.true_peak_dbtp)
     warnings += [*reader.warnings, *came_clipped(clipping, source)]
+    warnings += came_with_offset(offset, source)
     ends = (before.side("before", source, info), after.side("after", output, info))
     worked = limiter.report() if limiter else None
     if target_lufs is not None and worked and worked.max_reduction_db > 0.05:
@@ -349,14 +357,17 @@ def _copy(
     info = reader.info
     meters = _Meters(info.sample_rate, info.channels)
     clipping = ClipMeter(info.channels, integer_bits(info.subtype))
+    offset = OffsetMeter(info.channels)
     reader.seek(0)
     with AtomicWriter(output, like=info, force=force, dither=False) as writer:
         for block in reader.blocks(block_frames(info.channels)):
             meters.update(block)
             clipping.update(block)
+            offset.update(block)
             writer.write(block)
     warnings += writer.notes  # some are known when the file is closed
     warnings += [*reader.warnings, *came_clipped(clipping, source)]
+    warnings += came_with_offset(offset, source)
     side = meters.side("before", source, info)
     both = (side, replace(side, role="after", path=output))
     return MatchResult(

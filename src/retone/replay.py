@@ -63,7 +63,9 @@ def apply_settings(
     with open_reader(source) as reader:
         check_writable(reader, output, force)
         effect = settings.effect_at(reader.info.sample_rate)
-        decision = Decision(effect, effect.params.setting(settings.setting), settings.notes)
+        own = any(s.role == "input" and s.file == source.name for s in settings.sources)
+        notes = settings.notes if own else ()  # they speak of the recording that was heard
+        decision = Decision(effect, effect.params.setting(settings.setting), notes)
         return render_file(
             reader,
             source,

@@ -112,3 +112,27 @@ def test_enhances_settings_run_in_sox_from_a_folder_with_a_space(
     command = use[5:].replace("in.wav", str(voice)).replace("out.wav", f"'{folder}/out.wav'")
     subprocess.run(command, shell=True, check=True, capture_output=True)
     assert sf.info(folder / "out.wav").frames == sf.info(folder / "e.wav").frames
+
+
+@pytest.mark.parametrize("offset", [0.2, -0.05, 0.001])
+def test_a_dc_offset_is_said(
+    retone: Run, record: Record, fixed: Fixed, tmp_path: Path, offset: float
+) -> None:
+    samples, _ = sf.read(record("a.wav", gain=0.2), always_2d=True)
+    source = record("dc.wav", samples=samples.T + offset, subtype="FLOAT")
+    ended = retone("match", source, "--to", record("b.wav", seed=1), "-o", tmp_path / "o.wav")
+    assert ended.code == 0
+    assert (f"DC offset of {100 * offset:+.1f} %" in ended.out) == (abs(offset) > 0.01)
+
+
+def test_settings_applied_to_another_file_do_not_speak_of_the_first(
+    retone: Run, record: Record, fixed: Fixed, tmp_path: Path
+) -> None:
+    source, out = record("a.wav"), tmp_path / "o.wav"
+    assert retone("match", source, "--to", record("b.wav", seed=1), "-o", out, "-q").code == 0
+    settings = out.with_suffix(".json")
+    data = json.loads(settings.read_text(encoding="utf-8"))
+    settings.write_text(json.dumps({**data, "notes": ["It hums."]}), encoding="utf-8")
+    for name, said in (("a.wav", True), ("c.wav", False)):
+        ended = retone("apply", record(name), "--settings", settings, "-o", tmp_path / f"x{name}")
+        assert ended.code == 0 and ("It hums." in ended.out) == said

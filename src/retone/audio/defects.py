@@ -53,6 +53,23 @@ def _used_bits(x, bits):  # type: ignore[no-untyped-def]
     return seen
 
 
+class OffsetMeter:
+    """Mean of every channel of a stream: a DC offset."""
+
+    def __init__(self, channels: int) -> None:
+        self._sum, self._count = np.zeros(channels), 0
+
+    def update(self, block: np.ndarray) -> None:
+        """Hear the next block, [channels, time]."""
+        self._sum += block.sum(axis=1, dtype=np.float64)
+        self._count += block.shape[1]
+
+    def result(self) -> float:
+        """The channel mean furthest from 0, full scale being 1; 0 if nothing was heard."""
+        means = self._sum / max(self._count, 1)
+        return float(means[np.argmax(np.abs(means))])
+
+
 class ClipMeter:
     """Samples in flat tops: three and more in a row at a channel's largest or smallest value.
 

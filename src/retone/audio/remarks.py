@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from retone.audio.defects import ClipMeter
+from retone.audio.defects import ClipMeter, OffsetMeter
 from retone.audio.reader import open_reader
 from retone.audio.truepeak import TruePeakMeter
 
 _BLOCK = 1 << 16
+_MOST_OFFSET = 0.01
 
 
 def missed_loudness(goal_lufs: float, result_lufs: float) -> list[str]:
@@ -46,4 +47,16 @@ def came_clipped(meter: ClipMeter, source: Path) -> list[str]:
         return []
     return [
         f"{source.name} is clipped: {count} samples stand in flat tops, which stay as they are."
+    ]
+
+
+def came_with_offset(meter: OffsetMeter, source: Path) -> list[str]:
+    """Whether a recording has a DC offset, which no effect here takes away."""
+    offset = meter.result()
+    if abs(offset) <= _MOST_OFFSET:
+        return []
+    return [
+        f"{source.name} has a DC offset of {100 * offset:+.1f} % of full scale, which takes room "
+        "from the sound and stays in the result. Remove it first, for instance by a high-pass "
+        "filter at 10 Hz."
     ]
