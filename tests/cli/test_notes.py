@@ -61,7 +61,9 @@ def test_peaks_that_lossy_coding_lifts_are_said(
     decoded, _ = sf.read(out)
     over = 20 * np.log10(np.abs(decoded).max()) + 3
     assert ended.code == 0
-    assert over <= 0.05 or "over the ceiling" in ended.out
+    if over <= 0.05:
+        pytest.skip("this encoder left the peaks where they were")
+    assert "over the ceiling" in ended.out
 
 
 def test_too_quiet_for_a_loudness_is_said(

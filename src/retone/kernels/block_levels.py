@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from retone.kernels.torch_rows import loose_njit
+
 Array = NDArray[np.float32]
-_jit: Callable[..., Any] = numba.njit(
-    nogil=True, cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"},
-    error_model="numpy", boundscheck=False,
-)  # fmt: skip
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"}, boundscheck=False)
@@ -33,7 +30,7 @@ def _loudest(x):  # type: ignore[no-untyped-def]
     return abs(x[place]), place
 
 
-@_jit
+@loose_njit
 def _energy(part):  # type: ignore[no-untyped-def]
     total: Any = np.float32(0.0)
     for i in range(part.shape[0]):
@@ -41,7 +38,7 @@ def _energy(part):  # type: ignore[no-untyped-def]
     return total
 
 
-@_jit
+@loose_njit
 def _forward(x, sizes, blocks, whole, places):  # type: ignore[no-untyped-def]
     length = x.shape[1]
     for b in range(x.shape[0]):
@@ -58,7 +55,7 @@ def _forward(x, sizes, blocks, whole, places):  # type: ignore[no-untyped-def]
         whole[b, 1], places[b] = _loudest(row)
 
 
-@_jit
+@loose_njit
 def _backward(x, sizes, onto_blocks, onto_whole, places, out):  # type: ignore[no-untyped-def]
     length = x.shape[1]
     for b in range(x.shape[0]):

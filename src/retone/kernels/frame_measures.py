@@ -10,24 +10,18 @@ the cache. Per frame, with ``P = |X|^2 / W`` of the Hann-windowed frame X of W s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from retone.kernels.rows import run_rows
 from retone.kernels.stft_bins import overlap_add, write_frames
+from retone.kernels.torch_rows import loose_njit, on_rows
 
 FLOOR = 1e-10
 Array = NDArray[np.float32]
-_jit: Callable[..., Any] = numba.njit(
-    nogil=True, cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"},
-    error_model="numpy", boundscheck=False,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +43,7 @@ class FramePlan:
         return 1 + length // self.hop
 
 
-@_jit
+@loose_njit
 def _powers(spectrum, frequency, scale, power, magnitudes):  # type: ignore[no-untyped-def]
     floor = np.float32(FLOOR)
     for f in range(power.shape[0]):
@@ -66,7 +60,7 @@ def _powers(spectrum, frequency, scale, power, magnitudes):  # type: ignore[no-u
         magnitudes[f, 1] = moment
 
 
-@_jit
+@loose_njit
 def _onto_spectrum(spectrum, frequency, scale, onto, onto_magnitudes, out):  # type: ignore[no-untyped-def]
     """The spectrum whose unscaled inverse transform is the gradient of the windowed frames."""
     floor, half = np.float32(FLOOR), np.float32(0.5)
@@ -83,21 +77,6 @@ def _onto_spectrum(spectrum, frequency, scale, onto, onto_magnitudes, out):  # t
         for k in (0, bins - 1):  # the inverse transform counts all others twice
             goal[2 * k] *= np.float32(2.0)
             goal[2 * k + 1] = np.float32(0.0)
-
-
-def _on_rows(work: Callable[[int, int], None], rows: int) -> None:
-    """Rows over as many threads as torch may use, each transform on one of them."""
-    threads = torch.get_num_threads()
-
-    def single(start: int, stop: int) -> None:
-        torch.set_num_threads(1)  # of this thread
-        with torch.no_grad():
-            work(start, stop)
-
-    try:
-        run_rows(single, rows, threads)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def measure_frames(audio: Array, plan: FramePlan, keep: bool) -> tuple[Array, Array, Array | None]:
@@ -130,7 +109,7 @@ def measure_frames(audio: Array, plan: FramePlan, keep: bool) -> tuple[Array, Ar
             _powers(parts, plan.frequency, scale, power.numpy(), magnitudes[row])
             torch.mm(power, weights, out=linear[row])
 
-    _on_rows(work, batch)
+    on_rows(work, batch)
     kept = torch.view_as_real(spectra).flatten(2).numpy() if keep else None
     return linear.numpy(), magnitudes, kept
 
@@ -157,5 +136,5 @@ def measure_frames_adjoint(
             torch.fft.irfft(spectrum, n=size, norm="forward", out=frames)
             overlap_add(frames.numpy(), 0, plan.hop, plan.window, 0, out[row])
 
-    _on_rows(work, batch)
+    on_rows(work, batch)
     return out

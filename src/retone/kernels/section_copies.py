@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from retone.kernels.lane_memory import LINE_SAMPLES
 from retone.kernels.section_loops import inner
 from retone.kernels.vector import load, load_row, soon_row, store, store_row, tile_in, tile_out
 
@@ -14,7 +15,7 @@ from retone.kernels.vector import load, load_row, soon_row, store, store_row, ti
 @inner
 def _rows_soon(x: Any, row: int, last: int, column: int) -> None:
     """Fetch a line of every row for the block to come, while this one is worked on."""
-    if column % 16 == 0 and 0 <= column < x.shape[1]:
+    if column % LINE_SAMPLES == 0 and 0 <= column < x.shape[1]:
         for r in range(row, last + 1):
             soon_row(x, r, column)
 
@@ -111,3 +112,15 @@ def write_block(
         _write_as(flat, at, y[0], row, last, start, samples, ahead, skewed)
     elif y[1].shape[1] > 0:
         _write_as(flat, at, y[1], row, last, start, samples, ahead, skewed)
+
+
+@inner
+def states_soon(points: Any, row: int, last: int, block: int) -> None:
+    """Fetch the kept states, [R, blocks, S, 2], that a block begins with."""
+    width = points.shape[2] * points.shape[3]
+    flat = points.reshape(points.shape[0], points.shape[1] * width)
+    first = block * width
+    for r in range(row, last + 1):
+        for i in range(first, first + width, 8):
+            soon_row(flat, r, i)
+        soon_row(flat, r, first + width - 1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from retone.kernels.section_copies import read_block, write_block
+from retone.kernels.section_copies import read_block, states_soon, write_block
 from retone.kernels.section_loops import (
     across_backward,
     across_forward,
@@ -25,7 +25,6 @@ from retone.kernels.section_loops import (
 from retone.kernels.vector import (
     flush_denormals,
     restore_denormals,
-    soon_row,
 )
 
 CHECKPOINT = 512  # samples between two kept states; a block's signals then fit the L2 cache
@@ -203,7 +202,6 @@ def _backward(
     signal = scratch(CHECKPOINT + _RAMP if skewed else hop * (sections + 1))
     gradient = scratch(CHECKPOINT + _RAMP if skewed else hop)
     ahead = -CHECKPOINT
-    kept = points.reshape(points.shape[0], points.shape[1] * 2 * sections)
     passes = (sections + 7) // 8 if skewed else 0
     step_room = 8 * (CHECKPOINT + _RAMP)
     xs = scratch(passes * step_room).reshape(passes, step_room)
@@ -213,9 +211,7 @@ def _backward(
         samples = min(CHECKPOINT, total - start)
         _states(flat, points, block, row, last, skewed, False)
         if block > 0:
-            for r in range(row, last + 1):
-                for i in range((block - 1) * 2 * sections, block * 2 * sections + 7, 8):
-                    soon_row(kept, r, min(i, block * 2 * sections - 1))
+            states_soon(points, row, last, block - 1)
         read_block(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
         read_block(gradient, lag, gy, row, last, start, samples, ahead, skewed)
         if skewed:

@@ -9,21 +9,17 @@ Per bin, with power ``p = max(re^2 + im^2, POWER_FLOOR)`` of the estimate and ``
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
+from retone.kernels.torch_rows import loose_njit
+
 POWER_FLOOR = 1e-8  # of |X|^2, so magnitudes end at 1e-4
-_FAST = {"contract", "nsz", "arcp", "reassoc"}
 _EPS = np.float32(POWER_FLOOR)
-_jit: Callable[..., Any] = numba.njit(
-    nogil=True, cache=True, fastmath=_FAST, error_model="numpy", boundscheck=False
-)
 
 
-@_jit
+@loose_njit
 def _log(x: Any) -> Any:
     """ln of a normal positive float32: exponent plus a polynomial, exactly 0 at 1."""
     bits = np.float32(x).view(np.int32)
@@ -45,7 +41,7 @@ def _log(x: Any) -> Any:
     )
 
 
-@_jit
+@loose_njit
 def _reflect(i: int, length: int) -> int:
     """Index into a signal continued by mirroring about its first and last samples."""
     if length == 1:
@@ -55,7 +51,7 @@ def _reflect(i: int, length: int) -> int:
     return i if i < length else period - i
 
 
-@_jit
+@loose_njit
 def write_frames(signal, first, hop, window, offset, out):  # type: ignore[no-untyped-def]
     """Windowed frames first, first + 1, ... of one centred, mirrored signal."""
     count, size = out.shape
@@ -76,7 +72,7 @@ def write_frames(signal, first, hop, window, offset, out):  # type: ignore[no-un
                 part[i] = signal[_reflect(start + i, length)] * window[i]
 
 
-@_jit
+@loose_njit
 def overlap_add(frames, first, hop, window, offset, signal):  # type: ignore[no-untyped-def]
     """Adjoint of ``write_frames``: adds to ``signal``."""
     count, size = frames.shape
@@ -94,7 +90,7 @@ def overlap_add(frames, first, hop, window, offset, signal):  # type: ignore[no-
                 signal[_reflect(start + i, length)] += part[i] * window[i]
 
 
-@_jit
+@loose_njit
 def power(spectrum, out):  # type: ignore[no-untyped-def]
     """Floored power of interleaved complex rows [n, 2 F] into [n, F]."""
     for f in range(out.shape[0]):
@@ -107,7 +103,7 @@ def power(spectrum, out):  # type: ignore[no-untyped-def]
             goal[k] = _EPS if p < _EPS else p
 
 
-@_jit
+@loose_njit
 def convergence_sums(spectrum, target):  # type: ignore[no-untyped-def]
     """Sums of (M - M')^2 and of M'^2."""
     difference = 0.0
@@ -129,7 +125,7 @@ def convergence_sums(spectrum, target):  # type: ignore[no-untyped-def]
     return difference, energy
 
 
-@_jit
+@loose_njit
 def compare(spectrum, target, c_log, c_linear, c_convergence, gradient):  # type: ignore[no-untyped-def]
     """Sums of |ln M - ln M'| and |M - M'|; the spectrum becomes the one to invert.
 

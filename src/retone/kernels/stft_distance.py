@@ -8,13 +8,12 @@ does not grow with the batch, and the gradient is ready when the forward pass en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from retone.kernels.rows import run_rows
 from retone.kernels.stft_bins import (
     compare,
     convergence_sums,
@@ -22,6 +21,7 @@ from retone.kernels.stft_bins import (
     write_frames,
 )
 from retone.kernels.stft_bins import power as power_of
+from retone.kernels.torch_rows import on_rows
 
 CHUNK_SAMPLES = 131072  # framed samples (estimate and target) per chunk: 1 MB with the spectra
 LEAST_PAIRS = 16  # frames of each per chunk: setting up an FFT costs about as much as eight
@@ -114,21 +114,6 @@ def _segments(start: int, stop: int, frames: int, chunk: int) -> Iterator[list[_
         yield parts
 
 
-def _on_rows(work: Callable[[int, int], None], rows: int) -> None:
-    """Rows over as many threads as torch may use, each FFT on one of them."""
-    threads = torch.get_num_threads()
-
-    def single(start: int, stop: int) -> None:
-        torch.set_num_threads(1)  # of this thread; nested parallel FFTs only fight for the cores
-        with torch.no_grad():
-            work(start, stop)
-
-    try:
-        run_rows(single, rows, threads)
-    finally:
-        torch.set_num_threads(threads)
-
-
 def target_powers(target: np.ndarray, plan: tuple[Resolution, ...]) -> list[np.ndarray]:
     """Floored power spectrograms of a target, to be used many times.
 
@@ -156,7 +141,7 @@ def target_powers(target: np.ndarray, plan: tuple[Resolution, ...]) -> list[np.n
                         scratch.interleaved[at : at + count], power[row, first : first + count]
                     )
 
-    _on_rows(work, rows)
+    on_rows(work, rows)
     return powers
 
 
@@ -190,7 +175,7 @@ def stft_distance(
             share = 1.0 / len(plan)
             per_row(start, stop, estimate, goal, resolution, terms, share, distances, slopes)
 
-    _on_rows(work, rows)
+    on_rows(work, rows)
     return distances, slopes
 
 
