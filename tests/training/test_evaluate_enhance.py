@@ -66,7 +66,8 @@ def test_every_number_raw_and_at_the_targets_loudness(
         corpora["test"], [Input(), Louder()], pairs=2, seed=1, cases={CASE: maker()},
         metrics=FEW, workers=2,
     )  # fmt: skip
-    assert [r.values for r in again.rows] == [r.values for r in result.rows]
+    for one, other in zip(again.rows, result.rows, strict=True):  # sums depend on how many threads
+        assert one.values == pytest.approx(other.values, rel=1e-6, abs=1e-9)
     assert wins(result, CASE, "DEQ improved", "Input", matched=True)[0] >= 3
     text = page([result], {"Picture": "p.svg"}, ["## More"])
     assert "| mse | lower |" in text and "DEQ improved against Input" in text and "p.svg" in text
