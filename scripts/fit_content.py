@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from retone.audio import open_reader, write_text_atomic
-from retone.cli.corpus import open_corpora
-from retone.data.treatments import normalise
 from retone.estimators import content
+from retone.training.data.opening import open_corpora
+from retone.training.data.treatments import normalise
 
 RATE = 24000
 TARGET = Path(__file__).parents[1] / "src/retone/estimators/data" / content.FILE

@@ -15,11 +15,11 @@ from collections import Counter
 from pathlib import Path
 
 from retone.audio import write_text_atomic
-from retone.cli.corpus import default_cache
-from retone.data.corpora import CORPORA, Corpus, open_corpus
-from retone.data.excerpts import open_excerpts
 from retone.estimators import statistics
-from retone.presets.curated import CURATED, make_curated
+from retone.lab.curated_presets import CURATED, make_curated
+from retone.training.data.corpora import CORPORA, Corpus, open_corpus
+from retone.training.data.excerpts import open_excerpts
+from retone.training.data.opening import default_cache
 
 SAMPLE_RATE = 44100
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "retone"

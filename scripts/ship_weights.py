@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from retone import checkpoint
+from retone.nets import checkpoint
 
 
 def mean_of(runs: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -15,9 +15,9 @@ _HOME = {
     "DynamicEqualizer": "retone.effects",
     "Equalizer": "retone.effects",
     "Gain": "retone.effects",
-    "MatchResult": "retone.matcher",
-    "Matcher": "retone.matcher",
-    "Options": "retone.matcher",
+    "MatchResult": "retone.process.decide",
+    "Matcher": "retone.process.decide",
+    "Options": "retone.process.decide",
     "RetoneError": "retone.errors",
     "chain": "retone.effects",
     "match": "retone.api",
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         chain,
     )
     from retone.errors import RetoneError  # noqa: F401
-    from retone.matcher import Matcher, MatchResult, Options  # noqa: F401
+    from retone.process.decide import Matcher, MatchResult, Options  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

@@ -9,11 +9,11 @@ from retone.errors import SettingError
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
 from retone.estimators.profile import Profile
-from retone.matcher import Matcher, MatchResult, Options
 from retone.presets import Preset, open_preset
+from retone.process.decide import Matcher, MatchResult, Options
+from retone.process.render import output_beside
+from retone.process.settings_file import SettingsFile
 from retone.progress import Progress, silent
-from retone.rendering import output_beside
-from retone.report.settings import SettingsFile
 
 
 def match(

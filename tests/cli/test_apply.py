@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from retone.report.settings import SettingsFile
+from retone.process.settings_file import SettingsFile
 
 RATE = 44100
 

@@ -182,7 +182,7 @@ def test_ctrl_c_leaves_nothing(
     retone, record, fixed, tmp_path, monkeypatch, command, blocks, writing, force
 ) -> None:
     """While measuring, and in the middle of writing, when part of the output is on the disk."""
-    from retone.rendering import Renderer
+    from retone.process.render import Renderer
 
     source, reference = record("a.wav", seconds=3), record("b.wav")
     retone("match", source, "--to", reference, "-o", tmp_path / "m.wav")
@@ -201,8 +201,10 @@ def test_ctrl_c_leaves_nothing(
             raise KeyboardInterrupt
         return real(self, block, **how)
 
-    monkeypatch.setattr("retone.rendering.block_frames", lambda channels: 16384)  # 9 blocks
-    monkeypatch.setattr("retone.rendering.KEPT_SAMPLES", 0)  # rendered twice, as a long file is
+    monkeypatch.setattr("retone.process.render.block_frames", lambda channels: 16384)  # 9 blocks
+    monkeypatch.setattr(
+        "retone.process.render.KEPT_SAMPLES", 0
+    )  # rendered twice, as a long file is
     monkeypatch.setattr(Renderer, "process_with_curves", stop)
     how = ("--to", reference) if command == "match" else ("--settings", tmp_path / "m.json")
     done = retone(command, source, *how, "-o", tmp_path / "o.wav", *force)

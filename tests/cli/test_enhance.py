@@ -12,14 +12,14 @@ import soundfile as sf
 import torch
 
 from cli.conftest import Record, Run
-from retone import checkpoint
 from retone.audio import LoudnessMeter
 from retone.estimators.base import Excerpt
 from retone.estimators.blind import Blind
+from retone.nets import checkpoint
 from retone.nets.tcn import TcnConfig
-from retone.recipes.config import Recipe, describe
-from retone.recipes.diffdeq import diffdeq_smoke
-from retone.recipes.style import compact_smoke
+from retone.training.recipes.config import Recipe, describe
+from retone.training.recipes.diffdeq import diffdeq_smoke
+from retone.training.recipes.style import compact_smoke
 
 TREBLE_DB = 9.0
 THRESHOLD_DB = -40.0

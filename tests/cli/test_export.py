@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cli.conftest import Record, Run
-from retone.bench.exports import cases
+from retone.lab.bench.exports import cases
 
 
 @pytest.fixture

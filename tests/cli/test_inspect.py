@@ -111,7 +111,7 @@ def test_a_bad_file_does_not_hide_the_good_ones(
 
 
 def test_progress_shows_on_a_terminal_and_never_in_the_output(retone, record, monkeypatch) -> None:
-    from retone.cli import progress
+    from retone import terminal as progress
 
     path = record("a.wav", seconds=4)
     plain = retone("inspect", "--json", path)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from retone.report.settings import SettingsFile
+from retone.process.settings_file import SettingsFile
 
 from .conftest import Fixed
 
@@ -325,7 +325,7 @@ def test_no_report_and_quiet(retone, record, fixed, tmp_path: Path) -> None:
 
 
 def test_progress_keeps_out_of_the_output(retone, record, fixed, tmp_path, monkeypatch) -> None:
-    from retone.cli import progress
+    from retone import terminal as progress
 
     source, reference = record("a.wav", seconds=4), record("b.wav")
     plain = retone("match", source, "--to", reference, "-o", tmp_path / "out.wav")

@@ -11,8 +11,8 @@ import soundfile as sf
 
 from retone.audio.limiter import TruePeakLimiter
 from retone.effects import MATCH_CHAIN
-from retone.report.settings import SettingsFile
-from retone.stream import render_whole
+from retone.process.settings_file import SettingsFile
+from retone.process.stream import render_whole
 from retone.units import db_to_gain
 
 RATE = 44100
@@ -151,7 +151,7 @@ def test_the_block_size_does_not_matter(
     for name, size in (("usual.wav", 65536), ("other.wav", block)):
         for module in ("rendering", "matcher"):
             monkeypatch.setattr(f"retone.{module}.block_frames", lambda channels, n=size: n)
-        monkeypatch.setattr("retone.stream.BLOCK_FRAMES", size)
+        monkeypatch.setattr("retone.process.stream.BLOCK_FRAMES", size)
         done = retone("match", source, "--to", reference, "-o", tmp_path / name)
         assert done.code == 0
         made.append(samples(tmp_path / name))

@@ -17,8 +17,8 @@ from cli.test_enhance import write_weights
 from retone.effects.plugin import Plugin
 from retone.estimators import fit
 from retone.plugins import host
-from retone.recipes.diffdeq import diffdeq_smoke
-from retone.recipes.plugin import plugin_enhance
+from retone.training.recipes.diffdeq import diffdeq_smoke
+from retone.training.recipes.plugin import plugin_enhance
 
 ZOO = Path(__file__).resolve().parents[1] / "plugin_zoo.py"
 TONE = f"{ZOO}:tone"

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from conftest import MakeAudio
-from retone import checkpoint
-from retone.data.proxy_pairs import ProxyMaker
 from retone.dsp.effect import Effect
 from retone.effects import EFFECTS, MATCH_CHAIN, PAPER_CHAIN, Equalizer
 from retone.errors import DataError, SettingError
-from retone.gradients import (
+from retone.nets import checkpoint
+from retone.nets.proxy import TcnSizes
+from retone.training.data.proxy_pairs import ProxyMaker
+from retone.training.gradients import (
     STRATEGIES,
     EndToEnd,
     Exact,
@@ -24,9 +25,8 @@ from retone.gradients import (
     NeuralProxy,
     Spsa,
 )
-from retone.nets.proxy import TcnSizes
-from retone.recipes.config import describe
-from retone.recipes.strategies import proxy
+from retone.training.recipes.config import describe
+from retone.training.recipes.strategies import proxy
 
 RATE = 24000
 SIZES = TcnSizes(channels=4, kernel=5, dilations=(1, 8))
@@ -303,7 +303,7 @@ def test_sizes_are_the_papers(effect: Effect, count: int) -> None:
 
 
 def test_proxies_are_checked_against_the_effect(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from retone.train import _save
+    from retone.training.loop import _save
 
     recipe = replace(proxy(Equalizer()), gradient=EndToEnd("proxy", True, SIZES))
     file = tmp_path / "best.safetensors"

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from retone import perceptual
 from retone.errors import ShapeError
-from retone.metrics import ENHANCE_METRICS, LEVEL_FREE, METRICS, STYLE_METRICS, TABLE_I, Metric
+from retone.metrics import (
+    ENHANCE_METRICS,
+    LEVEL_FREE,
+    METRICS,
+    STYLE_METRICS,
+    TABLE_I,
+    Metric,
+    perceptual,
+)
 
 RATE = 24000
 GAIN = 10 ** (6.02 / 20)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retone.bench.exports import SAME_DB, cases
 from retone.export import TARGETS, target_named
 from retone.export.curves import curves_csv
 from retone.export.verify import compare, own_render
+from retone.lab.bench.exports import SAME_DB, cases
 
 RATE = 24000
 MATCH, ENHANCE = (c.settings for c in cases(RATE))
@@ -65,7 +65,7 @@ def test_curves_say_what_the_compressor_did(tmp_path: Path, voice: np.ndarray) -
     """The equaliser alone, turned by the CSV's gains, is the whole render."""
     import soundfile
 
-    from retone.stream import Renderer
+    from retone.process.stream import Renderer
 
     path = tmp_path / "voice.wav"
     soundfile.write(path, voice.T, RATE, "FLOAT")

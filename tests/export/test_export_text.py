@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from retone.bench.exports import cases
 from retone.dsp.param import Param
 from retone.effects import EFFECTS, Fir, chain
 from retone.errors import SettingError
 from retone.export import TARGETS, target_named
 from retone.export.base import number
 from retone.export.plan import plan_of
-from retone.report.settings import LevelPlan, SettingsFile, Source
+from retone.lab.bench.exports import cases
+from retone.process.settings_file import LevelPlan, SettingsFile, Source
 
 RATE = 44100
 MATCH, ENHANCE = (c.settings for c in cases(RATE))

@@ -13,11 +13,11 @@ import pytest
 import soundfile
 from studio_client import Page
 
-from retone.bench.exports import cases
 from retone.dsp.effect import Effect
 from retone.effects import EFFECTS
-from retone.report.settings import SettingsFile
-from retone.stream import render_whole
+from retone.lab.bench.exports import cases
+from retone.process.settings_file import SettingsFile
+from retone.process.stream import render_whole
 from retone.studio import preview, work
 from retone.studio.intake import take
 from retone.studio.limits import Limits, Refused

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from retone.bench.result import Report
-from retone.bench.tables import report_text
-from retone.bench.timing import spread
-from retone.bench.training import (
+from retone.lab.bench.result import Report
+from retone.lab.bench.tables import report_text
+from retone.lab.bench.timing import spread
+from retone.lab.bench.training import (
     STAGES,
     Step,
     noise_corpus,
     straightforward_loss,
     training_section,
 )
-from retone.cli.bench import KINDS
+from retone.lab.commands.bench import KINDS
 from retone.losses import L1, MultiResolutionSTFT, WeightedSum
-from retone.recipes.config import override
-from retone.recipes.table import recipe_named
+from retone.training.recipes.config import override
+from retone.training.recipes.table import recipe_named
 
 LENGTH = 24576
 SMALL = {"compact": "compact_smoke", "exact": "deepafx_smoke", "published": "deepafx_smoke"}

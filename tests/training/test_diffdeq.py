@@ -11,18 +11,23 @@ import torch
 from tiny import SAMPLE_RATE, losses, validations
 from torch import Tensor
 
-from retone import checkpoint
-from retone.data.enhance_pairs import EnhanceMaker
 from retone.effects import DynamicEqualizer, Equalizer, MultibandEqualizer
 from retone.errors import DataError, SettingError
-from retone.feed import PairDataset
+from retone.nets import checkpoint
 from retone.nets.conditioning import SIZE, Conditioning, ConditioningConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, TcnConfig
-from retone.recipes.config import override
-from retone.recipes.diffdeq import diffdeq_improved, diffdeq_paper, diffdeq_peq, diffdeq_smoke
-from retone.recipes.table import recipe_named
-from retone.recipes.warm_start import grown
-from retone.train import estimate_loss, learning_rate, train
+from retone.training.data.enhance_pairs import EnhanceMaker
+from retone.training.feed import PairDataset
+from retone.training.loop import estimate_loss, learning_rate, train
+from retone.training.recipes.config import override
+from retone.training.recipes.diffdeq import (
+    diffdeq_improved,
+    diffdeq_paper,
+    diffdeq_peq,
+    diffdeq_smoke,
+)
+from retone.training.recipes.table import recipe_named
+from retone.training.recipes.warm_start import grown
 
 FRONT_ENDS = (ConvStemConfig(sample_rate=SAMPLE_RATE), MelConfig(sample_rate=SAMPLE_RATE))
 DIFFDEQ = ("diffdeq_paper", "diffdeq_peq", "diffdeq_improved", "diffdeq_improved_peq")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from tiny import SAMPLE_RATE
 
-from retone.data.enhance_pairs import EnhanceMaker, draw_device, is_speech
-from retone.data.room import play_at_speed
 from retone.effects import Compressor, DynamicEqualizer, MultibandEqualizer
 from retone.errors import DataError, SettingError
+from retone.training.data.enhance_pairs import EnhanceMaker, draw_device, is_speech
+from retone.training.data.room import play_at_speed
 
 
 def maker(**changes: Any) -> EnhanceMaker:

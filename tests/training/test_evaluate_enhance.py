@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retone.cli.main import main
-from retone.data.enhance_pairs import EnhanceMaker, EnhancePair
 from retone.effects import DynamicEqualizer, MultibandEqualizer
-from retone.evaluate import enhance, recordings, response
-from retone.evaluate.distributions import plot
-from retone.evaluate.enhance_page import page, table_i, wins
-from retone.evaluate.methods import Input
-from retone.evaluate.result import Result, Row
+from retone.lab.evaluate import enhance, recordings, response
+from retone.lab.evaluate.distributions import plot
+from retone.lab.evaluate.enhance_page import page, table_i, wins
+from retone.lab.evaluate.methods import Input
+from retone.lab.evaluate.result import Result, Row
+from retone.lab.main import main
 from retone.losses import AtEqualLoudness, MultiResolutionSTFT
 from retone.metrics import METRICS, TABLE_I
+from retone.training.data.enhance_pairs import EnhanceMaker, EnhancePair
 
 RATE = 24000
 CASE = "bands"

@@ -9,7 +9,7 @@ import pytest
 from tiny import tiny_recipe
 
 from retone.errors import DataError
-from retone.train import _save
+from retone.training.loop import _save
 
 
 @pytest.mark.filterwarnings("ignore")

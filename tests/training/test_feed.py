@@ -15,10 +15,10 @@ import soundfile
 import torch
 from tiny import SAMPLE_RATE, log_rows, losses, open_splits, tiny_recipe
 
-from retone.data.corpora import Corpus, Track
 from retone.errors import DataError
-from retone.feed import DRAWS, SPARE, Numbers, PairDataset, Place, batches
-from retone.train import train
+from retone.training.data.corpora import Corpus, Track
+from retone.training.feed import DRAWS, SPARE, Numbers, PairDataset, Place, batches
+from retone.training.loop import train
 
 HERE = Place(0, 1, torch.device("cpu"))
 
@@ -189,7 +189,7 @@ def test_processes_share_out_the_numbers_of_a_larger_batch() -> None:
 def test_no_finite_gradient_ends_the_run(
     corpora: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retone.train.SKIPS", 2)
+    monkeypatch.setattr("retone.training.loop.SKIPS", 2)
     recipe = tiny_recipe()
     loss = replace(recipe.loss, weights=(1.0, float("inf")))
     with pytest.raises(DataError, match="2 steps in a row had no finite gradient"):

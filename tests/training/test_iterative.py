@@ -11,7 +11,7 @@ from torch import Tensor
 
 from retone.nets.aligned import AlignedNetConfig
 from retone.nets.iterative import IterativeNet, IterativeNetConfig
-from retone.train import answers_loss, estimate_loss
+from retone.training.loop import answers_loss, estimate_loss
 
 RECIPE = replace(tiny_recipe(), scored_passes=0)
 RATE = RECIPE.pairs.sample_rate

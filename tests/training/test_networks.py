@@ -7,13 +7,13 @@ import torch
 from tiny import SAMPLE_RATE
 from torch import Tensor
 
-from retone.audio.level import loudness_lufs
+from retone.audio.meters.loudness import loudness_lufs
 from retone.errors import SettingError, ShapeError
 from retone.nets.aligned import AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.frontend import FrontEnd, FrontEndConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, Spectrogram, SpectrogramConfig
-from retone.recipes.deepafx import deepafx_smoke, deepafx_speech
+from retone.training.recipes.deepafx import deepafx_smoke, deepafx_speech
 
 
 def test_b2_has_its_published_number_of_weights() -> None:

@@ -10,15 +10,15 @@ import pytest
 import torch
 from tiny import log_rows, tiny_recipe, validations
 
-from retone import checkpoint
 from retone.effects.plugin import Plugin
 from retone.errors import PluginError, SettingError
-from retone.evaluate.validation import Validation
+from retone.nets import checkpoint
 from retone.plugins import host, host_of
-from retone.recipes.config import Recipe, describe
-from retone.recipes.plugin import PLUGIN_RECIPES, plugin_speech
-from retone.recipes.table import recipe_named
-from retone.train import train
+from retone.training.loop import train
+from retone.training.recipes.config import Recipe, describe
+from retone.training.recipes.plugin import PLUGIN_RECIPES, plugin_speech
+from retone.training.recipes.table import recipe_named
+from retone.training.validation import Validation
 
 ZOO = Path(__file__).resolve().parents[1] / "plugin_zoo.py"
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from tiny import losses, tiny_recipe, validations
 
-from retone import checkpoint
-from retone.train import train
+from retone.nets import checkpoint
+from retone.training.loop import train
 
 TOLERANCE = 1e-5
 """Relative; the processes' mean of means sums in another order, in float32."""
@@ -24,7 +24,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from tiny import open_splits, tiny_recipe
-from retone.train import train
+from retone.training.loop import train
 
 voices, cache, folder = map(Path, sys.argv[2:])
 recipe = tiny_recipe(steps=4, batch_size=2, validation_pairs=2)

@@ -11,15 +11,15 @@ import pytest
 import torch
 from tiny import SAMPLE_RATE, losses, tiny_recipe, validations
 
-from retone import checkpoint
-from retone.data.proxy_pairs import ProxyMaker
 from retone.effects import MATCH_CHAIN
 from retone.errors import DataError, SettingError
-from retone.gradients import EndToEnd, NeuralProxy, Spsa
+from retone.nets import checkpoint
 from retone.nets.proxy import ProxyConfig, TcnSizes
-from retone.recipes.config import Recipe
-from retone.recipes.strategies import proxy
-from retone.train import train
+from retone.training.data.proxy_pairs import ProxyMaker
+from retone.training.gradients import EndToEnd, NeuralProxy, Spsa
+from retone.training.loop import train
+from retone.training.recipes.config import Recipe
+from retone.training.recipes.strategies import proxy
 
 SIZES = TcnSizes(channels=4, kernel=5, dilations=(1, 8))
 
@@ -115,7 +115,7 @@ def test_weights_of_hybrids_drive_the_effect_and_end_to_end_ones_are_refused(
     tmp_path: Path,
 ) -> None:
     from retone.estimators.network import load
-    from retone.train import _save
+    from retone.training.loop import _save
 
     for gradient in (NeuralProxy("np-fh", sizes=SIZES), EndToEnd("ctcn1", False, SIZES)):
         recipe = tiny_recipe(gradient=gradient)

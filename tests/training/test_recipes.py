@@ -10,19 +10,19 @@ import pytest
 import torch
 from tiny import tiny_recipe
 
-from retone.data.proxy_pairs import ProxyMaker
 from retone.errors import SettingError
-from retone.feed import Batch
-from retone.recipes.config import (
+from retone.training.data.proxy_pairs import ProxyMaker
+from retone.training.feed import Batch
+from retone.training.loop import estimate_loss, learning_rate
+from retone.training.recipes.config import (
     Recipe,
     describe,
     differences,
     fingerprint,
     override,
 )
-from retone.recipes.deepafx import deepafx_reference_speech, deepafx_speech
-from retone.recipes.table import RECIPES, recipe_named
-from retone.train import estimate_loss, learning_rate
+from retone.training.recipes.deepafx import deepafx_reference_speech, deepafx_speech
+from retone.training.recipes.table import RECIPES, recipe_named
 
 LENGTH = 12288
 

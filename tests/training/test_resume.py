@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from tiny import SAMPLE_RATE, log_rows, losses, open_splits, tiny_recipe, validations, weights
 
-from retone import checkpoint
 from retone.errors import DataError
+from retone.nets import checkpoint
 from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.siamese import SiameseConfig, SpectrogramConfig
-from retone.train import train
+from retone.training.loop import train
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 from tiny import open_splits, tiny_recipe
-from retone.train import train
+from retone.training.loop import train
 
 real, slow = safetensors.torch.save_file, {slow!r}
 

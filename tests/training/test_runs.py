@@ -15,10 +15,10 @@ from tiny import SAMPLE_RATE, log_rows, tiny_recipe, validations
 
 from retone.cli.main import main
 from retone.estimators.network import load
-from retone.evaluate.validation import Validation
-from retone.recipes.config import describe, fingerprint
-from retone.runlog import write_examples
-from retone.train import train
+from retone.training.log import write_examples
+from retone.training.loop import train
+from retone.training.recipes.config import describe, fingerprint
+from retone.training.validation import Validation
 
 CPU = torch.device("cpu")
 
@@ -41,7 +41,7 @@ def test_the_record_says_what_the_run_is(run: Path, corpora: dict[str, Any]) -> 
 
 
 def test_the_best_weights_are_those_of_the_best_validation(run: Path) -> None:
-    from retone import checkpoint
+    from retone.nets import checkpoint
 
     best = min(validations(run), key=lambda row: row[1]["loss"])
     _, header = checkpoint.read(run / "best.safetensors")

@@ -12,19 +12,19 @@ import pytest
 import torch
 from tiny import SAMPLE_RATE, tiny_recipe
 
-from retone.bench import strategies as bench
-from retone.bench.result import Report
-from retone.bench.tables import report_text
-from retone.cli.main import main
 from retone.effects import MATCH_CHAIN
 from retone.errors import DataError
-from retone.evaluate import descent, gradients, proxy, strategies
-from retone.gradients import EndToEnd, Exact, FrequencySampled, NeuralProxy, Spsa
+from retone.lab.bench import strategies as bench
+from retone.lab.bench.result import Report
+from retone.lab.bench.tables import report_text
+from retone.lab.evaluate import descent, gradients, proxy, strategies
+from retone.lab.main import main
 from retone.nets.aligned import AlignedNetConfig
 from retone.nets.proxy import TcnSizes
-from retone.recipes.config import describe
-from retone.recipes.strategies import proxy as proxy_recipe
-from retone.train import _save
+from retone.training.gradients import EndToEnd, Exact, FrequencySampled, NeuralProxy, Spsa
+from retone.training.loop import _save
+from retone.training.recipes.config import describe
+from retone.training.recipes.strategies import proxy as proxy_recipe
 
 SIZES = TcnSizes(channels=4, kernel=5, dilations=(1, 8))
 
@@ -181,7 +181,7 @@ def test_every_strategy_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_every_strategys_recipe_is_timed() -> None:
-    from retone.recipes.table import RECIPES
+    from retone.training.recipes.table import RECIPES
 
     for family in ("compact", "deepafx"):
         names = bench.recipe_names(family)

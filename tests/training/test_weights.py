@@ -13,15 +13,15 @@ import pytest
 import torch
 from tiny import tiny_recipe
 
-from retone import checkpoint
 from retone.audio import Clip
 from retone.errors import DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.network import Network, load
-from retone.recipes.config import Recipe
-from retone.recipes.deepafx import deepafx_smoke
-from retone.recipes.table import RECIPES, recipe_named
-from retone.train import _resume, _save, train
+from retone.nets import checkpoint
+from retone.training.loop import _resume, _save, train
+from retone.training.recipes.config import Recipe
+from retone.training.recipes.deepafx import deepafx_smoke
+from retone.training.recipes.table import RECIPES, recipe_named
 
 
 def weights_of(recipe: Recipe, path: Path) -> Path:
@@ -215,7 +215,7 @@ def test_nothing_in_the_package_unpickles(repository: Path) -> None:
 def test_every_recipe_can_be_written_and_rebuilt(name: str) -> None:
     from retone.effects.spec import effect_from_spec
     from retone.estimators.network import network_config
-    from retone.recipes.config import describe
+    from retone.training.recipes.config import describe
 
     recipe = recipe_named(name)
     stored = json.loads(json.dumps(describe(recipe)))

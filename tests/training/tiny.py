@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retone import checkpoint
-from retone.data.corpora import open_corpus
 from retone.losses import L1, MultiResolutionSTFT, WeightedSum
+from retone.nets import checkpoint
 from retone.nets.frontend import FrontEndConfig
 from retone.nets.iterative import IterativeNetConfig
-from retone.recipes.config import Recipe
-from retone.recipes.style import compact_smoke
+from retone.training.data.corpora import open_corpus
+from retone.training.recipes.config import Recipe
+from retone.training.recipes.style import compact_smoke
 
 SAMPLE_RATE = 24000
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from retone.audio.defects import ActivityMeter, BitsMeter, ClipMeter
 from retone.audio.files import load
 from retone.audio.inspect import inspect
-from retone.audio.level import loudness_lufs
-from retone.audio.spectrum import SpectrumMeter, bandwidth
+from retone.audio.meters.bandwidth import SpectrumMeter, bandwidth
+from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter
+from retone.audio.meters.loudness import loudness_lufs
 from retone.errors import AudioError
 
 SHARED = Path(os.environ.get("RETONE_SHARED") or Path(__file__).parents[3] / "shared")

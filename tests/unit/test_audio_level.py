@@ -12,8 +12,8 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retone.audio.level import LevelMeter, LoudnessMeter, k_weighting, loudness_lufs
-from retone.audio.truepeak import TruePeakMeter, oversampling, true_peak_dbtp
+from retone.audio.meters.loudness import LevelMeter, LoudnessMeter, k_weighting, loudness_lufs
+from retone.audio.meters.true_peak import TruePeakMeter, oversampling, true_peak_dbtp
 from retone.errors import AudioError, ShapeError
 
 SHARED = Path(os.environ.get("RETONE_SHARED") or Path(__file__).parents[3] / "shared")

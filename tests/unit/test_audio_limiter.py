@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retone.audio.limiter import TruePeakLimiter
-from retone.audio.truepeak import true_peak_dbtp
+from retone.audio.meters.true_peak import true_peak_dbtp
 from retone.errors import AudioError, SettingError, ShapeError
 
 SHARED = Path(os.environ.get("RETONE_SHARED") or Path(__file__).parents[3] / "shared")

@@ -16,19 +16,19 @@ import pytest
 import torch
 from scipy.signal import sosfilt
 
-from retone.bench import compressor, equalizer, gradients, loss, match, methods
-from retone.bench.methods import Method, measure
-from retone.bench.reference import (
+from retone.errors import SettingError
+from retone.lab.bench import compressor, equalizer, gradients, loss, match, methods
+from retone.lab.bench.methods import Method, measure
+from retone.lab.bench.reference import (
     compress_loop,
     cookbook_sos,
     error_to_signal_db,
     linear_gain_loop,
     moving_pink_noise,
 )
-from retone.bench.result import Row, Section
-from retone.bench.tables import section_table
-from retone.bench.timing import interleaved, paired_ratio, spread
-from retone.errors import SettingError
+from retone.lab.bench.result import Row, Section
+from retone.lab.bench.tables import section_table
+from retone.lab.bench.timing import interleaved, paired_ratio, spread
 
 RATE = 44100
 
@@ -252,7 +252,8 @@ def test_memory_growth_sees_what_is_held_and_let_go() -> None:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the high-water mark can be reset on Linux only")
     code = (
-        "import numpy as np; from retone.bench.memory import peak_growth_mib; size = 64 * 2**20\n"
+        "import numpy as np; from retone.lab.bench.memory import peak_growth_mib\n"
+        "size = 64 * 2**20\n"
         "np.ones(2 * size, np.uint8)\n"  # an earlier, larger peak must not hide or add anything
         "print(peak_growth_mib(lambda: np.ones(size, np.uint8)))"
     )
@@ -314,7 +315,7 @@ def test_match_section_times_the_command(
 def test_enhance_section_times_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import soundfile
 
-    from retone.bench import enhance
+    from retone.lab.bench import enhance
 
     seen: list[list[str]] = []
     module = types.ModuleType("stand_in_command")

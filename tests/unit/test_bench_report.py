@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from retone.bench import launch, methods
-from retone.bench.result import Report, Row, Section
-from retone.bench.tables import docs_page, figure_text, report_text, seconds_text
-from retone.cli.main import main
 from retone.errors import DataError
+from retone.lab.bench import launch, methods
+from retone.lab.bench.result import Report, Row, Section
+from retone.lab.bench.tables import docs_page, figure_text, report_text, seconds_text
+from retone.lab.main import main
 
 RATE = 44100
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from retone.data.corpora import CORPORA, corpus_manifest, join_corpora, open_corpus
-from retone.data.manifest import Manifest, Rules, file_sha256, split_by_hours, split_groups
 from retone.errors import DataError
+from retone.training.data.corpora import CORPORA, corpus_manifest, join_corpora, open_corpus
+from retone.training.data.manifest import Manifest, Rules, file_sha256, split_by_hours, split_groups
 
 RATE = 16000
 

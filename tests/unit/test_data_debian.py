@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from retone.data import debian, debian_prompts
-from retone.data.corpora import open_corpus
-from retone.data.debian_copyright import licence_of
-from retone.data.debian_lists import SPEECH_TEST_VOICES
 from retone.errors import DataError
+from retone.training.data import debian, debian_prompts
+from retone.training.data.corpora import open_corpus
+from retone.training.data.debian_copyright import licence_of
+from retone.training.data.debian_lists import SPEECH_TEST_VOICES
 
 RATE = 44100
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from retone.data.corpora import Corpus, open_corpus
-from retone.data.pairs import PairMaker
-from retone.data.treatments import (
+from retone.errors import DataError, SettingError
+from retone.training.data.corpora import Corpus, open_corpus
+from retone.training.data.pairs import PairMaker
+from retone.training.data.treatments import (
     draw_bands,
     draw_compressor,
     draw_expander,
     draw_levels,
     draw_noise,
 )
-from retone.errors import DataError, SettingError
 
 RATE, LENGTH = 16000, 12000
 

@@ -268,7 +268,7 @@ def test_rules_follow_the_spectral_ratio() -> None:
 
 
 def test_rules_reach_the_references_loudness_one_step_apart_from_the_paper() -> None:
-    from retone.audio.level import loudness_lufs
+    from retone.audio.meters.loudness import loudness_lufs
 
     x = talk(51)
     x *= np.float32(10 ** (-12 / 20)) / np.abs(x).max()

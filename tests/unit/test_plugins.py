@@ -15,8 +15,8 @@ from retone.dsp.effect import Effect
 from retone.effects.plugin import Plugin, param_of
 from retone.effects.spec import effect_from_spec, effect_to_spec
 from retone.errors import PluginError, RetoneError, SettingError
-from retone.gradients import Exact, Spsa
 from retone.plugins import host, host_of
+from retone.training.gradients import Exact, Spsa
 
 ZOO = Path(__file__).resolve().parents[1] / "plugin_zoo.py"
 RATE = 24000

@@ -20,8 +20,8 @@ from retone.estimators.base import Estimate, Excerpt
 from retone.estimators.choose import estimator_named
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.profile import LEAST_FRAMES, typical_frames, with_measures
+from retone.lab.curated_presets import CURATED
 from retone.nets.frontend import FrontEnd, FrontEndConfig
-from retone.presets.curated import CURATED
 from retone.presets.file import MOST_FRAMES, Preset
 from retone.presets.library import names
 

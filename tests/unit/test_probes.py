@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from retone.errors import DataError, MissingExtraError
-from retone.evaluate import legacy_torch, probes
-from retone.evaluate.encoders import Cdpam, OpenL3, OurEncoder, RandomMel
-from retone.evaluate.result import Result, Row
+from retone.lab.evaluate import legacy_torch, probes
+from retone.lab.evaluate.encoders import Cdpam, OpenL3, OurEncoder, RandomMel
+from retone.lab.evaluate.result import Result, Row
 
 RATE = 24000
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from retone.audio.meters.envelope import EnvelopeMeter, LevelHistogram
+from retone.audio.meters.spectrum import SpectrumMeter
 from retone.dsp import scan
 from retone.dsp.effect import Effect
-from retone.dsp.envelope_meter import EnvelopeMeter, LevelHistogram
-from retone.dsp.spectrum_meter import SpectrumMeter
 from retone.effects import EFFECTS, Compressor, Equalizer, Fir, Gain, chain
 from retone.effects.spec import effect_from_spec, effect_to_spec, tidy_setting
 from retone.errors import DataError, SettingError
-from retone.report.settings import LevelPlan, SettingsFile, Source
+from retone.process.settings_file import LevelPlan, SettingsFile, Source
 
 VOICE = chain("voice", Gain("input"), Equalizer(), Compressor())
 

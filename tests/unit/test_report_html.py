@@ -15,16 +15,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retone.audio.meters.envelope import Envelope, EnvelopeMeter, LevelHistogram
+from retone.audio.meters.spectrum import SpectrumMeter, log_frequencies
 from retone.dsp import scan
 from retone.dsp.effect import Effect
-from retone.dsp.envelope_meter import Envelope, EnvelopeMeter, LevelHistogram
-from retone.dsp.spectrum_meter import SpectrumMeter, log_frequencies
 from retone.effects import EFFECTS, Compressor, DynamicEqualizer, Equalizer, Fir, Gain, chain
+from retone.process.settings_file import LevelPlan, SettingsFile, Source
 from retone.report import collect, figures
 from retone.report.data import ReportData
 from retone.report.format import decibels, hertz, label, range_text, seconds, split_label
 from retone.report.html import render_report, summary
-from retone.report.settings import LevelPlan, SettingsFile, Source
 from retone.report.svg import Axis, Plot, log_ticks, spread, ticks, time_ticks
 
 RATE = 44100

@@ -11,10 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from retone.data.corpora import PCM_SCALE, Corpus, Track
-from retone.data.excerpts import open_excerpts
-from retone.data.pairs import Pair
-from retone.data.styles import (
+from retone.dsp.effect import split_setting
+from retone.effects import MATCH_CHAIN
+from retone.errors import DataError, SettingError
+from retone.estimators.base import Estimate, Excerpt
+from retone.lab.evaluate import figures, realistic
+from retone.lab.evaluate.methods import Input, Target
+from retone.lab.evaluate.style_page import heat_map, page, realistic_section
+from retone.training.data.corpora import PCM_SCALE, Corpus, Track
+from retone.training.data.excerpts import open_excerpts
+from retone.training.data.pairs import Pair
+from retone.training.data.styles import (
     FIVE,
     LEAD_SAMPLES,
     STYLES,
@@ -23,13 +30,6 @@ from retone.data.styles import (
     ordered_pairs,
     style_named,
 )
-from retone.dsp.effect import split_setting
-from retone.effects import MATCH_CHAIN
-from retone.errors import DataError, SettingError
-from retone.estimators.base import Estimate, Excerpt
-from retone.evaluate import figures, realistic
-from retone.evaluate.methods import Input, Target
-from retone.evaluate.style_page import heat_map, page, realistic_section
 
 RATE = 24000
 LENGTH = 49152

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from retone.audio.defects import ActivityMeter, BitsMeter, ClipMeter, percent
 from retone.audio.files import SILENCE_DBFS, open_reader, require_analysable
 from retone.audio.formats import integer_bits
-from retone.audio.level import LevelMeter
-from retone.audio.spectrum import SpectrumMeter, bandwidth
+from retone.audio.meters.bandwidth import SpectrumMeter, bandwidth
+from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter, percent
+from retone.audio.meters.loudness import LevelMeter
 
 _BLOCK_FRAMES = 65536
 _WIDE_HZ = 15500.0  # an edge above, as lossy coding leaves, is no news to a listener

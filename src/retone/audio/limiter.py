@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from retone.audio.truepeak import (
+from retone.audio.meters.true_peak import (
     HALF_TAPS,
     checked_block,
     interpolator,

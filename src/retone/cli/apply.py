@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.cli.progress import progress_bar
     from retone.cli.writing import print_result, report_paths, write_result
     from retone.errors import DataError
     from retone.plugins import allow
-    from retone.rendering import output_beside
-    from retone.replay import apply_settings
+    from retone.process.apply import apply_settings
+    from retone.process.render import output_beside
+    from retone.process.settings_file import SettingsFile
     from retone.report.collect import CompressorLevels
-    from retone.report.settings import SettingsFile
+    from retone.terminal import progress_bar
 
     if args.loudness == "match":
         raise DataError("--loudness match needs a reference: give a target in LUFS, or 'off'.")

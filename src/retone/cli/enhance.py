@@ -36,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.cli.progress import progress_bar
     from retone.cli.writing import print_result, report_paths, write_result
     from retone.errors import SettingError
     from retone.estimators.blind import Blind
-    from retone.matcher import Matcher, Options, parse_locks
     from retone.plugins import allow
-    from retone.rendering import output_beside
+    from retone.process.decide import Matcher, Options, parse_locks
+    from retone.process.render import output_beside
+    from retone.terminal import progress_bar
 
     if args.loudness == "match":
         raise SettingError("--loudness match needs a reference: give a target in LUFS, or 'off'.")

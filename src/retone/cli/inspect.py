@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> int:
     from functools import partial
 
     from retone.audio.inspect import inspect
-    from retone.cli.progress import progress_bar
     from retone.errors import RetoneError
+    from retone.terminal import progress_bar
 
     refused = 0
     for i, path in enumerate(args.files):
@@ -48,8 +48,8 @@ def _percent(progress: Progress, share: float) -> None:
 
 def as_text(found: Inspection) -> str:
     """What was found, one line for each group of figures."""
-    from retone.audio.defects import percent
     from retone.audio.formats import describe
+    from retone.audio.meters.defects import percent
 
     plural = "" if found.channels == 1 else "s"
     edge = " (a steep edge)" if found.band_limited else ""

@@ -199,21 +199,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _profile(args: argparse.Namespace) -> Profile:
     """Of the preset that was asked for, or that ``--auto`` chooses."""
-    from retone.matcher import content_of_file
     from retone.presets import AUTO, open_preset
+    from retone.process.decide import content_of_file
 
     name = AUTO[content_of_file(args.input).kind] if args.auto else args.preset
     return open_preset(name).profile
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.cli.progress import progress_bar
     from retone.cli.writing import print_result, report_paths, write_result
     from retone.errors import SettingError
     from retone.estimators.choose import estimator_named
-    from retone.matcher import Matcher, Options, parse_locks
-    from retone.rendering import output_beside
+    from retone.process.decide import Matcher, Options, parse_locks
+    from retone.process.render import output_beside
     from retone.report.collect import CompressorLevels
+    from retone.terminal import progress_bar
 
     if args.plugin and (args.estimator or args.eq_only or args.dynamics_only):
         raise SettingError(

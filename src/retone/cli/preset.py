@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
         case "show":
             _show(args.name)
         case "make":
-            from retone.cli.progress import progress_bar
             from retone.errors import SettingError
+            from retone.terminal import progress_bar
 
             if args.voices < 1:
                 raise SettingError(f"--voices {args.voices}: expected 1 or more.")

@@ -49,12 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from retone.cli.corpus import open_corpora
-    from retone.cli.progress import progress_bar
     from retone.errors import SettingError
-    from retone.recipes.config import fingerprint, override
-    from retone.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
-    from retone.train import train
+    from retone.terminal import progress_bar
+    from retone.training.data.opening import open_corpora
+    from retone.training.loop import train
+    from retone.training.recipes.config import fingerprint, override
+    from retone.training.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
 
     if args.recipe == "list":
         every: dict[str, Any] = {**RECIPES, **PLUGIN_RECIPES}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from retone.errors import AudioError
 
 if TYPE_CHECKING:
-    from retone.matcher import MatchResult
+    from retone.process.decide import MatchResult
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: b
         AudioError: one of them exists and force is not given, or cannot be a file's name.
     """
     from retone.audio.formats import container_of
-    from retone.rendering import check_output
+    from retone.process.render import check_output
 
     check_output(inputs, output, force)
     container_of(output)

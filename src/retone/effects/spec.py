@@ -28,7 +28,7 @@ from retone.effects.gain import Gain
 from retone.effects.multiband_equalizer import MultibandEqualizer
 from retone.effects.plugin import Plugin
 from retone.errors import DataError, SettingError
-from retone.strict import Fields, number
+from retone.jsonfields import Fields, number
 
 EQUALIZER_TABLES: dict[str, ParamTable] = {
     "default": EQUALIZER_TABLE,

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retone import checkpoint
 from retone.audio import Clip
 from retone.dsp.effect import Effect
 from retone.dsp.measure import measure
@@ -26,6 +25,7 @@ from retone.estimators.profile import Profile, with_measures
 from retone.estimators.statistics import packaged
 from retone.estimators.style_change import infer_change
 from retone.estimators.treatment import same_voice
+from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.frontend import MEASURES, FrontEndConfig, Heard, together
@@ -336,7 +336,8 @@ def load(weights: Path | str) -> Loaded:
     if recipe.get("gradient", {}).get("type") == "EndToEnd":
         raise DataError(
             f"{path.name}: these weights change sound by a network of their own and drive no "
-            "effect, so there are no settings; 'retone evaluate strategies' measures them."
+            "effect, so there are no settings. 'python -m retone.lab evaluate strategies' measures "
+            "them."
         )
     config = network_config(described, path.name)
     try:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from retone.audio.level import loudness_lufs
+from retone.audio.meters.loudness import loudness_lufs
+from retone.audio.meters.spectrum import SpectrumMeter
 from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
-from retone.dsp.spectrum_meter import SpectrumMeter
 from retone.effects import Compressor, Fir, Gain, chain
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference

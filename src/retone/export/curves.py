@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from retone.audio import open_reader
-from retone.report.settings import SettingsFile
-from retone.stream import Renderer, block_frames
+from retone.process.settings_file import SettingsFile
+from retone.process.stream import Renderer, block_frames
 
 STEP_S = 0.01
 

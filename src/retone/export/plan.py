@@ -20,8 +20,8 @@ from retone.effects import Compressor, DynamicEqualizer, Equalizer, Fir, Gain, M
 from retone.effects.dynamic_equalizer import BANDS, KNEE_DB
 from retone.effects.equalizer import BANDS as EQ_BANDS
 from retone.errors import SettingError
+from retone.process.settings_file import SettingsFile
 from retone.report.collect import leaves
-from retone.report.settings import SettingsFile
 from retone.units import LN9
 
 QUIET_DB = 0.005

@@ -15,8 +15,8 @@ from retone.errors import SettingError
 from retone.export import target_named
 from retone.export.base import ToolMissing
 from retone.export.plan import Filter, Plan, double, plan_of
-from retone.report.settings import SettingsFile
-from retone.stream import Renderer
+from retone.process.settings_file import SettingsFile
+from retone.process.stream import Renderer
 from retone.units import db_to_gain
 
 _DESIGNS = {

@@ -23,8 +23,8 @@ import numpy as np
 from retone.dsp.measure import BANDS, Array, StyleStatistics
 from retone.errors import DataError, SettingError
 from retone.estimators.profile import Profile, TypicalFrames
+from retone.jsonfields import Fields, number, parse, write
 from retone.nets.frontend import FrontEndConfig
-from retone.strict import Fields, number, parse, write
 
 SCHEMA_VERSION = 1
 KINDS = ("speech", "music")

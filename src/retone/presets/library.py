@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from retone.errors import DataError, SettingError
+from retone.jsonfields import nearest
 from retone.presets.file import Preset
-from retone.strict import nearest
 
 AUTO = {"speech": "podcast", "music": "master-neutral"}
 """The presets of ``retone match --auto``, by what the recording holds."""

@@ -11,16 +11,16 @@ import torch
 
 from retone import __version__
 from retone.audio import Clip, open_reader
+from retone.audio.meters.spectrum import SpectrumMeter
 from retone.dsp.measure import average
-from retone.dsp.spectrum_meter import SpectrumMeter
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.estimators.closed_form import normalised, statistics_of
 from retone.estimators.profile import Profile, TypicalFrames, typical_frames
-from retone.matcher import hear, loudness_of
 from retone.presets.file import SPECTRUM_HZ, Preset, check_name
+from retone.process.decide import hear, loudness_of
 from retone.progress import Progress, silent
-from retone.recipes.style import compact_speech
+from retone.training.recipes.style import compact_speech
 
 FRAMES = 48
 CLIP_S = 12.0

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retone.audio.meters.envelope import EnvelopeMeter, LevelHistogram
+from retone.audio.meters.spectrum import FLOOR_DB, log_frequencies
 from retone.dsp.effect import Effect, split_setting
-from retone.dsp.envelope_meter import EnvelopeMeter, LevelHistogram
 from retone.dsp.param import Setting
-from retone.dsp.spectrum_meter import FLOOR_DB, log_frequencies
 from retone.effects import (
     Chain,
     Compressor,
@@ -23,13 +23,13 @@ from retone.effects import (
     MultibandEqualizer,
 )
 from retone.effects.equalizer import BANDS
+from retone.process.settings_file import LevelPlan, SettingsFile, Source
 from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
 from retone.report.format import heading, hertz
-from retone.report.settings import LevelPlan, SettingsFile, Source
 from retone.units import DB_PER_NEPER
 
 if TYPE_CHECKING:
-    from retone.matcher import MatchResult, Side
+    from retone.process.decide import MatchResult, Side
 
 BANDED = (DynamicEqualizer, MultibandEqualizer)
 LEVEL_FIELDS = (

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from retone.dsp.envelope_meter import Envelope
-from retone.report.settings import SettingsFile
+from retone.audio.meters.envelope import Envelope
+from retone.process.settings_file import SettingsFile
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from retone.dsp.envelope_meter import Envelope
+from retone.audio.meters.envelope import Envelope
 from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
 from retone.report.format import decibels, hertz, plain, significant
 from retone.report.svg import Axis, Callout, Plot, ticks, time_ticks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from retone.process.settings_file import SettingsFile, Source
 from retone.report import figures
 from retone.report.data import ReportData
 from retone.report.format import (
@@ -17,7 +18,6 @@ from retone.report.format import (
     split_label,
     with_unit,
 )
-from retone.report.settings import SettingsFile, Source
 from retone.report.theme import PAGE_STYLE, SCRIPT
 
 _LEVELS = (

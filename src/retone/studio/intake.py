@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from retone.audio import LevelMeter, open_reader
-from retone.dsp.envelope_meter import EnvelopeMeter
-from retone.dsp.spectrum_meter import SpectrumMeter
+from retone.audio.meters.envelope import EnvelopeMeter
+from retone.audio.meters.spectrum import SpectrumMeter
 from retone.errors import AudioError
 from retone.studio.limits import Limits, Refused
 from retone.studio.session import Recording, Session

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from retone.audio import LevelMeter
-from retone.dsp.envelope_meter import EnvelopeMeter
-from retone.dsp.spectrum_meter import SpectrumMeter, log_frequencies
+from retone.audio.meters.envelope import EnvelopeMeter
+from retone.audio.meters.spectrum import SpectrumMeter, log_frequencies
+from retone.process.stream import Renderer, head_frames
 from retone.report.collect import reductions
-from retone.stream import Renderer, head_frames
 from retone.studio.intake import WAVE_POINTS, short, wave_of
 from retone.studio.limits import Refused
 from retone.studio.session import Recording, Session

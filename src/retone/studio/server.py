@@ -221,8 +221,8 @@ def _warm_up() -> None:
     from retone.effects import MATCH_CHAIN
     from retone.estimators.choose import estimator_named
     from retone.export import plan, verify  # noqa: F401
+    from retone.process.stream import Renderer
     from retone.report import html  # noqa: F401
-    from retone.stream import Renderer
     from retone.studio import intake, preview, state, work  # noqa: F401
 
     setting = MATCH_CHAIN.params.sample(1, torch.Generator().manual_seed(0))

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from retone.audio.meters.spectrum import log_frequencies
 from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable, Setting
-from retone.dsp.spectrum_meter import log_frequencies
 from retone.errors import SettingError
 from retone.export.plan import dynamics_of as stages_of
-from retone.rendering import Decision, Options, heard_setting
+from retone.process.render import Decision, Options, heard_setting
 from retone.report.collect import leaves, views
 from retone.report.data import ResponseView
 from retone.report.format import heading

@@ -11,14 +11,14 @@ from typing import Any
 
 from retone.audio import open_reader
 from retone.audio.formats import CONTAINERS
-from retone.dsp.spectrum_meter import log_frequencies
+from retone.audio.meters.spectrum import log_frequencies
 from retone.effects import MATCH_CHAIN
 from retone.estimators.choose import DEFAULT, NAMES, estimator_named
-from retone.matcher import Matcher, MatchResult, Options
+from retone.process.decide import Matcher, MatchResult, Options
+from retone.process.render import PARTS, render_file
+from retone.process.settings_file import LevelPlan, SettingsFile, Source
 from retone.progress import Progress
-from retone.rendering import PARTS, render_file
 from retone.report.collect import CompressorLevels, report_of, settings_of
-from retone.report.settings import LevelPlan, SettingsFile, Source
 from retone.studio.intake import short
 from retone.studio.limits import Refused
 from retone.studio.session import Driven, Recording, Session

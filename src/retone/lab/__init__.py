@@ -1,0 +1,1 @@
+"""Tables, figures and benchmarks: everything that measures retone and that no recording needs."""

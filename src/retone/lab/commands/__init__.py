@@ -1,0 +1,1 @@
+"""The commands of ``python -m retone.lab``: one file each."""

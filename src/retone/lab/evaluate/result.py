@@ -1,0 +1,208 @@
+"""Measurements as rows, with where they came from; tables are views of them.
+
+A result file is JSON: provenance, the question asked, and one row per (pair, case, method) with
+its metrics. Means carry 95 % intervals from a bootstrap over sources, because pairs cut from one
+voice or track are not independent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retone.audio import write_text_atomic
+from retone.errors import DataError
+
+BOOTSTRAPS = 2000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair through one method. ``group`` is the voice or track the pair was cut from."""
+
+    item: int
+    group: str
+    case: str
+    method: str
+    values: dict[str, float]
+
+
+@dataclass
+class Result:
+    """All rows of an evaluation, in the order they were measured."""
+
+    question: dict[str, Any]
+    provenance: dict[str, Any]
+    rows: list[Row] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write JSON beside and rename; an existing file of the same evaluation is replaced."""
+        rows = [[r.item, r.group, r.case, r.method, r.values] for r in self.rows]
+        text = json.dumps(
+            {
+                "retone_result": 1,
+                "question": self.question,
+                "provenance": self.provenance,
+                "rows": rows,
+            },
+            allow_nan=True,
+        )
+        write_text_atomic(path, text, force=True)
+
+    @staticmethod
+    def load(path: Path) -> Result:
+        """Read what ``save`` wrote.
+
+        Raises:
+            DataError: the file is damaged or another thing.
+        """
+        try:
+            data = json.loads(path.read_text())
+            rows = [Row(*row) for row in data["rows"]]
+            return Result(data["question"], data["provenance"], rows)
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise DataError(
+                f"{path} is not a result file of python -m retone.lab evaluate ({e})."
+            ) from e
+
+    def names(self, what: str) -> list[str]:
+        """The cases or methods that occur, in order of first appearance."""
+        return list(dict.fromkeys(getattr(r, what) for r in self.rows))
+
+    def values(self, case: str, method: str, metric: str) -> dict[int, tuple[str, float]]:
+        """Item -> (group, value) of one cell; missing values are left out."""
+        return {
+            r.item: (r.group, r.values[metric])
+            for r in self.rows
+            if r.case == case
+            and r.method == method
+            and metric in r.values
+            and math.isfinite(r.values[metric])
+        }
+
+
+def interval(values: Iterable[tuple[str, float]], seed: int = 0) -> tuple[float, float, float]:
+    """Mean and 95 % interval of values that come in groups.
+
+    The bootstrap draws groups, then uses all values of each drawn group.
+
+    Returns:
+        (mean, low, high); NaN when there is nothing.
+    """
+    by_group: dict[str, list[float]] = {}
+    for group, value in values:
+        by_group.setdefault(group, []).append(value)
+    if not by_group:
+        return math.nan, math.nan, math.nan
+    sums = np.array([sum(v) for v in by_group.values()])
+    counts = np.array([len(v) for v in by_group.values()])
+    pick = np.random.default_rng(seed).integers(len(sums), size=(BOOTSTRAPS, len(sums)))
+    means = sums[pick].sum(1) / counts[pick].sum(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(sums.sum() / counts.sum()), float(low), float(high)
+
+
+def table(
+    result: Result, case: str, metrics: Sequence[tuple[str, str]], *, baseline: str = "Input"
+) -> str:
+    """A Markdown table of one case: mean, interval, and the ratio to the baseline's mean.
+
+    Args:
+        metrics: (name, direction) with direction ``"lower"``, ``"higher"`` or ``"zero"``; the
+            best method of each column is bold (rows called oracle stand apart).
+        baseline: the method that ratios refer to.
+    """
+    methods = [m for m in result.names("method") if result.values(case, m, metrics[0][0])]
+    cells: dict[str, dict[str, tuple[float, float, float]]] = {
+        m: {name: interval(result.values(case, m, name).values()) for name, _ in metrics}
+        for m in methods
+    }
+    contenders = [m for m in methods if "oracle" not in m.lower()]
+    lines = [
+        "| method | " + " | ".join(name for name, _ in metrics) + " |",
+        "|---|" + "---|" * len(metrics),
+    ]
+    best = {}
+    for name, direction in metrics:
+        sign = -1.0 if direction == "higher" else 1.0
+        best[name] = min(
+            contenders,
+            key=lambda m, n=name, s=sign: _order(cells[m][n][0], s),  # type: ignore[misc]
+            default="",
+        )
+    for m in methods:
+        parts = []
+        for name, direction in metrics:
+            mean, low, high = cells[m][name]
+            text = f"{_short(mean)} [{_short(low)}, {_short(high)}]"
+            base = cells.get(baseline, {}).get(name, (math.nan,))[0]
+            if m != baseline and direction != "higher" and base:
+                text += f" x{mean / base:.2f}"
+            parts.append(f"**{text}**" if best[name] == m else text)
+        lines.append(f"| {m} | " + " | ".join(parts) + " |")
+    groups = {r.group for r in result.rows if r.case == case}
+    items = {r.item for r in result.rows if r.case == case}
+    lines.append("")
+    lines.append(
+        f"{len(items)} pairs from {len(groups)} voices or tracks; mean [95 % interval], "
+        f"x = ratio to {baseline}."
+    )
+    return "\n".join(lines)
+
+
+def page(results: Sequence[Result]) -> str:
+    """A documentation page of evaluations: what was asked, on what, and every table."""
+    from retone.metrics import METRICS, STYLE_METRICS
+
+    lines = [
+        "# How close the match is",
+        "",
+        "Generated by `python -m retone.lab evaluate render-docs` from",
+        "`docs/results/closeness_*.json`.",
+        "",
+        "Each pair is one clip degraded two ways: one result is the input, the other the target.",
+        "The reference is another moment with the target's treatment, by the same voice (or track)",
+        "or by another one put through it. Errors are between a method's output and the target;",
+        "the lower the better, but PESQ. Bold is the best of a column. Numbers are means with 95 %",
+        "intervals from a bootstrap over voices; x is the ratio to the input's own error.",
+        "",
+        *(f"- **{m.name}**{f' ({m.unit})' if m.unit else ''}: {m.help}" for m in STYLE_METRICS),
+        "",
+    ]
+    directions = {m.name: m.direction for m in METRICS}
+    for result in results:
+        q = result.question
+        lines += [
+            f"## {q['corpus']}, {q['sample_rate']} Hz, {q['length']} samples"
+            + (", with what fitting to the target reaches" if _has_oracle(result) else ""),
+            "",
+            f"{q['pairs']} pairs a case, seed {q['seed']}, retone {result.provenance['retone']}, "
+            f"{result.provenance['date']}.",
+        ]
+        for case in result.names("case"):
+            present = [r.values for r in result.rows if r.case == case]
+            columns = [(m.name, directions[m.name]) for m in STYLE_METRICS
+                       if any(m.name in v for v in present)]  # fmt: skip
+            lines += ["", f"### Reference: {case}", "", table(result, case, columns)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _has_oracle(result: Result) -> bool:
+    return any("oracle" in name for name in result.names("method"))
+
+
+def _order(value: float, sign: float) -> float:
+    return math.inf if math.isnan(value) else sign * abs(value) if sign > 0 else sign * value
+
+
+def _short(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,251 @@
+"""Differentiation strategies side by side: trained runs on pairs whose target is known.
+
+Each run folder of ``retone train`` is a row and is rendered by its own recipe's inference path;
+what was trained as NP is also a row with the effect at inference, NP-HH.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from retone.audio import Clip
+from retone.dsp.effect import Effect
+from retone.effects.spec import effect_from_spec
+from retone.errors import DataError
+from retone.estimators.network import network_config
+from retone.lab.evaluate.result import Result, interval, table
+from retone.metrics import METRICS
+from retone.nets import checkpoint
+from retone.nets.iterative import IterativeNet
+from retone.nets.proxy import TcnSizes
+from retone.training.data.pairs import Pair
+from retone.training.gradients import STRATEGIES, Gradient, NeuralProxy
+
+COLUMNS = ("pesq", "stft", "msd", "sce", "rms", "lufs", "crest")
+RATIOS = ("stft", "sce", "rms", "lufs")
+
+PUBLISHED: dict[str, dict[str, tuple[float, float, float, float]]] = {
+    "speech, 24 kHz (LibriTTS)": {
+        "Input": (1.187, 687.5, 6.983, 2.426),
+        "ctcn1": (0.405, 128.4, 2.237, 1.066),
+        "ctcn2": (0.372, 117.5, 1.927, 0.925),
+        "np": (0.676, 265.0, 2.812, 1.340),
+        "np-hh": (1.038, 440.2, 5.472, 2.679),
+        "np-fh": (1.058, 404.9, 6.820, 3.197),
+        "spsa": (0.635, 219.5, 3.263, 1.600),
+        "frequency_sampled": (0.388, 111.5, 1.828, 0.823),
+    },
+    "music, 24 kHz (Jamendo)": {
+        "Input": (1.198, 646.5, 6.695, 2.518),
+        "ctcn1": (0.547, 160.9, 3.261, 1.483),
+        "ctcn2": (0.548, 152.3, 2.951, 1.397),
+        "frequency_sampled": (0.488, 144.7, 2.167, 1.005),
+    },
+    "music, 44.1 kHz (Jamendo)": {
+        "Input": (1.109, 767.7, 6.793, math.nan),
+        "ctcn1": (0.876, 494.4, 4.372, 2.070),
+        "ctcn2": (0.903, 517.4, 4.084, 1.899),
+        "frequency_sampled": (0.585, 304.4, 2.425, 1.106),
+    },
+}
+"""STFT, SCE, RMS, LUFS errors of DeepAFx-ST's Tables 1 and 2 (JAES 70(9), 2022): after 1.33 million
+steps of its own network on its own recordings, so only ratios to the input say something here."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A finished run, ready to render."""
+
+    network: torch.nn.Module
+    effect: Effect
+    gradient: Gradient
+    sample_rate: int
+    header: Mapping[str, Any]
+
+    def render(self, audio: np.ndarray, sample_rate: int, unit: torch.Tensor) -> torch.Tensor:
+        """Audio [T] as the strategy renders it at inference, [1, T]."""
+        networks = getattr(self.network, "stand_in", None)
+        whole = torch.from_numpy(audio)[None, None]
+        return self.gradient.infer(self.effect, whole, sample_rate, unit, networks)[:, 0]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run folder as an evaluation's method; ``hybrid`` puts the effect at a proxy's inference.
+
+    The network hears both recordings at its own rate; effects run at the pair's. So do networks in
+    the effect's place, which know one rate only.
+    """
+
+    name: str
+    folder: str
+    hybrid: bool = False
+
+    def run(self, pair: Pair, sample_rate: int) -> np.ndarray:
+        system = open_run(self.folder, self.hybrid)
+        heard = [
+            torch.from_numpy(_at(x, sample_rate, system.sample_rate))[None]
+            for x in (pair.input, pair.reference)
+        ]
+        with torch.no_grad():
+            unit = self._answer(system, *heard)
+            return system.render(pair.input, sample_rate, unit)[0].numpy()
+
+    def _answer(self, system: System, source: torch.Tensor, reference: torch.Tensor) -> Any:
+        if not isinstance(system.network, IterativeNet):
+            return system.network(source, reference)
+        render = functools.partial(system.render, source[0].numpy(), system.sample_rate)
+        return system.network(source, reference, render).units[-1]
+
+
+def runs(folders: Sequence[Path]) -> list[Trained]:
+    """The rows of run folders, named by their strategy.
+
+    Raises:
+        DataError: a folder holds no run, or two hold the same strategy.
+    """
+    found: list[Trained] = []
+    for folder in folders:
+        gradient = open_run(str(folder), False).gradient
+        found.append(Trained(gradient.name, str(folder)))
+        if isinstance(gradient, NeuralProxy) and gradient.mode == "np":
+            found.append(Trained("np-hh", str(folder), hybrid=True))
+    names = [m.name for m in found]
+    twice = {n for n in names if names.count(n) > 1}
+    if twice:
+        raise DataError(f"two runs are of the same strategy: {', '.join(sorted(twice))}.")
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def open_run(folder: str, hybrid: bool) -> System:
+    """Read the last state of a run.
+
+    Raises:
+        DataError: it is missing, damaged or of an unknown strategy.
+    """
+    path = Path(folder) / "last.safetensors"
+    tensors, header = checkpoint.read(path)
+    try:
+        recipe = header["recipe"]
+        gradient = gradient_of(recipe["gradient"], folder)
+        network = network_config(recipe["network"], folder).build()
+        effect = effect_from_spec(recipe["effect"], 1.0, where=folder)
+        rate = int(recipe["pairs"]["sample_rate"])
+    except (KeyError, TypeError) as e:
+        raise DataError(f"{path}: its recipe is not one of this version ({e}).") from e
+    stand_in = gradient.build(effect, pretrained=False)
+    if stand_in is not None:
+        network.stand_in = stand_in
+    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    checkpoint.load_module(network, model, path)
+    if hybrid:
+        gradient = replace(gradient, mode="np-hh")  # type: ignore[type-var]
+    return System(network.eval(), effect, gradient, rate, header)
+
+
+def gradient_of(data: Mapping[str, Any], where: str) -> Gradient:
+    """A strategy from what ``recipes.config.describe`` wrote.
+
+    Raises:
+        DataError: one that this version does not know.
+    """
+    kind = STRATEGIES.get(str(data.get("type")))
+    if kind is None:
+        raise DataError(f"{where}: strategy '{data.get('type')}' is unknown to this version.")
+    values = _plain(data)
+    if "sizes" in values:
+        values["sizes"] = TcnSizes(**_plain(values["sizes"]))
+    return kind(**values)  # type: ignore[no-any-return]
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "type"}
+
+
+def facts(method: Trained) -> dict[str, Any]:
+    """What a report says of a row: contract, budget, size."""
+    system = open_run(method.folder, method.hybrid)
+    state, recipe = system.header["state"], system.header["recipe"]
+    stand_in = getattr(system.network, "stand_in", None)
+    inside = sum(p.numel() for p in stand_in.parameters()) if stand_in is not None else 0
+    return {
+        **system.gradient.contract._asdict(),
+        "steps": state["step"],
+        "examples": state["step"] * recipe["batch_size"],
+        "cpu_minutes": round(state.get("cpu_s", 0.0) / 60, 2),
+        "weights": sum(p.numel() for p in system.network.parameters()) - inside,
+        "stand_in_weights": inside,
+        "sample_rate": system.sample_rate,
+        "recipe": recipe["name"],
+    }
+
+
+def text(results: Sequence[Result]) -> str:
+    """Tables of one evaluation per sample rate: contracts and budgets, errors, ratios."""
+    known: dict[str, dict[str, Any]] = results[0].question["strategies"]
+    lines = [
+        "| strategy | training forward | training backward | inference | readable | CPU time | "
+        "steps | examples |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, f in known.items():
+        lines.append(
+            f"| {name} | {f['training_forward']} | {f['training_backward']} | {f['inference']} | "
+            f"{'yes' if f['readable'] else 'no'} | {f['cpu_minutes']:.1f} min | {f['steps']} | "
+            f"{f['examples']} |"
+        )
+    directions = {m.name: m.direction for m in METRICS}
+    for result in results:
+        q = result.question
+        case = result.names("case")[0]
+        present = [c for c in COLUMNS if any(c in r.values for r in result.rows)]
+        lines += ["", f"**{q['corpus']}, {q['sample_rate']} Hz, {case}**", ""]
+        lines.append(table(result, case, [(c, directions[c]) for c in present]))
+    return "\n".join([*lines, "", _ratios(results)])
+
+
+def _ratios(results: Sequence[Result]) -> str:
+    """Errors as shares of the input's, here at every rate and as published."""
+    rates = [r.question["sample_rate"] for r in results]
+    heads = [f"here, {rate} Hz" for rate in rates] + [f"published {p}" for p in PUBLISHED]
+    lines = [
+        "STFT error as a share of the input's own (and SCE, RMS, LUFS):",
+        "",
+        "| strategy | " + " | ".join(heads) + " |",
+        "|---|" + "---|" * len(heads),
+    ]
+    for name in results[0].question["strategies"]:
+        cells = []
+        for result in results:
+            case = result.names("case")[0]
+
+            def mean(method: str, metric: str, r: Result = result, c: str = case) -> float:
+                return interval(r.values(c, method, metric).values())[0]
+
+            cells.append(_cell([mean(name, m) / mean("Input", m) for m in RATIOS]))
+        for columns in PUBLISHED.values():
+            row = columns.get(name)
+            base = columns["Input"]
+            cells.append(_cell([a / b for a, b in zip(row, base, strict=True)]) if row else "-")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(ratios: Sequence[float]) -> str:
+    first, *rest = ("-" if math.isnan(r) else f"{r:.2f}" for r in ratios)
+    return f"**{first}** ({', '.join(rest)})"
+
+
+def _at(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    if rate == wanted:
+        return audio
+    return Clip(audio[None], rate).resample(wanted).samples[0]

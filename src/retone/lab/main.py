@@ -1,0 +1,26 @@
+"""The command line of the lab, ``python -m retone.lab``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from retone import terminal
+
+COMMANDS = ("evaluate", "figure", "bench")
+"""Each is a module of ``retone.lab.commands``."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command; imports only the light modules of ``retone.lab.commands``."""
+    return terminal.build_parser(
+        "python -m retone.lab",
+        "Measure retone: the papers' tables and figures, benchmarks, on anyone's recordings.",
+        "Example: python -m retone.lab bench effects",
+        {name: f"retone.lab.commands.{name}" for name in COMMANDS},
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code (0 done, 2 refused, 130 interrupted)."""
+    return terminal.run_command(build_parser(), argv)

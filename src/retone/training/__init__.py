@@ -1,0 +1,1 @@
+"""Training: corpora and pairs, gradients through effects, recipes, the loop and its log."""

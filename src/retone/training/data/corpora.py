@@ -1,0 +1,397 @@
+"""Corpora: where each comes from, how it is read, split, checked, and kept ready for cropping.
+
+`open_corpus` reads a corpus folder once: every file is decoded, checked against the rules,
+folded to mono, resampled, and appended to one 16-bit array per speaker or track on disk. After
+that a crop is a memory-mapped slice, and no more than one source file is ever in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from retone.errors import DataError
+from retone.training.data import layouts
+from retone.training.data.manifest import (
+    SPLITS,
+    Entry,
+    Found,
+    Manifest,
+    Progress,
+    Rules,
+    assign_splits,
+    file_sha256,
+)
+
+PCM_SCALE = 32767.0
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CorpusSource:
+    """One known corpus.
+
+    Args:
+        name: what the command line calls it.
+        title: its own name.
+        kind: speech, music or audio.
+        licence: short name of its licence.
+        shippable: whether weights trained on it may be given away for any use.
+        where: where a user gets it.
+        find: reads the layout; raises DataError when it is another one.
+        order: how speakers or tracks without a stated split are shared out.
+    """
+
+    name: str
+    title: str
+    kind: str
+    licence: str
+    shippable: bool
+    where: str
+    find: Callable[[Path], list[Found]]
+    order: str = "sorted"
+    rules: Rules = Rules()
+
+
+CORPORA: dict[str, CorpusSource] = {
+    source.name: source
+    for source in (
+        CorpusSource(
+            "libritts",
+            "LibriTTS (train-clean-360 in the paper)",
+            "speech",
+            "CC BY 4.0",
+            True,
+            "https://www.openslr.org/60/",
+            layouts.libritts,
+        ),
+        CorpusSource(
+            "vctk",
+            "CSTR VCTK Corpus 0.92",
+            "speech",
+            "CC BY 4.0",
+            True,
+            "https://doi.org/10.7488/ds/2645",
+            layouts.vctk,
+        ),
+        CorpusSource(
+            "daps",
+            "DAPS (Device and Produced Speech), cleanraw",
+            "speech",
+            "CC BY-NC 4.0",
+            False,
+            "https://doi.org/10.5281/zenodo.4660670",
+            layouts.daps,
+        ),
+        CorpusSource(
+            "mtg-jamendo",
+            "MTG-Jamendo",
+            "music",
+            "Creative Commons, per track (many non-commercial)",
+            False,
+            "https://mtg.github.io/mtg-jamendo-dataset/",
+            layouts.jamendo,
+        ),
+        CorpusSource(
+            "musdb18",
+            "MUSDB18-HQ",
+            "music",
+            "educational use, per track",
+            False,
+            "https://doi.org/10.5281/zenodo.3338373",
+            layouts.musdb18,
+        ),
+        CorpusSource(
+            "debian-speech",
+            "Spoken prompts from Debian packages",
+            "speech",
+            "GPL-2, GPL-2+",
+            True,
+            "retone.training.data.debian.build('debian-speech', folder, print)",
+            layouts.built,
+            "hashed",
+        ),
+        CorpusSource(
+            "debian-voices",
+            "Actors from Debian packages, for recipes at 24 kHz",
+            "speech",
+            "GPL-2",
+            True,
+            "retone.training.data.debian.build('debian-voices', folder, print)",
+            layouts.built,
+            "hashed",
+        ),
+        CorpusSource(
+            "debian-music",
+            "Game music from Debian packages",
+            "music",
+            "GPL, CC BY, CC BY-SA, public domain, per file",
+            True,
+            "retone.training.data.debian.build('debian-music', folder, print)",
+            layouts.built,
+            "hashed",
+            Rules(min_seconds=10.0),
+        ),
+        CorpusSource(
+            "kit",
+            "Excerpts described by a manifest.csv",
+            "audio",
+            "per file",
+            True,
+            "any folder with manifest.csv: path, source, speaker, licence, author, split, kind",
+            layouts.kit,
+            "hashed",
+        ),
+        CorpusSource(
+            "folder",
+            "Any folder of audio",
+            "audio",
+            "the user's own",
+            False,
+            "your disk",
+            layouts.any_folder,
+            "hashed",
+        ),
+    )
+}
+
+
+@functools.lru_cache(maxsize=1024)
+def _mapped(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r")
+
+
+@dataclass(frozen=True)
+class Track:
+    """One speaker (all utterances joined) or one track, ready for cropping."""
+
+    group: str
+    split: str
+    kind: str
+    path: Path
+    samples: int
+
+    def read(self, start: int, length: int) -> np.ndarray:
+        """``length`` samples from ``start``, float32 [length] in -1..1, mono, as recorded."""
+        part = _mapped(self.path)[start : start + length]
+        return part.astype(np.float32) * np.float32(1.0 / PCM_SCALE)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Speakers or tracks at one sample rate in Hz; drawing from it reads only what is drawn."""
+
+    name: str
+    sample_rate: int
+    tracks: tuple[Track, ...]
+    sha256: str
+
+    def split(self, name: str) -> Corpus:
+        """The part whose speakers or tracks are in split train, val or test."""
+        if name not in SPLITS:
+            raise DataError(f"split '{name}': unknown; there are {', '.join(SPLITS)}.")
+        tracks = tuple(track for track in self.tracks if track.split == name)
+        return replace(self, name=f"{self.name}/{name}", tracks=tracks)
+
+    @functools.cached_property
+    def sizes(self) -> np.ndarray:
+        """Samples of each speaker or track."""
+        return np.array([track.samples for track in self.tracks], dtype=np.int64)
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio."""
+        return sum(track.samples for track in self.tracks) / self.sample_rate / 3600.0
+
+
+def join_corpora(corpora: Iterable[Corpus]) -> Corpus:
+    """One corpus of several at the same sample rate.
+
+    Raises:
+        DataError: none given, or the rates differ.
+    """
+    parts = tuple(corpora)
+    rates = {part.sample_rate for part in parts}
+    if len(rates) != 1:
+        raise DataError(f"join_corpora: sample rates {sorted(rates)}; open all at one rate.")
+    joined = "+".join(part.sha256 for part in parts)
+    return Corpus(
+        "+".join(part.name for part in parts),
+        parts[0].sample_rate,
+        tuple(track for part in parts for track in part.tracks),
+        hashlib.sha256(joined.encode()).hexdigest(),
+    )
+
+
+def open_corpus(
+    name: str,
+    folder: Path,
+    *,
+    sample_rate: int,
+    cache: Path,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Open a corpus, reading and resampling it into ``cache`` the first time.
+
+    Args:
+        name: a key of CORPORA.
+        folder: where the user put the corpus.
+        sample_rate: rate in Hz at which to crop.
+        cache: folder for the resampled copy; one subfolder per corpus folder and rate.
+        progress: called with a line of text now and then, and the summary at the end.
+
+    Raises:
+        DataError: unknown name, no such folder, another layout, or no usable file.
+    """
+    if name not in CORPORA:
+        raise DataError(f"corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
+    source = CORPORA[name]
+    if not folder.is_dir():
+        raise DataError(f"{name}: no folder {folder}; get the corpus from {source.where}.")
+    found = source.find(folder)
+    stamp = _stamp(folder, found, sample_rate, source.rules)
+    place = cache / f"{name}_{sample_rate}_{stamp[:12]}"
+    manifest_path = place / "manifest.jsonl"
+    if not manifest_path.is_file():
+        aside = cache / f"{place.name}.{os.getpid()}"
+        manifest = _fill(source, folder, found, sample_rate, aside, progress or (lambda text: None))
+        manifest.save(aside / "manifest.jsonl")
+        try:
+            aside.rename(place)
+        except OSError:  # another process was first, with the same content
+            shutil.rmtree(aside)
+        if progress:
+            progress(manifest.summary())
+    manifest = Manifest.load(manifest_path)
+    if not manifest.entries:
+        raise DataError(f"{name}: no usable file in {folder}. {manifest.summary()}")
+    tracks = []
+    for group, entries in _by_group(manifest.entries).items():
+        path = place / _cache_name(group)
+        samples = int(_mapped(path).shape[0])
+        tracks.append(Track(group, entries[0].split, entries[0].kind, path, samples))
+    return Corpus(name, sample_rate, tuple(tracks), manifest.sha256)
+
+
+def corpus_manifest(corpus: Corpus) -> Manifest:
+    """The manifest written when ``corpus`` was read: files, hashes, licences, what was skipped."""
+    if not corpus.tracks:
+        raise DataError(f"{corpus.name}: empty; it has no manifest.")
+    return Manifest.load(corpus.tracks[0].path.parent / "manifest.jsonl")
+
+
+def _stamp(folder: Path, found: list[Found], sample_rate: int, rules: Rules) -> str:
+    digest = hashlib.sha256(f"{CACHE_VERSION} {sample_rate} {rules}".encode())
+    for item in found:
+        try:
+            state = (folder / item.path).stat()
+            digest.update(f"{item}{state.st_size}{state.st_mtime_ns}".encode())
+        except OSError:
+            digest.update(f"{item} missing".encode())
+    return digest.hexdigest()
+
+
+def _cache_name(group: str) -> str:
+    return hashlib.sha256(group.encode()).hexdigest()[:16] + ".npy"
+
+
+def _by_group(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.group].append(entry)
+    return groups
+
+
+def _fill(
+    source: CorpusSource,
+    folder: Path,
+    found: list[Found],
+    sample_rate: int,
+    place: Path,
+    progress: Progress,
+) -> Manifest:
+    place.mkdir(parents=True, exist_ok=True)
+    splits = assign_splits(found, source.order)
+    groups: dict[str, list[Found]] = defaultdict(list)
+    for item in found:
+        groups[item.group].append(item)
+    entries: list[Entry] = []
+    skipped: dict[str, list[str]] = defaultdict(list)
+    seen: set[str] = set()
+    for number, (group, items) in enumerate(sorted(groups.items()), start=1):
+        path = place / _cache_name(group)
+        samples = 0
+        with path.open("wb") as file:
+            _header(file, 0)
+            for item in items:
+                got = _check(folder, item, source, seen)
+                if isinstance(got, str):
+                    skipped[got].append(item.path)
+                    continue
+                audio, entry = got
+                pcm = _resampled(audio, entry.sample_rate, sample_rate)
+                file.write(pcm.tobytes())
+                samples += pcm.size
+                entries.append(replace(entry, split=splits[group]))
+            file.seek(0)
+            _header(file, samples)
+        if not samples:
+            path.unlink()
+        if number % 50 == 0:
+            progress(f"{source.name}: {number} of {len(groups)} speakers or tracks read")
+    return Manifest(source.name, tuple(entries), {r: tuple(p) for r, p in skipped.items()})
+
+
+def _header(file: BinaryIO, samples: int) -> None:
+    shape = {"descr": "<i2", "fortran_order": False, "shape": (samples,)}
+    np.lib.format.write_array_header_1_0(file, shape)
+
+
+def _check(
+    folder: Path, item: Found, source: CorpusSource, seen: set[str]
+) -> tuple[np.ndarray, Entry] | str:
+    """Mono audio [T] and its entry, or the reason to leave the file out."""
+    import soundfile
+
+    path = folder / item.path
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        digest = file_sha256(path)
+    except (soundfile.LibsndfileError, RuntimeError, OSError):
+        return "unreadable"
+    reason = source.rules.refuse(audio, rate)
+    if reason is None and digest in seen:
+        reason = "duplicate"
+    if reason is not None:
+        return reason
+    seen.add(digest)
+    entry = Entry(
+        path=item.path,
+        source=item.source or source.name,
+        group=item.group,
+        kind=item.kind,
+        seconds=round(audio.shape[0] / rate, 3),
+        sample_rate=int(rate),
+        licence=item.licence or source.licence,
+        author=item.author,
+        sha256=digest,
+        split=item.split or "",
+    )
+    return audio.mean(axis=1), entry
+
+
+def _resampled(audio: np.ndarray, own_rate: int, sample_rate: int) -> np.ndarray:
+    import soxr
+
+    if own_rate != sample_rate:
+        audio = soxr.resample(audio, own_rate, sample_rate, quality="HQ")
+    return np.rint(np.clip(audio, -1.0, 1.0) * PCM_SCALE).astype("<i2")

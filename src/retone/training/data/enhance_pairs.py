@@ -1,0 +1,371 @@
+"""Training pairs for enhancement without a reference: clean speech, damaged by random dynamic EQ.
+
+The scheme of Diff-DEQ (S. Sarkar, L. Lindborg, EUSIPCO 2025): a clip is the target; a random
+multiband setting makes the input of it, and a network learns to undo that. The paper leaves ranges,
+rates and rules open; the choices made here stand at the fields below.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from retone.dsp.effect import Effect
+from retone.dsp.param import Param
+from retone.errors import DataError, SettingError
+from retone.training.data.corpora import Corpus, Track
+from retone.training.data.corrupt import Band, equalize
+from retone.training.data.room import draw_noise, low_pass, play_at_speed
+from retone.training.data.treatments import normalise
+from retone.units import db_to_gain, gain_to_db
+
+Array = np.ndarray
+STRENGTHS = ("moderate", "paper_strong")
+SEGMENT = 70_972
+"""The paper's segment, 2.957 s at 24 kHz."""
+FRAME_MS = 25.0
+QUIET_FRAME_RMS = 0.01
+"""The paper drops frames of "energy below 0.01". Read as a mean square that would be -20 dBFS and
+most speech; it is read as RMS, -40 dBFS, of a clip at its peak level."""
+SILENT_PEAK = 1e-4
+MOST_QUIET_SHARE = 0.5
+TRIES_PER_TRACK, TRIES = 20, 40
+DRAWS = 8
+"""Settings tried until one leaves sound."""
+
+Q = (0.3, 3.0)
+THRESHOLD_DB = (-40.0, -10.0)
+MOST_RATIO = 6.0
+EXPANDER_THRESHOLD_DB = (-60.0, -35.0)
+MOST_EXPANDER_RATIO = 3.0
+NOISE_DB = (12.0, 45.0)
+"""Speech to noise, dB."""
+LOW_BAND_HZ = (3400.0, 10000.0)
+
+
+@dataclass(frozen=True)
+class EnhancePair:
+    """One training item: audio, float32 [L], and where it comes from.
+
+    Args:
+        input: the damaged clip, at the peak level.
+        reference: the input again, for networks that are given two signals.
+        target: the clean clip, at the peak level.
+        input_gain_db, target_gain_db: what brought each to its peak level: the input from what
+            came out of the damage, the target from the recording.
+        drive_db: gain before the damage, which decides how hard its dynamics work.
+        group: speaker.
+        start: first sample of the clip in its track.
+        setting: of the damaging effect.
+        device: response of a recording device, if one was drawn.
+        index, seed: which call of `EnhanceMaker.make` gives this pair again.
+    """
+
+    input: Array
+    target: Array
+    input_gain_db: float
+    target_gain_db: float
+    drive_db: float
+    group: str
+    start: int
+    setting: Mapping[str, float]
+    device: tuple[Band, ...]
+    index: int
+    seed: int
+
+    @property
+    def reference(self) -> Array:
+        return self.input
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnhanceMaker:
+    """How pairs are made.
+
+    Args:
+        sample_rate: Hz, that of the corpora given to `make`.
+        corruption: the effect that does the damage; its parameters must be named as those of the
+            multiband effects are (``band_1_gain_db``, ...).
+        length: samples of a clip.
+        strength: ``"moderate"``: each band's EQ and each band's dynamics with a chance of
+            ``band_probability``, gains within ``gain_db``, ratios up to 6; ``"paper_strong"``:
+            uniform over the whole range of every parameter, which is absurdly strong.
+        band_probability: see above.
+        gain_db: largest EQ gain of a band, either way. Voices differ by some 7 dB in a third of an
+            octave; damage that is small beside that cannot be heard as damage without a reference.
+        expansion: also draw upward expansion (ratios below 1) and downward expansion, where the
+            effect has them. Compression alone can only partly be undone by compressors.
+        drive_db: largest gain before the damage, either way. It comes before, because the
+            peak level that follows would cancel it after.
+        device_probability: chance of the response of a telephone, a laptop or a cheap microphone
+            behind the damage.
+        clean_probability: chance that nothing is done to a clip but level, noise and low-pass: what
+            is good already teaches to be left alone.
+        least_strength: gains in dB and slopes of the dynamics, and the device's gains, are scaled
+            by a factor drawn between this and 1.
+        noise_probability: chance of a steady room noise behind the damage, ``NOISE_DB`` below the
+            speech; the target has none.
+        low_band_probability: chance that input and target alike end at ``LOW_BAND_HZ``. What is
+            not there cannot be equalised back, and lifting its place lifts noise.
+        speed: voices are played up to this factor faster or slower when training, so that few
+            voices are more.
+        target_at_rest: put the target through the damaging effect at rest too. A crossover that
+            sums to an all-pass turns the phase; a loss on samples would ask to turn it back.
+        peak_dbfs: peak level of input and target alike. Level is what neither tells.
+        balance: a speaker of n samples is drawn with a chance in proportion to ``n ** balance``.
+
+    Raises:
+        SettingError: a size or chance out of range, or an effect without bands.
+    """
+
+    sample_rate: int
+    corruption: Effect
+    length: int = SEGMENT
+    strength: str = "moderate"
+    band_probability: float = 0.7
+    gain_db: float = 12.0
+    expansion: bool = False
+    drive_db: float = 24.0
+    device_probability: float = 0.0
+    clean_probability: float = 0.0
+    least_strength: float = 1.0
+    noise_probability: float = 0.0
+    low_band_probability: float = 0.0
+    speed: float = 1.0
+    target_at_rest: bool = False
+    peak_dbfs: float = -1.0
+    balance: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.length < 2 or self.sample_rate <= 0:
+            raise SettingError(
+                f"EnhanceMaker: length {self.length} and sample_rate {self.sample_rate} must be "
+                "positive numbers of samples and Hz."
+            )
+        if self.strength not in STRENGTHS:
+            raise SettingError(
+                f"EnhanceMaker: strength '{self.strength}' is unknown; choose one of "
+                f"{', '.join(STRENGTHS)}."
+            )
+        for name in (
+            "band_probability", "device_probability", "clean_probability", "least_strength",
+            "noise_probability", "low_band_probability",
+        ):  # fmt: skip
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SettingError(f"EnhanceMaker: {name} {getattr(self, name)} is not in 0..1.")
+        if not 1.0 <= self.speed <= 1.5:
+            raise SettingError(f"EnhanceMaker: speed {self.speed} is not in 1..1.5.")
+        if "band_1_gain_db" not in self.corruption.params.names:
+            raise SettingError(
+                f"EnhanceMaker: {self.corruption.name} has no band_1_gain_db; use one of the "
+                "multiband effects."
+            )
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples of a recording that one pair takes at most."""
+        return self.length if self.speed == 1.0 else math.ceil(self.length * self.speed) + 2
+
+    def for_validation(self, corpus: Corpus) -> EnhanceMaker:
+        """The maker of a validation list: voices at their own speed."""
+        return replace(self, speed=1.0)
+
+    def for_table(self) -> EnhanceMaker:
+        """The maker to score with: each clip damaged in full by bands and devices, no noise; the
+        target is the clean clip itself."""
+        return replace(
+            self,
+            target_at_rest=False,
+            clean_probability=0.0,
+            least_strength=1.0,
+            noise_probability=0.0,
+            low_band_probability=0.0,
+            speed=1.0,
+        )
+
+    def make(self, corpus: Corpus, index: int, seed: int) -> EnhancePair:
+        """Pair number ``index``; the same arguments always give the same pair.
+
+        Raises:
+            SettingError: the corpus is at another sample rate.
+            DataError: the corpus has no speaker that is long or loud enough.
+        """
+        if corpus.sample_rate != self.sample_rate:
+            raise SettingError(
+                f"EnhanceMaker: {corpus.name} is at {corpus.sample_rate} Hz, expected "
+                f"{self.sample_rate}; open the corpus at that rate."
+            )
+        rng = np.random.default_rng([seed, index])
+        drive_db = float(rng.uniform(-self.drive_db, self.drive_db))
+        device = draw_device(rng, self.sample_rate) if _chance(rng, self.device_probability) else ()
+        strength = self._draw_strength(rng)
+        device = tuple(replace(b, gain_db=strength * b.gain_db) for b in device)
+        track, start, clip = self._draw_clip(corpus, rng)
+        if _chance(rng, self.low_band_probability):
+            top_hz = min(LOW_BAND_HZ[1], 0.45 * self.sample_rate)
+            clip = low_pass(clip, self.sample_rate, _log_uniform(rng, LOW_BAND_HZ[0], top_hz))
+        target_gain_db = self.peak_dbfs - gain_to_db(float(np.abs(clip).max()))
+        target = normalise(clip, self.peak_dbfs)
+        driven = torch.from_numpy(target * np.float32(db_to_gain(drive_db)))[None, None]
+        for _ in range(DRAWS):
+            setting = self._draw_setting(rng, strength)
+            tensors = {n: torch.tensor([v], dtype=torch.float64) for n, v in setting.items()}
+            with torch.no_grad():
+                damaged = self.corruption.render(driven, self.sample_rate, tensors).audio[0, 0]
+            heard = damaged.numpy()
+            if _chance(rng, self.noise_probability):
+                rms = math.sqrt(float(np.mean(np.square(heard, dtype=np.float64))))
+                level = rms * db_to_gain(-float(rng.uniform(*NOISE_DB)))
+                noise = draw_noise(rng, heard.size, self.sample_rate)
+                heard = heard + np.float32(level) * noise
+            treated = equalize(heard, self.sample_rate, device)
+            peak = float(np.abs(treated).max())
+            if math.isfinite(peak) and peak > SILENT_PEAK:
+                break
+        else:
+            raise DataError(
+                f"EnhanceMaker: {DRAWS} settings in a row left no sound of {track.group}; "
+                "draw milder ones."
+            )
+        if self.target_at_rest:
+            with torch.no_grad():
+                clean = torch.from_numpy(target)[None, None]
+                target = self.corruption.at_rest(clean, self.sample_rate, tensors)[0, 0].numpy()
+        return EnhancePair(
+            input=_single(normalise(treated, self.peak_dbfs)),
+            target=_single(target),
+            input_gain_db=self.peak_dbfs - gain_to_db(peak),
+            target_gain_db=target_gain_db,
+            drive_db=drive_db,
+            group=track.group,
+            start=start,
+            setting=setting,
+            device=device,
+            index=index,
+            seed=seed,
+        )
+
+    def _draw_strength(self, rng: np.random.Generator) -> float:
+        if _chance(rng, self.clean_probability):
+            return 0.0
+        return float(rng.uniform(self.least_strength, 1.0)) if self.least_strength < 1 else 1.0
+
+    def _draw_setting(self, rng: np.random.Generator, strength: float = 1.0) -> dict[str, float]:
+        """A random setting of the damaging effect, each parameter in its range.
+
+        ``strength`` 0..1 scales gains and slopes of the moderate draws.
+        """
+        table = self.corruption.params
+        if self.strength == "paper_strong":
+            unit = torch.from_numpy(rng.random((1, len(table))))
+            return {n: float(v[0]) for n, v in table.to_physical(unit).items()}
+        setting = {n: float(v[0]) for n, v in table.neutral(1).items()}
+        names = set(table.names)
+
+        def put(name: str, value: float) -> None:
+            if name in names:
+                setting[name] = min(max(value, table[name].low), table[name].high)
+
+        for p in table:
+            if p.name.startswith("crossover_"):
+                put(p.name, _log_uniform(rng, p.low, p.high))
+        band = 1
+        while f"band_{band}_gain_db" in names:
+            b = f"band_{band}"
+            equalized, dynamic = rng.random(2) < self.band_probability
+            gain_db, q = float(rng.uniform(-self.gain_db, self.gain_db)), _log_uniform(rng, *Q)
+            if equalized:
+                put(f"{b}_gain_db", strength * gain_db)
+                put(f"{b}_q", q)
+            put(f"{b}_attack_ms", _in_range(rng, table[f"{b}_attack_ms"]))
+            put(f"{b}_release_ms", _in_range(rng, table[f"{b}_release_ms"]))
+            put(f"{b}_threshold_db", float(rng.uniform(*THRESHOLD_DB)))
+            ratio = _log_uniform(rng, 1.0, MOST_RATIO)
+            upward = _log_uniform(rng, 0.5, 1.0)
+            low_db = float(rng.uniform(*EXPANDER_THRESHOLD_DB))
+            steep = _log_uniform(rng, 1.0, MOST_EXPANDER_RATIO)
+            kind = int(rng.integers(3)) if self.expansion else 0
+            ratio, upward, steep = ratio**strength, upward**strength, steep**strength
+            if dynamic and kind < 2:
+                put(f"{b}_ratio", ratio if kind == 0 else upward)
+            elif dynamic:
+                put(f"{b}_expander_threshold_db", low_db)
+                put(f"{b}_expander_ratio", steep)
+            band += 1
+        return setting
+
+    def _draw_clip(self, corpus: Corpus, rng: np.random.Generator) -> tuple[Track, int, Array]:
+        """A clip that is speech for at least half of its time, as recorded."""
+        speed = _log_uniform(rng, 1 / self.speed, self.speed) if self.speed > 1 else 1.0
+        need = self.length if speed == 1.0 else math.ceil(self.length * speed) + 2
+        usable = corpus.sizes >= self.clip_samples
+        if not usable.any():
+            raise DataError(
+                f"{corpus.name}: no speaker or track of {self.length / self.sample_rate:.1f} s or "
+                "more; add recordings or make length shorter."
+            )
+        share = np.where(usable, corpus.sizes.astype(np.float64) ** self.balance, 0.0)
+        share /= share.sum()
+        for _ in range(TRIES):
+            track = corpus.tracks[int(rng.choice(share.size, p=share))]
+            for _ in range(TRIES_PER_TRACK):
+                start = int(rng.integers(0, track.samples - need + 1))
+                clip = track.read(start, need)
+                if speed != 1.0:
+                    clip = play_at_speed(clip, speed, self.length)
+                if is_speech(clip, self.sample_rate, self.peak_dbfs):
+                    return track, start, clip
+        raise DataError(
+            f"{corpus.name}: no clip is loud for half of its time in {TRIES} speakers or tracks; "
+            "add recordings with fewer pauses."
+        )
+
+
+def is_speech(clip: Array, sample_rate: float, peak_dbfs: float) -> bool:
+    """The paper's silence rules: not silent, and at most half of its 25 ms frames quiet.
+
+    Args:
+        clip: [T], as recorded.
+        sample_rate: in Hz.
+        peak_dbfs: level of the clip's peak at which frames are judged.
+    """
+    if float(np.abs(clip).max(initial=0.0)) < SILENT_PEAK:
+        return False
+    size = max(1, round(FRAME_MS / 1000 * sample_rate))
+    audio = normalise(clip, peak_dbfs)[: clip.size // size * size].reshape(-1, size)
+    quiet = np.einsum("nt,nt->n", audio, audio) < size * QUIET_FRAME_RMS**2
+    return bool(quiet.mean() <= MOST_QUIET_SHARE)
+
+
+def draw_device(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]:
+    """A recording device: less bass, more or less treble, and up to three resonances."""
+    top = 0.45 * sample_rate
+    bands = [Band("bass", _log_uniform(rng, 80, 400), float(rng.uniform(-18, 3)))]
+    treble_hz = _log_uniform(rng, 2500, min(8000, top))
+    bands.append(Band("treble", treble_hz, float(rng.uniform(-18, 6))))
+    for _ in range(int(rng.integers(0, 4))):
+        frequency_hz = _log_uniform(rng, 150, min(9000, top))
+        q = _log_uniform(rng, 0.7, 6.0)
+        bands.append(Band("peak", frequency_hz, float(rng.uniform(-8, 8)), q))
+    return tuple(bands)
+
+
+def _chance(rng: np.random.Generator, probability: float) -> bool:
+    """A draw, made only where there is something to decide."""
+    return probability > 0 and bool(rng.random() < probability)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(math.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def _in_range(rng: np.random.Generator, param: Param) -> float:
+    return _log_uniform(rng, param.low, param.high)
+
+
+def _single(audio: Array) -> Array:
+    return np.ascontiguousarray(audio, dtype=np.float32)

@@ -1,0 +1,87 @@
+"""One excerpt from each of some recordings of a corpus: enough for statistics of a large one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from retone.errors import DataError
+from retone.training.data.corpora import CORPORA, PCM_SCALE, Corpus, Track
+from retone.training.data.manifest import Found, assign_splits
+
+
+def open_excerpts(
+    name: str,
+    folder: Path,
+    *,
+    sample_rate: int,
+    split: str,
+    most: int,
+    seconds: float,
+    cache: Path,
+    kind: str | None = None,
+) -> Corpus:
+    """A small corpus: the middle ``seconds`` of one recording of each voice or track.
+
+    Args:
+        name: a key of ``CORPORA``.
+        folder: where the corpus lies.
+        sample_rate: in Hz.
+        split: train, val or test.
+        most: voices or tracks, chosen by the hash of their names.
+        seconds: length of an excerpt; shorter recordings are left out.
+        cache: where excerpts are kept.
+        kind: ``"speech"`` or ``"music"`` to hear only that of a mixed corpus.
+
+    Raises:
+        DataError: nothing there is long enough.
+    """
+    import soundfile
+    import soxr
+
+    if name not in CORPORA:
+        raise DataError(f"corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
+    source = CORPORA[name]
+    found = source.find(folder)
+    splits = assign_splits(found, source.order)
+    groups: dict[str, Found] = {}
+    for item in found:
+        if splits[item.group] == split and item.kind in (kind or item.kind, "audio"):
+            groups.setdefault(item.group, item)
+    order = sorted(groups, key=lambda g: hashlib.sha256(g.encode()).hexdigest())
+    place = cache / f"{name}_excerpts_{sample_rate}_{seconds:g}"
+    place.mkdir(parents=True, exist_ok=True)
+    tracks: list[Track] = []
+    for group in order:
+        item = groups[group]
+        if len(tracks) == most:
+            break
+        path = place / (hashlib.sha256(item.path.encode()).hexdigest()[:16] + ".npy")
+        if not path.is_file():
+            try:
+                with soundfile.SoundFile(folder / item.path) as file:
+                    need = round(seconds * file.samplerate)
+                    if file.frames < need:
+                        continue
+                    file.seek((file.frames - need) // 2)
+                    audio = file.read(need, dtype="float32", always_2d=True).mean(axis=1)
+                    rate = file.samplerate
+            except (soundfile.LibsndfileError, RuntimeError, OSError):
+                continue
+            if float(np.abs(audio).max(initial=0.0)) < 1e-3:
+                continue
+            if rate != sample_rate:
+                audio = soxr.resample(audio, rate, sample_rate, quality="HQ")
+            pcm = np.rint(np.clip(audio, -1.0, 1.0) * PCM_SCALE).astype("<i2")
+            beside = path.with_suffix(".part")
+            with beside.open("wb") as out:
+                np.save(out, pcm)
+            beside.replace(path)
+        samples = int(np.load(path, mmap_mode="r").shape[0])
+        tracks.append(Track(group, split, item.kind, path, samples))
+    if not tracks:
+        raise DataError(f"{name}: no recording of {seconds:g} s in its {split} part.")
+    digest = hashlib.sha256("\n".join(f"{t.group} {t.samples}" for t in tracks).encode())
+    return Corpus(f"{name}/{split}, excerpts", sample_rate, tuple(tracks), digest.hexdigest())

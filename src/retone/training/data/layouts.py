@@ -1,0 +1,165 @@
+"""How each known corpus lays out its files: a folder in, a list of what was found out."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from retone.errors import DataError
+from retone.training.data.debian_lists import MUSIC_PACKAGES
+from retone.training.data.manifest import AUDIO_SUFFIXES, Found, Manifest
+
+
+def _wrong(name: str, folder: Path, expected: str) -> DataError:
+    return DataError(f"{name}: {folder} is not laid out as expected: {expected}")
+
+
+def _base(folder: Path, *inner: str) -> Path:
+    """``folder`` or the first of the usual top folders inside it."""
+    for name in inner:
+        if (folder / name).is_dir():
+            return folder / name
+    return folder
+
+
+def audio_files(folder: Path) -> Iterator[Path]:
+    """Audio files under ``folder`` in sorted order, hidden ones left out."""
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def libritts(folder: Path) -> list[Found]:
+    """``[LibriTTS/]<subset>/<speaker>/<chapter>/<speaker>_<chapter>_*.wav``, or one subset."""
+    base = _base(folder, "LibriTTS", "LibriTTS_R")
+    found = []
+    for path in audio_files(base):
+        parts = path.relative_to(base).parts
+        if len(parts) < 3 or not path.name.startswith(f"{parts[-3]}_{parts[-2]}_"):
+            continue
+        found.append(Found(path.relative_to(folder).as_posix(), f"libritts/{parts[-3]}"))
+    if not found:
+        raise _wrong("libritts", folder, "<subset>/<speaker>/<chapter>/<speaker>_<chapter>_*.wav.")
+    return found
+
+
+def vctk(folder: Path) -> list[Found]:
+    """``wav48_silence_trimmed/p225/p225_001_mic1.flac`` (0.92) or ``wav48/p225/p225_001.wav``."""
+    base = _base(folder, "VCTK-Corpus-0.92", "VCTK-Corpus")
+    base = _base(base, "wav48_silence_trimmed", "wav48")
+    found = []
+    for path in audio_files(base):
+        match = re.fullmatch(r"([ps]\d+)_\d+(?:_mic([12]))?", path.stem)
+        if match and match.group(1) == path.parent.name and match.group(2) != "2":
+            found.append(Found(path.relative_to(folder).as_posix(), f"vctk/{match.group(1)}"))
+    if not found:
+        raise _wrong(
+            "vctk", folder, "wav48_silence_trimmed/<speaker>/<speaker>_<number>_mic1.flac."
+        )
+    return found
+
+
+def daps(folder: Path) -> list[Found]:
+    """``[daps/]cleanraw/<speaker>_script<n>_cleanraw.wav``; other versions are not read."""
+    base = _base(_base(folder, "daps"), "cleanraw")
+    found = []
+    for path in audio_files(base):
+        match = re.fullmatch(r"([fm]\d+)_script\d+_cleanraw", path.stem)
+        if match:
+            found.append(Found(path.relative_to(folder).as_posix(), f"daps/{match.group(1)}"))
+    if not found:
+        raise _wrong("daps", folder, "cleanraw/<speaker>_script<number>_cleanraw.wav.")
+    return found
+
+
+def jamendo(folder: Path) -> list[Found]:
+    """``[audio/]<00..99>/<track>.mp3`` or ``<track>.low.mp3``."""
+    base = _base(folder, "audio", "audio-low")
+    found = []
+    for path in audio_files(base):
+        track = path.name.split(".")[0]
+        if re.fullmatch(r"\d\d", path.parent.name) and track.isdigit():
+            relative = path.relative_to(folder).as_posix()
+            found.append(Found(relative, f"jamendo/{track}", kind="music"))
+    if not found:
+        raise _wrong("mtg-jamendo", folder, "<00..99>/<track number>.mp3.")
+    return found
+
+
+def musdb18(folder: Path) -> list[Found]:
+    """``train/<Artist - Title>/mixture.wav`` and ``test/...`` (MUSDB18-HQ); test stays test."""
+    found = []
+    for part in ("train", "test"):
+        for path in sorted((folder / part).glob("*/mixture.wav")):
+            split = "test" if part == "test" else None
+            relative = path.relative_to(folder).as_posix()
+            found.append(Found(relative, f"musdb18/{path.parent.name}", split, "music"))
+    if not found and any(folder.rglob("*.stem.mp4")):
+        raise DataError(
+            f"musdb18: {folder} holds .stem.mp4 files, which cannot be read here; get MUSDB18-HQ, "
+            "or turn each into train/<Artist - Title>/mixture.wav with ffmpeg."
+        )
+    if not found:
+        raise _wrong("musdb18", folder, "train/<Artist - Title>/mixture.wav and test/... beside.")
+    return found
+
+
+def any_folder(folder: Path) -> list[Found]:
+    """Audio files: a folder inside is one speaker or album, a file beside them one track."""
+    found = []
+    for path in audio_files(folder):
+        parts = path.relative_to(folder).parts
+        group = parts[0] if len(parts) > 1 else path.stem
+        found.append(Found("/".join(parts), f"{folder.name}/{group}", kind="audio"))
+    if not found:
+        raise _wrong("folder", folder, f"at least one {', '.join(AUDIO_SUFFIXES)} file in it.")
+    return found
+
+
+def kit(folder: Path) -> list[Found]:
+    """``manifest.csv`` with path, source, speaker, licence, author, split (dev, test) and kind.
+
+    ``dev`` may be trained on, except VCTK and LibriTTS readers, who only validate. Rows that the
+    Debian corpora also hold are left out unless they are ``test``, so that adding this corpus to
+    those never puts a voice of their validation into training.
+    """
+    table = folder / "manifest.csv"
+    if not table.is_file():
+        raise _wrong("kit", folder, "manifest.csv beside the folders of recordings.")
+    found = []
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            try:
+                split = "test" if row["split"] == "test" else None
+                if split is None and row["source"] in ("libritts", "vctk"):
+                    split = "val"
+                if split is None and row["source"].startswith("deb-"):
+                    continue
+                if split is None and row["source"] in MUSIC_PACKAGES:
+                    continue
+                found.append(
+                    Found(
+                        row["path"],
+                        f"{row['source']}/{row['speaker']}",
+                        split,
+                        row["kind"],
+                        row["source"],
+                        row["licence"],
+                        row["author"],
+                    )
+                )
+            except KeyError as error:
+                raise DataError(f"kit: {table} has no column {error}.") from error
+    return found
+
+
+def built(folder: Path) -> list[Found]:
+    """``manifest.jsonl`` and the ``audio`` folder, as the ``debian`` module builds them."""
+    manifest = Manifest.load(folder / "manifest.jsonl")
+    return [
+        Found(e.path, e.group, e.split, e.kind, e.source, e.licence, e.author)
+        for e in manifest.entries
+    ]

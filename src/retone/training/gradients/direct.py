@@ -1,0 +1,70 @@
+"""Strategies that differentiate the effect, or the papers' approximation of it, by mathematics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from retone.dsp.effect import Effect
+from retone.training.gradients.base import Contract, rendered
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The effect itself, with its exact adjoint: the recommended strategy."""
+
+    name: str = "exact"
+
+    @property
+    def contract(self) -> Contract:
+        return Contract("the effect", "its exact adjoint", "the effect")
+
+    def build(self, effect: Effect, *, pretrained: bool = True) -> None:
+        return None
+
+    def train(
+        self,
+        effect: Effect,
+        audio: Tensor,
+        sample_rate: float,
+        unit: Tensor,
+        stand_in: nn.Module | None = None,
+    ) -> Tensor:
+        return rendered(effect, audio, sample_rate, unit)
+
+    infer = train
+
+
+@dataclass(frozen=True)
+class FrequencySampled:
+    """DeepAFx-ST's AD: frequency-sampled filters and one compressor time constant in training."""
+
+    name: str = "frequency_sampled"
+
+    @property
+    def contract(self) -> Contract:
+        return Contract("frequency-sampled stand-in", "autograd of the stand-in", "the effect")
+
+    def build(self, effect: Effect, *, pretrained: bool = True) -> None:
+        return None
+
+    def train(
+        self,
+        effect: Effect,
+        audio: Tensor,
+        sample_rate: float,
+        unit: Tensor,
+        stand_in: nn.Module | None = None,
+    ) -> Tensor:
+        return effect.relax(audio, sample_rate, effect.params.to_physical(unit))
+
+    def infer(
+        self,
+        effect: Effect,
+        audio: Tensor,
+        sample_rate: float,
+        unit: Tensor,
+        stand_in: nn.Module | None = None,
+    ) -> Tensor:
+        return rendered(effect, audio, sample_rate, unit)

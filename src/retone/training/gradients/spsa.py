@@ -1,0 +1,164 @@
+"""Gradients of an effect nobody can differentiate, from renders at disturbed settings.
+
+Simultaneous perturbation (J. C. Spall, IEEE Trans. Automatic Control 37(3), 1992): along a random
+vector ``d`` of plus and minus ones, ``g_i = <dL/dy, y(u + e d) - y(u - e d)> / (2 e d_i)``. One
+direction costs two renders, however many parameters there are, and hits the gradient only on
+average: what it adds is noise, ``P - 1`` times the gradient's own energy for P parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from retone.dsp.effect import Effect
+from retone.dsp.first_order import first_order
+from retone.errors import SettingError
+from retone.training.gradients.base import Contract, rendered
+
+
+@dataclass(frozen=True)
+class Spsa:
+    """Simultaneous perturbation; the effect may be anything that renders.
+
+    The defaults better the paper in three ways at ``directions`` times its renders. Directions are
+    averaged. They are rows of a Hadamard matrix with random signs, so that they are orthogonal and
+    what one adds in error another takes away: K directions leave ``P / K - 1`` of noise instead of
+    ``(P - 1) / K``, none at all for K = P = a power of two. And where a disturbed parameter stops
+    at the end of its range, the distance that was really gone is divided by. ``paper()`` is
+    DeepAFx-ST's estimate.
+
+    Directions come from torch's random state, so a training run that is resumed draws the same. An
+    item that cannot be rendered (its audio comes back not finite) passes unchanged and teaches
+    nothing.
+
+    Args:
+        epsilon: disturbance in shares of a parameter's range.
+        directions: random directions per item and step; each costs two renders.
+        orthogonal: draw them orthogonal to each other.
+        true_distance: divide by the distance gone rather than by 2 epsilon.
+
+    Raises:
+        SettingError: epsilon or directions out of range.
+    """
+
+    name: str = "spsa_improved"
+    epsilon: float = 5e-4
+    directions: int = 4
+    orthogonal: bool = True
+    true_distance: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon <= 0.5 or self.directions < 1:
+            raise SettingError(
+                f"Spsa: epsilon {self.epsilon} must be in 0..0.5 and directions "
+                f"{self.directions} at least 1."
+            )
+
+    @staticmethod
+    def paper() -> Spsa:
+        """One direction, and 2 epsilon whatever the bounds did (biased low there)."""
+        return Spsa("spsa", directions=1, orthogonal=False, true_distance=False)
+
+    @property
+    def contract(self) -> Contract:
+        return Contract(
+            "the effect", f"{2 * self.directions} disturbed renders of the effect", "the effect"
+        )
+
+    def build(self, effect: Effect, *, pretrained: bool = True) -> None:
+        return None
+
+    def train(
+        self,
+        effect: Effect,
+        audio: Tensor,
+        sample_rate: float,
+        unit: Tensor,
+        stand_in: nn.Module | None = None,
+    ) -> Tensor:
+        if audio.requires_grad:
+            raise SettingError("Spsa: gradients reach the settings only; detach the audio.")
+        signs = self.draw(*unit.shape).to(unit.device)
+        return _Estimated.apply(unit, audio, effect, sample_rate, signs, self)  # type: ignore[no-any-return,no-untyped-call]
+
+    @torch.no_grad()
+    def infer(
+        self,
+        effect: Effect,
+        audio: Tensor,
+        sample_rate: float,
+        unit: Tensor,
+        stand_in: nn.Module | None = None,
+    ) -> Tensor:
+        out = rendered(effect, audio, sample_rate, unit)
+        return torch.where(_sound(out), out, audio)
+
+    def draw(self, batch: int, parameters: int) -> Tensor:
+        """Directions of plus and minus ones, [K, batch, parameters] float64."""
+        if not self.orthogonal:
+            shape = (self.directions, batch, parameters)
+            return 2.0 * torch.randint(2, shape).double() - 1
+        size = 1 << (max(self.directions, parameters) - 1).bit_length()
+        from scipy.linalg import hadamard
+
+        matrix = torch.from_numpy(hadamard(size).astype("float64"))
+        rows = torch.rand(batch, size).argsort(1)[:, : self.directions]
+        columns = torch.rand(batch, size).argsort(1)[:, :parameters]
+        chosen = matrix[rows[:, :, None], columns[:, None, :]]  # [batch, K, parameters]
+        signs = 2.0 * torch.randint(2, (batch, 1, parameters)).double() - 1
+        return (chosen * signs).transpose(0, 1).contiguous()
+
+
+class _Estimated(torch.autograd.Function):
+    """Forward is the effect; backward estimates the gradient of the settings."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        unit: Tensor,
+        audio: Tensor,
+        effect: Effect,
+        sample_rate: float,
+        signs: Tensor,
+        strategy: Spsa,
+    ) -> Tensor:
+        out = rendered(effect, audio, sample_rate, unit.detach())
+        sound = _sound(out)
+        ctx.save_for_backward(unit, audio, signs, sound)
+        ctx.effect, ctx.sample_rate, ctx.strategy = effect, sample_rate, strategy
+        return torch.where(sound, out, audio)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        unit, audio, signs, sound = ctx.saved_tensors
+        strategy: Spsa = ctx.strategy
+        keep = sound[:, 0, 0]
+        wanted = torch.zeros(unit.shape, dtype=torch.float64, device=unit.device)
+        if not keep.any():
+            return wanted.to(unit.dtype), None, None, None, None, None
+        audio, weight = audio[keep], grads[0][keep].double()
+        u, batch = unit[keep].double(), len(audio)
+        total = torch.zeros_like(u)
+        for d in signs[:, keep]:
+            up = (u + strategy.epsilon * d).clamp(0, 1)
+            down = (u - strategy.epsilon * d).clamp(0, 1)
+            both = rendered(
+                ctx.effect, audio.repeat(2, 1, 1), ctx.sample_rate, torch.cat([up, down])
+            )
+            moved = both[:batch].double() - both[batch:].double()
+            along = (weight * moved).sum((1, 2))
+            along = torch.where(along.isfinite(), along, torch.zeros_like(along))
+            gone = up - down if strategy.true_distance else 2 * strategy.epsilon * d
+            total += along[:, None] / gone
+        wanted[keep] = total / len(signs)
+        return wanted.to(unit.dtype), None, None, None, None, None
+
+
+def _sound(audio: Tensor) -> Tensor:
+    """Which items are finite throughout, [B, 1, 1]."""
+    return audio.isfinite().all(dim=2, keepdim=True).all(dim=1, keepdim=True)

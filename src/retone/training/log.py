@@ -1,0 +1,158 @@
+"""What a training run writes beside its weights: log, curves, provenance, examples to hear."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retone.errors import DataError
+from retone.training.data.corpora import Corpus
+from retone.training.data.manifest import Manifest
+from retone.training.recipes.config import Recipe, describe, fingerprint
+
+LOG, CURVES, EXAMPLES = "log.jsonl", "tensorboard", "examples"
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class RunLog:
+    """``log.jsonl``, one JSON object a line, and the same numbers for TensorBoard if it is there.
+
+    Args:
+        folder: the run folder.
+        step: where the run goes on; rows that a killed process wrote after it are taken back.
+        report: called with each row.
+    """
+
+    def __init__(self, folder: Path, step: int, report: Report | None = None) -> None:
+        self.path, self.report = folder / LOG, report
+        for left in folder.glob(".*.part"):  # of a process killed while it wrote
+            left.unlink(missing_ok=True)
+        self._take_back(step)
+        self.curves = _curves(folder / CURVES, step)
+        if self.curves is None and step == 0:
+            self.note("no TensorBoard curves: pip install 'retone[train]' for them")
+
+    def row(self, row: dict[str, Any]) -> None:
+        """Write a row; its numbers become curves over ``step``."""
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({"time": round(time.time(), 1), **row}) + "\n")
+        if self.curves is not None and "step" in row:
+            for name, value in row.items():
+                values = value if isinstance(value, dict) else {"": value}
+                for part, number in values.items():
+                    if name != "step" and isinstance(number, int | float):
+                        tag = f"{name}/{part}" if part else f"training/{name}"
+                        self.curves.add_scalar(tag, number, row["step"])
+        if self.report is not None:
+            self.report(row)
+
+    def note(self, text: str) -> None:
+        """Write a sentence for people."""
+        self.row({"note": text})
+
+    def close(self) -> None:
+        """Write out the curves."""
+        if self.curves is not None:
+            self.curves.close()
+
+    def _take_back(self, step: int) -> None:
+        if not self.path.is_file():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # torn
+            if isinstance(row, dict) and row.get("step", 0) <= step:
+                kept.append(line + "\n")
+        beside = self.path.with_name(f".{LOG}.part")
+        beside.write_text("".join(kept), encoding="utf-8")
+        beside.replace(self.path)
+
+
+def _curves(folder: Path, step: int) -> Any:
+    """A TensorBoard writer, None where the package is not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own deprecations
+            from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+
+def write_record(recipe: Recipe, corpora: dict[str, Corpus], folder: Path) -> None:
+    """``recipe.json`` and ``provenance.json``: what the run is, and of what it is made."""
+    from retone.training.provenance import provenance
+
+    record = {"recipe": describe(recipe), "fingerprint": fingerprint(recipe)}
+    (folder / "recipe.json").write_text(json.dumps(record, indent=1))
+    facts = {**provenance(), "corpora": {k: corpus_facts(v) for k, v in corpora.items()}}
+    (folder / "provenance.json").write_text(json.dumps(facts, indent=1))
+
+
+def corpus_facts(corpus: Corpus) -> dict[str, Any]:
+    """A corpus in numbers."""
+    return {
+        "name": corpus.name,
+        "sample_rate": corpus.sample_rate,
+        "speakers_or_tracks": len(corpus.tracks),
+        "hours": round(corpus.hours, 4),
+        "sha256": corpus.sha256,
+    }
+
+
+def corpus_problems(recipe: Recipe, corpora: dict[str, Corpus]) -> list[str]:
+    """What of the corpora a run cannot use and why, one sentence each."""
+    found = []
+    folders = {track.path.parent for corpus in corpora.values() for track in corpus.tracks}
+    for folder in sorted(folders):
+        try:
+            manifest = Manifest.load(folder / "manifest.jsonl")
+        except DataError:
+            continue  # not made by open_corpus
+        for reason, paths in sorted(manifest.skipped.items()):
+            found.append(f"{manifest.name}: {len(paths)} files {reason}, such as {paths[0]}")
+    for split, corpus in corpora.items():
+        pairs = recipe.pairs if split == "train" else recipe.pairs.for_validation(corpus)
+        need = pairs.clip_samples
+        short = [track.group for track in corpus.tracks if track.samples < need]
+        if short:
+            found.append(
+                f"{corpus.name}: {len(short)} of {len(corpus.tracks)} speakers or tracks in "
+                f"{split} are shorter than a clip of {need / recipe.pairs.sample_rate:.1f} s, "
+                f"such as {short[0]}"
+            )
+    crossed = getattr(recipe.pairs, "cross_source_probability", 0.0) > 0
+    if crossed and len({track.group for track in corpora["val"].tracks}) < 2:
+        found.append(
+            f"{corpora['val'].name}: one speaker or track only, so no validation pair has a "
+            "reference of another one"
+        )
+    return found
+
+
+def write_examples(folder: Path, sample_rate: int, examples: list[dict[str, np.ndarray]]) -> None:
+    """Audio to hear: ``1_input.flac``, ``1_reference.flac``, ``1_target.flac``, ``1_output.flac``.
+
+    The signals [T] of one example share one gain, so that the loudest does not clip.
+    """
+    import soundfile
+
+    folder.mkdir(exist_ok=True)
+    for number, signals in enumerate(examples, start=1):
+        peak = max(float(np.abs(s).max(initial=0.0)) for s in signals.values())
+        for name, signal in signals.items():
+            path = folder / f"{number}_{name}.flac"
+            beside = path.with_name(f".{path.name}.part")
+            audio = signal / max(1.0, peak * 1.0001)
+            soundfile.write(beside, audio, sample_rate, subtype="PCM_24", format="FLAC")
+            beside.replace(path)

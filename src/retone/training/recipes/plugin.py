@@ -1,0 +1,80 @@
+"""Recipes that learn to drive a plug-in: ``retone train plugin_speech --plugin PATH.vst3 ...``.
+
+The plug-in is an argument, since its parameters decide the network's width. Only what renders is
+asked of it: gradients are estimated (SPSA) or taken from a proxy that imitates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from retone.dsp.effect import Effect
+from retone.training.gradients import NeuralProxy, Spsa
+from retone.training.recipes import strategies
+from retone.training.recipes.config import Recipe
+from retone.training.recipes.diffdeq import MEL, _network, diffdeq_improved
+from retone.training.recipes.style import compact_speech
+
+EDGE, INNER = 0.05, 0.3
+"""How near to the ends of its range a parameter may start: one that has a neutral value, and any
+other, so that a compressor whose threshold rests at 0 dB can be heard and taught."""
+EPSILON = 5e-3
+"""Wider than for effects of known resolution: plug-ins round their parameters."""
+
+
+def _start(effect: Effect) -> tuple[float, ...]:
+    table = effect.params
+    units = table.to_unit(table.defaults(1))[0]
+    edges = [INNER if p.neutral is None else EDGE for p in table]
+    return tuple(min(max(float(u), e), 1 - e) for u, e in zip(units, edges, strict=True))
+
+
+def plugin_speech(effect: Effect) -> Recipe:
+    """The compact network sets a plug-in to a reference, trained by SPSA."""
+    r = compact_speech()
+    return replace(
+        r,
+        name="plugin_speech",
+        effect=effect,
+        network=replace(r.network, outputs=len(effect.params), initial=_start(effect)),
+        gradient=Spsa(epsilon=EPSILON, directions=2),
+        batch_size=8,
+        steps=20_000,
+    )
+
+
+def plugin_music(effect: Effect) -> Recipe:
+    """The same for music."""
+    return replace(plugin_speech(effect), name="plugin_music", kind="music")
+
+
+def plugin_enhance(effect: Effect) -> Recipe:
+    """Diff-DEQ's network sets a plug-in without any reference, trained by SPSA."""
+    return replace(
+        diffdeq_improved(),
+        name="plugin_enhance",
+        effect=effect,
+        network=_network(effect, MEL),
+        gradient=Spsa(epsilon=EPSILON, directions=2),
+        batch_size=8,
+        steps=20_000,
+    )
+
+
+def plugin_proxy(effect: Effect) -> Recipe:
+    """A network that learns to imitate a plug-in, for plugin_np_fh_speech."""
+    return replace(strategies.proxy(effect, compact=True), name="plugin_proxy")
+
+
+def plugin_np_fh_speech(effect: Effect) -> Recipe:
+    """The plug-in forward, its proxy backward (runs/plugin_proxy/best.safetensors)."""
+    files = ("runs/plugin_proxy/best.safetensors",)
+    gradient = NeuralProxy("np-fh", files, strategies.COMPACT)
+    return replace(plugin_speech(effect), name="plugin_np_fh_speech", gradient=gradient)
+
+
+PLUGIN_RECIPES: dict[str, Callable[[Effect], Recipe]] = {
+    f.__name__: f
+    for f in (plugin_speech, plugin_music, plugin_enhance, plugin_proxy, plugin_np_fh_speech)
+}

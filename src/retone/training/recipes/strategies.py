@@ -1,0 +1,161 @@
+"""One recipe for every differentiation strategy of DeepAFx-ST, and for the proxies that some need.
+
+``deepafx_STRATEGY_speech`` (and ``_music``) are the rows of the paper's tables: its network, data,
+loss and schedule, and nothing but the strategy differs. ``compact_STRATEGY_speech`` are the same
+comparison for small machines: the compact network answering once, its chain, and networks of 16
+channels where the paper's stand-ins have 64. The proxies of ``np``, ``np_hh`` and ``np_fh`` are
+trained first::
+
+    retone train proxy_equalizer --corpus NAME=FOLDER --run runs/proxy_equalizer
+    retone train proxy_compressor --corpus NAME=FOLDER --run runs/proxy_compressor
+
+Stated differences to the paper: a proxy's learning rate falls at 80 and 95 % of its run rather than
+on a plateau, and its best weights are those of the lowest validation loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from retone.dsp.effect import Effect
+from retone.effects import MATCH_CHAIN, PAPER_CHAIN
+from retone.effects.chain import Chain
+from retone.losses import L1, MultiResolutionSTFT, WeightedSum
+from retone.nets.aligned import AlignedNetConfig
+from retone.nets.proxy import GivenConfig, TcnSizes
+from retone.training.data.pairs import PairMaker
+from retone.training.data.proxy_pairs import ProxyMaker
+from retone.training.gradients import EndToEnd, Exact, FrequencySampled, Gradient, NeuralProxy, Spsa
+from retone.training.recipes.config import Optimizer, Recipe
+from retone.training.recipes.deepafx import EPOCHS, EXAMPLES_PER_EPOCH, SAMPLE_RATE, deepafx_speech
+from retone.training.recipes.style import compact_speech
+
+COMPACT = TcnSizes(channels=16, identity=True)
+SPSA_LEARNING_RATE = 1e-5
+PROXY_BATCH = 16
+
+Make = Callable[[], Recipe]
+
+
+def proxy_files(chain: Chain, *, compact: bool = False, kind: str = "speech") -> tuple[str, ...]:
+    """Where the proxy recipes' best weights lie if ``--run`` was runs/ and the recipe's name."""
+    return tuple(
+        f"runs/{_proxy_name(member, compact, kind)}/best.safetensors" for member in chain.members
+    )
+
+
+def strategies(chain: Chain, *, compact: bool, kind: str = "speech") -> dict[str, Gradient]:
+    """Every strategy by the word that recipes' names hold."""
+    sizes = COMPACT if compact else TcnSizes()
+    files = proxy_files(chain, compact=compact, kind=kind)
+    return {
+        "exact": Exact(),
+        "frequency_sampled": FrequencySampled(),
+        "spsa": Spsa.paper(),
+        "spsa_improved": Spsa(),
+        "np": NeuralProxy("np", files, sizes),
+        "np_hh": NeuralProxy("np-hh", files, sizes),
+        "np_fh": NeuralProxy("np-fh", files, sizes),
+        "ctcn1": EndToEnd("ctcn1", False, sizes),
+        "ctcn2": EndToEnd("ctcn2", True, sizes),
+    }
+
+
+def _paper(word: str, kind: str) -> Recipe:
+    gradient = strategies(PAPER_CHAIN, compact=False, kind=kind)[word]
+    recipe = replace(deepafx_speech(), name=f"deepafx_{word}_{kind}", kind=kind, gradient=gradient)
+    if word != "spsa":
+        return recipe
+    return replace(recipe, optimizer=replace(recipe.optimizer, learning_rate=SPSA_LEARNING_RATE))
+
+
+def _compact(word: str) -> Recipe:
+    gradient = strategies(MATCH_CHAIN, compact=True)[word]
+    r = compact_speech()
+    n = r.network
+    assert isinstance(r.pairs, PairMaker)
+    return replace(
+        r,
+        name=f"compact_{word}_speech",
+        pairs=replace(r.pairs, leveled_probability=0.0),
+        network=AlignedNetConfig(outputs=n.outputs, front_end=n.front_end, initial=n.initial),
+        gradient=gradient,
+    )
+
+
+def _proxy_name(effect: Effect, compact: bool, kind: str) -> str:
+    music = "" if kind == "speech" else f"_{kind}"
+    return f"proxy{'_compact' if compact else ''}_{effect.name}{music}"
+
+
+def proxy(effect: Effect, *, compact: bool = False, kind: str = "speech") -> Recipe:
+    """A network that learns to imitate one effect from clips and random settings."""
+    recipe = Recipe(
+        name=_proxy_name(effect, compact, kind),
+        kind=kind,
+        pairs=ProxyMaker(sample_rate=SAMPLE_RATE, effect=effect),
+        effect=effect,
+        network=GivenConfig(len(effect.params)),
+        gradient=EndToEnd("proxy", True),
+        loss=WeightedSum((MultiResolutionSTFT(), L1()), (1.0, 100.0)),
+        optimizer=Optimizer(learning_rate=3e-4, clip_norm=10.0),
+        batch_size=PROXY_BATCH,
+        steps=EPOCHS * EXAMPLES_PER_EPOCH // PROXY_BATCH,
+        validation_pairs=200,
+        validate_every=EXAMPLES_PER_EPOCH // PROXY_BATCH,
+    )
+    if not compact:
+        return recipe
+    return replace(
+        recipe,
+        pairs=replace(recipe.pairs, length=24576),
+        gradient=EndToEnd("proxy", True, COMPACT),
+        loss=WeightedSum((MultiResolutionSTFT((128, 512, 2048, 8192)), L1()), (1.0, 25.0)),
+        optimizer=Optimizer(learning_rate=2e-3, warmup_steps=50, cosine=True, clip_norm=10.0),
+        batch_size=8,
+        steps=4000,
+        validation_pairs=64,
+        validate_every=200,
+    )
+
+
+def _named(name: str, text: str, make: Make) -> Make:
+    make.__name__, make.__doc__ = name, text
+    return make
+
+
+def _all() -> tuple[Make, ...]:
+    found: list[Make] = []
+    for word, gradient in strategies(PAPER_CHAIN, compact=False).items():
+        c = gradient.contract
+        text = f"forward {c.training_forward}, backward {c.training_backward}, then {c.inference}."
+        for kind in ("speech", "music"):
+            if word not in ("exact", "frequency_sampled"):  # recipes.deepafx has them
+                found.append(
+                    _named(
+                        f"deepafx_{word}_{kind}",
+                        f"The paper's recipe by {word}: {text}",
+                        lambda word=word, kind=kind: _paper(word, kind),  # type: ignore[misc]
+                    )
+                )
+        found.append(
+            _named(
+                f"compact_{word}_speech",
+                f"The compact recipe by {word}: {text}",
+                lambda word=word: _compact(word),  # type: ignore[misc]
+            )
+        )
+    for compact, kind in ((False, "speech"), (False, "music"), (True, "speech")):
+        for effect in (MATCH_CHAIN if compact else PAPER_CHAIN).members:
+            found.append(
+                _named(
+                    _proxy_name(effect, compact, kind),
+                    f"A network that imitates the {effect.name}, for np, np_hh and np_fh.",
+                    lambda e=effect, c=compact, k=kind: proxy(e, compact=c, kind=k),  # type: ignore[misc]
+                )
+            )
+    return tuple(found)
+
+
+ALL: tuple[Make, ...] = _all()

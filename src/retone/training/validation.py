@@ -1,0 +1,99 @@
+"""Scores during training: a fixed, seeded list of pairs on held-out voices or tracks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from retone.metrics import METRICS
+from retone.training.recipes.config import Recipe
+
+SCORES = tuple(m for m in METRICS if m.name in ("stft", "msd", "sce", "rms", "lufs"))
+
+
+class Validation:
+    """Fixed pairs, the input's own errors on them, and the recipe that is scored."""
+
+    def __init__(self, recipe: Recipe, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+        self.recipe, self.batches = recipe, batches
+        self.input_scores = self._scores([b[0] for b in batches])
+
+    @staticmethod
+    def of(recipe: Recipe, corpus: Any) -> Validation:
+        """Make the list, with what the pairs' maker calls a maker for validation."""
+        maker = recipe.pairs.for_validation(corpus)
+        pairs = [
+            maker.make(corpus, i, recipe.seed + 1_000_003) for i in range(recipe.validation_pairs)
+        ]
+        size = recipe.batch_size
+        batches = []
+        for i in range(0, len(pairs), size):
+            part = pairs[i : i + size]
+            batches.append(
+                tuple(
+                    torch.from_numpy(np.stack([getattr(p, name) for p in part]))
+                    for name in ("input", "reference", "target")
+                )
+            )
+        return Validation(recipe, batches)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def run(self, network: nn.Module, device: torch.device) -> dict[str, float]:
+        """Mean loss, and each score as a ratio to the input's."""
+        was_training = network.training
+        network.eval()
+        r, estimates, losses = self.recipe, [], []
+        rate = r.pairs.sample_rate
+        for source, reference, target in self.batches:
+            unit, out = self._result(network, source.to(device), reference.to(device))
+            goal = r.goal(target[:, None].to(device), unit)
+            losses.append(r.loss.per_item(out, goal, rate).cpu())
+            estimates.append(out[:, 0].cpu())
+        network.train(was_training)
+        scores = self._scores(estimates)
+        ratios = {k: v / max(self.input_scores[k], 1e-9) for k, v in scores.items()}
+        return {"loss": float(torch.cat(losses).mean()), **ratios}
+
+    @torch.no_grad()
+    def listen(
+        self, network: nn.Module, device: torch.device, count: int = 3
+    ) -> list[dict[str, np.ndarray]]:
+        """The first pairs and what the network makes of them, to be heard: signals [T] by name."""
+        was_training = network.training
+        network.eval()
+        found: list[dict[str, np.ndarray]] = []
+        for source, reference, target in self.batches:
+            for i in range(min(len(source), count - len(found))):
+                one = source[i : i + 1].to(device)
+                _, out = self._result(network, one, reference[i : i + 1].to(device))
+                signals = (source[i], reference[i], target[i], out[0, 0].cpu())
+                names = ("input", "reference", "target", "output")
+                heard = zip(names, signals, strict=True)  # settings cannot be heard
+                found.append({n: s.numpy() for n, s in heard if s.shape == source[i].shape})
+        network.train(was_training)
+        return found
+
+    def _result(
+        self, network: nn.Module, source: Tensor, reference: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The last answer [B, P] and what it renders, [B, 1, T]."""
+
+        def render(unit: Tensor) -> Tensor:
+            return self.recipe.infer(network, source, unit)[:, 0]
+
+        answers = self.recipe.answers(network, source, reference, render)
+        return answers.units[-1], answers.renders[-1][:, None]
+
+    def _scores(self, estimates: list[Tensor]) -> dict[str, float]:
+        rate = self.recipe.pairs.sample_rate
+        sums = {m.name: 0.0 for m in SCORES}
+        count = 0
+        for out, (_, _, target) in zip(estimates, self.batches, strict=True):
+            for a, b in zip(out.numpy(), target.numpy(), strict=True):
+                count += 1
+                for metric in SCORES:
+                    sums[metric.name] += metric(a, b, rate)
+        return {k: v / count for k, v in sums.items()}
