@@ -1,4 +1,4 @@
-"""Every error a user of retone can meet, and the one shape check.
+"""Every error a user of retone can meet, the one shape check, and hints for misspelt names.
 
 Tree::
 
@@ -15,7 +15,9 @@ A message says what is wrong, where, what was expected and the usual fix.
 
 from __future__ import annotations
 
+import difflib
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -88,3 +90,12 @@ def expect(value: Any, shape: str, where: str, **known: int) -> dict[str, int]:
                 f"got {list(got)}."
             )
     return sizes
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: the nearest known names, or all of them if they are few."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f" Did you mean {' or '.join(near)}?"
+    return f" Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""

@@ -5,21 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from retone.errors import DataError
+from retone.errors import DataError, nearest
 
 _REQUIRED: Any = object()
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest known names, or all of them if they are few."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        return f" Did you mean {' or '.join(near)}?"
-    return f" Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""
 
 
 def parse(text: str, where: str) -> Any:

@@ -8,8 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from retone.errors import DataError, SettingError
-from retone.jsonfields import nearest
+from retone.errors import DataError, SettingError, nearest
 from retone.presets.file import Preset
 
 AUTO = {"speech": "podcast", "music": "master-neutral"}

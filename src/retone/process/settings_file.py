@@ -20,8 +20,8 @@ from typing import Any
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
 from retone.effects.spec import effect_from_spec, effect_to_spec
-from retone.errors import DataError, SettingError
-from retone.jsonfields import Fields, nearest, number, parse, write
+from retone.errors import DataError, SettingError, nearest
+from retone.jsonfields import Fields, number, parse, write
 
 SCHEMA_VERSION = 1
 LEVEL_ROLES = ("before", "after", "reference")

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from retone.dsp.effect import Effect
-from retone.errors import DataError, SettingError
-from retone.jsonfields import nearest
+from retone.errors import DataError, SettingError, nearest
 from retone.training.data.corpora import Corpus, Track
 
 Array = np.ndarray
