@@ -45,13 +45,18 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Lead links from a notebook's file to its page."""
+    return re.sub(r"(\]\((?!http)[^)]*notebooks/\w+)\.ipynb\)", r"\1.md)", markdown)
+
+
 def site_links(text: str, page: str) -> str:
     """Turn links to the repository into relative links where the site has the file."""
 
     def relative(match: re.Match[str]) -> str:
         path, anchor = match.groups()
-        target = ROOT_PAGES.get(path, path.removeprefix("docs/") if path.startswith("docs/") else "")
-        if not target:
+        target = ROOT_PAGES.get(path) or path.removeprefix("docs/")
+        if path not in ROOT_PAGES and not path.startswith("docs/"):
             return match.group()
         return f"]({posixpath.relpath(target, posixpath.dirname(page) or '.')}{anchor})"
 
