@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from retone.dsp.effect import Effect
-from retone.dsp.first_order import first_order
+from retone.dsp.no_double_backward import no_double_backward
 from retone.errors import SettingError
 from retone.training.gradients.base import Contract, rendered
 
@@ -133,7 +133,7 @@ class _Estimated(torch.autograd.Function):
         return torch.where(sound, out, audio)
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> Any:
         unit, audio, signs, sound = ctx.saved_tensors
         strategy: Spsa = ctx.strategy

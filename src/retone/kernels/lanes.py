@@ -1,21 +1,20 @@
 """Eight float64 lanes as one value inside numba functions, with a fast log2 and exp2.
 
-numba's own vectorisation depends on loop shape and leaves ``math.log`` scalar. Here a value of
-type ``lanes`` is an LLVM vector of eight doubles, so vector code is certain on every target:
-LLVM splits it into whatever registers the CPU has. All operations are IEEE operations, lane by
-lane, and every function below also takes plain float64: a scalar, a lane, and a lane of any
-other group give the same bits for the same numbers. No fast-math flag is ever set.
+numba's own vectorisation depends on the shape of the loop and leaves ``math.log`` scalar. Here a
+value of type ``lanes`` is an LLVM vector of eight doubles, which LLVM maps to the registers of
+any CPU. All operations are IEEE operations, lane by lane, and every function below also takes
+plain float64: scalars and lanes give the same bits for the same numbers. No fast-math flag is
+ever set.
 
-Use inside ``numba.njit`` functions only, with what ``retone.kernels.lane_memory`` loads and
-stores::
+Use inside ``numba.njit`` functions only, with ``retone.kernels.lane_memory``::
 
-    v = load8(samples, i)               # 8 neighbours of a contiguous 1-D float array
-    store8(out, i, exp2(fma(v, a, b)))  # a, b: lanes, for instance splat8(0.5)
+    v = load8(samples, i)                           # 8 consecutive numbers of a 1-D float array
+    store8(out, i, exp2_as(samples, fma(v, a, b)))  # a, b: lanes, for instance splat8(0.5)
 
-``log2`` takes positive normal numbers and has a relative error below 1e-13 (1e-15 absolute next
-to 1); ``exp2`` clamps its argument to +-1000 and has a relative error below 1e-13; exp2(0) is 1.
-``log2_as`` and ``exp2_as`` are as exact as the samples of an array can show: for float32 their
-errors stay below 6e-9, a tenth of what rounding to float32 costs, at two thirds of the work.
+``log2_as`` and ``exp2_as`` choose their accuracy by the type of an array of samples. ``log2_as``
+takes positive normal numbers; ``exp2_as`` clamps its argument to +-1000, and exp2(0) is 1. For
+float64 relative errors stay below 1e-13 (log2 near 1: 1e-15 absolute); for float32 errors stay
+below 6e-9, a tenth of the float32 rounding error, at two thirds of the work.
 """
 
 from __future__ import annotations
@@ -26,17 +25,13 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
 LANES = 8
-
-_INNER: Any = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inner_njit: Any = njit(**_INNER)
-"""For kernels that only other kernels call: cached with their caller, no Python entry point."""
 
 _DOUBLE = ir.DoubleType()
 _INT = ir.IntType(64)
@@ -73,7 +68,7 @@ _EXP2_LIMIT = 1000.0
 
 
 def _host_fuses() -> bool:
-    """Whether the CPU multiplies and adds in one rounding; LLVM would call libm otherwise."""
+    """Whether the CPU has a fused multiply-add; without one LLVM would call libm."""
     arch = llvmlite.binding.get_process_triple().split("-")[0]
     if arch in ("x86_64", "amd64", "i686"):
         return bool(llvmlite.binding.get_host_cpu_features().get("fma", False))
@@ -100,7 +95,7 @@ class _LanesModel(models.PrimitiveModel):
 
 
 def _fill(like: ir.Type, element: ir.Type, value: float | int) -> ir.Constant:
-    """A constant of ``like``'s width with every lane equal."""
+    """A constant of the same width as ``like``, every lane equal."""
     if isinstance(like, ir.VectorType):
         return ir.Constant(ir.VectorType(element, LANES), [ir.Constant(element, value)] * LANES)
     return ir.Constant(element, value)
@@ -133,7 +128,7 @@ def _emit_polynomial(builder: Any, x: Any, coefficients: tuple[float, ...]) -> A
 
 
 def _emit_horner(builder: Any, x: Any, coefficients: tuple[float, ...]) -> Any:
-    """Horner's scheme: the fewest operations, for loops that have other samples to go on with."""
+    """Horner's scheme: the fewest operations, for loops with other samples to overlap."""
     total: Any = _fill(x.type, _DOUBLE, coefficients[-1])
     for value in reversed(coefficients[:-1]):
         total = _emit_fma(builder, total, x, _fill(x.type, _DOUBLE, value))
@@ -190,14 +185,14 @@ def _emit_pick(builder: Any, order: str, a: Any, b: Any) -> Any:
 
 
 def _same(*kinds: Any) -> Any:
-    """The common type of arguments that must be all lanes or all float64."""
+    """Common type of arguments that must be all lanes or all float64."""
     if all(kind == lanes for kind in kinds):
         return lanes
     return types.float64 if all(isinstance(k, types.Float) for k in kinds) else None
 
 
 def _elementwise(count: int, emit: Callable[..., Any]) -> tuple[Any, Callable[..., Any]]:
-    """Typing and code generation of a function of ``count`` alike arguments."""
+    """Typing and code generation for a function of ``count`` arguments of one type."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return emit(builder, *args)
@@ -211,40 +206,28 @@ def _elementwise(count: int, emit: Callable[..., Any]) -> tuple[Any, Callable[..
 
 @intrinsic
 def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
-    """``a * b + c``, in one rounding where the CPU can."""
+    """``a * b + c``, rounded once where the CPU can."""
     return _elementwise(3, _emit_fma)[0](a, b, c)
 
 
 @intrinsic
-def larger(typingctx, a, b):  # type: ignore[no-untyped-def]
+def maximum(typingctx, a, b):  # type: ignore[no-untyped-def]
     """``a if a > b else b``."""
     return _elementwise(2, lambda w, x, y: _emit_pick(w, ">", x, y))[0](a, b)
 
 
 @intrinsic
-def smaller(typingctx, a, b):  # type: ignore[no-untyped-def]
+def minimum(typingctx, a, b):  # type: ignore[no-untyped-def]
     """``a if a < b else b``."""
     return _elementwise(2, lambda w, x, y: _emit_pick(w, "<", x, y))[0](a, b)
 
 
 @intrinsic
-def where_more(typingctx, a, b, then, other):  # type: ignore[no-untyped-def]
+def select_gt(typingctx, a, b, then, other):  # type: ignore[no-untyped-def]
     """``then if a > b else other``."""
     return _elementwise(4, lambda w, x, y, t, o: w.select(w.fcmp_ordered(">", x, y), t, o))[0](
         a, b, then, other
     )
-
-
-@intrinsic
-def log2(typingctx, x):  # type: ignore[no-untyped-def]
-    """Base-2 logarithm of a positive normal number."""
-    return _elementwise(1, _emit_log2)[0](x)
-
-
-@intrinsic
-def exp2(typingctx, x):  # type: ignore[no-untyped-def]
-    """``2^x`` for x clamped to +-1000."""
-    return _elementwise(1, _emit_exp2)[0](x)
 
 
 def _is_float32(array: Any) -> bool:
@@ -253,7 +236,7 @@ def _is_float32(array: Any) -> bool:
 
 @intrinsic
 def log2_as(typingctx, array, x):  # type: ignore[no-untyped-def]
-    """``log2(x)``, as exact as samples of the array's type need it."""
+    """``log2(x)`` with the accuracy that samples of the array's type need."""
     kind = _same(x)
     emit = _emit_log2_short if _is_float32(array) else _emit_log2
     return kind(array, kind), lambda context, builder, sig, args: emit(builder, args[1])
@@ -261,7 +244,7 @@ def log2_as(typingctx, array, x):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def exp2_as(typingctx, array, x):  # type: ignore[no-untyped-def]
-    """``exp2(x)``, as exact as samples of the array's type need it."""
+    """``exp2(x)`` with the accuracy that samples of the array's type need."""
     kind = _same(x)
     series = _EXP2_SHORT if _is_float32(array) else _EXP2
     return kind(array, kind), lambda context, builder, sig, args: _emit_exp2(
@@ -306,7 +289,7 @@ def splat8(typingctx, value):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def sum8(typingctx, value):  # type: ignore[no-untyped-def]
-    """The sum of the lanes, first to last."""
+    """Sum of the lanes, added first to last."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         items = [

@@ -1,6 +1,6 @@
-"""Audio in and out of the biquad loops: rows to lanes and back, the next block fetched meanwhile.
+"""Audio in and out of the biquad loops: rows to lanes and back, with prefetching.
 
-Audio comes as a pair (float32 array, float64 array) of which one is empty.
+Audio is passed as a pair (float32 array, float64 array), one of them empty.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from typing import Any
 
 from retone.kernels.lane_memory import LINE_SAMPLES
 from retone.kernels.section_loops import inner
-from retone.kernels.vector import load, load_row, soon_row, store, store_row, tile_in, tile_out
+from retone.kernels.vector import load, load_row, prefetch_row, store, store_row, tile_in, tile_out
 
 
 @inner
-def _rows_soon(x: Any, row: int, last: int, column: int) -> None:
-    """Fetch a line of every row for the block to come, while this one is worked on."""
+def _prefetch_rows(x: Any, row: int, last: int, column: int) -> None:
+    """Prefetch one cache line of every row for the next block."""
     if column % LINE_SAMPLES == 0 and 0 <= column < x.shape[1]:
         for r in range(row, last + 1):
-            soon_row(x, r, column)
+            prefetch_row(x, r, column)
 
 
 @inner
@@ -41,7 +41,7 @@ def _read_as(
         return
     for i in range(0, whole, 8):
         tile_in(flat, 8 * i, x, row, last, start + i)
-        _rows_soon(x, row, last, start + i + ahead)
+        _prefetch_rows(x, row, last, start + i + ahead)
     for i in range(whole, samples):
         for lane in range(8):
             flat[8 * i + lane] = x[min(row + lane, last), start + i]
@@ -68,7 +68,7 @@ def _write_as(
         return
     for i in range(0, whole, 8):
         tile_out(flat, 8 * i, y, row, last, start + i)
-        _rows_soon(y, row, last, start + i + ahead)
+        _prefetch_rows(y, row, last, start + i + ahead)
     for i in range(whole, samples):
         for lane in range(last - row + 1):
             y[row + lane, start + i] = flat[8 * i + lane]
@@ -86,9 +86,9 @@ def read_block(
     ahead: int,
     skewed: bool,
 ) -> None:
-    """Audio of rows row..last to flat: sample-major, or (skewed) one row from ``at`` on.
+    """Copy rows row..last to ``flat``: sample-major, or (skewed) one row to ``flat[at:]``.
 
-    What lies ``ahead`` samples from there is fetched meanwhile.
+    Prefetches the samples ``ahead`` of those that are read.
     """
     if x[0].shape[1] > 0:
         _read_as(flat, at, x[0], row, last, start, samples, ahead, skewed)
@@ -115,12 +115,12 @@ def write_block(
 
 
 @inner
-def states_soon(points: Any, row: int, last: int, block: int) -> None:
-    """Fetch the kept states, [R, blocks, S, 2], that a block begins with."""
-    width = points.shape[2] * points.shape[3]
-    flat = points.reshape(points.shape[0], points.shape[1] * width)
+def prefetch_states(checkpoints: Any, row: int, last: int, block: int) -> None:
+    """Prefetch the checkpoints, [R, blocks, S, 2], at the start of a block."""
+    width = checkpoints.shape[2] * checkpoints.shape[3]
+    flat = checkpoints.reshape(checkpoints.shape[0], checkpoints.shape[1] * width)
     first = block * width
     for r in range(row, last + 1):
         for i in range(first, first + width, 8):
-            soon_row(flat, r, i)
-        soon_row(flat, r, first + width - 1)
+            prefetch_row(flat, r, i)
+        prefetch_row(flat, r, first + width - 1)
