@@ -105,7 +105,7 @@ def test_neutral_is_identity(
 
 
 @each_effect
-def test_at_rest_is_neutral_at_the_same_crossovers(
+def test_the_static_path_is_neutral_at_the_same_crossovers(
     effect: Effect, backend: Backend, make_audio: MakeAudio
 ) -> None:
     audio = make_audio(1000, 24000, batch=2, channels=2, seed=15).to(backend.device)
@@ -117,7 +117,7 @@ def test_at_rest_is_neutral_at_the_same_crossovers(
         for p in effect.params
     }
     wanted = effect.render(audio, 24000, neutral).audio
-    got = effect.at_rest(audio, 24000, setting)
+    got = effect.static_path(audio, 24000, setting)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-9)
 
 
@@ -378,7 +378,7 @@ def test_a_recording_that_starts_in_mid_sound_meets_settled_dynamics(effect: Eff
     time = torch.arange(2 * rate, dtype=torch.float64) / rate
     tone = 0.3 * torch.cos(2 * torch.pi * 440 * time)[None, None]
     setting = loud(effect)
-    state = effect.settled(tone[..., : rate // 2], rate, setting)
+    state = effect.warm_state(tone[..., : rate // 2], rate, setting)
     has_dynamics = any(p.name.endswith("threshold_db") for p in effect.params)
     assert (state is not None) == has_dynamics
 
@@ -392,5 +392,5 @@ def test_a_recording_that_starts_in_mid_sound_meets_settled_dynamics(effect: Eff
         assert start_db(state) < 1.5
     if effect.name not in HAS_CROSSOVER:
         neutral = effect.params.neutral(1)
-        at_neutral = effect.settled(tone[..., : rate // 2], rate, neutral)
+        at_neutral = effect.warm_state(tone[..., : rate // 2], rate, neutral)
         assert torch.equal(effect.render(tone, rate, neutral, at_neutral).audio, tone)
