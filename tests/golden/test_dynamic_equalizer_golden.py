@@ -72,7 +72,7 @@ def test_bands_are_scipys_and_sum_to_the_product_of_all_passes() -> None:
     setting = {**effect.params.neutral(1)}
     for i, f in enumerate(CROSSOVERS_HZ, start=1):
         setting[f"crossover_{i}_hz"] = torch.tensor([f], dtype=torch.float64)
-    for got in (effect.render, effect.at_rest):
+    for got in (effect.render, effect.static_path):
         out = got(torch.from_numpy(x)[None, None], RATE, setting)
         audio = getattr(out, "audio", out)
         np.testing.assert_allclose(audio[0, 0].numpy(), product, rtol=0, atol=1e-10)

@@ -102,7 +102,7 @@ def test_gradients_are_held_against_the_exact_ones(corpora: dict[str, Any]) -> N
     assert min(exact.cosine) > 1 - 1e-6 and exact.length == pytest.approx([1.0] * 2, rel=1e-4)
     assert max(exact.wrong_signs) == 0
     assert min(full.cosine) > 0.99 and np.mean(paper.cosine) < 0.9
-    parts = gradients.parameter_parts(MATCH_CHAIN.params.names)
+    parts = gradients.parameter_parts(MATCH_CHAIN.params)
     assert sorted(i for index in parts.values() for i in index) == list(range(24))
     text = gradients.text("anywhere", found)
     assert text.count("\n| ") == 4 and "threshold, ratio, knee" in text

@@ -16,8 +16,9 @@ from retone.audio.meters.envelope import EnvelopeMeter, LevelHistogram
 from retone.audio.meters.spectrum import SpectrumMeter
 from retone.dsp import scan
 from retone.dsp.effect import Effect
+from retone.dsp.param import tidy_setting
 from retone.effects import EFFECTS, Compressor, Equalizer, Fir, Gain, chain
-from retone.effects.spec import effect_from_spec, effect_to_spec, tidy_setting
+from retone.effects.spec import effect_from_spec, effect_to_spec
 from retone.errors import DataError, SettingError
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
 

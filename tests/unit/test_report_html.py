@@ -148,7 +148,7 @@ def test_views_follow_the_chain() -> None:
     effect = chain("a", Equalizer("one"), Fir("two", (0.5,)), chain("b", Compressor("three")))
     found = collect.views(effect, effect.params.defaults(1), RATE, np.array([100.0, 1000.0]))
     assert [r.name for r in found["responses"]] == ["one", "two"]
-    assert [c.name for c in found["compressors"]] == ["b.three"]
+    assert [c.name for c in found["curves"]] == ["b.three"]
     np.testing.assert_allclose(found["responses"][1].total_db, 20 * math.log10(0.5))  # type: ignore[union-attr]
 
 

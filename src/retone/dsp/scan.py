@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retone.dsp.curve import POWER_FLOOR, knee
 from retone.dsp.no_double_backward import no_double_backward
 
 BLOCK = 128
@@ -159,19 +160,11 @@ def ballistics(signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tenso
     return _Ballistics.apply(signal.double(), k_attack, k_release, start).to(signal.dtype)
 
 
-def knee(over_db: Tensor, knee_db: Tensor) -> Tensor:
-    """dB above a threshold: 0 below the knee, ``over_db`` above it, a parabola inside."""
-    width = knee_db.clamp(min=1e-12)
-    above = over_db + width / 2  # the knee's lower end
-    inside = torch.minimum(above.clamp_min(0), width)
-    return inside * inside / (2 * width) + (above - width).clamp_min(0)
-
-
 def level_db(audio: Tensor, k_level: Tensor, mean_square: Tensor) -> tuple[Tensor, Tensor]:
     """Side-chain level [B, T] in dB (loudest channel), and the mean square at its end."""
     power = (audio.double() ** 2).amax(dim=1)
     smooth = ballistics(power, k_level, k_level, mean_square)
-    return 10 * torch.log10(smooth.clamp(min=1e-12)), smooth[:, -1]
+    return 10 * torch.log10(smooth.clamp(min=POWER_FLOOR)), smooth[:, -1]
 
 
 def compress(

@@ -41,7 +41,7 @@ def shift_thresholds(
     """Move every threshold by a level difference, held in its range; says whether one was held."""
     moved, held = dict(setting), False
     for p in table:
-        if p.name.endswith("threshold_db"):
+        if p.level_relative:
             value = setting[p.name] + by_db
             moved[p.name] = value.clamp(p.low, p.high)
             held |= bool((value < p.low).any())

@@ -116,14 +116,14 @@ class _Problem:
         self.whiten = np.linalg.inv(root)
         table = equalizer.params
         self.names = table.names
-        self.is_gain = np.array([n.endswith("gain_db") for n in self.names])
+        self.is_gain = np.array([p.role == "gain" for p in table])
         low = np.array([table[n].low for n in self.names], dtype=np.float64)
         high = np.array([table[n].high for n in self.names], dtype=np.float64)
         default = np.array([table[n].default for n in self.names], dtype=np.float64)
         for i, name in enumerate(self.names):
             if self.is_gain[i]:
                 low[i], high[i] = max(low[i], -rules.max_gain_db), min(high[i], rules.max_gain_db)
-            elif name.endswith("_q"):
+            elif table[name].role == "q":
                 high[i] = max(min(high[i], rules.max_q), 1.001 * low[i])
             else:
                 high[i] = max(min(high[i], 0.45 * sample_rate), 1.001 * low[i])

@@ -17,7 +17,6 @@ from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm, average_of, normalised
 from retone.estimators.profile import Profile
 
-LEVEL_PARAMETERS = ("makeup_db", "gain_db")
 STEP = 0.01
 MIN_HALF_S = 1.0
 
@@ -65,11 +64,7 @@ class Refined:
         """
         start = self.first.estimate(source, references, locks=locks, progress=None)
         table = start.effect.params
-        free = [
-            i
-            for i, p in enumerate(table)
-            if p.name not in locks and p.name.split(".")[-1] not in LEVEL_PARAMETERS
-        ]
+        free = [i for i, p in enumerate(table) if p.name not in locks and p.role != "makeup"]
         recordings = (source, *(r for r in references if isinstance(r, Excerpt)))
         shortest = min(e.audio.numel() / e.sample_rate for e in recordings)
         if not free or shortest < 2 * MIN_HALF_S:
@@ -195,11 +190,7 @@ def _same_loudness(
     locks: Mapping[str, float],
 ) -> Setting:
     """The setting with its level parameter moved so that the loudness stays."""
-    names = [
-        n
-        for n in start.effect.params.names
-        if n.split(".")[-1] in LEVEL_PARAMETERS and n not in locks
-    ]
+    names = [n for n in start.effect.params.with_role("makeup") if n not in locks]
     if not names:
         return setting
     with torch.no_grad():

@@ -30,6 +30,7 @@ from retone.dsp.spectral import (
 from retone.errors import ShapeError, expect
 from retone.losses import MultiResolutionSTFT, auraloss_default
 from retone.metrics import perceptual
+from retone.registry import Registry
 from retone.units import DB_PER_NEPER
 
 LEVEL_FLOOR_DB = -120.0
@@ -316,7 +317,15 @@ _TABLE = (
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in _TABLE}
 
-METRICS: tuple[Metric, ...] = _TABLE
+
+def _complaint(name: str, member: Any) -> str | None:
+    if not isinstance(member, Metric):
+        return "is not a Metric"
+    return None if member.name == name else f"is called '{member.name}', not '{name}'"
+
+
+METRICS: Registry[Metric] = Registry("retone.metrics", "metric", _BY_NAME, check=_complaint)
+"""Metrics by name; other packages add theirs by entry points in ``retone.metrics``."""
 
 
 def _group(*names: str) -> tuple[Metric, ...]:

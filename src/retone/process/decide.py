@@ -26,9 +26,8 @@ from retone.audio import (
 from retone.audio.files import SILENCE_DBFS
 from retone.audio.meters.spectrum import SpectrumMeter
 from retone.dsp.effect import Effect
-from retone.dsp.param import Setting
+from retone.dsp.param import Setting, tidy_setting
 from retone.effects import COMPRESSOR_TABLE, Chain, Fir
-from retone.effects.spec import tidy_setting
 from retone.errors import AudioError, SettingError
 from retone.estimators.base import (
     NORMAL_PEAK_DB,

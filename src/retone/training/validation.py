@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from retone.metrics import METRICS
 from retone.training.recipes.config import Recipe
 
-SCORES = tuple(m for m in METRICS if m.name in ("stft", "msd", "sce", "rms", "lufs"))
+SCORES = tuple(METRICS[name] for name in ("stft", "msd", "sce", "rms", "lufs"))
 
 
 class Validation:

@@ -167,7 +167,7 @@ def distances(
     target's loudness."""
     matched = to_loudness(estimate, target, rate, 1.0)
     found = {}
-    for metric in METRICS:
+    for metric in METRICS.values():
         if metric.name in names:
             found[metric.name] = metric(estimate, target, rate)
             found[metric.name + MATCHED] = (

@@ -106,7 +106,7 @@ def verdicts(result: Result, case: str, winner: str) -> list[str]:
 def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence[str]) -> str:
     """The page: what was asked, on what, every table; ``pictures`` are title -> relative path,
     ``sections`` are ready-made ones of other measurements."""
-    by_name = {m.name: m for m in METRICS}
+    by_name = METRICS
     lines = [
         "# How good the enhancement is",
         "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from retone.dsp.effect import Effect
+from retone.dsp.param import ParamTable, Role
 from retone.lab.evaluate.result import interval
 from retone.losses import Loss
 from retone.progress import Progress, silent
@@ -99,7 +100,7 @@ def measure(
                 many = torch.stack([one, *again]).mean(0)
             rows[s.name].append((one[0], many[0]))
         progress(i + 1, items)
-    parts = parameter_parts(table.names)
+    parts = parameter_parts(table)
     out = []
     for s in strategies:
         pairs = list(zip(rows[s.name], exact, strict=True))
@@ -121,16 +122,16 @@ def measure(
     return out
 
 
-def parameter_parts(names: Sequence[str]) -> dict[str, list[int]]:
-    """Parameters by what they are: gains, frequencies, Q, thresholds and slopes, times."""
-    kinds: dict[str, Callable[[str], bool]] = {
-        "gains": lambda n: n.endswith(("gain_db", "makeup_db")),
-        "frequencies": lambda n: n.endswith("_hz"),
-        "Q": lambda n: n.endswith("_q"),
-        "threshold, ratio, knee": lambda n: n.endswith(("threshold_db", "ratio", "knee_db")),
-        "attack, release": lambda n: n.endswith("_ms"),
+def parameter_parts(table: ParamTable) -> dict[str, list[int]]:
+    """Parameters by their roles: gains, frequencies, Q, thresholds and slopes, times."""
+    kinds: dict[str, tuple[Role, ...]] = {
+        "gains": ("gain", "makeup"),
+        "frequencies": ("frequency",),
+        "Q": ("q",),
+        "threshold, ratio, knee": ("threshold", "ratio", "knee"),
+        "attack, release": ("time",),
     }
-    found = {k: [i for i, n in enumerate(names) if is_one(n)] for k, is_one in kinds.items()}
+    found = {k: [i for i, p in enumerate(table) if p.role in roles] for k, roles in kinds.items()}
     return {k: v for k, v in found.items() if v}
 
 

@@ -141,7 +141,7 @@ def _measure(job: tuple[Any, ...]) -> list[Row]:
     nothing = Treatment()
     pair = Pair(own, other, styled, True, source.group, reference.group, 0, nothing, nothing, item,
                 seed)  # fmt: skip
-    metrics = [m for m in METRICS if m.name in COLUMNS]
+    metrics = [m for m in METRICS.values() if m.name in COLUMNS]
     rows = []
     for method in methods:
         out = method.run(pair, styles.sample_rate)[LEAD_SAMPLES:]

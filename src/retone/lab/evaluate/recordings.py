@@ -117,7 +117,7 @@ def _measure(job: tuple[Any, ...]) -> Row:
     after = to_loudness(after[: before.size], before, RATE, 1.0)
     values = {"before." + k: v for k, v in predicted(before, RATE, quality).items()}
     values |= {"after." + k: v for k, v in predicted(after, RATE, quality).items()}
-    log_mel = next(m for m in METRICS if m.name == "log_mel")
+    log_mel = METRICS["log_mel"]
     size = min(before.size, after.size)
     values["change_db"] = log_mel(after[:size], before[:size], RATE)
     return Row(item, voice, path.name, "enhance", values)

@@ -175,7 +175,7 @@ def page(results: Sequence[Result]) -> str:
         *(f"- **{m.name}**{f' ({m.unit})' if m.unit else ''}: {m.help}" for m in STYLE_METRICS),
         "",
     ]
-    directions = {m.name: m.direction for m in METRICS}
+    directions = {m.name: m.direction for m in METRICS.values()}
     for result in results:
         q = result.question
         lines += [

@@ -203,7 +203,7 @@ def text(results: Sequence[Result]) -> str:
             f"{'yes' if f['readable'] else 'no'} | {f['cpu_minutes']:.1f} min | {f['steps']} | "
             f"{f['examples']} |"
         )
-    directions = {m.name: m.direction for m in METRICS}
+    directions = {m.name: m.direction for m in METRICS.values()}
     for result in results:
         q = result.question
         case = result.names("case")[0]

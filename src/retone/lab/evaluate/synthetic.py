@@ -106,7 +106,7 @@ def _one_thread() -> None:
 
 def _measure(job: tuple[Any, ...]) -> list[Row]:
     corpus, maker, case, item, seed, methods, names = job
-    metrics = [m for m in METRICS if m.name in names]
+    metrics = [m for m in METRICS.values() if m.name in names]
     pair = maker.make(corpus, item, seed)
     rows = []
     for method in methods:

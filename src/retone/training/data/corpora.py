@@ -15,11 +15,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from retone.errors import DataError
+from retone.errors import DataError, SettingError
+from retone.registry import Registry
 from retone.training.data import layouts
 from retone.training.data.manifest import (
     SPLITS,
@@ -62,7 +63,7 @@ class CorpusSource:
     rules: Rules = Rules()
 
 
-CORPORA: dict[str, CorpusSource] = {
+_OWN = {
     source.name: source
     for source in (
         CorpusSource(
@@ -165,6 +166,28 @@ CORPORA: dict[str, CorpusSource] = {
 }
 
 
+def _complaint(name: str, member: Any) -> str | None:
+    if not isinstance(member, CorpusSource):
+        return "is not a CorpusSource"
+    return None if member.name == name else f"is called '{member.name}', not '{name}'"
+
+
+CORPORA: Registry[CorpusSource] = Registry("retone.corpora", "corpus", _OWN, check=_complaint)
+"""Known corpora by name; other packages add theirs by entry points in ``retone.corpora``."""
+
+
+def corpus_source(name: str) -> CorpusSource:
+    """The corpus of that name.
+
+    Raises:
+        DataError: there is none, or it cannot be loaded.
+    """
+    try:
+        return CORPORA.named(name)
+    except SettingError as error:
+        raise DataError(f"corpus '{name}': {error}") from None
+
+
 @functools.lru_cache(maxsize=1024)
 def _mapped(path: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r")
@@ -252,9 +275,7 @@ def open_corpus(
     Raises:
         DataError: unknown name, no such folder, another layout, or no usable file.
     """
-    if name not in CORPORA:
-        raise DataError(f"corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
-    source = CORPORA[name]
+    source = corpus_source(name)
     if not folder.is_dir():
         raise DataError(f"{name}: no folder {folder}; get the corpus from {source.where}.")
     found = source.find(folder)

@@ -234,7 +234,7 @@ class EnhanceMaker:
         if self.target_at_rest:
             with torch.no_grad():
                 clean = torch.from_numpy(target)[None, None]
-                target = self.corruption.at_rest(clean, self.sample_rate, tensors)[0, 0].numpy()
+                target = self.corruption.static_path(clean, self.sample_rate, tensors)[0, 0].numpy()
         return EnhancePair(
             input=_single(normalise(treated, self.peak_dbfs)),
             target=_single(target),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retone.errors import DataError
-from retone.training.data.corpora import CORPORA, PCM_SCALE, Corpus, Track
+from retone.training.data.corpora import PCM_SCALE, Corpus, Track, corpus_source
 from retone.training.data.manifest import Found, assign_splits
 
 
@@ -41,9 +41,7 @@ def open_excerpts(
     import soundfile
     import soxr
 
-    if name not in CORPORA:
-        raise DataError(f"corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
-    source = CORPORA[name]
+    source = corpus_source(name)
     found = source.find(folder)
     splits = assign_splits(found, source.order)
     groups: dict[str, Found] = {}

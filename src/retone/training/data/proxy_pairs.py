@@ -101,7 +101,7 @@ class ProxyMaker:
         table = self.effect.params
         unit = rng.random(len(table)).astype(np.float32)
         for i, p in enumerate(table):
-            if p.name.split(".")[-1] == "makeup_db":
+            if p.role == "makeup" and len(table) > 1:
                 unit[i] = (0.0 - p.low) / (p.high - p.low)
         with torch.no_grad():
             setting = table.to_physical(torch.from_numpy(unit).double()[None])

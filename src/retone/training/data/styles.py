@@ -153,9 +153,8 @@ def apply_style(
     full = effect.params.neutral(1)
     full |= {n: torch.tensor([v], dtype=torch.float64) for n, v in setting.items()}
     # A corner that the sample rate cannot hold moves below half of it.
-    for name in full:
-        if name.endswith("frequency_hz"):
-            full[name] = full[name].clamp(max=0.45 * sample_rate)
+    for name in effect.params.with_role("frequency"):
+        full[name] = full[name].clamp(max=0.45 * sample_rate)
     with torch.no_grad():
         one = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))[None, None]
         return np.asarray(effect.render(one, sample_rate, full).audio[0, 0].numpy())

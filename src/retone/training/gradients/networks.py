@@ -42,12 +42,12 @@ def parts(effect: Effect, unit: Tensor) -> Iterator[tuple[Effect, Tensor]]:
 
 def proxy_config(effect: Effect, sizes: TcnSizes) -> ProxyConfig:
     """A network as wide as the effect's table; a make-up gain stays outside it."""
-    names = [n.split(".")[-1] for n in effect.params.names]
-    gains = [i for i, n in enumerate(names) if n == "makeup_db"]
-    if len(gains) != 1 or gains[0] != len(names) - 1:  # only one that comes last is a mere factor
-        return ProxyConfig(len(names), sizes)
-    param = effect.params[effect.params.names[gains[0]]]
-    return ProxyConfig(len(names), sizes, gains[0], (param.low, param.high))
+    rows = tuple(effect.params)
+    gains = [i for i, p in enumerate(rows) if p.role == "makeup"]
+    if len(rows) < 2 or gains != [len(rows) - 1]:  # only one that comes last is a mere factor
+        return ProxyConfig(len(rows), sizes)
+    last = rows[-1]
+    return ProxyConfig(len(rows), sizes, gains[0], (last.low, last.high))
 
 
 @dataclass(frozen=True)

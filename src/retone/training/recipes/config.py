@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from retone.dsp.effect import Effect
 from retone.errors import SettingError
-from retone.losses import Loss
+from retone.losses import Loss, loss_named
 from retone.nets.iterative import Answers, IterativeNet, Render
 from retone.nets.precision import full_precision
 from retone.training.data.enhance_pairs import EnhanceMaker
@@ -152,7 +152,7 @@ class Recipe:
         if not self.rest_in_target:
             return target
         setting = self.effect.params.to_physical(unit.float())
-        return self.effect.at_rest(target, self.pairs.sample_rate, setting)
+        return self.effect.static_path(target, self.pairs.sample_rate, setting)
 
 
 def describe(value: Any) -> Any:
@@ -246,6 +246,8 @@ def _parse(value: str, hint: Any, current: Any, text: str) -> Any:
         if value.lower() == "none" and type(None) in typing.get_args(hint):
             return None
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    if hint is Loss:
+        return loss_named(value)
     if is_dataclass(current):
         raise SettingError(
             f"--set {text}: this holds {[f.name for f in fields(current)]}; name one."
