@@ -9,8 +9,7 @@ is computed again into tiles that stay in cache, then run in reverse.
 
 from __future__ import annotations
 
-from numba import njit
-
+from retone.compiled import njit
 from retone.kernels.ballistics import (
     BLOCK,
     FEWEST,

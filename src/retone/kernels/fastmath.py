@@ -6,7 +6,7 @@ LLVM splits it into whatever registers the CPU has. All operations are IEEE oper
 lane, and every function below also takes plain float64: a scalar, a lane, and a lane of any
 other group give the same bits for the same numbers. No fast-math flag is ever set.
 
-Use inside ``numba.njit`` functions only, with what ``retone.kernels.lane_memory`` loads and
+Use inside compiled functions only, with what ``retone.kernels.lane_memory`` loads and
 stores::
 
     v = load8(samples, i)               # 8 neighbours of a contiguous 1-D float array
@@ -26,11 +26,13 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+
+from retone.compiled import njit
 
 LANES = 8
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from retone.compiled import njit
 from retone.kernels.section_copies import read_block, states_soon, write_block
 from retone.kernels.section_loops import (
     across_backward,

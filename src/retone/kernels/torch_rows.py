@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import torch
 
+from retone.compiled import njit
 from retone.kernels.rows import run_rows
 
-loose_njit: Callable[..., Any] = numba.njit(
+loose_njit: Callable[..., Any] = njit(
     nogil=True, cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"},
     error_model="numpy", boundscheck=False,
 )  # fmt: skip
