@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from retone.compiled import njit
 from retone.errors import ShapeError, expect
 from retone.kernels import pool
 from retone.kernels.jit import inner_njit

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from retone.compiled import njit
 from retone.kernels.jit import fastmath_njit
 
 Array = NDArray[np.float32]
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"}, boundscheck=False)
+@njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"}, boundscheck=False)
 def _peak(x):  # type: ignore[no-untyped-def]
     """Largest absolute value of a signal and the index of its first occurrence."""
     peak, peak_index = np.float32(-1.0), 0

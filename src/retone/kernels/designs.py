@@ -11,9 +11,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from retone.compiled import njit
 from retone.errors import SettingError, expect
 from retone.kernels.jit import inner_njit
 

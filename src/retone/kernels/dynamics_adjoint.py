@@ -9,8 +9,7 @@ backwards: it recomputes each block into tiles that stay in cache, then runs it 
 
 from __future__ import annotations
 
-from numba import njit
-
+from retone.compiled import njit
 from retone.kernels.ballistics import (
     BLOCK,
     MIN_LANE_ROWS,

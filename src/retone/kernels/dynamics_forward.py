@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from retone.compiled import njit
 from retone.kernels.ballistics import (
     BLOCK,
     MIN_LANE_ROWS,

@@ -1,21 +1,17 @@
-"""Compiler options shared by the kernels.
-
-numba's disk cache checks only the file of the cached function. After editing a helper that a
-cached function in another file calls, delete the ``*.nbi`` files in ``kernels/__pycache__``.
-"""
+"""Compiler options shared by the kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numba
+from retone.compiled import njit
 
 _INNER: Any = dict(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inner_njit: Any = numba.njit(**_INNER)
+inner_njit: Any = njit(**_INNER)
 """For kernels that only other kernels call: cached with their caller, no Python entry point."""
 
-fastmath_njit: Callable[..., Any] = numba.njit(
+fastmath_njit: Callable[..., Any] = njit(
     nogil=True, cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"},
     error_model="numpy", boundscheck=False,
 )  # fmt: skip

@@ -6,7 +6,7 @@ any CPU. All operations are IEEE operations, lane by lane, and every function be
 plain float64: scalars and lanes give the same bits for the same numbers. No fast-math flag is
 ever set.
 
-Use inside ``numba.njit`` functions only, with ``retone.kernels.lane_memory``::
+Use inside compiled functions only, with ``retone.kernels.lane_memory``::
 
     v = load8(samples, i)                           # 8 consecutive numbers of a 1-D float array
     store8(out, i, exp2_as(samples, fma(v, a, b)))  # a, b: lanes, for instance splat8(0.5)

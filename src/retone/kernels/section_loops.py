@@ -44,8 +44,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from retone.compiled import njit
 from retone.kernels.vector import (
     add,
     between,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from retone.compiled import njit
 from retone.kernels.section_io import prefetch_states, read_block, write_block
 from retone.kernels.section_loops import (
     across_backward,

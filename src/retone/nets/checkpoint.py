@@ -1,4 +1,4 @@
-"""Weights and training states as single safetensors files, written beside and renamed.
+"""Weights and training states as single safetensors files, written atomically.
 
 Everything that is not a tensor travels as JSON in the file's header, so one file is one
 consistent state, a crash while writing leaves the previous file whole, and nothing is ever
@@ -8,7 +8,6 @@ unpickled.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retone.atomic import AtomicFile
 from retone.errors import DataError
 
 _KEY = "retone"
@@ -25,15 +25,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
     """Write tensors and a JSON header; the file appears complete or not at all."""
     from safetensors.torch import save_file
 
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    try:
-        save_file(plain, beside, metadata={_KEY: json.dumps(header)})
-        with beside.open("rb") as handle:
-            os.fsync(handle.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with AtomicFile(path, force=True) as file:
+        save_file(plain, file.path, metadata={_KEY: json.dumps(header)})
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

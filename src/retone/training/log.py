@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from retone.atomic import AtomicFile, write_text_atomic
 from retone.errors import DataError
 from retone.training.data.corpora import Corpus
 from retone.training.data.manifest import Manifest
@@ -73,9 +74,7 @@ class RunLog:
                 continue  # torn
             if isinstance(row, dict) and row.get("step", 0) <= step:
                 kept.append(line + "\n")
-        beside = self.path.with_name(f".{LOG}.part")
-        beside.write_text("".join(kept), encoding="utf-8")
-        beside.replace(self.path)
+        write_text_atomic(self.path, "".join(kept), force=True, sync=False)
 
 
 def _curves(folder: Path, step: int) -> Any:
@@ -94,9 +93,9 @@ def write_record(recipe: Recipe, corpora: dict[str, Corpus], folder: Path) -> No
     from retone.training.provenance import provenance
 
     record = {"recipe": describe(recipe), "fingerprint": fingerprint(recipe)}
-    (folder / "recipe.json").write_text(json.dumps(record, indent=1))
+    write_text_atomic(folder / "recipe.json", json.dumps(record, indent=1), True, sync=False)
     facts = {**provenance(), "corpora": {k: corpus_facts(v) for k, v in corpora.items()}}
-    (folder / "provenance.json").write_text(json.dumps(facts, indent=1))
+    write_text_atomic(folder / "provenance.json", json.dumps(facts, indent=1), True, sync=False)
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
@@ -152,7 +151,6 @@ def write_examples(folder: Path, sample_rate: int, examples: list[dict[str, np.n
         peak = max(float(np.abs(s).max(initial=0.0)) for s in signals.values())
         for name, signal in signals.items():
             path = folder / f"{number}_{name}.flac"
-            beside = path.with_name(f".{path.name}.part")
             audio = signal / max(1.0, peak * 1.0001)
-            soundfile.write(beside, audio, sample_rate, subtype="PCM_24", format="FLAC")
-            beside.replace(path)
+            with AtomicFile(path, force=True, sync=False) as file:
+                soundfile.write(file.path, audio, sample_rate, subtype="PCM_24", format="FLAC")

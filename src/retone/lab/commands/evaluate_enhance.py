@@ -163,7 +163,7 @@ def _recordings(args: argparse.Namespace) -> int:
 
 
 def _response(args: argparse.Namespace) -> int:
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.lab.evaluate import response
     from retone.terminal import progress_bar
     from retone.training.recipes.diffdeq import diffdeq_paper
@@ -187,7 +187,7 @@ def _response(args: argparse.Namespace) -> int:
 
 
 def _docs() -> int:
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.lab.evaluate import recordings, response
     from retone.lab.evaluate.distributions import plot
     from retone.lab.evaluate.enhance_page import page

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from retone.compiled import njit
 from retone.errors import SettingError, expect
 from retone.kernels.sections import sections_forward
 

@@ -1,4 +1,4 @@
-"""Starting the server: a free port, a browser, an end that leaves nothing behind."""
+"""Run the server: find a port, open the browser, clean up at the end."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SHORTEST_TOKEN = 16
 
 
 def serve(*, host: str, port: int | None, token: str | None, browser: bool, limits: Limits) -> None:
-    """Serve until interrupted.
+    """Run the studio until it is interrupted.
 
     Args:
         host: address to listen on.
         port: port, 0 for any free one, None for the first free one from 8765 on.
-        token: what others must show; needed where ``host`` is not this machine alone.
-        browser: also open the page.
+        token: secret that requests must carry; required unless ``host`` is this machine only.
+        browser: open the page in a browser.
 
     Raises:
         SettingError: the host needs a token, the token is too short, or the port is taken.
@@ -30,13 +30,13 @@ def serve(*, host: str, port: int | None, token: str | None, browser: bool, limi
     """
     if not is_loopback(host) and token is None:
         raise SettingError(
-            f"--host {host} lets other machines in: give --token SECRET too ({SHORTEST_TOKEN} "
-            "characters or more); the page opens with http://HOST:PORT/?token=SECRET."
+            f"host {host} lets other machines connect, so a token is required ({SHORTEST_TOKEN} or "
+            "more letters and digits). The page then opens with http://HOST:PORT/?token=TOKEN."
         )
     if token is not None and (len(token) < SHORTEST_TOKEN or not token.isalnum()):
         raise SettingError(
-            f"--token: expected {SHORTEST_TOKEN} or more letters and digits, such as 'openssl rand "
-            "-hex 16' gives."
+            f"token: expected {SHORTEST_TOKEN} or more letters and digits, such as 'openssl rand "
+            "-hex 16' prints."
         )
     try:
         import uvicorn
@@ -78,4 +78,4 @@ def _listen(host: str, port: int | None) -> socket.socket:
         except OSError as error:
             reason = error.strerror or str(error)
             listener.close()
-    raise SettingError(f"cannot listen on {host}, port {wanted[0]}: {reason}. Try another --port.")
+    raise SettingError(f"cannot listen on {host}, port {wanted[0]}: {reason}. Try another port.")

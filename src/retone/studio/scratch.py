@@ -1,4 +1,4 @@
-"""Where a server keeps files: one folder of its own, gone with it, and leftovers of dead ones."""
+"""The scratch folder of a server: removed at its end, or by the next server if it was killed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ PREFIX = "retone-studio-"
 _LOCK = "lock"
 
 
-class Place:
-    """A scratch folder that only this process uses, held by a lock the system drops with it."""
+class ScratchFolder:
+    """A temporary folder of this process, held by a file lock that ends with the process."""
 
     def __init__(self, parent: Path | None = None) -> None:
         base = parent or Path(tempfile.gettempdir())
@@ -22,11 +22,11 @@ class Place:
         _hold(self._lock)
 
     def bytes_used(self) -> int:
-        """Size of all files of all sessions."""
+        """Total size of all sessions' files."""
         return sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file())
 
     def close(self) -> None:
-        """Remove everything."""
+        """Remove the folder."""
         if self._lock is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self._lock.close()
@@ -34,25 +34,25 @@ class Place:
 
 
 def remove_orphans(base: Path) -> int:
-    """Remove the folders of servers that were killed; returns how many."""
+    """Remove folders left by servers that were killed; returns how many."""
     count = 0
     for folder in base.glob(PREFIX + "*"):
         try:
             with (folder / _LOCK).open("rb+") as lock:
                 if not _hold(lock):
-                    continue  # its server lives
+                    continue  # its server is running
                 shutil.rmtree(folder, ignore_errors=True)
                 count += 1
         except OSError:
-            continue  # another user's, or just being made
+            continue  # another user's, or being created
     return count
 
 
 def _hold(lock: IO[bytes]) -> bool:
-    """Take a lock that ends with the process; False if another process has it."""
+    """Take a lock that ends with the process; False if another process holds it."""
     try:
         import fcntl
-    except ImportError:  # Windows refuses to remove open files, which protects living servers
+    except ImportError:  # Windows does not remove open files, which protects running servers
         return True
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
