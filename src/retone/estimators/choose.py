@@ -23,7 +23,7 @@ def estimator_named(name: str | None, *, weights: Path | str | None = None) -> E
 
             return ClosedForm()
         case "faithful":
-            from retone.estimators.faithful import faithful
+            from retone.estimators.full_match import faithful
 
             return faithful()
         case "network":
