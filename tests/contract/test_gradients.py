@@ -25,7 +25,7 @@ from retone.training.gradients import (
     NeuralProxy,
     Spsa,
 )
-from retone.training.recipes.config import describe
+from retone.training.recipes.record import describe
 from retone.training.recipes.strategies import proxy
 
 RATE = 24000
@@ -334,14 +334,14 @@ def test_sizes_are_the_papers(effect: Effect, count: int) -> None:
 
 
 def test_proxies_are_checked_against_the_effect(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from retone.training.loop import _save
+    from retone.training.loop import RunState, save_state
 
     recipe = replace(proxy(Equalizer()), gradient=EndToEnd("proxy", True, SIZES))
     file = tmp_path / "best.safetensors"
     network = recipe.build()
-    _save(file, recipe, network, None, {"step": 1, "best": 1.0})
+    save_state(file, recipe, network, None, RunState(step=1, best=1.0))
     loaded = NeuralProxy("np", (str(file),), SIZES).build(Equalizer())
-    for name, tensor in network.stand_in.state_dict().items():
+    for name, tensor in network.effect_networks.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
     with pytest.raises(DataError, match="imitates another effect"):
         NeuralProxy("np", (str(file),), SIZES).build(PAPER_CHAIN.members[0])

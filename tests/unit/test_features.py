@@ -10,7 +10,7 @@ from torch import Tensor
 from retone.dsp.features import block_levels
 from retone.kernels.block_levels import block_levels as levels_of
 from retone.kernels.block_levels import block_levels_adjoint
-from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+from retone.nets.frontend import Features, FrontEnd, FrontEndConfig
 
 RATE = 24000
 FRONT_END = FrontEnd(FrontEndConfig(sample_rate=RATE, measures=True))
@@ -22,7 +22,7 @@ def clips(batch: int, length: int) -> Tensor:
     return 0.3 * loud * torch.randn(batch, length, generator=generator)
 
 
-def in_tensors(audio: Tensor) -> Heard:
+def in_tensors(audio: Tensor) -> Features:
     """Features of float64 clips, which the front end computes in tensor operations."""
     return FrontEnd(FRONT_END.config).double()(audio.double())
 

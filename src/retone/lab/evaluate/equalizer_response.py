@@ -25,14 +25,14 @@ from retone.dsp.recursion import cascade
 from retone.effects import DynamicEqualizer
 from retone.effects.dynamic_equalizer import BANDS
 from retone.lab.evaluate.enhance_page import show
-from retone.lab.evaluate.jobs import measured
+from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.progress import Progress, silent
 from retone.report.svg import Axis, Plot
 from retone.training.data.corpora import Corpus
 from retone.training.data.enhance_pairs import EnhanceMaker
 from retone.training.provenance import provenance
-from retone.training.recipes.diffdeq import diffdeq_paper, table_pairs
+from retone.training.recipes.diffdeq import diffdeq_paper, scoring_pairs
 
 OCTAVES_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 GRID_HZ = 125.0 * 2 ** (np.arange(39) / 6)  # to 10.08 kHz
@@ -136,7 +136,7 @@ def evaluate(
     made_from: Callable[[], dict[str, Any]] = provenance,
 ) -> Result:
     """Measure ``clips`` clips; rows hold the error at ``GRID_HZ`` and in octaves, both in dB."""
-    maker = table_pairs(diffdeq_paper())
+    maker = scoring_pairs(diffdeq_paper())
     question = {
         "what": "response",
         "corpus": corpus.name,
@@ -223,7 +223,7 @@ def error_plot(result: Result) -> Plot:
 
 def clip_plot(corpus: Corpus, item: int, seed: int) -> Plot:
     """One clip as in the paper's figure: both responses and the level-dependent target."""
-    _, curves = measure_clip(corpus, table_pairs(diffdeq_paper()), item, seed)
+    _, curves = measure_clip(corpus, scoring_pairs(diffdeq_paper()), item, seed)
     shown = [*curves.outputs.values(), curves.targets[DYNAMIC]]
     top = 6 * np.ceil(max(c.max() for c in shown) / 6)
     bottom = 6 * np.floor(min(c.min() for c in shown) / 6)

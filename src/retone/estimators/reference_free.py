@@ -16,8 +16,8 @@ from retone.dsp.param import Setting
 from retone.dsp.spectral import mel_filterbank, stft
 from retone.errors import DataError
 from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
-from retone.estimators.content import content_of
 from retone.estimators.network import Loaded, load, pieces
+from retone.estimators.speech_music import content_of
 from retone.nets.tcn import Tcn
 
 SHIPPED = "enhance_speech.safetensors"
@@ -31,7 +31,7 @@ ACTIVE_DB = 40.0
 
 
 @dataclass(frozen=True)
-class Blind:
+class ReferenceFree:
     """Predicts the setting of its effect from the recording alone.
 
     Longer excerpts are heard in pieces of the training clips' length, each at their peak level;
@@ -42,13 +42,13 @@ class Blind:
     Args:
         weights: a ``.safetensors`` file that ``retone train`` wrote for one of the diffdeq
             recipes; None for those that ship with the package.
-        most_pieces: how many pieces are heard.
+        max_pieces: how many pieces are heard.
         caution_db: the size of a change that is halved; 0 leaves every change as it is.
     """
 
     name: str = "blind"
     weights: Path | None = None
-    most_pieces: int = 8
+    max_pieces: int = 8
     caution_db: float = CAUTION_DB
 
     def estimate(
@@ -69,7 +69,7 @@ class Blind:
         network: Any = loaded.network
         table = loaded.effect.params
         heard = pieces(source, network.config.front_end.sample_rate, loaded.length,
-                       self.most_pieces)  # fmt: skip
+                       self.max_pieces)  # fmt: skip
         peak = heard.abs().amax(1, keepdim=True).clamp(min=1e-6)
         gain = 10 ** (loaded.peak_dbfs / 20) / peak
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Recipes of production style transfer: an input, a style reference, a setting."""
+"""Compact recipes of style transfer: input and reference in, a setting out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from retone.losses.style import StyleDistance
 from retone.nets.frontend import FrontEndConfig
 from retone.nets.iterative import IterativeNetConfig
 from retone.training.data.pairs import PairMaker
-from retone.training.recipes.config import Optimizer, Recipe
+from retone.training.recipes.recipe import Optimizer, Recipe
 
 SAMPLE_RATE = 24000
 LENGTH = 131072
 
 START = {"compressor.ratio": 1.3, "compressor.threshold_db": -30.0}
-"""An untrained network starts at the neutral setting, but with a compressor that can be heard, so
-that its gradients say something."""
+"""An untrained network starts at the neutral setting, except that the compressor acts, so that it
+has gradients."""
 
 
 def _start_units() -> tuple[float, ...]:
@@ -26,8 +26,7 @@ def _start_units() -> tuple[float, ...]:
 
 
 def compact_speech() -> Recipe:
-    """The small machine's recipe: a network on log-mel frames that revises its answer, exact
-    effects."""
+    """The recipe for small machines: an iterative network on log-mel frames, exact effects."""
     return Recipe(
         name="compact_speech",
         kind="speech",
@@ -64,7 +63,7 @@ def compact_music() -> Recipe:
 
 
 def compact_smoke() -> Recipe:
-    """A run of seconds that touches every part."""
+    """A run of a few seconds that uses every part."""
     r = compact_speech()
     return replace(
         r,

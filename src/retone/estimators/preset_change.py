@@ -5,7 +5,7 @@ statistic: ``m``, after minus before. A recording differs from the voices after 
 Either nobody treated it (``d = m + c``), or it is in the style already (``d = c``), where ``c`` is
 what voices differ by. The odds follow from all statistics together; the equaliser curve that is
 wanted is ``m`` with that chance, plus the part of the rest that is more than voices differ by, as
-in ``retone.estimators.treatment``.
+in ``retone.estimators.separation``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from retone.dsp.measure import BANDS, Array, StyleStatistics, valid_bands
+from retone.estimators.content_statistics import ContentStatistics, columns
 from retone.estimators.profile import Profile
-from retone.estimators.statistics import ContentStatistics, columns
-from retone.estimators.treatment import (
+from retone.estimators.separation import (
     DOUBT_VARIANCE,
     LEVEL_VARIANCE,
     NO_ENERGY_DB,

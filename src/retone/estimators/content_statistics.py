@@ -89,7 +89,7 @@ class ContentStatistics:
         except (OSError, ValueError, KeyError) as error:
             raise DataError(
                 f"{path}: not a file of content statistics ({error}). Learn them again with "
-                "retone.estimators.statistics.learn."
+                "retone.estimators.content_statistics.learn."
             ) from error
         if (version, bands) != (FORMAT, BANDS):
             raise DataError(

@@ -41,7 +41,7 @@ FEATURES = (
 )
 FRAME_S, HOP_S = 0.064, 0.016
 BAND_EDGES_HZ = np.geomspace(100.0, 7000.0, 17)
-MOST_S = 60.0
+MAX_S = 60.0
 SHORTEST_S = 1.5
 """Anything shorter is answered with little confidence."""
 FLOOR_DB = 60.0
@@ -75,7 +75,7 @@ def content_of(excerpt: Excerpt) -> Content:
 
 def features(audio: Array, sample_rate: int) -> Array:
     """The numbers of ``FEATURES`` of mono audio [T] at ``sample_rate`` Hz, [9]."""
-    audio = audio[: round(MOST_S * sample_rate)]
+    audio = audio[: round(MAX_S * sample_rate)]
     size, hop = round(FRAME_S * sample_rate), round(HOP_S * sample_rate)
     if audio.size < 2 * size or not np.any(audio):
         return np.zeros(len(FEATURES))

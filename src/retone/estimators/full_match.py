@@ -8,8 +8,8 @@ from retone.effects import MATCH_CHAIN
 from retone.estimators import compression, equalizer_fit
 from retone.estimators.base import Estimator
 from retone.estimators.closed_form import ClosedForm
+from retone.estimators.content_statistics import packaged
 from retone.estimators.refine import Refined
-from retone.estimators.statistics import packaged
 
 
 def faithful(first: Estimator | None = None) -> Refined:

@@ -18,17 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from retone.errors import DataError
-from retone.training.data.debian_copyright import keep_statement, licence_of
-from retone.training.data.debian_lists import (
-    MUSIC_PACKAGES,
-    MUSIC_TEST_PACKAGES,
-    NOT_MUSIC,
-    SPEECH_PACKAGES,
-    SPEECH_RATES,
-    SPEECH_TEST_VOICES,
-    VOICES_PACKAGES,
-)
-from retone.training.data.debian_prompts import MIN_VOICE_SECONDS, clips, trim, voice_of
 from retone.training.data.manifest import (
     AUDIO_SUFFIXES,
     Entry,
@@ -40,6 +29,17 @@ from retone.training.data.manifest import (
     level_dbfs,
     split_by_hours,
 )
+from retone.training.debian.copyright import keep_statement, licence_of
+from retone.training.debian.lists import (
+    MUSIC_PACKAGES,
+    MUSIC_TEST_PACKAGES,
+    NOT_MUSIC,
+    SPEECH_PACKAGES,
+    SPEECH_RATES,
+    SPEECH_TEST_VOICES,
+    VOICES_PACKAGES,
+)
+from retone.training.debian.prompts import MIN_VOICE_SECONDS, clips, trim, voice_of
 
 CORPORA = ("debian-speech", "debian-voices", "debian-music")
 SPEECH_RATE = 44100

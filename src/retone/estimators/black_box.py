@@ -124,15 +124,18 @@ class Fitted:
         errors = _misfit(near, self.effect, weights, units)
         _tell(progress, 1, total)
         order = [0, *(1 + np.argsort(errors[1:])[: self.starts])]
-        answers = []
+        candidates = []
         for number, index in enumerate(order):
             refined = Refined(
                 first=Fixed(self.effect, tuple(units[index])), steps=self.steps, prior_sd=0.25
             )
-            answers.append(refined.estimate(source, references, locks=locks))
+            candidates.append(refined.estimate(source, references, locks=locks))
             _tell(progress, 2 + number, total)
         found = np.concatenate(
-            [table.to_unit({n: v.double() for n, v in a.setting.items()}).numpy() for a in answers]
+            [
+                table.to_unit({n: v.double() for n, v in a.setting.items()}).numpy()
+                for a in candidates
+            ]
         )
         misfits = _misfit(far, self.effect, weights, found)
         untouched = far._chosen(measure(far.audio[None], source.sample_rate))
@@ -152,7 +155,7 @@ class Fitted:
             f"distance in style fell to {100 * misfits[best] / as_it_is:.0f} % of the recording's "
             "own."
         )
-        return replace(answers[best], notes=(note,))
+        return replace(candidates[best], notes=(note,))
 
     def _sequence(self, parameters: int) -> Array:
         from scipy.stats import qmc

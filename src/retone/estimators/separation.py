@@ -2,10 +2,10 @@
 
 Model, in dB at the bands of ``retone.dsp.measure``: the difference is ``d = t + c + g 1`` with a
 treatment ``t ~ N(0, s^2 T)``, content ``c ~ N(0, C)`` and an unknown level ``g``. ``T`` and ``C``
-come from ``retone.estimators.statistics``. Strengths ``s`` are weighed by how well each explains
-``d``; which ``C`` holds, that of one voice or of two, by statistics that a filter does not change
-(``statistics.voice_features``). The answer is the mean and covariance of ``t``: a Wiener filter
-across bands.
+come from ``retone.estimators.content_statistics``. Strengths ``s`` are weighed by how well each
+explains ``d``; which ``C`` holds, that of one voice or of two, by statistics that a filter does not
+change (``statistics.voice_features``). The answer is the mean and covariance of ``t``: a Wiener
+filter across bands.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone.dsp.measure import BANDS, Array, StyleStatistics, valid_bands
-from retone.estimators.statistics import ContentStatistics, voice_features
+from retone.estimators.content_statistics import ContentStatistics, voice_features
 
 Voices = Literal["auto", "same", "other"]
 
