@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("registry", "jsonfields", "kernels", "audio", "plugins", "terminal"),
     ("dsp",),
     ("effects", "nets"),
-    ("losses", "metrics", "estimators"),
+    ("nn", "losses", "metrics", "estimators"),
     ("process", "training"),
     ("presets", "report", "export"),
     ("api",),

@@ -57,8 +57,8 @@ def loss_named(name: str) -> Loss:
 
 
 __all__ = [
-    "LOSSES",
     "L1",
+    "LOSSES",
     "AtEqualLoudness",
     "Loss",
     "MultiResolutionSTFT",
