@@ -1,4 +1,4 @@
-"""Learn the speech/music decision of retone.estimators.content and say how often it is right.
+"""Learn the speech/music decision of retone.estimators.speech_music and say how often it is right.
 
     python scripts/fit_content.py --speech debian-speech=data/speech --music data/music/audio \
         --check kit/manifest.csv
@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from retone.audio import open_reader, write_text_atomic
-from retone.estimators import content
+from retone.estimators import speech_music as content
 from retone.training.data.opening import open_corpora
-from retone.training.data.treatments import normalise
+from retone.training.data.processing import normalise
 
 RATE = 24000
 TARGET = Path(__file__).parents[1] / "src/retone/estimators/data" / content.FILE

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from retone.audio import write_text_atomic
-from retone.estimators import statistics
+from retone.estimators import content_statistics as statistics
 from retone.lab.curated_presets import CURATED, make_curated
 from retone.training.data.corpora import CORPORA, Corpus, open_corpus
 from retone.training.data.excerpts import open_excerpts

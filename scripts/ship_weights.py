@@ -33,7 +33,7 @@ def main(sources: list[Path], target: Path) -> None:
         if other["recipe"]["network"] != header["recipe"]["network"]:
             raise SystemExit(f"{path}: another network than that of {sources[-1]}")
     mean = mean_of([tensors for tensors, _ in read])
-    model = checkpoint.in_bytes({n: t for n, t in mean.items() if n.startswith("model.")})
+    model = checkpoint.quantised({n: t for n, t in mean.items() if n.startswith("model.")})
     state = header["state"]
     checkpoint.write(target, model, {"recipe": header["recipe"], "state": state})
     size = target.stat().st_size / 1e6

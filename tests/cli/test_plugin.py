@@ -15,7 +15,7 @@ import torch
 from cli.conftest import Record, Run
 from cli.test_enhance import write_weights
 from retone.effects.plugin import Plugin
-from retone.estimators import fit
+from retone.estimators import black_box as fit
 from retone.plugins import host
 from retone.training.recipes.diffdeq import diffdeq_smoke
 from retone.training.recipes.plugin import plugin_enhance

@@ -30,8 +30,8 @@ def impulse(length: int) -> Tensor:
 def spectrum_db(x: np.ndarray) -> np.ndarray:
     """Level of an impulse response in dB between 20 Hz and 11 kHz."""
     hz = np.fft.rfftfreq(x.size, 1 / RATE)
-    heard = (hz >= 20) & (hz <= 11000)
-    return 20 * np.log10(np.abs(np.fft.rfft(x))[heard] + 1e-30)
+    audible = (hz >= 20) & (hz <= 11000)
+    return 20 * np.log10(np.abs(np.fft.rfft(x))[audible] + 1e-30)
 
 
 def split_by_scipy(x: np.ndarray, *, flip_low_pass: bool = False) -> np.ndarray:
@@ -140,7 +140,7 @@ def test_gradients_of_the_kinds_the_paper_learns(make_audio: MakeAudio) -> None:
         assert int((gradient != 0).sum()) >= 5, kind  # the lowest band is too slow to release
 
 
-def test_gradients_find_a_damage_again(make_audio: MakeAudio) -> None:
+def test_gradients_recover_a_known_setting(make_audio: MakeAudio) -> None:
     """All 47 parameters from neutral to a known setting: the loss falls to a tenth."""
     effect = DynamicEqualizer()
     table = effect.params

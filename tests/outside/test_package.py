@@ -78,7 +78,7 @@ assert METRICS["offset"](np.full(100, 0.25), None, 48000) == 0.25
 assert "offset" in list(METRICS)
 
 from retone.losses import loss_named
-from retone.training.recipes.config import override
+from retone.training.recipes.record import override
 from retone.training.recipes.table import recipe_named
 
 assert float(loss_named("energy")(audio, audio + 1, 48000)) > 0.9

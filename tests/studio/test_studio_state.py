@@ -21,7 +21,7 @@ from retone.process.stream import render_whole
 from retone.studio import preview, work
 from retone.studio.intake import take
 from retone.studio.limits import Limits, Refused
-from retone.studio.place import Place
+from retone.studio.scratch import ScratchFolder
 from retone.studio.session import Driven, Session, Sessions
 from retone.studio.state import State, describe, read_state, stages
 
@@ -31,7 +31,7 @@ STATIC = Path(work.__file__).parent / "static"
 
 @pytest.fixture
 def session(tmp_path: Path, voice: bytes) -> Iterator[Session]:
-    place = Place(tmp_path)
+    place = ScratchFolder(tmp_path)
     made = Sessions(place, Limits()).start(None)
     upload = made.new_file(".upload")
     upload.write_bytes(voice)

@@ -20,7 +20,7 @@ from retone.lab.bench.training import (
 )
 from retone.lab.commands.bench import KINDS
 from retone.losses import L1, MultiResolutionSTFT, WeightedSum
-from retone.training.recipes.config import override
+from retone.training.recipes.record import override
 from retone.training.recipes.table import recipe_named
 
 LENGTH = 24576

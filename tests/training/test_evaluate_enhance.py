@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from retone.effects import DynamicEqualizer, MultibandEqualizer
-from retone.lab.evaluate import enhance, recordings, response
+from retone.lab.evaluate import enhance, recordings
+from retone.lab.evaluate import equalizer_response as response
 from retone.lab.evaluate.distributions import plot
 from retone.lab.evaluate.enhance_page import page, table_i, wins
 from retone.lab.evaluate.methods import Input
@@ -44,7 +45,7 @@ def maker(**changes: Any) -> EnhanceMaker:
 def test_the_thirteen_rows_of_table_i() -> None:
     assert len(TABLE_I) == 13
     for case in enhance.makers().values():
-        assert not case.target_at_rest and case.noise_probability == 0 == case.clean_probability
+        assert not case.allpass_target and case.noise_probability == 0 == case.clean_probability
 
 
 def test_every_number_raw_and_at_the_targets_loudness(

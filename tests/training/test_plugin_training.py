@@ -15,8 +15,9 @@ from retone.errors import PluginError, SettingError
 from retone.nets import checkpoint
 from retone.plugins import host, host_of
 from retone.training.loop import train
-from retone.training.recipes.config import Recipe, describe
 from retone.training.recipes.plugin import PLUGIN_RECIPES, plugin_speech
+from retone.training.recipes.recipe import Recipe
+from retone.training.recipes.record import describe
 from retone.training.recipes.table import recipe_named
 from retone.training.validation import Validation
 

@@ -14,14 +14,9 @@ from retone.errors import SettingError
 from retone.training.data.proxy_pairs import ProxyMaker
 from retone.training.feed import Batch
 from retone.training.loop import estimate_loss, learning_rate
-from retone.training.recipes.config import (
-    Recipe,
-    describe,
-    differences,
-    fingerprint,
-    override,
-)
 from retone.training.recipes.deepafx import deepafx_reference_speech, deepafx_speech
+from retone.training.recipes.recipe import Recipe
+from retone.training.recipes.record import describe, differences, fingerprint, override
 from retone.training.recipes.table import RECIPES, recipe_named
 
 LENGTH = 12288
@@ -128,14 +123,14 @@ def test_every_recipe_builds_and_takes_a_batch(name: str) -> None:
     source, reference = random_batch(recipe, 2)[:2]
     if isinstance(recipe.pairs, ProxyMaker):  # is told settings
         reference = torch.rand(2, len(recipe.effect.params)) * 0.98 + 0.01
-    rate, networks = recipe.pairs.sample_rate, getattr(network, "stand_in", None)
+    rate, networks = recipe.pairs.sample_rate, network.effect_networks
 
     def render(unit: torch.Tensor) -> torch.Tensor:
         return recipe.gradient.train(recipe.effect, source[:, None], rate, unit, networks)[:, 0]
 
     with torch.no_grad():
-        answers = recipe.answers(network, source, reference, render)
-    unit, out = answers.units[-1], answers.renders[-1][:, None]
+        predictions = recipe.predict(network, source, reference, render)
+    unit, out = predictions.units[-1], predictions.renders[-1][:, None]
     assert unit.shape == (2, len(recipe.effect.params))
     assert bool(((unit > 0) & (unit < 1)).all())
     assert out.shape == (2, 1, recipe.pairs.length) and bool(out.isfinite().all())

@@ -12,7 +12,9 @@ from scipy.signal import firwin2, lfilter
 from retone.dsp.measure import band_centres_hz, measure, valid_bands
 from retone.effects import MATCH_CHAIN, Compressor, Equalizer
 from retone.errors import AudioError, DataError, SettingError
-from retone.estimators import compression, equalizer_fit, statistics, treatment
+from retone.estimators import compression, equalizer_fit
+from retone.estimators import content_statistics as statistics
+from retone.estimators import separation as treatment
 from retone.estimators.base import Estimate, Estimator, Excerpt
 from retone.estimators.closed_form import ClosedForm, frequencies_in_words, samples_of, smooth
 from retone.estimators.refine import Refined

@@ -10,7 +10,7 @@ import torch
 
 from conftest import MakeAudio
 from retone.estimators.base import Excerpt
-from retone.estimators.level import LevelRule, Levels, levels_of
+from retone.estimators.level_rule import LevelRule, Levels, levels_of
 from retone.estimators.network import MAKEUP, Network
 
 RATE = 24000

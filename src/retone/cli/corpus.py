@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{source.name:15} {source.kind:7} {source.licence}\n{'':15} {source.where}")
         return 0
     if args.action == "build":
-        from retone.training.data.debian import build
+        from retone.training.debian import build
 
         build(args.name, args.folder, print)
         return 0

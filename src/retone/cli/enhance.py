@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from retone.cli.writing import print_result, report_paths, write_result
     from retone.errors import SettingError
-    from retone.estimators.blind import Blind
+    from retone.estimators.reference_free import ReferenceFree
     from retone.plugins import allow
     from retone.process.decide import Matcher, Options, parse_locks
     from retone.process.render import output_beside
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         allow(args.plugin)
     output = args.output or output_beside(args.input, "enhanced")
     paths = report_paths(output, (args.input,), report=not args.no_report, force=args.force)
-    matcher = Matcher(Blind(weights=args.weights))
+    matcher = Matcher(ReferenceFree(weights=args.weights))
     with progress_bar("enhancing", "s") as progress:
         result = matcher.match(args.input, (), output, options, force=args.force, progress=progress)
     write_result(result, paths, force=args.force)

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.to == "onnx":
         return _onnx(args)
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.process.settings_file import SettingsFile
 
     settings = SettingsFile.read(args.settings)

@@ -234,7 +234,7 @@ def run(args: argparse.Namespace) -> int:
     paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
     references = args.to or [_profile(args)]
     if args.plugin:
-        from retone.estimators.fit import Fitted
+        from retone.estimators.black_box import Fitted
 
         matcher = Matcher(Fitted(opened_plugin(args)))
     else:

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retone.studio.limits import Limits
-    from retone.studio.run import serve
+    from retone.studio.serve import serve
 
     serve(
         host=args.host,

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from retone.terminal import progress_bar
     from retone.training.data.opening import open_corpora
     from retone.training.loop import train
-    from retone.training.recipes.config import fingerprint, override
+    from retone.training.recipes.record import fingerprint, override
     from retone.training.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
 
     if args.recipe == "list":

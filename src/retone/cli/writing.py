@@ -52,7 +52,7 @@ def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: b
 
 def write_result(result: MatchResult, paths: Paths, *, force: bool) -> None:
     """Write the settings file and, if wanted, the picture."""
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.report.collect import report_of, settings_of
 
     write_text_atomic(paths.settings, settings_of(result).to_json(), force)

@@ -1,6 +1,6 @@
 """Exact recursive filters and dynamics as differentiable functions of tensors.
 
-Each function picks its path by where the tensor lies: compiled loops on the CPU
+Each function chooses its path by the tensor's device: compiled loops on the CPU
 (``retone.kernels``), a parallel-in-time formulation on a GPU (``retone.dsp.scan``). Both are
 exact. Recursions run in float64; the result has the audio's dtype.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from retone.dsp import biquad, scan
-from retone.dsp.first_order import first_order
+from retone.dsp.no_double_backward import no_double_backward
 
 
 def _numpy(tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
@@ -25,7 +25,7 @@ def _numpy(tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
 
 
 def use_scan(tensor: Tensor) -> bool:
-    """Whether the parallel formulation runs: always off the CPU, on it inside ``scan.forced()``."""
+    """Whether to use the parallel formulation: off the CPU, or inside ``scan.forced()``."""
     return tensor.device.type != "cpu" or scan.is_forced()
 
 
@@ -44,7 +44,7 @@ class _Sections(torch.autograd.Function):
         return torch.from_numpy(result[0]), torch.from_numpy(result[1])
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         from retone.kernels.sections import sections_backward
 
@@ -68,7 +68,7 @@ def cascade(audio: Tensor, sections: Tensor, state: Tensor | None = None) -> tup
     Args:
         audio: [R, T], float32 or float64.
         sections: [K, S, 5] float64; R is a multiple of K; row r uses ``sections[r // (R // K)]``.
-        state: [R, S, 2] float64, transposed direct form II (scipy's ``zi``); None is rest.
+        state: [R, S, 2] float64, transposed direct form II (scipy's ``zi``); None means zeros.
 
     Returns:
         The filtered audio [R, T] in the audio's dtype, and the state after it.
@@ -96,12 +96,12 @@ class _Design(torch.autograd.Function):
         return torch.from_numpy(sections)
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         from retone.kernels.designs import design_backward
 
-        given: Any = ctx.arrays
-        out: Any = design_backward(*(*given, _numpy(grads[0])))
+        saved: Any = ctx.arrays
+        out: Any = design_backward(*(*saved, _numpy(grads[0])))
         return (*(torch.from_numpy(g) for g in out), None, None)
 
 
@@ -152,7 +152,7 @@ class _Ballistics(torch.autograd.Function):
         return torch.from_numpy(y)
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         from retone.kernels.ballistics import ballistics_backward
 
@@ -173,8 +173,8 @@ def ballistics(signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tenso
         signal: [R, T]; k_attack, k_release, start (y before the first sample): [R] float64.
 
     Returns:
-        [R, T] in the signal's dtype. The gradient takes each sample's branch as the forward pass
-        chose it, which is exact but where x equals y (C.-Y. Yu et al., arXiv 2404.07970).
+        [R, T] in the signal's dtype. The gradient follows the branch that the forward pass took at
+        each sample, which is exact except where x equals y (C.-Y. Yu et al., arXiv 2404.07970).
     """
     if use_scan(signal):
         return scan.ballistics(signal, k_attack, k_release, start)
@@ -212,7 +212,7 @@ class _Compress(torch.autograd.Function):
         return (*out, torch.from_numpy(gain_db)) if curves else out
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         from retone.kernels.dynamics import compress_backward
 
@@ -250,10 +250,10 @@ def compress(
             expander_threshold_db, expander_slope (expander ratio - 1).
         state: [B, 3] float64: mean square, smoothed dB above the compressor's threshold,
             smoothed dB below the expander's.
-        expander: whether the last two columns act.
+        expander: whether to apply the last two columns.
         curves: also return the gain over time.
-        averaged: whether the level is a mean over time. False says that the level coefficients
-            are 1 and constant, which makes gradients cheaper.
+        averaged: whether the level is averaged over time. False promises that the level
+            coefficients are a constant 1, which makes gradients cheaper.
 
     Returns:
         audio [B, C, T], state [B, 3], and the gain in dB [B, T] (makeup included) or None.

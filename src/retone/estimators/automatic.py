@@ -8,9 +8,9 @@ from importlib import resources
 
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
-from retone.estimators.content import content_of
+from retone.estimators.speech_music import content_of
 
-HEARD_S = 15.0
+ANALYSED_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Automatic:
 
 def _beginning(source: Excerpt) -> Excerpt:
     """As much of an excerpt as the decision takes; more would cost a match half its time."""
-    return replace(source, audio=source.audio[: round(HEARD_S * source.sample_rate)])
+    return replace(source, audio=source.audio[: round(ANALYSED_S * source.sample_rate)])
 
 
 def shipped(kind: str) -> bool:

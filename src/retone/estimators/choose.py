@@ -28,7 +28,7 @@ ESTIMATORS: Registry[Callable[..., Estimator]] = Registry(
         "auto": "retone.estimators.automatic:Automatic",
         "network": "retone.estimators.network:Network",
         "closed-form": "retone.estimators.closed_form:ClosedForm",
-        "faithful": "retone.estimators.faithful:faithful",
+        "faithful": "retone.estimators.full_match:faithful",
         "refined": "retone.estimators.refine:Refined",
         "rules": "retone.estimators.rules:Rules",
     },

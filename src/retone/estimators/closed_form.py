@@ -23,11 +23,12 @@ from retone.effects import MATCH_CHAIN
 from retone.effects.compressor import Compressor
 from retone.effects.equalizer import Equalizer
 from retone.errors import AudioError
-from retone.estimators import compression, equalizer_fit, treatment
+from retone.estimators import compression, equalizer_fit
+from retone.estimators import separation as treatment
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
+from retone.estimators.content_statistics import ContentStatistics, packaged
+from retone.estimators.preset_change import Change, infer_change
 from retone.estimators.profile import Profile
-from retone.estimators.statistics import ContentStatistics, packaged
-from retone.estimators.style_change import Change, infer_change
 
 EQUALIZER, COMPRESSOR = MATCH_CHAIN.members
 EDGE_TRUST = 0.05
@@ -38,7 +39,7 @@ class ClosedForm:
     """EQ from average spectra and compressor from level histograms, shrunk to what is certain.
 
     1. The difference of both recordings' band levels is split into treatment and content
-       (``retone.estimators.treatment``); only treatment is undone. With another voice as
+       (``retone.estimators.separation``); only treatment is undone. With another voice as
        reference that is the smaller part.
     2. The six-band equaliser is fitted to it (``retone.estimators.equalizer_fit``).
     3. The compressor is searched on the equalised source
@@ -52,7 +53,7 @@ class ClosedForm:
             split into treatment and content smooths already.
         equalizer: limits of the EQ (gain, Q of boosts, steps).
         dynamics: grid and prior of the compressor search.
-        other_amount: share of the EQ and of the compressor's slope that is kept when the
+        different_voice_amount: share of the EQ and of the compressor's slope that is kept when the
             reference is another voice; in between by probability.
         profile_scales: strengths to weigh when the reference is a profile of many voices; with
             "nothing was done" among them, what is in the style already is left alone.
@@ -72,7 +73,7 @@ class ClosedForm:
     smooth_octaves: float = 0.0
     equalizer: equalizer_fit.FitRules = equalizer_fit.FitRules()
     dynamics: compression.SearchRules = compression.SearchRules()
-    other_amount: float = 0.5
+    different_voice_amount: float = 0.5
     style_spread: float = 0.25
     profile_scales: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
     scales: tuple[float, ...] = (0.6, 1.0, 1.4)
@@ -118,7 +119,7 @@ class ClosedForm:
                 temper=self.temper,
                 same_scales=None if many else self.same_scales,
             )
-        share = 1.0 if many else self.other_amount
+        share = 1.0 if many else self.different_voice_amount
         share = split.same_voice + (1 - split.same_voice) * share
         _report(progress, 1)
         eq = self._fit(split, share, source.sample_rate, rate, split_locks(fixed, "equalizer"))

@@ -2,9 +2,9 @@
 
 Candidates on a grid are rendered with the effect itself. Each is scored by how likely the rest of
 the difference in level percentiles and crest is mere content (covariance from
-``retone.estimators.statistics``), plus a prior that favours no compression. The answer is the
-best candidate with its slope ``1 - 1/ratio`` drawn towards the weighted mean of all, so that weak
-evidence gives weak compression.
+``retone.estimators.content_statistics``), plus a prior that favours no compression. The answer is
+the best candidate with its slope ``1 - 1/ratio`` drawn towards the weighted mean of all, so that
+weak evidence gives weak compression.
 """
 
 from __future__ import annotations

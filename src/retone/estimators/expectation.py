@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from retone.dsp.effect import Effect
-from retone.nets.frontend import together
+from retone.nets.frontend import merge_clips
 from retone.nets.iterative import Expected
 
 LEARNING_RATE = 0.06
@@ -57,7 +57,7 @@ def fit_expectation(
     locks: Mapping[str, float],
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Unit parameters [1, P] after ``steps`` of Adam on ``surprise + prior |z - z0|^2``.
+    """Unit parameters [1, P] after ``steps`` of Adam on ``nll + prior |z - z0|^2``.
 
     The best seen is kept; it is never worse than the beginning, and always finite.
 
@@ -84,9 +84,9 @@ def fit_expectation(
     for step in range(steps + 1):
         setting = table.to_physical(result().expand(clips.shape[0], -1))
         audio = effect.render(clips[:, None], sample_rate, setting).audio[:, 0]
-        heard = together(network.listen(audio))
-        surprise = expected.surprise(network.standardized(heard.summary)).mean()
-        loss = surprise + prior * (z - start).square().mean()
+        heard = merge_clips(network.encode(audio))
+        nll = expected.nll(network.standardized(heard.summary)).mean()
+        loss = nll + prior * (z - start).square().mean()
         if not bool(torch.isfinite(loss)):
             break
         if float(loss.detach()) < best:

@@ -19,16 +19,16 @@ from retone.dsp.param import ParamTable
 from retone.effects.spec import effect_from_spec
 from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
+from retone.estimators.content_statistics import packaged
 from retone.estimators.expectation import fit_expectation
-from retone.estimators.level import LevelRule, levels_of
+from retone.estimators.level_rule import LevelRule, levels_of
+from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
-from retone.estimators.statistics import packaged
-from retone.estimators.style_change import infer_change
-from retone.estimators.treatment import same_voice
+from retone.estimators.separation import same_voice
 from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
-from retone.nets.frontend import MEASURES, FrontEndConfig, Heard, together
+from retone.nets.frontend import MEASURES, Features, FrontEndConfig, merge_clips
 from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
 from retone.nets.proxy import GivenConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
@@ -63,7 +63,7 @@ class Network:
     Args:
         weights: a ``.safetensors`` file of ``retone train``, or ``"speech"`` or ``"music"`` for
             those that ship with the package.
-        most_pieces: how many pieces are heard of one recording.
+        max_pieces: how many pieces are heard of one recording.
         fit_steps: steps by which the setting is then fitted to the statistics that the network
             expects of the result, if it does; 0 takes its answer as it is.
         fit_prior: how firmly the fit is held to the network's answer.
@@ -74,7 +74,7 @@ class Network:
 
     name: str = "network"
     weights: Path | str = "speech"
-    most_pieces: int = 4
+    max_pieces: int = 4
     fit_steps: int = 16
     fit_prior: float = 0.02
     fit_pieces: int = 2
@@ -100,20 +100,20 @@ class Network:
                 "'retone enhance'. Give weights of a style recipe."
             )
         rate = network.config.front_end.sample_rate
-        own = pieces(source, rate, loaded.length, self.most_pieces)
+        own = pieces(source, rate, loaded.length, self.max_pieces)
         others: list[Tensor] = []
         units, expected = [], []
         merged = isinstance(network, AlignedNet)
         with torch.no_grad():
-            heard = network.listen(own)
-            heard = together(heard) if merged else heard
+            heard = network.encode(own)
+            heard = merge_clips(heard) if merged else heard
             for reference in references:
                 if isinstance(reference, Profile):
                     other = typical(reference, network)
                 else:
-                    others.append(pieces(reference, rate, loaded.length, self.most_pieces))
-                    other = network.listen(others[-1])
-                    other = together(other) if merged else other
+                    others.append(pieces(reference, rate, loaded.length, self.max_pieces))
+                    other = network.encode(others[-1])
+                    other = merge_clips(other) if merged else other
                 for j in range(other[0].shape[0]):
                     one = type(other)(*(t[j : j + 1].expand(heard[0].shape[0], *t.shape[1:])
                                         for t in other))  # fmt: skip
@@ -236,10 +236,10 @@ def _compare(loaded: Loaded, own: Tensor, heard: Any, other: Any) -> tuple[Tenso
         setting = effect.params.to_physical(unit.expand(own.shape[0], -1))
         return effect.render(own[:, None], rate, setting).audio[:, 0]
 
-    answers = network.answer(
-        Heard(*heard), Heard(*other), render, lambda audio: together(network.listen(audio))
+    predictions = network.predict(
+        Features(*heard), Features(*other), render, lambda audio: merge_clips(network.encode(audio))
     )
-    return answers.units[-1], answers.expected[-1]
+    return predictions.units[-1], predictions.expected[-1]
 
 
 def pieces(excerpt: Excerpt, rate: int, length: int, most: int) -> Tensor:
@@ -280,7 +280,7 @@ CONFIGS: dict[str, type] = {
 
 
 def network_config(data: Any, where: str) -> Any:
-    """A network's config from what ``recipes.config.describe`` wrote.
+    """A network's config from what ``recipes.record.describe`` wrote.
 
     Raises:
         DataError: a type or a field that this version does not know.
@@ -344,9 +344,7 @@ def load(weights: Path | str) -> Loaded:
         network = config.build()
     except (AttributeError, TypeError, ValueError, RuntimeError) as e:
         raise DataError(f"{path.name}: its {described['type']} cannot be built ({e}).") from e
-    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    model = {n: t for n, t in model.items() if not n.startswith("stand_in.")}  # proxies
-    checkpoint.load_module(network, model, path)
+    checkpoint.load_module(network, checkpoint.network_tensors(tensors), path)
     network.eval()
     effect = effect_from_spec(spec, 1.0, where=path.name)
     return Loaded(network, effect, length, peak_dbfs, kind)

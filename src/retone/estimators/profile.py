@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from retone.dsp.measure import Array, StyleStatistics
-from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+from retone.nets.frontend import Features, FrontEnd, FrontEndConfig
 
-LEAST_FRAMES = 3
+MIN_FRAMES = 3
 """Every typical frame is the mean of so many frames at least."""
 HOLD = 4
 """How often a network hears each typical frame in a row: its layers look at neighbours."""
@@ -27,7 +27,7 @@ HOLD = 4
 class TypicalFrames:
     """What a front end heard, reduced: ``frames`` [M, K], ``energy`` [K] and ``summary`` [S].
 
-    Units are those of ``retone.nets.frontend.Heard``; ``front_end`` says with what settings.
+    Units are those of ``retone.nets.frontend.Features``; ``front_end`` says with what settings.
     """
 
     front_end: FrontEndConfig
@@ -35,11 +35,11 @@ class TypicalFrames:
     energy: Array
     summary: Array
 
-    def heard(self) -> Heard:
+    def heard(self) -> Features:
         """As a network hears it, a batch of one."""
         frames = torch.from_numpy(np.repeat(self.frames, HOLD, axis=1)).float()
         energy = torch.from_numpy(np.repeat(self.energy / HOLD, HOLD)).float()
-        return Heard(frames[None], energy[None], torch.from_numpy(self.summary).float()[None])
+        return Features(frames[None], energy[None], torch.from_numpy(self.summary).float()[None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def typical_frames(
     place = _nearest(x, centres)
     while len(centres) > 1:  # no typical frame may be one or two frames of a recording
         members = np.bincount(place, minlength=len(centres))
-        if members.min() >= LEAST_FRAMES:
+        if members.min() >= MIN_FRAMES:
             break
         centres = np.delete(centres, int(members.argmin()), axis=0)
         place = _nearest(x, centres)

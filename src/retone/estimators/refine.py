@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from retone.dsp.effect import Effect
 from retone.dsp.measure import BANDS, Array, StyleStatistics, average, measure, valid_bands
 from retone.dsp.param import Setting
-from retone.estimators import compression, statistics, treatment
+from retone.estimators import compression
+from retone.estimators import content_statistics as statistics
+from retone.estimators import separation as treatment
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm, average_of, normalised
 from retone.estimators.profile import Profile

@@ -22,7 +22,14 @@ from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.presets.file import Preset
 from retone.presets.making import Heard, profile_of
 from retone.training.data.corpora import Corpus, Track
-from retone.training.data.styles import LEAD_SAMPLES, QUIETEST, STYLES, TRIES, Style, apply_style
+from retone.training.data.styles import (
+    LEAD_SAMPLES,
+    MIN_MEAN_SQUARE,
+    STYLES,
+    TRIES,
+    Style,
+    apply_style,
+)
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,7 @@ def pick_patch(track: Track, need: int, rng: np.random.Generator) -> np.ndarray 
         level = float((patch * patch).mean())
         if best is None or level > best[0]:
             best = (level, patch)
-        if level > QUIETEST * 10:
+        if level > MIN_MEAN_SQUARE * 10:
             break
     return None if best is None else best[1].copy()
 

@@ -159,12 +159,12 @@ def dnsmos(audio: Any, sample_rate: float) -> dict[str, Score]:
         return {name: _missing("the audio is empty or not finite") for name in names}
     x = x / max(1.0, float(abs(x).max()))
     if peer.dnsmos is None:
-        _calm(peer)
+        _limit_threads(peer)
     found = peer.run(x.astype(np.float32), DNSMOS_RATE)
     return {name: Score(float(found[key])) for name, key in names.items()}
 
 
-def _calm(peer: Any) -> None:
+def _limit_threads(peer: Any) -> None:
     """Give the package's models one thread each: theirs spin on every core while they wait."""
     import onnxruntime
 

@@ -39,7 +39,7 @@ WIDTHS = {
 }
 """Numbers of each statistic; those not named have one."""
 SPECTRUM_HZ: Array = np.geomspace(20.0, 20000.0, 121)
-MOST_FRAMES = 64
+MAX_FRAMES = 64
 """More typical frames than this are refused, so that no file can smuggle in a recording."""
 
 
@@ -230,8 +230,8 @@ def _typical_in(value: Any, where: str) -> TypicalFrames:
     )
     front.done()
     energy = f.items("energy")
-    if not 1 <= len(energy) <= MOST_FRAMES:
-        raise DataError(f"{where}: {len(energy)} frames; expected 1 to {MOST_FRAMES}.")
+    if not 1 <= len(energy) <= MAX_FRAMES:
+        raise DataError(f"{where}: {len(energy)} frames; expected 1 to {MAX_FRAMES}.")
     rows = f.items("frames")
     if len(rows) != len(energy):
         raise DataError(f"{where}: {len(rows)} frames but {len(energy)} energies.")

@@ -121,7 +121,7 @@ def export_preset(name: str, path: Path, *, force: bool = False) -> Path:
 
 
 def _write(preset: Preset, path: Path, force: bool) -> Path:
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
 
     write_text_atomic(path, preset.to_json(), force)
     return path

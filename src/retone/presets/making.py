@@ -20,7 +20,7 @@ from retone.estimators.profile import Profile, TypicalFrames, typical_frames
 from retone.presets.file import SPECTRUM_HZ, Preset, check_name
 from retone.process.decide import hear, loudness_of
 from retone.progress import Progress, silent
-from retone.training.recipes.style import compact_speech
+from retone.training.recipes.compact import compact_speech
 
 FRAMES = 48
 CLIP_S = 12.0

@@ -37,8 +37,8 @@ from retone.estimators.base import (
     Reference,
     shift_thresholds,
 )
-from retone.estimators.content import Content, content_of
 from retone.estimators.profile import Profile
+from retone.estimators.speech_music import Content, content_of
 from retone.process.render import (
     PARTS,
     Decision,

@@ -10,10 +10,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
 from retone.audio.meters.true_peak import TruePeakMeter, checked_block
+from retone.compiled import njit
 from retone.errors import AudioError
 from retone.units import gain_to_db
 
@@ -95,7 +95,7 @@ def channel_weights(channels: int) -> np.ndarray:
     return weights
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _measure(x, kw, state, sums, first, edges, out):  # type: ignore[no-untyped-def]
     """K-weighted energy per hop of one channel; state and sums carry on between blocks.
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retone.audio import write_text_atomic
+from retone.atomic import write_text_atomic
 from retone.errors import DataError
 from retone.lab.bench.timing import Spread, paired_ratio, spread
 

@@ -218,7 +218,8 @@ def _studio(args: argparse.Namespace) -> int:
 def _exports(recording: Path, output: Path | None) -> int:
     import sys
 
-    from retone.audio import info, write_text_atomic
+    from retone.atomic import write_text_atomic
+    from retone.audio import info
     from retone.lab.bench.exports import measure_exports, page
 
     rate = info(recording).sample_rate
@@ -231,7 +232,7 @@ def _exports(recording: Path, output: Path | None) -> int:
 
 
 def _render_docs(results: list[Path], output: Path) -> int:
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.errors import DataError
     from retone.lab.bench.result import Report
     from retone.lab.bench.tables import docs_page

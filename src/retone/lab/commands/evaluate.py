@@ -152,7 +152,7 @@ def _methods(name: str, args: argparse.Namespace) -> list:  # type: ignore[type-
 
 
 def _render_docs() -> int:
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.lab.evaluate.result import Result, page
 
     files = sorted(Path("docs/results").glob("closeness_*.json"))

@@ -129,7 +129,7 @@ def _enhance(args: argparse.Namespace) -> int:
 
 def _method(name: str, args: argparse.Namespace) -> Any:
     from retone.errors import SettingError
-    from retone.estimators.blind import Blind
+    from retone.estimators.reference_free import ReferenceFree
     from retone.lab.evaluate.enhance import FittedChain
     from retone.lab.evaluate.methods import Estimated, Input
     from retone.training.recipes.diffdeq import diffdeq_improved
@@ -141,13 +141,13 @@ def _method(name: str, args: argparse.Namespace) -> Any:
     weights = getattr(args, name.replace("-", "_"))
     if weights is None and name != "improved":
         raise SettingError(f"row '{NAMES[name]}': give its weights, --{name} FILE.")
-    blind = Blind(weights=weights)
+    blind = ReferenceFree(weights=weights)
     # What the improved recipes learn has no level of its own: it stays at the input's loudness.
     return Estimated(NAMES[name], blind, 1.0 if name.startswith("improved") else 0.0)
 
 
 def _recordings(args: argparse.Namespace) -> int:
-    from retone.estimators.blind import Blind
+    from retone.estimators.reference_free import ReferenceFree
     from retone.lab.evaluate import recordings
     from retone.terminal import progress_bar
 
@@ -155,7 +155,7 @@ def _recordings(args: argparse.Namespace) -> int:
     name = args.name or (args.only or args.folder.name)
     with progress_bar("enhancing", "files") as progress:
         result = recordings.evaluate(
-            files, Blind(weights=args.weights), name=name, quality=args.quality,
+            files, ReferenceFree(weights=args.weights), name=name, quality=args.quality,
             path=args.output, workers=args.workers, progress=progress,
         )  # fmt: skip
     print(recordings.summary(result))
@@ -163,8 +163,8 @@ def _recordings(args: argparse.Namespace) -> int:
 
 
 def _response(args: argparse.Namespace) -> int:
-    from retone.audio import write_text_atomic
-    from retone.lab.evaluate import response
+    from retone.atomic import write_text_atomic
+    from retone.lab.evaluate import equalizer_response as response
     from retone.terminal import progress_bar
     from retone.training.recipes.diffdeq import diffdeq_paper
 
@@ -187,8 +187,9 @@ def _response(args: argparse.Namespace) -> int:
 
 
 def _docs() -> int:
-    from retone.audio import write_text_atomic
-    from retone.lab.evaluate import recordings, response
+    from retone.atomic import write_text_atomic
+    from retone.lab.evaluate import equalizer_response as response
+    from retone.lab.evaluate import recordings
     from retone.lab.evaluate.distributions import plot
     from retone.lab.evaluate.enhance_page import page
     from retone.lab.evaluate.result import Result

@@ -117,7 +117,7 @@ def _gradients(args: argparse.Namespace) -> str:
     chosen.append(Spsa("spsa, 32 directions", directions=32))
     if args.proxies:
         files = tuple(str(f) for f in args.proxies)
-        chosen += [NeuralProxy(mode, files, COMPACT) for mode in ("np", "np-fh")]
+        chosen += [NeuralProxy(mode, files, COMPACT) for mode in ("np", "np_fh")]
     corpus = _corpus(args, recipe.pairs.sample_rate)
     parts = []
     for place in gradients.PLACES:

@@ -169,9 +169,9 @@ def weights_of(args: argparse.Namespace) -> dict[str, Path | str]:
 
 
 def run_realistic(args: argparse.Namespace) -> int:
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.estimators.choose import estimator_named
-    from retone.estimators.faithful import faithful
+    from retone.estimators.full_match import faithful
     from retone.estimators.network import Network
     from retone.lab.evaluate.methods import Estimated, Input, Target
     from retone.lab.evaluate.realistic import evaluate, table

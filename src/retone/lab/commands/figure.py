@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.estimators.choose import estimator_named
 
     estimator = estimator_named(args.estimator, weights=args.weights)
@@ -89,7 +89,7 @@ def _trend(args: argparse.Namespace, estimator: Any) -> str:
 
     import numpy as np
 
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.errors import SettingError
     from retone.lab.evaluate.figures import COMPRESSED, save_trends, trend_picture, trends
     from retone.terminal import progress_bar

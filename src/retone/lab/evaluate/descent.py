@@ -18,7 +18,7 @@ from retone.lab.evaluate.result import interval
 from retone.progress import Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.gradients import Exact, Gradient
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.recipe import Recipe
 
 LEARNING_RATE = 0.15
 EDGE = 0.02

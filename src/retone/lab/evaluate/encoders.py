@@ -22,7 +22,7 @@ from retone.presets.library import open_preset
 CDPAM_RATE = 22050
 JOINT_SHARE = 2.0
 """Found on recordings of development: 0.5 and 1 tell styles apart less well, 4 as well."""
-HEARD_SAMPLES = 131072
+CLIP_SAMPLES = 131072
 """An encoder hears so many samples at its own rate, as the paper's protocol says."""
 
 
@@ -38,9 +38,9 @@ class Encoder(Protocol):
 
 
 def at_rate(audio: np.ndarray, sample_rate: int, own_rate: int) -> torch.Tensor:
-    """The first ``HEARD_SAMPLES`` of a clip [T] at an encoder's rate."""
+    """The first ``CLIP_SAMPLES`` of a clip [T] at an encoder's rate."""
     clip = Clip(audio[None], sample_rate).resample(own_rate)
-    return torch.from_numpy(clip.samples[0, :HEARD_SAMPLES].copy())
+    return torch.from_numpy(clip.samples[0, :CLIP_SAMPLES].copy())
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RandomMel:
     seed: int = 0
 
     def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        x = torch.from_numpy(audio[:HEARD_SAMPLES])
+        x = torch.from_numpy(audio[:CLIP_SAMPLES])
         magnitude = stft_magnitude(x[None], 4096, 1024)[0]
         mel = mel_filterbank(self.mels, 4096, sample_rate).to(magnitude) @ magnitude
         projected = _projection(self.mels, self.size, self.seed).T @ (mel + 1e-4) ** 0.3
@@ -94,7 +94,7 @@ class OurEncoder:
         network: Any = load(self.weights).network
         clip = at_rate(audio, sample_rate, network.config.front_end.sample_rate)
         with torch.no_grad():
-            heard = network.listen(clip[None])
+            heard = network.encode(clip[None])
             if isinstance(network, SiameseNet):
                 return np.asarray(heard.vector[0].numpy())
             summary = (heard.summary - network.center) / network.scale
@@ -121,8 +121,8 @@ class OurEncoder:
 def _flat(network: Any) -> Any:
     """What a network hears of white noise whose peak is -12 dBFS: a recording without style."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(1, HEARD_SAMPLES, generator=generator)
-    return network.listen(noise * (10 ** (-12 / 20) / noise.abs().max()))
+    noise = torch.randn(1, CLIP_SAMPLES, generator=generator)
+    return network.encode(noise * (10 ** (-12 / 20) / noise.abs().max()))
 
 
 @functools.lru_cache(maxsize=4)

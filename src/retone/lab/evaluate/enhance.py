@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from retone.effects import ENHANCE_CHAIN
-from retone.lab.evaluate.jobs import measured
 from retone.lab.evaluate.methods import Method, to_loudness
+from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row
 from retone.losses import Loss
 from retone.metrics import ENHANCE_METRICS, LEVEL_FREE, METRICS, Metric
@@ -26,7 +26,7 @@ from retone.progress import Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.enhance_pairs import EnhanceMaker, EnhancePair
 from retone.training.provenance import provenance
-from retone.training.recipes.diffdeq import diffdeq_improved, diffdeq_paper, table_pairs
+from retone.training.recipes.diffdeq import diffdeq_improved, diffdeq_paper, scoring_pairs
 
 MATCHED = " (matched)"
 """Ending of a metric's name when the output was brought to the target's loudness first."""
@@ -39,8 +39,8 @@ LOUDNESS_LUFS = -19.0
 def makers() -> dict[str, EnhanceMaker]:
     """Case -> the maker of its pairs: whose damage, always in full."""
     return {
-        "damage by bands that turn no phase": table_pairs(diffdeq_improved()),
-        "damage by the paper's bands": table_pairs(diffdeq_paper()),
+        "damage by bands that turn no phase": scoring_pairs(diffdeq_improved()),
+        "damage by the paper's bands": scoring_pairs(diffdeq_paper()),
     }
 
 

@@ -26,8 +26,8 @@ from retone.lab.evaluate.methods import excerpt
 from retone.lab.evaluate.result import interval
 from retone.progress import Progress, silent
 from retone.report.svg import Axis, Plot
+from retone.training.data.processing import normalise
 from retone.training.data.styles import FIVE, STYLES, apply_style
-from retone.training.data.treatments import normalise
 from retone.training.provenance import provenance
 
 EQUALIZER, COMPRESSOR = MATCH_CHAIN.members

@@ -17,7 +17,7 @@ from retone.losses import Loss
 from retone.progress import Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.gradients import Exact, Gradient, Spsa
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.recipe import Recipe
 
 PLACES = {"start": 0.02, "anywhere": 0.3}
 """Where gradients are taken: around the untrained network's settings, and all over the cube; the
@@ -174,11 +174,11 @@ def _gradient(
     rate: float,
     unit: Tensor,
     loss: Loss,
-    stand_in: nn.Module | None,
+    networks: nn.Module | None,
 ) -> Tensor:
     """d loss / d unit, [1, P] float64."""
     own = unit.clone().requires_grad_()
-    out = strategy.train(effect, audio, rate, own, stand_in)
+    out = strategy.train(effect, audio, rate, own, networks)
     loss(out, target, rate).backward()
     assert own.grad is not None
     return own.grad.double()

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from retone.lab.evaluate.encoders import Encoder
 from retone.lab.evaluate.result import Result, Row
 from retone.progress import Progress, silent
+from retone.training.data.processing import normalise
 from retone.training.data.styles import StyleSet
-from retone.training.data.treatments import normalise
 from retone.training.provenance import provenance
 
 COUNTS = {"train": 60, "val": 20, "test": 20}

@@ -62,12 +62,11 @@ def measure(
         sample_rate=pairs["sample_rate"], effect=effect, length=pairs["length"],
         attenuation_db=tuple(pairs["attenuation_db"]), min_mean_square=1e-5,
     )  # fmt: skip
-    stand_in = gradient.build(effect, pretrained=False)
-    assert stand_in is not None
-    start = "model.stand_in."
-    own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-    checkpoint.load_module(stand_in, own, weights)
-    stand_in.eval()
+    networks = gradient.build(effect, pretrained=False)
+    assert networks is not None
+    own = checkpoint.tensors_under(tensors, checkpoint.EFFECT_NETWORKS)
+    checkpoint.load_module(networks, own, weights)
+    networks.eval()
     rate = maker.sample_rate
     use = valid_bands(rate)
     rows, groups, units = [], [], []
@@ -76,7 +75,7 @@ def measure(
         unit = torch.from_numpy(pair.reference)[None]
         with torch.no_grad():
             audio = torch.from_numpy(pair.input)[None, None]
-            got = gradient.infer(effect, audio, rate, unit, stand_in)[0, 0].double().numpy()
+            got = gradient.infer(effect, audio, rate, unit, networks)[0, 0].double().numpy()
         skip = round(WARM_UP_S * rate)
         wanted = pair.target.astype(np.float64)[skip:]
         got = got[skip:]

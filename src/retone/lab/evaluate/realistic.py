@@ -23,8 +23,8 @@ from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
 from retone.progress import Progress, silent
 from retone.training.data.pairs import Pair
+from retone.training.data.processing import Treatment, normalise
 from retone.training.data.styles import LEAD_SAMPLES, STYLES, Example, StyleSet, ordered_pairs
-from retone.training.data.treatments import Treatment, normalise
 from retone.training.provenance import provenance
 
 COLUMNS = ("msd", "sce", "rms_paper", "lufs", "rms")

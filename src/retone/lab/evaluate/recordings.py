@@ -19,8 +19,8 @@ from retone.errors import DataError
 from retone.estimators.base import Estimator
 from retone.lab.evaluate.enhance import LOUDNESS_LUFS, predicted
 from retone.lab.evaluate.enhance_page import show
-from retone.lab.evaluate.jobs import measured
 from retone.lab.evaluate.methods import to_loudness
+from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
 from retone.process.decide import Matcher, Options
@@ -30,7 +30,7 @@ from retone.training.recipes.diffdeq import SAMPLE_RATE
 
 RATE = SAMPLE_RATE
 """Hz, of the comparison before with after: that of the networks."""
-MOST_S = 30.0
+MAX_S = 30.0
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 WORST_FALL = 0.1
 
@@ -126,7 +126,7 @@ def _measure(job: tuple[Any, ...]) -> Row:
 def mono(path: Path) -> np.ndarray:
     """A file's first 30 s, [T] float32 at 24 kHz."""
     with open_reader(path) as reader:
-        audio = reader.read(round(MOST_S * reader.info.sample_rate))
+        audio = reader.read(round(MAX_S * reader.info.sample_rate))
         return np.asarray(Clip(audio, reader.info.sample_rate).resample(RATE).samples.mean(axis=0))
 
 

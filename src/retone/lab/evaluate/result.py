@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from retone.audio import write_text_atomic
+from retone.atomic import write_text_atomic
 from retone.errors import DataError
 
 BOOTSTRAPS = 2000

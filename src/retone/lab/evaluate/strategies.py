@@ -28,6 +28,7 @@ from retone.nets.iterative import IterativeNet
 from retone.nets.proxy import TcnSizes
 from retone.training.data.pairs import Pair
 from retone.training.gradients import STRATEGIES, Gradient, NeuralProxy
+from retone.training.model import Model
 
 COLUMNS = ("pesq", "stft", "msd", "sce", "rms", "lufs", "crest")
 RATIOS = ("stft", "sce", "rms", "lufs")
@@ -38,8 +39,8 @@ PUBLISHED: dict[str, dict[str, tuple[float, float, float, float]]] = {
         "ctcn1": (0.405, 128.4, 2.237, 1.066),
         "ctcn2": (0.372, 117.5, 1.927, 0.925),
         "np": (0.676, 265.0, 2.812, 1.340),
-        "np-hh": (1.038, 440.2, 5.472, 2.679),
-        "np-fh": (1.058, 404.9, 6.820, 3.197),
+        "np_hh": (1.038, 440.2, 5.472, 2.679),
+        "np_fh": (1.058, 404.9, 6.820, 3.197),
         "spsa": (0.635, 219.5, 3.263, 1.600),
         "frequency_sampled": (0.388, 111.5, 1.828, 0.823),
     },
@@ -64,7 +65,7 @@ steps of its own network on its own recordings, so only ratios to the input say 
 class System:
     """A finished run, ready to render."""
 
-    network: torch.nn.Module
+    model: Model
     effect: Effect
     gradient: Gradient
     sample_rate: int
@@ -72,8 +73,8 @@ class System:
 
     def render(self, audio: np.ndarray, sample_rate: int, unit: torch.Tensor) -> torch.Tensor:
         """Audio [T] as the strategy renders it at inference, [1, T]."""
-        networks = getattr(self.network, "stand_in", None)
         whole = torch.from_numpy(audio)[None, None]
+        networks = self.model.effect_networks
         return self.gradient.infer(self.effect, whole, sample_rate, unit, networks)[:, 0]
 
 
@@ -100,10 +101,10 @@ class Trained:
             return system.render(pair.input, sample_rate, unit)[0].numpy()
 
     def _answer(self, system: System, source: torch.Tensor, reference: torch.Tensor) -> Any:
-        if not isinstance(system.network, IterativeNet):
-            return system.network(source, reference)
+        if not isinstance(system.model.network, IterativeNet):
+            return system.model(source, reference)
         render = functools.partial(system.render, source[0].numpy(), system.sample_rate)
-        return system.network(source, reference, render).units[-1]
+        return system.model(source, reference, render).units[-1]
 
 
 def runs(folders: Sequence[Path]) -> list[Trained]:
@@ -117,7 +118,7 @@ def runs(folders: Sequence[Path]) -> list[Trained]:
         gradient = open_run(str(folder), False).gradient
         found.append(Trained(gradient.name, str(folder)))
         if isinstance(gradient, NeuralProxy) and gradient.mode == "np":
-            found.append(Trained("np-hh", str(folder), hybrid=True))
+            found.append(Trained("np_hh", str(folder), hybrid=True))
     names = [m.name for m in found]
     twice = {n for n in names if names.count(n) > 1}
     if twice:
@@ -142,18 +143,15 @@ def open_run(folder: str, hybrid: bool) -> System:
         rate = int(recipe["pairs"]["sample_rate"])
     except (KeyError, TypeError) as e:
         raise DataError(f"{path}: its recipe is not one of this version ({e}).") from e
-    stand_in = gradient.build(effect, pretrained=False)
-    if stand_in is not None:
-        network.stand_in = stand_in
-    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    checkpoint.load_module(network, model, path)
+    model = Model(network, gradient.build(effect, pretrained=False))
+    model.load(tensors, path)
     if hybrid:
-        gradient = replace(gradient, mode="np-hh")  # type: ignore[type-var]
-    return System(network.eval(), effect, gradient, rate, header)
+        gradient = replace(gradient, mode="np_hh")  # type: ignore[type-var]
+    return System(model.eval(), effect, gradient, rate, header)
 
 
 def gradient_of(data: Mapping[str, Any], where: str) -> Gradient:
-    """A strategy from what ``recipes.config.describe`` wrote.
+    """A strategy from what ``recipes.record.describe`` wrote.
 
     Raises:
         DataError: one that this version does not know.
@@ -175,15 +173,15 @@ def facts(method: Trained) -> dict[str, Any]:
     """What a report says of a row: contract, budget, size."""
     system = open_run(method.folder, method.hybrid)
     state, recipe = system.header["state"], system.header["recipe"]
-    stand_in = getattr(system.network, "stand_in", None)
-    inside = sum(p.numel() for p in stand_in.parameters()) if stand_in is not None else 0
+    model = system.model
+    inside = model.effect_networks.parameters() if model.effect_networks else ()
     return {
         **system.gradient.contract._asdict(),
         "steps": state["step"],
         "examples": state["step"] * recipe["batch_size"],
         "cpu_minutes": round(state.get("cpu_s", 0.0) / 60, 2),
-        "weights": sum(p.numel() for p in system.network.parameters()) - inside,
-        "stand_in_weights": inside,
+        "weights": sum(p.numel() for p in model.network.parameters()),
+        "effect_network_weights": sum(p.numel() for p in inside),
         "sample_rate": system.sample_rate,
         "recipe": recipe["name"],
     }

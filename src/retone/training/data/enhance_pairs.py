@@ -18,9 +18,9 @@ from retone.dsp.effect import Effect
 from retone.dsp.param import Param
 from retone.errors import DataError, SettingError
 from retone.training.data.corpora import Corpus, Track
-from retone.training.data.corrupt import Band, equalize
-from retone.training.data.room import draw_noise, low_pass, play_at_speed
-from retone.training.data.treatments import normalise
+from retone.training.data.degradations import draw_noise, low_pass, play_at_speed
+from retone.training.data.processing import normalise
+from retone.training.data.sox_effects import Band, equalize
 from retone.units import db_to_gain, gain_to_db
 
 Array = np.ndarray
@@ -32,16 +32,16 @@ QUIET_FRAME_RMS = 0.01
 """The paper drops frames of "energy below 0.01". Read as a mean square that would be -20 dBFS and
 most speech; it is read as RMS, -40 dBFS, of a clip at its peak level."""
 SILENT_PEAK = 1e-4
-MOST_QUIET_SHARE = 0.5
+MAX_QUIET_SHARE = 0.5
 TRIES_PER_TRACK, TRIES = 20, 40
 DRAWS = 8
 """Settings tried until one leaves sound."""
 
 Q = (0.3, 3.0)
 THRESHOLD_DB = (-40.0, -10.0)
-MOST_RATIO = 6.0
+MAX_RATIO = 6.0
 EXPANDER_THRESHOLD_DB = (-60.0, -35.0)
-MOST_EXPANDER_RATIO = 3.0
+MAX_EXPANDER_RATIO = 3.0
 NOISE_DB = (12.0, 45.0)
 """Speech to noise, dB."""
 LOW_BAND_HZ = (3400.0, 10000.0)
@@ -105,7 +105,7 @@ class EnhanceMaker:
             behind the damage.
         clean_probability: chance that nothing is done to a clip but level, noise and low-pass: what
             is good already teaches to be left alone.
-        least_strength: gains in dB and slopes of the dynamics, and the device's gains, are scaled
+        min_strength: gains in dB and slopes of the dynamics, and the device's gains, are scaled
             by a factor drawn between this and 1.
         noise_probability: chance of a steady room noise behind the damage, ``NOISE_DB`` below the
             speech; the target has none.
@@ -113,7 +113,7 @@ class EnhanceMaker:
             not there cannot be equalised back, and lifting its place lifts noise.
         speed: voices are played up to this factor faster or slower when training, so that few
             voices are more.
-        target_at_rest: put the target through the damaging effect at rest too. A crossover that
+        allpass_target: put the target through the damaging effect at rest too. A crossover that
             sums to an all-pass turns the phase; a loss on samples would ask to turn it back.
         peak_dbfs: peak level of input and target alike. Level is what neither tells.
         balance: a speaker of n samples is drawn with a chance in proportion to ``n ** balance``.
@@ -132,11 +132,11 @@ class EnhanceMaker:
     drive_db: float = 24.0
     device_probability: float = 0.0
     clean_probability: float = 0.0
-    least_strength: float = 1.0
+    min_strength: float = 1.0
     noise_probability: float = 0.0
     low_band_probability: float = 0.0
     speed: float = 1.0
-    target_at_rest: bool = False
+    allpass_target: bool = False
     peak_dbfs: float = -1.0
     balance: float = 0.5
 
@@ -152,7 +152,7 @@ class EnhanceMaker:
                 f"{', '.join(STRENGTHS)}."
             )
         for name in (
-            "band_probability", "device_probability", "clean_probability", "least_strength",
+            "band_probability", "device_probability", "clean_probability", "min_strength",
             "noise_probability", "low_band_probability",
         ):  # fmt: skip
             if not 0.0 <= getattr(self, name) <= 1.0:
@@ -174,14 +174,14 @@ class EnhanceMaker:
         """The maker of a validation list: voices at their own speed."""
         return replace(self, speed=1.0)
 
-    def for_table(self) -> EnhanceMaker:
+    def for_scoring(self) -> EnhanceMaker:
         """The maker to score with: each clip damaged in full by bands and devices, no noise; the
         target is the clean clip itself."""
         return replace(
             self,
-            target_at_rest=False,
+            allpass_target=False,
             clean_probability=0.0,
-            least_strength=1.0,
+            min_strength=1.0,
             noise_probability=0.0,
             low_band_probability=0.0,
             speed=1.0,
@@ -231,7 +231,7 @@ class EnhanceMaker:
                 f"EnhanceMaker: {DRAWS} settings in a row left no sound of {track.group}; "
                 "draw milder ones."
             )
-        if self.target_at_rest:
+        if self.allpass_target:
             with torch.no_grad():
                 clean = torch.from_numpy(target)[None, None]
                 target = self.corruption.static_path(clean, self.sample_rate, tensors)[0, 0].numpy()
@@ -252,7 +252,7 @@ class EnhanceMaker:
     def _draw_strength(self, rng: np.random.Generator) -> float:
         if _chance(rng, self.clean_probability):
             return 0.0
-        return float(rng.uniform(self.least_strength, 1.0)) if self.least_strength < 1 else 1.0
+        return float(rng.uniform(self.min_strength, 1.0)) if self.min_strength < 1 else 1.0
 
     def _draw_setting(self, rng: np.random.Generator, strength: float = 1.0) -> dict[str, float]:
         """A random setting of the damaging effect, each parameter in its range.
@@ -284,10 +284,10 @@ class EnhanceMaker:
             put(f"{b}_attack_ms", _in_range(rng, table[f"{b}_attack_ms"]))
             put(f"{b}_release_ms", _in_range(rng, table[f"{b}_release_ms"]))
             put(f"{b}_threshold_db", float(rng.uniform(*THRESHOLD_DB)))
-            ratio = _log_uniform(rng, 1.0, MOST_RATIO)
+            ratio = _log_uniform(rng, 1.0, MAX_RATIO)
             upward = _log_uniform(rng, 0.5, 1.0)
             low_db = float(rng.uniform(*EXPANDER_THRESHOLD_DB))
-            steep = _log_uniform(rng, 1.0, MOST_EXPANDER_RATIO)
+            steep = _log_uniform(rng, 1.0, MAX_EXPANDER_RATIO)
             kind = int(rng.integers(3)) if self.expansion else 0
             ratio, upward, steep = ratio**strength, upward**strength, steep**strength
             if dynamic and kind < 2:
@@ -338,7 +338,7 @@ def is_speech(clip: Array, sample_rate: float, peak_dbfs: float) -> bool:
     size = max(1, round(FRAME_MS / 1000 * sample_rate))
     audio = normalise(clip, peak_dbfs)[: clip.size // size * size].reshape(-1, size)
     quiet = np.einsum("nt,nt->n", audio, audio) < size * QUIET_FRAME_RMS**2
-    return bool(quiet.mean() <= MOST_QUIET_SHARE)
+    return bool(quiet.mean() <= MAX_QUIET_SHARE)
 
 
 def draw_device(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retone.atomic import AtomicFile
 from retone.errors import DataError
 from retone.training.data.corpora import PCM_SCALE, Corpus, Track, corpus_source
 from retone.training.data.manifest import Found, assign_splits
@@ -73,10 +74,8 @@ def open_excerpts(
             if rate != sample_rate:
                 audio = soxr.resample(audio, rate, sample_rate, quality="HQ")
             pcm = np.rint(np.clip(audio, -1.0, 1.0) * PCM_SCALE).astype("<i2")
-            beside = path.with_suffix(".part")
-            with beside.open("wb") as out:
+            with AtomicFile(path, force=True, sync=False) as file, file.path.open("wb") as out:
                 np.save(out, pcm)
-            beside.replace(path)
         samples = int(np.load(path, mmap_mode="r").shape[0])
         tracks.append(Track(group, split, item.kind, path, samples))
     if not tracks:

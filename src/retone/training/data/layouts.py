@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retone.errors import DataError
-from retone.training.data.debian_lists import MUSIC_PACKAGES
 from retone.training.data.manifest import AUDIO_SUFFIXES, Found, Manifest
+from retone.training.debian.lists import MUSIC_PACKAGES
 
 
 def _wrong(name: str, folder: Path, expected: str) -> DataError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retone.atomic import write_text_atomic
 from retone.errors import DataError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
@@ -206,9 +207,7 @@ class Manifest:
         """Write one JSON object a line: a heading, then the entries."""
         heading = {"manifest": self.name, "skipped": self.skipped}
         rows = [json.dumps(heading)] + [json.dumps(asdict(entry)) for entry in self.entries]
-        temporary = path.with_suffix(".part")
-        temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_text_atomic(path, "\n".join(rows) + "\n", force=True, sync=False)
 
     @classmethod
     def load(cls, path: Path) -> Manifest:

@@ -14,8 +14,8 @@ import numpy as np
 
 from retone.errors import DataError, SettingError
 from retone.training.data.corpora import Corpus, Track
-from retone.training.data.room import play_at_speed
-from retone.training.data.treatments import (
+from retone.training.data.degradations import play_at_speed
+from retone.training.data.processing import (
     Treatment,
     Warp,
     draw_bands,
@@ -32,7 +32,7 @@ Array = np.ndarray
 TRIES_PER_TRACK = 100
 TRIES = 40
 REFERENCE_FADE_SAMPLES = 1102
-MOST_SPEED = 1.5
+MAX_SPEED = 1.5
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Pair:
         cross_source: whether the reference is another speaker or track.
         group, reference_group: speakers or tracks.
         start: first sample of the source clip in its speaker or track.
-        input_treatment, style: what was done to the input, and to target and reference.
+        input_processing, style: what was done to the input, and to target and reference.
         index, seed: which call of `PairMaker.make` gives this pair again.
     """
 
@@ -57,7 +57,7 @@ class Pair:
     group: str
     reference_group: str
     start: int
-    input_treatment: Treatment
+    input_processing: Treatment
     style: Treatment
     index: int
     seed: int
@@ -124,8 +124,8 @@ class PairMaker:
             value = getattr(self, name)
             if name.endswith("_probability") and not 0.0 <= value <= 1.0:
                 raise SettingError(f"PairMaker: {name} {value} is not between 0 and 1.")
-        if not 1.0 <= self.speed <= MOST_SPEED:
-            raise SettingError(f"PairMaker: speed {self.speed} is not in 1..{MOST_SPEED}.")
+        if not 1.0 <= self.speed <= MAX_SPEED:
+            raise SettingError(f"PairMaker: speed {self.speed} is not in 1..{MAX_SPEED}.")
 
     def for_evaluation(self, *, cross_source: bool) -> PairMaker:
         """The same without pitch and tempo, with references of other sources always or never."""
@@ -204,7 +204,7 @@ class PairMaker:
             group=track.group,
             reference_group=other.group,
             start=start,
-            input_treatment=treatment,
+            input_processing=treatment,
             style=style,
             index=index,
             seed=seed,

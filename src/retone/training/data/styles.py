@@ -25,7 +25,7 @@ Range = tuple[float, float]
 SUBSETS = {"train": 0.6, "val": 0.2, "test": 0.2}
 LEAD_SAMPLES = 16384
 """Samples before an example, in which the compressor settles; they are dropped."""
-QUIETEST = 3e-4
+MIN_MEAN_SQUARE = 3e-4
 """Least mean square of any whole second of a patch whose peak is 1."""
 TRIES = 40
 
@@ -185,7 +185,7 @@ class StyleSet:
     cut into passages of ``passage_s`` seconds, which are shuffled and shared 60/20/20 into train,
     val and test; in each of these every style gets its own fifth. With ``apart`` ``"voices"``
     whole voices or tracks are shared out instead, which is harder. A patch with a whole second
-    below ``QUIETEST`` is drawn again.
+    below ``MIN_MEAN_SQUARE`` is drawn again.
 
     Args:
         corpus: what examples are cut from.
@@ -284,7 +284,7 @@ class StyleSet:
             least = float((whole * whole).mean(axis=1).min())
             if best is None or least > best[0]:
                 best = (least, patch, track.group)
-            if least > QUIETEST:
+            if least > MIN_MEAN_SQUARE:
                 break
         if best is None:
             raise DataError(f"{self.corpus.name}: no passage with sound for style {style}.")
