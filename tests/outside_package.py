@@ -9,14 +9,16 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 
 
-def install(folder: Path) -> None:
-    """Write every code block of the page to its file, and the entry points that pip would."""
+def install(folder: Path, *, published: bool = True) -> None:
+    """Write every code block of the page to its file; and the entry points, as pip would."""
     blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
     for name, code in blocks:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code)
     (folder / "my_package" / "__init__.py").touch()
+    if not published:
+        return
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     publish(folder, project["name"], project["entry-points"])
 

@@ -22,6 +22,20 @@ from typing import Any, Generic, TypeVar
 from retone.errors import SettingError, nearest
 
 T = TypeVar("T")
+Check = Callable[[str, Any], str | None]
+"""Says what is wrong with a member of that name, as the end of a sentence; None if it fits."""
+
+
+def called(cls: type) -> Check:
+    """A check that a member is a ``cls`` whose ``name`` is the name it is registered under."""
+
+    def check(name: str, member: Any) -> str | None:
+        if not isinstance(member, cls):
+            return f"is not a {cls.__name__}"
+        own = getattr(member, "name", None)
+        return None if own == name else f"has the name '{own}', not '{name}'"
+
+    return check
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -31,8 +45,7 @@ class Registry(Mapping[str, T], Generic[T]):
         group: the entry-point group, such as ``"retone.effects"``.
         member: what one member is called in messages, such as ``"effect"``.
         own: retone's members; a text ``"module:name"`` is imported when it is first used.
-        check: called with a name and a member of another package; returns what is wrong with it
-            as the end of a sentence ("is not a Metric"), or None.
+        check: what members of other packages must pass, such as ``called(Metric)``.
     """
 
     def __init__(
@@ -41,7 +54,7 @@ class Registry(Mapping[str, T], Generic[T]):
         member: str,
         own: Mapping[str, T | str],
         *,
-        check: Callable[[str, Any], str | None] | None = None,
+        check: Check | None = None,
     ) -> None:
         self.group, self.member = group, member
         self._members: dict[str, T | str | EntryPoint] = dict(own)

@@ -329,10 +329,8 @@ def test_gradcheck(effect: Effect, backend: Backend, make_audio: MakeAudio) -> N
         )
         return (out.audio, *leaves(out.state))
 
-    many = len(effect.params) > 10
-    assert torch.autograd.gradcheck(
-        run, (audio, unit, *start), eps=1e-6, atol=1e-6, rtol=1e-3, fast_mode=many
-    )
+    given, many = (audio, unit, *start), len(effect.params) > 10
+    assert torch.autograd.gradcheck(run, given, eps=1e-6, atol=1e-6, rtol=1e-3, fast_mode=many)
 
 
 # --- response and relaxation ----------------------------------------------------------------

@@ -22,7 +22,7 @@ from retone.effects import EFFECT_TYPES, EFFECTS
 def _outside() -> tuple[Effect, ...]:
     """The effect of docs/extending.md, whose traits are unlike those of retone's own."""
     folder = Path(tempfile.mkdtemp(prefix="retone-outside-"))
-    install(folder)
+    install(folder, published=False)
     sys.path.append(str(folder))
     made: type[Effect] = import_module("my_package.saturator").Saturator
     if made.kind not in EFFECT_TYPES:

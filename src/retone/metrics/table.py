@@ -30,7 +30,7 @@ from retone.dsp.spectral import (
 from retone.errors import ShapeError, expect
 from retone.losses import MultiResolutionSTFT, auraloss_default
 from retone.metrics import perceptual
-from retone.registry import Registry
+from retone.registry import Registry, called
 from retone.units import DB_PER_NEPER
 
 LEVEL_FLOOR_DB = -120.0
@@ -317,14 +317,7 @@ _TABLE = (
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in _TABLE}
 
-
-def _complaint(name: str, member: Any) -> str | None:
-    if not isinstance(member, Metric):
-        return "is not a Metric"
-    return None if member.name == name else f"is called '{member.name}', not '{name}'"
-
-
-METRICS: Registry[Metric] = Registry("retone.metrics", "metric", _BY_NAME, check=_complaint)
+METRICS: Registry[Metric] = Registry("retone.metrics", "metric", _BY_NAME, check=called(Metric))
 """Metrics by name; other packages add theirs by entry points in ``retone.metrics``."""
 
 

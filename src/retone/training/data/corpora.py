@@ -15,12 +15,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from retone.errors import DataError, SettingError
-from retone.registry import Registry
+from retone.registry import Registry, called
 from retone.training.data import layouts
 from retone.training.data.manifest import (
     SPLITS,
@@ -165,14 +165,9 @@ _OWN = {
     )
 }
 
-
-def _complaint(name: str, member: Any) -> str | None:
-    if not isinstance(member, CorpusSource):
-        return "is not a CorpusSource"
-    return None if member.name == name else f"is called '{member.name}', not '{name}'"
-
-
-CORPORA: Registry[CorpusSource] = Registry("retone.corpora", "corpus", _OWN, check=_complaint)
+CORPORA: Registry[CorpusSource] = Registry(
+    "retone.corpora", "corpus", _OWN, check=called(CorpusSource)
+)
 """Known corpora by name; other packages add theirs by entry points in ``retone.corpora``."""
 
 
