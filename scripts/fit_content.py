@@ -18,7 +18,7 @@ import numpy as np
 
 from retone.audio import open_reader, write_text_atomic
 from retone.estimators import speech_music as content
-from retone.training.data.opening import open_corpora
+from retone.training.data.corpora import named_folders, open_splits
 from retone.training.data.processing import normalise
 
 RATE = 24000
@@ -34,7 +34,10 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=130, help="stretches of each kind")
     args = parser.parse_args()
     rng = random.Random(0)
-    corpus = open_corpora([args.speech], RATE, args.cache, "speech", need=("train",))["train"]
+    corpus = open_splits(
+        named_folders([args.speech]), sample_rate=RATE, cache=args.cache, kind="speech",
+        need=("train",), progress=print,
+    )["train"]  # fmt: skip
     speech = []
     while len(speech) < args.each:
         track = corpus.tracks[len(speech) % len(corpus.tracks)]

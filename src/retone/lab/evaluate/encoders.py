@@ -14,7 +14,7 @@ import torch
 from retone.audio import Clip
 from retone.dsp.spectral import mel_filterbank, stft_magnitude
 from retone.errors import DataError, MissingExtraError
-from retone.estimators.network import load, typical
+from retone.estimators.network import features_of_profile, load
 from retone.lab.evaluate.legacy_torch import read
 from retone.nets.siamese import SiameseNet
 from retone.presets.library import open_preset
@@ -128,7 +128,7 @@ def _flat(network: Any) -> Any:
 @functools.lru_cache(maxsize=4)
 def _ordinary(network: Any, preset: str) -> Any:
     """What a network hears of a shipped preset."""
-    heard = typical(open_preset(preset).profile, network)
+    heard = features_of_profile(open_preset(preset).profile, network)
     return type(heard)(*(t[:1] for t in heard))
 
 

@@ -23,7 +23,7 @@ from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
 from retone.progress import Progress, silent
 from retone.training.data.pairs import Pair
-from retone.training.data.processing import Treatment, normalise
+from retone.training.data.processing import Processing, normalise
 from retone.training.data.styles import LEAD_SAMPLES, STYLES, Example, StyleSet, ordered_pairs
 from retone.training.provenance import provenance
 
@@ -138,7 +138,7 @@ def _measure(job: tuple[Any, ...]) -> list[Row]:
     source, reference = draw_pair(styles, a, b, item, seed)
     own, other = normalise(source.audio), normalise(reference.audio)
     styled = normalise(styles.in_style_of(source, reference))
-    nothing = Treatment()
+    nothing = Processing()
     pair = Pair(own, other, styled, True, source.group, reference.group, 0, nothing, nothing, item,
                 seed)  # fmt: skip
     metrics = [m for m in METRICS if m.name in COLUMNS]
