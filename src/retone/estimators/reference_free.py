@@ -88,8 +88,8 @@ class ReferenceFree:
             share *= MUSIC_SHARE
             notes.append(
                 f"This sounds like music ({100 * content.confidence:.0f} % confidence), and "
-                "enhance is made for speech: only a quarter of its change is applied. For music use "
-                "'retone match' with a reference."
+                "enhance is made for speech: only a quarter of its change is applied. For "
+                "music use 'retone match' with a reference."
             )
         elif share < SURE:
             notes.append(
