@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
     corpora = open_corpora(args.corpus, recipe.pairs.sample_rate, args.cache, recipe.kind)
     print(f"run folder {folder}", flush=True)
-    with progress_bar("train", "step") as progress:
+    with progress_bar() as progress:
         best = train(
             recipe,
             corpora,

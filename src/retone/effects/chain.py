@@ -95,3 +95,16 @@ class Chain(Effect):
 def chain(name: str, *members: Effect) -> Chain:
     """Effects in series: ``chain("voice", Equalizer(), Compressor())``."""
     return Chain(name, tuple(members))
+
+
+def leaves(
+    effect: Effect, setting: Mapping[str, Tensor], path: str = ""
+) -> list[tuple[str, Effect, Setting]]:
+    """An effect's members that are no chains: (dotted name, effect, its own setting)."""
+    if not isinstance(effect, Chain):
+        return [(path or effect.name, effect, dict(setting))]
+    return [
+        leaf
+        for m in effect.members
+        for leaf in leaves(m, split_setting(setting, m.name), f"{path}.{m.name}".lstrip("."))
+    ]

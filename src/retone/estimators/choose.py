@@ -1,11 +1,14 @@
-"""Estimators by the names the command line knows."""
+"""Estimators by name; importing this module loads none of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retone.errors import SettingError
-from retone.estimators.base import Estimator
+
+if TYPE_CHECKING:
+    from retone.estimators.base import Estimator
 
 NAMES = ("auto", "network", "closed-form", "faithful", "refined", "rules")
 DEFAULT = "auto"

@@ -186,7 +186,7 @@ def plan_of(settings: SettingsFile, *, sample_rate: int | None = None) -> Plan:
     rate = sample_rate or settings.sample_rate
     effect = settings.effect_at(rate)
     stages: list[Stage] = []
-    for path, member, own in leaves(effect, settings.heard()):
+    for path, member, own in leaves(effect, settings.effective_setting()):
         values = {n: float(v[0]) for n, v in own.items()}
         if isinstance(member, Equalizer):
             stages += _filters(path, values, rate)

@@ -18,8 +18,9 @@ from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.estimators.closed_form import normalised, statistics_of
 from retone.estimators.profile import Profile, TypicalFrames, typical_frames
 from retone.presets.file import SPECTRUM_HZ, Preset, check_name
-from retone.process.decide import hear, loudness_of
-from retone.progress import Progress, silent
+from retone.process.excerpt import load_excerpt
+from retone.process.level import loudness_of
+from retone.progress import ANALYSING, Progress, silent
 from retone.training.recipes.style import compact_speech
 
 FRAMES = 48
@@ -58,7 +59,7 @@ def make_preset(
         loudness_lufs: loudness that a result should get: ``"match"`` the recordings' mean, None
             for the result's own, or a target.
         licence: under which the recordings were published.
-        progress: called with files done and in all.
+        progress: told the files done.
 
     Raises:
         AudioError: no file, or one that cannot be read, is silent or too short.
@@ -69,12 +70,11 @@ def make_preset(
         raise AudioError("a preset needs at least one recording.")
     heard, levels = [], []
     for number, file in enumerate(files):
-        path = Path(file)
-        with open_reader(path) as reader:
-            excerpt, _ = hear(reader, path)
+        with open_reader(file) as reader:
+            excerpt, _ = load_excerpt(reader)
             heard.append(Heard(excerpt, number))
             levels.append(loudness_of(reader))
-        progress(number + 1, len(files))
+        progress(ANALYSING, number + 1, len(files))
     loudness = loudness_lufs
     if loudness == "match":
         known = [v for v in levels if np.isfinite(v)]

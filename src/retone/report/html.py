@@ -216,7 +216,7 @@ def _all_settings(s: SettingsFile) -> str:
     table = s.effect.params
     if not len(table):
         return ""
-    heard = s.heard()
+    heard = s.effective_setting()
     groups: dict[tuple[str, str], list[str]] = {}
     for p in table:
         band, name = split_label(p)

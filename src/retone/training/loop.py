@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from retone.errors import DataError, PluginError
 from retone.nets import checkpoint
 from retone.nets.iterative import Answers
-from retone.progress import Progress, silent
+from retone.progress import TRAINING, Progress, silent
 from retone.training.feed import Batch, PairDataset, Place, batches
 from retone.training.log import (
     EXAMPLES,
@@ -127,7 +127,7 @@ def train(
         stop_at_cpu_s: the same once the run's steps have used so much CPU time of this process,
             pairs included without workers and validation not: an equal budget on a busy machine.
         report: called with each log row.
-        progress: called with (steps done, steps to do) of this call.
+        progress: told the steps of this call, done and to do.
 
     Returns:
         Path of the best weights.
@@ -239,7 +239,7 @@ def train(
             if log and (stop or time.monotonic() - saved > save_every_s):
                 _save(folder / LAST, recipe, network, optimizer, state)
                 saved = time.monotonic()
-            progress(state["step"] - first, recipe.steps - first)
+            progress(TRAINING, state["step"] - first, recipe.steps - first)
             if state["skipped_in_a_row"] >= SKIPS:
                 raise DataError(
                     f"{SKIPS} steps in a row had no finite gradient (norm {float(norm):g}). Lower "

@@ -16,7 +16,7 @@ from retone.errors import AudioError, DataError
 from retone.lab.evaluate.result import interval
 from retone.lab.evaluate.strategies import gradient_of
 from retone.nets import checkpoint
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.proxy_pairs import LIMIT, ProxyMaker
 
@@ -94,7 +94,7 @@ def measure(
         rows.append((error, np.abs(a - b)[heard].mean(), np.abs(idle - b)[heard].mean()))
         groups.append(pair.group)
         units.append(pair.reference)
-        progress(i + 1, items)
+        progress(Phase("measuring the proxy", "clips"), i + 1, items)
     if not rows:
         raise DataError(f"{weights}: nothing could be heard of {items} clips of {corpus.name}.")
     found = np.array(rows)

@@ -21,7 +21,7 @@ import numpy as np
 from retone.lab.evaluate.methods import Method
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.pairs import Pair
 from retone.training.data.styles import LEAD_SAMPLES, STYLES, Example, StyleSet, ordered_pairs
 from retone.training.data.treatments import Treatment, normalise
@@ -105,7 +105,7 @@ def evaluate(
     outcomes = pool.map(_measure, jobs) if pool else map(_measure, jobs)
     for number, rows in enumerate(outcomes, start=1):
         result.rows += rows
-        progress(number, len(jobs))
+        progress(Phase("evaluating", "pairs"), number, len(jobs))
         if path is not None and (number % 10 == 0 or number == len(jobs)):
             result.save(path)
     if pool:

@@ -27,7 +27,7 @@ from retone.effects.dynamic_equalizer import BANDS
 from retone.lab.evaluate.enhance_page import show
 from retone.lab.evaluate.jobs import measured
 from retone.lab.evaluate.result import Result, Row, interval
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.report.svg import Axis, Plot
 from retone.training.data.corpora import Corpus
 from retone.training.data.enhance_pairs import EnhanceMaker
@@ -149,7 +149,7 @@ def evaluate(
     jobs = [(corpus, maker, item, seed) for item in range(clips)]
     for number, rows in enumerate(measured(jobs, _rows, workers), start=1):
         result.rows += rows
-        progress(number, clips)
+        progress(Phase("measuring", "clips"), number, clips)
     if path is not None:
         result.save(path)
     return result

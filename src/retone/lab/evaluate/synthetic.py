@@ -11,7 +11,7 @@ from typing import Any
 from retone.lab.evaluate.methods import Method
 from retone.lab.evaluate.result import Result, Row
 from retone.metrics import METRICS, STYLE_METRICS, Metric
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.pairs import PairMaker
 from retone.training.provenance import provenance
@@ -84,7 +84,7 @@ def evaluate(
         outcomes = pool.map(_measure, jobs)  # type: ignore[assignment]
     for number, rows in enumerate(outcomes, start=1):
         result.rows += rows
-        progress(number, len(jobs))
+        progress(Phase("evaluating", "pairs"), number, len(jobs))
         if path is not None and (number % 10 == 0 or number == len(jobs)):
             result.save(path)
     if pool:

@@ -25,8 +25,8 @@ from retone.training.data.manifest import (
     SPLITS,
     Entry,
     Found,
+    Log,
     Manifest,
-    Progress,
     Rules,
     assign_splits,
     file_sha256,
@@ -238,7 +238,7 @@ def open_corpus(
     *,
     sample_rate: int,
     cache: Path,
-    progress: Progress | None = None,
+    progress: Log | None = None,
 ) -> Corpus:
     """Open a corpus, reading and resampling it into ``cache`` the first time.
 
@@ -317,7 +317,7 @@ def _fill(
     found: list[Found],
     sample_rate: int,
     place: Path,
-    progress: Progress,
+    progress: Log,
 ) -> Manifest:
     place.mkdir(parents=True, exist_ok=True)
     splits = assign_splits(found, source.order)
