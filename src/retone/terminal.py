@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from retone import __version__
 from retone.errors import RetoneError
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 
 DELAY_S = 1.0
 EVERY_S = 0.1
@@ -95,22 +95,30 @@ def run_process(main: Callable[[], int]) -> int:
 
 
 @contextmanager
-def progress_bar(what: str, unit: str) -> Iterator[Progress]:
+def progress_bar(title: str = "") -> Iterator[Progress]:
     """A line on stderr that appears after a second, and only on a terminal.
 
-    Yields a callable taking (done, total) in ``unit``. The line is gone at the end.
+    Yields a ``Progress``; each phase is shown with its own unit and its own time left. The line is
+    gone at the end.
+
+    Args:
+        title: shown before the phase, for work that is done several times.
     """
     if not sys.stderr.isatty():
         yield silent
         return
     started = time.monotonic()
     shown = [started + DELAY_S - EVERY_S, 0.0]  # when last, and how wide
+    running: dict[Phase, float] = {}  # the phase, and when it began
 
-    def show(done: float, total: float) -> None:
+    def show(phase: Phase, done: float, total: float, /) -> None:
         now = time.monotonic()
+        if phase not in running:
+            running.clear()
+            running[phase] = now
         if now - shown[0] < EVERY_S:
             return
-        line = progress_line(what, unit, done, total, now - started)
+        line = progress_line(phase, done, total, now - running[phase], title)
         sys.stderr.write(f"\r{line:{int(shown[1])}}")
         sys.stderr.flush()
         shown[:] = now, len(line)
@@ -123,9 +131,12 @@ def progress_bar(what: str, unit: str) -> Iterator[Progress]:
             sys.stderr.flush()
 
 
-def progress_line(what: str, unit: str, done: float, total: float, elapsed_s: float) -> str:
-    """``matching [#####-----] 12 of 24 s, 3 s left``."""
+def progress_line(
+    phase: Phase, done: float, total: float, elapsed_s: float, title: str = ""
+) -> str:
+    """``rendering [#####-----] 12 of 24 s, 3 s left``."""
     share = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
     bar = "#" * round(share * _WIDTH)
     left = f", {elapsed_s * (1 - share) / share:.0f} s left" if 0 < share < 1 else ""
-    return f"{what} [{bar:-<{_WIDTH}}] {done:.0f} of {total:.0f} {unit}{left}"
+    what = f"{title}: {phase.name}" if title else phase.name
+    return f"{what} [{bar:-<{_WIDTH}}] {done:.0f} of {total:.0f} {phase.unit}{left}"

@@ -95,7 +95,11 @@ def test_curves_say_what_the_compressor_did(tmp_path: Path, voice: np.ndarray) -
     at = (rows["time_s"] * RATE + step / 2, rows["compressorgain_reduction_db"])
     gain_db = np.interp(np.arange(voice.shape[1]), *at) + rows["gain_db"][0] + 4.0  # makeup
     equalizer = MATCH.effect.members[0]  # type: ignore[attr-defined]
-    own = {n.split(".")[1]: v for n, v in MATCH.heard().items() if n.startswith("equalizer.")}
+    own = {
+        n.split(".")[1]: v
+        for n, v in MATCH.effective_setting().items()
+        if n.startswith("equalizer.")
+    }
     y = Renderer(equalizer, own, RATE).process(voice) * 10 ** (gain_db / 20)
     want = own_render(MATCH, voice, RATE)
     assert np.sqrt(np.mean((y - want) ** 2)) < 0.1 * np.sqrt(np.mean(want**2))

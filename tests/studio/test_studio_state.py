@@ -69,7 +69,7 @@ def test_a_window_is_a_piece_of_the_whole(session: Session) -> None:
     effect = cases(RATE)[0].settings.effect
     state = state_of(session, effect)
     source = session.need_input()
-    want = render_whole(effect, np.array(source.samples()), RATE, state.heard())
+    want = render_whole(effect, np.array(source.samples()), RATE, state.effective_setting())
     data = preview.window(source, state, 0.5, 1.0)
     got = np.frombuffer(data[-4 * RATE // 2 :], np.float32)
     piece = want[0, RATE // 2 : RATE]

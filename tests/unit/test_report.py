@@ -69,17 +69,17 @@ def test_replay_is_exact() -> None:
         again = SettingsFile.from_json(record(VOICE, seed, amount=1.0).to_json())
         with scan.forced():
             wanted = VOICE.render(audio, 44100, VOICE.params.setting(values)).audio
-            got = again.effect_at(44100).render(audio, 44100, again.heard()).audio
+            got = again.effect_at(44100).render(audio, 44100, again.effective_setting()).audio
         error_db = 20 * math.log10(float((got - wanted).norm() / wanted.norm()) + 1e-20)
         assert error_db < -137  # 1e-6 dB
 
 
-def test_heard_applies_amount_but_not_to_locks() -> None:
+def test_effective_setting_applies_amount_but_not_to_locks() -> None:
     values = {n: p.default for n, p in ((p.name, p) for p in VOICE.params)}
     values |= {"equalizer.peak_1_gain_db": 8.0, "equalizer.peak_2_gain_db": 6.0}
     heard = SettingsFile(
         VOICE, values, 44100, "test", amount=0.5, locks={"equalizer.peak_2_gain_db": 6.0}
-    ).heard()
+    ).effective_setting()
     assert float(heard["equalizer.peak_1_gain_db"]) == 4.0
     assert float(heard["equalizer.peak_2_gain_db"]) == 6.0
 

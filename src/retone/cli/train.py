@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         progress=lambda line: print(line, file=sys.stderr),
     )
     print(f"run folder {folder}", flush=True)
-    with progress_bar("train", "step") as progress:
+    with progress_bar() as progress:
         best = train(
             recipe,
             corpora,

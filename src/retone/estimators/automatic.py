@@ -9,6 +9,7 @@ from importlib import resources
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.speech_music import content_of
+from retone.progress import Progress, silent
 
 ANALYSED_S = 15.0
 
@@ -30,7 +31,7 @@ class Automatic:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``."""
         recordings = all(isinstance(r, Excerpt) for r in references)

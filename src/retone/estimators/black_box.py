@@ -14,6 +14,7 @@ from retone.errors import AudioError
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import normalised
 from retone.estimators.refine import MIN_HALF_S, Half, Refined, setting_of
+from retone.progress import ESTIMATING, Progress, silent
 
 USUAL_GAIN_DB = 12.0
 LEVEL_WORDS = {"makeup", "master", "output", "volume"}
@@ -33,7 +34,7 @@ class FixedSetting:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Return the setting with the locks applied; no audio is analysed."""
         setting = setting_of(self.effect, np.array([self.unit]))
@@ -74,7 +75,7 @@ class BlackBoxFit:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``.
 
@@ -122,7 +123,7 @@ class BlackBoxFit:
                 units[1:, i] = np.clip(middle + span * (units[1:, i] - 0.5), 0.0, 1.0)
         units = np.where(np.isnan(held), units, held)
         errors = _misfit(near, self.effect, weights, units)
-        _tell(progress, 1, total)
+        progress(ESTIMATING, 1, total)
         order = [0, *(1 + np.argsort(errors[1:])[: self.starts])]
         candidates = []
         for number, index in enumerate(order):
@@ -132,7 +133,7 @@ class BlackBoxFit:
                 prior_sd=0.25,
             )
             candidates.append(refined.estimate(source, references, locks=locks))
-            _tell(progress, 2 + number, total)
+            progress(ESTIMATING, 2 + number, total)
         found = np.concatenate(
             [
                 table.to_unit({n: v.double() for n, v in a.setting.items()}).numpy()
@@ -179,8 +180,3 @@ def _misfit(side: Half, effect: Effect, weights: Array, units: Array) -> Array:
         except AudioError:  # the output is silent
             found.append(np.array([np.inf]))
     return np.concatenate(found)
-
-
-def _tell(progress: object | None, done: int, total: int) -> None:
-    if callable(progress):
-        progress(done, total)

@@ -28,9 +28,11 @@ from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.content_statistics import ContentStatistics, packaged
 from retone.estimators.preset_change import Change, infer_change
 from retone.estimators.profile import Profile
+from retone.progress import ESTIMATING, Progress, silent
 
 EQUALIZER, COMPRESSOR = MATCH_CHAIN.members
 EDGE_TRUST = 0.05
+STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class ClosedForm:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting of ``retone.effects.MATCH_CHAIN``; see ``Estimator.estimate``.
 
@@ -120,11 +122,11 @@ class ClosedForm:
             )
         share = 1.0 if many else self.different_voice_amount
         share = split.same_voice + (1 - split.same_voice) * share
-        _report(progress, 1)
+        progress(ESTIMATING, 1, STEPS)
         eq = self._fit(split, share, source.sample_rate, rate, split_locks(fixed, "equalizer"))
         setting = MATCH_CHAIN.params.neutral(1)
         _put(setting, "equalizer", eq)
-        _report(progress, 2)
+        progress(ESTIMATING, 2, STEPS)
 
         part = torch.as_tensor(samples_of(own, int(self.max_seconds * source.sample_rate)))
         part = part[None, None]
@@ -143,7 +145,7 @@ class ClosedForm:
             split_locks(fixed, "compressor"),
         )  # fmt: skip
         _put(setting, "", fixed)
-        _report(progress, 3)
+        progress(ESTIMATING, 3, STEPS)
         return Estimate(MATCH_CHAIN, setting, notes=self._notes(split, many, change, rate, setting))
 
     def _change(
@@ -345,8 +347,3 @@ def _put(setting: Setting, member: str, values: Mapping[str, float]) -> None:
     start = member + "." if member else ""
     for name, value in values.items():
         setting[start + name] = torch.tensor([value], dtype=torch.float64)
-
-
-def _report(progress: object | None, done: int) -> None:
-    if callable(progress):
-        progress(done, 3)

@@ -8,7 +8,7 @@ predicted one, whose result has the predicted statistics, each weighted by its c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from retone.dsp.effect import Effect
 from retone.nets.frontend import merge_clips
 from retone.nets.iterative import Expected
+from retone.progress import ESTIMATING, Progress, silent
 
 LEARNING_RATE = 0.06
 MARGIN = 0.002
@@ -55,7 +56,7 @@ def fit_expectation(
     steps: int,
     prior: float,
     locks: Mapping[str, float],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Tensor:
     """Unit parameters [1, P] after ``steps`` of Adam on ``nll + prior |z - z0|^2``.
 
@@ -98,6 +99,5 @@ def fit_expectation(
         if not bool(torch.isfinite(slope).all()):
             break
         optimizer.step(slope, LEARNING_RATE * (1 - step / steps))
-        if progress is not None:
-            progress(step + 1, steps)
+        progress(ESTIMATING, step + 1, steps)
     return kept

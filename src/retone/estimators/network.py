@@ -33,6 +33,7 @@ from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
 from retone.nets.proxy import GivenConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
+from retone.progress import Progress, silent
 
 MAKEUP = "compressor.makeup_db"
 
@@ -81,13 +82,18 @@ class Network:
     level_share: float = 1.0
     level: LevelRule | None = LevelRule()
 
+    @property
+    def effect(self) -> Effect:
+        """The effect that the weights set."""
+        return load(self.weights).effect
+
     def estimate(
         self,
         source: Excerpt,
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``. The caller applies the locks."""
         if not references:
@@ -135,7 +141,7 @@ class Network:
             unit = fit_expectation(
                 network, loaded.effect, clips, rate, expected_stats, unit,
                 steps=self.fit_steps, prior=self.fit_prior, locks=locks,
-                progress=progress if callable(progress) else None,
+                progress=progress,
             ).double()  # fmt: skip
             if MAKEUP not in locks and network.config.front_end.measures:
                 unit = _at_level(loaded, own, unit, predicted_unit, self.level_share)

@@ -19,6 +19,7 @@ from retone.estimators.base import Estimate, Excerpt, Reference, shift_threshold
 from retone.estimators.network import Loaded, load, pieces
 from retone.estimators.speech_music import content_of
 from retone.nets.tcn import Tcn
+from retone.progress import ESTIMATING, Progress, silent
 
 SHIPPED = "enhance_speech.safetensors"
 CAUTION_DB = 1.5
@@ -51,13 +52,18 @@ class ReferenceFree:
     max_pieces: int = 8
     caution_db: float = CAUTION_DB
 
+    @property
+    def effect(self) -> Effect:
+        """The effect that the weights set."""
+        return self.load().effect
+
     def estimate(
         self,
         source: Excerpt,
         references: Sequence[Reference] = (),
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``. References are ignored; the caller
         applies the locks.
@@ -74,6 +80,7 @@ class ReferenceFree:
         gain = 10 ** (loaded.peak_dbfs / 20) / peak
         with torch.no_grad():
             unit = network(clips * gain).double()
+        progress(ESTIMATING, 1, 1)
         level_db = 20 * torch.log10(gain[:, 0].double())
         setting, _ = shift_thresholds(table, table.to_physical(unit), -level_db)
         mean = table.to_physical(table.to_unit(setting).mean(0, keepdim=True))

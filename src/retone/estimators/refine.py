@@ -16,6 +16,7 @@ from retone.estimators import compression, content_statistics, separation
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm, average_of, normalised
 from retone.estimators.profile import Profile
+from retone.progress import ESTIMATING, Progress, silent
 
 STEP = 0.01
 MIN_HALF_S = 1.0
@@ -56,14 +57,14 @@ class Refined:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Estimate, then refine; see ``Estimator.estimate``.
 
         Any effect with parameters can be refined. Recordings of less than two seconds are too
         short to hold out one half: the first estimate is returned with a note.
         """
-        start = self.first.estimate(source, references, locks=locks, progress=None)
+        start = self.first.estimate(source, references, locks=locks)
         table = start.effect.params
         free = [i for i, p in enumerate(table) if p.name not in locks and p.role != "makeup"]
         recordings = (source, *(r for r in references if isinstance(r, Excerpt)))
@@ -101,8 +102,7 @@ class Refined:
             u, misfit, damping = (
                 (trial, value, damping / 3) if value < misfit else (u, misfit, damping * 5)
             )
-            if callable(progress):
-                progress(step + 1, self.steps)
+            progress(ESTIMATING, step + 1, self.steps)
 
         before, after = (
             float(((weights @ (row - far.reference)) ** 2).sum())

@@ -19,6 +19,7 @@ from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.closed_form import normalised
 from retone.estimators.profile import Profile
+from retone.progress import ESTIMATING, Progress, silent
 
 FFT, HOP, SMOOTHING_BINS = 65536, 16384, 1025
 STEP_DB, LAST_DB, TOLERANCE_LU = 0.5, -80.0, 0.5
@@ -52,7 +53,7 @@ class Rules:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting of a chain FIR, compressor, gain; see ``Estimator.estimate``.
 
@@ -93,8 +94,7 @@ class Rules:
         }
         setting["gain.gain_db"] = torch.tensor([gain_db], dtype=torch.float64)
         setting |= {name: fixed[name] for name in locks}
-        if callable(progress):
-            progress(1, 1)
+        progress(ESTIMATING, 1, 1)
         return Estimate(effect, setting)
 
     def _design(self, ratio: Array) -> Array:

@@ -80,7 +80,7 @@ def plan_of(settings: SettingsFile, *, sample_rate: int | None = None) -> Plan:
     rate = sample_rate or settings.sample_rate
     effect = settings.effect_at(rate)
     stages: list[Stage] = []
-    for path, member, own in leaves(effect, settings.heard()):
+    for path, member, own in leaves(effect, settings.effective_setting()):
         found = member.stages(own, rate)
         if found is None:
             found = (NotExpressible("", member.kind or type(member).__name__),)

@@ -19,8 +19,9 @@ from retone.estimators.closed_form import normalised, statistics_of
 from retone.estimators.profile import Profile, TypicalFrames, typical_frames
 from retone.nets.frontend import FrontEndConfig
 from retone.presets.file import SPECTRUM_HZ, Preset, check_name
-from retone.process.decide import hear, loudness_of
-from retone.progress import Progress, silent
+from retone.process.excerpt import load_excerpt
+from retone.process.level import loudness_of
+from retone.progress import ANALYSING, Progress, silent
 
 FRAMES = 48
 CLIP_S = 12.0
@@ -60,7 +61,7 @@ def make_preset(
         loudness_lufs: loudness of results: ``"match"`` for the recordings' mean, None for the
             result's own, or a target in LUFS.
         licence: licence of the recordings.
-        progress: called with files done and files in all.
+        progress: told the files done and files in all.
 
     Raises:
         AudioError: no file, or one that cannot be read, is silent or too short.
@@ -71,12 +72,11 @@ def make_preset(
         raise AudioError("a preset needs at least one recording.")
     excerpts, levels = [], []
     for number, file in enumerate(files):
-        path = Path(file)
-        with open_reader(path) as reader:
-            excerpt, _ = hear(reader, path)
+        with open_reader(file) as reader:
+            excerpt, _ = load_excerpt(reader)
             excerpts.append(VoiceExcerpt(excerpt, number))
             levels.append(loudness_of(reader))
-        progress(number + 1, len(files))
+        progress(ANALYSING, number + 1, len(files))
     loudness = loudness_lufs
     if loudness == "match":
         known = [v for v in levels if np.isfinite(v)]

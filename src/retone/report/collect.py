@@ -17,79 +17,26 @@ from retone.audio.meters.envelope import EnvelopeMeter, LevelHistogram
 from retone.audio.meters.spectrum import FLOOR_DB, log_frequencies
 from retone.dsp.effect import Effect
 from retone.effects import leaves
-from retone.process.settings_file import LevelPlan, SettingsFile, Source
 from retone.report.data import CurveView, ReductionView, ReportData, ResponseView
 from retone.report.format import heading, hertz
-from retone.units import DB_PER_NEPER
 
 if TYPE_CHECKING:
-    from retone.process.decide import MatchResult, Side
-
-LEVEL_FIELDS = (
-    "integrated_lufs",
-    "true_peak_dbtp",
-    "rms_dbfs",
-    "crest_db",
-    "loudness_range_lu",
-    "sample_peak_dbfs",
-    "short_term_max_lufs",
-)
+    from retone.process.result import Rendered, Side
 
 
-def settings_of(result: MatchResult) -> SettingsFile:
-    """The settings file of a finished match."""
-    sides = {s.role: s for s in result.sides}
-    roles = {"before": "input", "after": "output", "reference": "reference"}
-    options = result.options
-    return SettingsFile(
-        effect=result.decision.effect,
-        setting={n: float(v[0]) for n, v in result.decision.setting.items()},
-        sample_rate=sides["before"].sample_rate,
-        estimator=result.estimator,
-        amount=options.amount,
-        locks=options.locks,
-        level_plan=LevelPlan(
-            result.gain_db,
-            result.target_lufs,
-            options.true_peak_dbtp,
-            result.limiter_most_db,
-            result.limiter_active_percent,
-        ),
-        levels={role: _levels(result.sides, role) for role in roles if role in sides},
-        sources=tuple(
-            Source(
-                roles[s.role],
-                f"preset {s.profile.name}" if s.profile else s.path.name,
-                s.sample_rate,
-                s.channels,
-                s.duration_s,
-            )
-            for s in result.sides
-        ),
-        notes=result.decision.notes,
-        warnings=result.warnings,
-    )
-
-
-def report_of(
-    result: MatchResult, histograms: Mapping[str, LevelHistogram] | None = None
-) -> ReportData:
-    """The report's data of a finished match.
-
-    Args:
-        result: what ``Matcher.match`` returned.
-        histograms: dotted name of a compressor (``"compressor"``) -> levels at its input.
-    """
-    settings = settings_of(result)
+def report_of(result: Rendered) -> ReportData:
+    """The report's data of a rendered recording."""
+    settings = result.settings
     frequency_hz = log_frequencies(settings.sample_rate)
     spectra, about = align_spectra(result.sides, frequency_hz)
+    setting = settings.effective_setting()
     return ReportData(
         settings=settings,
         frequency_hz=frequency_hz,
         spectra=spectra,
         spectra_about=about,
-        **views(settings.effect, settings.heard(), settings.sample_rate, frequency_hz, histograms),  # type: ignore[arg-type]
-        reductions=reductions(settings.effect, settings.heard(), result.curves),
+        **views(settings.effect, setting, settings.sample_rate, frequency_hz, result.histograms),  # type: ignore[arg-type]
+        reductions=reductions(settings.effect, setting, result.curves),
         waveforms={
             s.role: s.envelope.result()
             for s in result.sides
@@ -170,40 +117,6 @@ def reductions(
     return tuple(found)
 
 
-class CompressorLevels:
-    """Histogram of the level at each compressor's input, from the effect's output.
-
-    The gain of the compressor is undone sample by sample: ``|x| = |y| / gain``. That works only
-    where nothing but gains follow the compressor; others are left out.
-
-    Args:
-        effect, setting, sample_rate: as rendered; sample_rate in Hz.
-    """
-
-    def __init__(self, effect: Effect, setting: Mapping[str, Tensor], sample_rate: float) -> None:
-        self.histograms: dict[str, LevelHistogram] = {}
-        self._undo: list[tuple[str, str, float]] = []
-        after_db = 0.0
-        for path, member, own in reversed(leaves(effect, setting)):
-            makeup_db = sum(float(own[n][0]) for n in member.params.with_role("makeup"))
-            if member.gain_curve:
-                after_db += makeup_db
-                in_chain = effect is not member
-                curve = f"{path}.{member.gain_curve}" if in_chain else member.gain_curve
-                self._undo.append((path, curve, after_db))
-                self.histograms[path] = LevelHistogram(sample_rate)
-            elif own and len(own) == len(member.params.with_role("makeup")):  # only a gain
-                after_db += makeup_db
-                continue
-            break
-
-    def update(self, rendered: np.ndarray, curves: Mapping[str, np.ndarray]) -> None:
-        """Take the effect's output [C, n], before any later gain, and its curves [n]."""
-        for path, curve, after_db in self._undo:
-            gain = np.exp((curves[curve] + after_db) / DB_PER_NEPER)  # much faster than a power
-            self.histograms[path].update(np.abs(rendered).max(axis=0, keepdims=True) / gain)
-
-
 def _band_title(band: int, low_hz: float | None, high_hz: float | None) -> str:
     if low_hz is None and high_hz is not None:
         return f"Band {band}, below {hertz(high_hz)}"
@@ -212,17 +125,3 @@ def _band_title(band: int, low_hz: float | None, high_hz: float | None) -> str:
     if low_hz is None or high_hz is None:
         return f"Band {band}"
     return f"Band {band}, {hertz(low_hz)} to {hertz(high_hz)}"
-
-
-def _levels(sides: Sequence[Side], role: str) -> dict[str, float | None]:
-    """Level figures of a role; several references are averaged."""
-    known: list[Mapping[str, float | None]] = [
-        s.levels.to_dict() for s in sides if s.role == role and s.levels is not None
-    ]
-    known += [{"integrated_lufs": s.profile.loudness_lufs}
-              for s in sides if s.role == role and s.profile]  # fmt: skip
-    found: dict[str, float | None] = {}
-    for name in LEVEL_FIELDS:
-        values = [v for d in known if (v := d.get(name)) is not None]
-        found[name] = sum(values) / len(values) if values else None
-    return found

@@ -215,7 +215,7 @@ def _all_settings(s: SettingsFile) -> str:
     table = s.effect.params
     if not len(table):
         return ""
-    applied = s.heard()
+    applied = s.effective_setting()
     groups: dict[tuple[str, str], list[str]] = {}
     for p in table:
         band, name = split_label(p)

@@ -1,13 +1,13 @@
-"""What the page says is set, checked, and what an effect looks like to a page.
+"""The page's settings, checked, and how an effect is described to a page.
 
-The page is built from what ``describe`` returns: stages with their parameters (name, unit, range,
-scale), curves, and which parameters a curve's handles move. It knows no effect by name.
+The page is built from ``stages`` (parameters with name, unit, range and scale) and ``describe``
+(curves, and the parameters that a curve's handles move). It knows no effect by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,13 @@ from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable, Setting
 from retone.effects import leaves
 from retone.errors import SettingError
-from retone.process.render import Decision, Options, heard_setting
+from retone.process.result import Decision, Options, effective_setting
 from retone.report.collect import views
 from retone.report.data import BandView, CurveView, ResponseView
 from retone.report.format import heading
 from retone.studio.intake import short
 from retone.studio.limits import Refused
-from retone.studio.session import Driven, Recording, Session
+from retone.studio.session import Recording, Session
 
 POINTS = 200
 LOWEST_DB = -80.0
@@ -32,9 +32,12 @@ LOWEST_DB = -80.0
 
 @dataclass(frozen=True)
 class State:
-    """The page's settings: an effect with values at full strength, locks, amount and levels."""
+    """The page's settings: an effect with values at full strength, locks, amount and levels.
 
-    driven: Driven
+    ``found`` is the decision that the page began with.
+    """
+
+    found: Decision
     setting: Mapping[str, float]
     locks: tuple[str, ...]
     amount: float
@@ -42,9 +45,17 @@ class State:
     ceiling_dbtp: float | None
 
     @property
+    def effect(self) -> Effect:
+        return self.found.effect
+
+    @property
     def decision(self) -> Decision:
-        table = self.driven.effect.params
-        return Decision(self.driven.effect, table.setting(self.setting), self.driven.notes)
+        """What the page asks for now."""
+        setting = self.effect.params.setting(self.setting)
+        return replace(
+            self.found, setting=setting, target_lufs=self.target_lufs, gain_db=None, references=(),
+            warnings=(),
+        )  # fmt: skip
 
     @property
     def options(self) -> Options:
@@ -60,11 +71,11 @@ class State:
         """Loudness to reach at amount 1, None to leave it."""
         if isinstance(self.loudness, float):
             return self.loudness
-        return self.driven.target_lufs if self.loudness == "match" else None
+        return self.found.target_lufs if self.loudness == "match" else None
 
-    def heard(self) -> Setting:
-        """The setting as ``amount`` and the locks leave it."""
-        return heard_setting(self.decision, self.options)
+    def effective_setting(self) -> Setting:
+        """The setting with ``amount`` and locks applied."""
+        return effective_setting(self.decision, self.options)
 
 
 def read_state(session: Session, body: Mapping[str, Any]) -> State:
@@ -74,11 +85,11 @@ def read_state(session: Session, body: Mapping[str, Any]) -> State:
         Refused: they are not what a page sends, or the effect is no longer known.
         SettingError: a value is unknown, out of range or not a number.
     """
-    driven = session.driven(body.get("effect"))
+    found = session.decision(body.get("effect"))
     given, locks = body.get("setting"), body.get("locks", [])
     if not isinstance(given, dict) or not isinstance(locks, list):
         raise Refused(400, "The request holds no setting.")
-    table: ParamTable = driven.effect.params
+    table: ParamTable = found.effect.params
     full = table.setting(given)
     for name in locks:
         table[str(name)]  # raises with the nearest names
@@ -87,7 +98,7 @@ def read_state(session: Session, body: Mapping[str, Any]) -> State:
         loudness = _number(loudness, "loudness", -70.0, -5.0)
     ceiling = body.get("ceiling_dbtp")
     return State(
-        driven,
+        found,
         {n: float(v[0]) for n, v in full.items()},
         tuple(str(n) for n in locks),
         _number(body.get("amount", 1.0), "amount", 0.0, 1.0),
@@ -103,7 +114,7 @@ def _number(value: Any, what: str, low: float, high: float) -> float:
 
 
 def stages(effect: Effect) -> list[dict[str, Any]]:
-    """The effect's members in order, with the parameters a user may move."""
+    """The effect's members in order, with the parameters that the user may move."""
     found = []
     for path, member, _ in leaves(effect, effect.params.defaults(1)):
         prefix = f"{path}." if effect.params.names and "." in effect.params.names[0] else ""
@@ -134,9 +145,9 @@ def stages(effect: Effect) -> list[dict[str, Any]]:
 
 def describe(state: State, sample_rate: int) -> dict[str, Any]:
     """Curves of a setting: responses with their handles, and compressors' static curves."""
-    effect, heard = state.driven.effect, state.heard()
+    effect, setting = state.effect, state.effective_setting()
     frequency = log_frequencies(sample_rate, count=POINTS)
-    found = views(effect, heard, sample_rate, frequency)
+    found = views(effect, setting, sample_rate, frequency)
     return {
         "frequency_hz": short(frequency, 1),
         "responses": [
@@ -159,7 +170,7 @@ def _curve(view: CurveView) -> dict[str, Any]:
 
 
 def _response(view: ResponseView, state: State) -> dict[str, Any]:
-    dotted = any("." in n for n in state.driven.effect.params.names)
+    dotted = any("." in n for n in state.effect.params.names)
     prefix = f"{view.name}." if dotted else ""
 
     def band(b: BandView) -> dict[str, Any]:
@@ -194,7 +205,7 @@ def spectrum_of(meter: Any, sample_rate: int, frequency: np.ndarray) -> list[flo
 
 
 def spectra_of(session: Session) -> dict[str, Any]:
-    """Spectra of the recordings that are there, at the input's frequencies, with their loudness.
+    """Spectra of the recordings, at the input's frequencies, with their loudness.
 
     Several references are averaged at equal loudness, as in the report.
     """

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from retone.errors import DataError, PluginError
 from retone.nets import checkpoint
 from retone.nets.iterative import Predictions
-from retone.progress import Progress, silent
+from retone.progress import TRAINING, Progress, silent
 from retone.training.feed import Batch, DistributedContext, PairDataset, batches
 from retone.training.log import (
     EXAMPLES,
@@ -163,7 +163,7 @@ def train(
             process, with pairs if there are no workers and without validation: an equal budget on a
             busy machine.
         report: called with each log row.
-        progress: called with (steps done, steps to do) of this call.
+        progress: told the steps of this call, done and to do.
 
     Returns:
         Path of the best weights.
@@ -194,7 +194,7 @@ def train(
             if stop or time.monotonic() - saved > save_every_s:
                 run.save(folder / LAST)
                 saved = time.monotonic()
-            progress(run.state.step - first, recipe.steps - first)
+            progress(TRAINING, run.state.step - first, recipe.steps - first)
             if run.state.skipped_in_a_row >= MAX_SKIPPED_STEPS:
                 raise DataError(
                     f"{MAX_SKIPPED_STEPS} steps in a row had no finite gradient (norm {norm:g}). "

@@ -103,7 +103,7 @@ def _enhance(args: argparse.Namespace) -> int:
         cases = {kept: cases[kept]}
     corpus = corpus_of(args, next(iter(cases.values())).sample_rate)
     methods = [_method(name, args) for name in args.methods]
-    with progress_bar("evaluating", "pairs") as progress:
+    with progress_bar() as progress:
         result = enhance.evaluate(
             corpus, methods, pairs=args.pairs, seed=args.seed, cases=cases, quality=args.quality,
             path=args.output, workers=args.workers, progress=progress,
@@ -147,7 +147,7 @@ def _recordings(args: argparse.Namespace) -> int:
 
     files = recordings.find(args.folder, only=args.only, split=args.split)[: args.max_files]
     name = args.name or (args.only or args.folder.name)
-    with progress_bar("enhancing", "files") as progress:
+    with progress_bar() as progress:
         result = recordings.evaluate(
             files, ReferenceFree(weights=args.weights), name=name, quality=args.quality,
             path=args.output, workers=args.workers, progress=progress,
@@ -163,7 +163,7 @@ def _response(args: argparse.Namespace) -> int:
     from retone.training.recipes.diffdeq import diffdeq_paper
 
     corpus = corpus_of(args, diffdeq_paper().pairs.sample_rate)
-    with progress_bar("measuring", "clips") as progress:
+    with progress_bar() as progress:
         result = equalizer_response.evaluate(
             corpus, clips=args.clips, seed=args.seed, path=args.output, workers=args.workers,
             progress=progress,

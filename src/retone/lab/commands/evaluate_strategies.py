@@ -88,7 +88,7 @@ def _strategies(args: argparse.Namespace) -> str:
     for rate in args.rates:
         path = args.output and args.output.with_name(f"{args.output.stem}_{rate}.json")
         maker = PairMaker(sample_rate=rate, length=round(args.seconds * rate), min_mean_square=1e-5)
-        with progress_bar(f"at {rate} Hz", "pairs") as progress:
+        with progress_bar(f"at {rate} Hz") as progress:
             results.append(
                 evaluate(
                     corpus_of(args, rate),
@@ -129,7 +129,7 @@ def _gradients(args: argparse.Namespace) -> str:
     corpus = corpus_of(args, recipe.pairs.sample_rate)
     parts = []
     for place in gradients.PLACES:
-        with progress_bar(f"gradients, {place}", "items") as progress:
+        with progress_bar(place) as progress:
             found = gradients.measure(
                 recipe, chosen, corpus, items=args.pairs, place=place, seed=args.seed,
                 progress=progress,
@@ -138,7 +138,7 @@ def _gradients(args: argparse.Namespace) -> str:
     if args.descend > 0:
         from retone.lab.evaluate import descent
 
-        with progress_bar("descending", "pairs") as progress:
+        with progress_bar() as progress:
             ends = descent.descend(
                 recipe, chosen, corpus, items=args.pairs, seconds=args.descend, seed=args.seed,
                 progress=progress,
@@ -157,7 +157,7 @@ def _proxy(args: argparse.Namespace) -> str:
     rate = header.get("recipe", {}).get("pairs", {}).get("sample_rate")
     if not isinstance(rate, int):
         raise DataError(f"{args.weights} is no proxy: expected weights of a proxy_ recipe.")
-    with progress_bar("proxy", "clips") as progress:
+    with progress_bar() as progress:
         found = proxy.measure(
             args.weights, corpus_of(args, rate), items=args.pairs, seed=args.seed, progress=progress
         )

@@ -96,7 +96,7 @@ def _run_presets(args: argparse.Namespace) -> int:
 
     names = args.presets or [n for n, c in CURATED.items() if c.kind == args.kind]
     corpus = corpus_of(args, args.sample_rate)
-    with progress_bar("evaluating", "passages") as progress:
+    with progress_bar() as progress:
         result = evaluate(
             corpus, names, [estimator_named(n) for n in args.estimators], count=args.count,
             seconds=args.seconds, seed=args.seed, progress=progress,
@@ -140,7 +140,7 @@ def _run_probes(args: argparse.Namespace) -> int:
         else:
             encoders.append(OurEncoder(name, file))
     counts = dict(zip(("train", "val", "test"), args.counts, strict=True))
-    with progress_bar("embedding", "clips") as progress:
+    with progress_bar() as progress:
         result = evaluate(
             style_set(args, args.seed), encoders, kind=args.kind, counts=counts,
             rules=ProbeRules(epochs=args.epochs), progress=progress,
@@ -214,7 +214,7 @@ def _run_realistic(args: argparse.Namespace) -> int:
         if name not in weights_of(args):
             print(f"row {name} is left out: no weights (add --weights {name}=FILE)")
     styles = style_set(args, seed=42)
-    with progress_bar("evaluating", "pairs") as progress:
+    with progress_bar() as progress:
         result = evaluate(
             styles, methods, kind=args.kind, trials=args.trials, seed=args.seed, path=args.output,
             workers=args.workers, progress=progress,

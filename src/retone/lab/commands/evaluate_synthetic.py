@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     corpus = corpus_of(args, args.sample_rate)
     maker = PairMaker(sample_rate=args.sample_rate, length=args.length, min_mean_square=1e-5)
     methods = [m for name in args.methods for m in _methods(name, args)]
-    with progress_bar("evaluating", "pairs") as progress:
+    with progress_bar() as progress:
         result = evaluate(
             corpus,
             maker,

@@ -123,7 +123,7 @@ def _trend(args: argparse.Namespace, estimator: Any) -> str:
     for path, clip in zip(args.files, clips, strict=True):
         found_name = pattern.search(path.stem) if args.voice else None
         named.append((found_name.group(0) if found_name else path.stem, clip))
-    with progress_bar("listening", "recordings") as progress:
+    with progress_bar() as progress:
         found = trends(named, rate, estimator, seed=args.seed, progress=progress)
     if args.readings:
         write_text_atomic(args.readings, save_trends(found, estimator.name), args.force)
@@ -147,12 +147,12 @@ def _opened(paths: list[Path], seconds: float) -> tuple[list[Any], int]:
     import numpy as np
 
     from retone.audio import Clip, open_reader
-    from retone.process.decide import hear
+    from retone.process.excerpt import load_excerpt
 
     excerpts = []
     for path in paths:
         with open_reader(path) as reader:
-            excerpts.append(hear(reader, path)[0])
+            excerpts.append(load_excerpt(reader)[0])
     rate = min(e.sample_rate for e in excerpts)
     out = []
     for e in excerpts:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from retone.lab.evaluate.result import interval
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.gradients import Exact, Gradient
 from retone.training.recipes.recipe import Recipe
@@ -77,7 +77,7 @@ def descend(
                 out = Exact().infer(effect, audio, rate, torch.sigmoid(logits))
                 left = float(recipe.loss(out, prepared, rate)) / unprocessed
             found[s.name].append((pair.group, left, steps))
-        progress(i + 1, items)
+        progress(Phase("descending", "pairs"), i + 1, items)
     return [
         Descent(name, *(tuple(column) for column in zip(*rows, strict=True)))  # type: ignore[arg-type]
         for name, rows in found.items()

@@ -21,7 +21,8 @@ from retone.lab.evaluate.result import Result, Row
 from retone.losses import Loss
 from retone.metrics import ENHANCE_METRICS, LEVEL_FREE, METRICS, Metric
 from retone.metrics.perceptual import dnsmos, nisqa
-from retone.progress import Progress, silent
+from retone.process.level import SPEECH_LUFS
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.enhance_pairs import EnhanceMaker, EnhancePair
 from retone.training.provenance import provenance
@@ -31,7 +32,6 @@ MATCHED = " (matched)"
 """Suffix of a metric's name if the output was first matched to the target's loudness."""
 QUALITY = {"dnsmos": dnsmos, "nisqa": nisqa}
 TARGET = "Target"
-LOUDNESS_LUFS = -19.0
 """Predicted quality is asked at one loudness, or it would reward mere level."""
 
 
@@ -113,7 +113,7 @@ def evaluate(
                 jobs.append((corpus, maker, case, item, seed, wanted, names, tuple(quality)))
     for number, rows in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows += [r for r in rows if (r.item, r.case, r.method) not in have]
-        progress(number, len(jobs))
+        progress(Phase("evaluating", "pairs"), number, len(jobs))
         if path is not None and (number % 5 == 0 or number == len(jobs)):
             result.save(path)
     order = [m.name for m in methods]
@@ -165,7 +165,7 @@ def predicted(audio: np.ndarray, rate: int, predictors: Sequence[str]) -> dict[s
 
     lufs = float(loudness_lufs(audio[None].astype(np.float64), rate))
     if np.isfinite(lufs):
-        audio = audio * np.float32(db_to_gain(LOUDNESS_LUFS - lufs))
+        audio = audio * np.float32(db_to_gain(SPEECH_LUFS - lufs))
     return {
         f"{name}.{what}": score.value
         for name in predictors

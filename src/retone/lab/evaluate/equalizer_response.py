@@ -27,7 +27,7 @@ from retone.effects.dynamic_equalizer import BANDS
 from retone.lab.evaluate.enhance_page import show
 from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row, interval
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.report.svg import Axis, Plot
 from retone.training.data.corpora import Corpus
 from retone.training.data.enhance_pairs import EnhanceMaker
@@ -149,7 +149,7 @@ def evaluate(
     jobs = [(corpus, maker, item, seed) for item in range(clips)]
     for number, rows in enumerate(measured(jobs, _rows, workers), start=1):
         result.rows += rows
-        progress(number, clips)
+        progress(Phase("measuring", "clips"), number, clips)
     if path is not None:
         result.save(path)
     return result
@@ -183,9 +183,9 @@ def section(result: Result) -> str:
         f"{result.provenance['retone']}, {result.provenance['date']}. The same random EQ sections",
         "drive both; mean absolute error in dB of the measured response, with 95 % intervals. The",
         "static target is the sections' own response in series, which a static equaliser reaches",
-        "by construction. The level-dependent target is that times the gain of the dynamics in each",
-        "band, which no static equaliser can reach; neither can sections that work inside their",
-        "bands only.",
+        "by construction. The level-dependent target is that times the gain of the dynamics in",
+        "each band, which no static equaliser can reach; neither can sections that work inside",
+        "their bands only.",
     ]
     for case in result.names("case"):
         for ending in ("", LEVEL_REMOVED):

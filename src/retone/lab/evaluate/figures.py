@@ -24,7 +24,7 @@ from retone.errors import DataError
 from retone.estimators.base import Estimator, Excerpt
 from retone.lab.evaluate.methods import excerpt
 from retone.lab.evaluate.result import interval
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.report.svg import Axis, Plot
 from retone.training.data.processing import normalise
 from retone.training.data.styles import FIVE, STYLES, apply_style
@@ -192,7 +192,7 @@ def trends(
                     values.append(chosen.highs_db if name == "highs_db" else chosen.value(name))
             for name, values in found.items():
                 rows[what][name].append(values)
-        progress(number + 1, len(clips))
+        progress(Phase("analysing", "recordings"), number + 1, len(clips))
     steps = {"brighter": BRIGHTER_DB, "compressed": tuple(float(i) for i in range(len(COMPRESSED)))}
     return {
         what: Trend(steps[what], {n: np.array(v) for n, v in own.items()}, groups)

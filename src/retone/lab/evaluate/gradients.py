@@ -14,7 +14,7 @@ from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable, Role
 from retone.lab.evaluate.result import interval
 from retone.losses import Loss
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.gradients import Exact, Gradient, Spsa
 from retone.training.recipes.recipe import Recipe
@@ -99,7 +99,7 @@ def measure(
                 ]
                 many = torch.stack([one, *again]).mean(0)
             rows[s.name].append((one[0], many[0]))
-        progress(i + 1, items)
+        progress(Phase("measuring gradients", "items"), i + 1, items)
     parts = parameter_parts(table)
     out = []
     for s in strategies:

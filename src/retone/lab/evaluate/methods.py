@@ -12,9 +12,8 @@ from retone.audio import loudness_lufs
 from retone.dsp.effect import Effect
 from retone.effects import MATCH_CHAIN
 from retone.errors import MissingExtraError
-from retone.estimators.base import NORMAL_PEAK_DB, Estimator, Excerpt
+from retone.estimators.base import NORMAL_PEAK_DB, Estimator, Excerpt, shift_thresholds
 from retone.losses import Loss
-from retone.process.decide import shift_thresholds
 from retone.process.stream import render_whole
 from retone.training.data.pairs import Pair
 from retone.units import db_to_gain, gain_to_db

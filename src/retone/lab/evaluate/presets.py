@@ -20,7 +20,7 @@ from retone.lab.evaluate.methods import excerpt
 from retone.lab.evaluate.result import Result, Row
 from retone.presets import open_preset
 from retone.process.stream import render_whole
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.styles import apply_style
 from retone.training.provenance import provenance
@@ -76,7 +76,7 @@ def evaluate(
             track = tracks[int(rng.integers(len(tracks)))]
             patch = pick_patch(track, round(seconds * rate), rng)
             done += 1
-            progress(done, count * len(names))
+            progress(Phase("evaluating", "passages"), done, count * len(names))
             if patch is None:
                 continue
             patch = patch * np.float32(10 ** (-float(rng.uniform(*style.headroom_db)) / 20))

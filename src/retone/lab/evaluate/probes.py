@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from retone.lab.evaluate.encoders import Encoder
 from retone.lab.evaluate.result import Result, Row
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.processing import normalise
 from retone.training.data.styles import StyleSet
 from retone.training.provenance import provenance
@@ -99,7 +99,7 @@ def evaluate(
                     rows[encoder.name].append(encoder.embed(clip, styles.sample_rate))
                 labels.append(number)
                 done += 1
-                progress(done, total)
+                progress(Phase("analysing", "clips"), done, total)
         for name, found in rows.items():
             x = nn.functional.normalize(torch.from_numpy(np.stack(found)).float(), dim=1)
             sets[name][subset] = (x, torch.tensor(labels))

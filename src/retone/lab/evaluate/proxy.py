@@ -16,7 +16,7 @@ from retone.errors import AudioError, DataError
 from retone.lab.evaluate.result import interval
 from retone.lab.evaluate.strategies import gradient_of
 from retone.nets import checkpoint
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.proxy_pairs import LIMIT, ProxyMaker
 
@@ -93,7 +93,7 @@ def measure(
         rows.append((error, np.abs(a - b)[active].mean(), np.abs(idle - b)[active].mean()))
         groups.append(pair.group)
         units.append(pair.reference)
-        progress(i + 1, items)
+        progress(Phase("measuring the proxy", "clips"), i + 1, items)
     if not rows:
         raise DataError(f"{weights}: the output for all {items} clips of {corpus.name} is silent.")
     found = np.array(rows)

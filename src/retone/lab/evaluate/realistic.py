@@ -20,7 +20,7 @@ from retone.lab.evaluate.methods import Method
 from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.pairs import Pair
 from retone.training.data.processing import Processing, normalise
 from retone.training.data.styles import LEAD_SAMPLES, STYLES, Example, StyleSet, ordered_pairs
@@ -94,7 +94,7 @@ def evaluate(
                 jobs.append((styles, a, b, item, seed, wanted))
     for number, rows in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows += rows
-        progress(number, len(jobs))
+        progress(Phase("evaluating", "pairs"), number, len(jobs))
         if path is not None and (number % 10 == 0 or number == len(jobs)):
             result.save(path)
     names = [m.name for m in methods]
@@ -103,7 +103,7 @@ def evaluate(
 
 
 def draw_pair(styles: StyleSet, a: str, b: str, item: int, seed: int) -> tuple[Example, Example]:
-    """The input of style ``a`` and the reference of style ``b``: of different voices if possible."""
+    """An input of style ``a`` and a reference of style ``b``, of different voices if possible."""
     rng = np.random.default_rng([seed, item])
     source = styles.example("train", a, int(rng.integers(PER_STYLE)))
     reference = styles.example("train", b, int(rng.integers(PER_STYLE)))

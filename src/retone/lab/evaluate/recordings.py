@@ -17,14 +17,17 @@ import numpy as np
 from retone.audio import Clip, open_reader
 from retone.errors import DataError
 from retone.estimators.base import Estimator
-from retone.lab.evaluate.enhance import LOUDNESS_LUFS, predicted
+from retone.lab.evaluate.enhance import predicted
 from retone.lab.evaluate.enhance_page import show
 from retone.lab.evaluate.methods import to_loudness
 from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
-from retone.process.decide import Matcher, Options
-from retone.progress import Progress, silent
+from retone.process.decide import decide
+from retone.process.level import SPEECH_LUFS
+from retone.process.render import render_to_file
+from retone.process.result import Options
+from retone.progress import Phase, Progress, silent
 from retone.training.provenance import provenance
 from retone.training.recipes.diffdeq import SAMPLE_RATE
 
@@ -97,7 +100,7 @@ def evaluate(
     ]
     for number, row in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows.append(row)
-        progress(number, len(jobs))
+        progress(Phase("enhancing", "files"), number, len(jobs))
         if path is not None:
             result.save(path)
     result.rows.sort(key=lambda r: r.item)
@@ -108,7 +111,10 @@ def _measure(job: tuple[Any, ...]) -> Row:
     item, path, voice, estimator, quality = job
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.wav"
-        Matcher(estimator).match(path, (), output, Options(loudness=LOUDNESS_LUFS))
+        options = Options(loudness=SPEECH_LUFS)
+        with open_reader(path) as reader:
+            decision = decide(reader, (), options, estimator=estimator)
+            render_to_file(reader, output, decision, options)
         before, after = mono(path), mono(output)
     after = to_loudness(after[: before.size], before, RATE, 1.0)
     values = {"before." + k: v for k, v in predicted(before, RATE, quality).items()}

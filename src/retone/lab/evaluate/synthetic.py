@@ -10,7 +10,7 @@ from retone.lab.evaluate.methods import Method
 from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row
 from retone.metrics import METRICS, STYLE_METRICS, Metric
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.pairs import PairMaker
 from retone.training.provenance import provenance
@@ -70,7 +70,7 @@ def evaluate(
                 jobs.append((corpus, case_maker, case, item, seed, wanted, names))
     for number, rows in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows += rows
-        progress(number, len(jobs))
+        progress(Phase("evaluating", "pairs"), number, len(jobs))
         if path is not None and (number % 10 == 0 or number == len(jobs)):
             result.save(path)
     order = [m.name for m in methods]

@@ -26,8 +26,8 @@ from retone.training.data.manifest import (
     SPLITS,
     Entry,
     Found,
+    Log,
     Manifest,
-    Progress,
     Rules,
     assign_splits,
     file_sha256,
@@ -251,7 +251,7 @@ def open_corpus(
     *,
     sample_rate: int,
     cache: Path,
-    progress: Progress | None = None,
+    progress: Log | None = None,
 ) -> Corpus:
     """Open a corpus, reading and resampling it into ``cache`` the first time.
 
@@ -315,7 +315,7 @@ def open_splits(
     cache: Path | None,
     kind: str,
     need: Iterable[str] = ("train", "val"),
-    progress: Progress | None = None,
+    progress: Log | None = None,
 ) -> dict[str, Corpus]:
     """Open corpora and join them split by split.
 
@@ -386,7 +386,7 @@ def _fill(
     found: list[Found],
     sample_rate: int,
     place: Path,
-    progress: Progress,
+    progress: Log,
 ) -> Manifest:
     place.mkdir(parents=True, exist_ok=True)
     splits = assign_splits(found, source.order)

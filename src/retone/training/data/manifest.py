@@ -16,7 +16,8 @@ from retone.errors import DataError
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SPLITS = ("train", "val", "test")
 
-Progress = Callable[[str], None]
+Log = Callable[[str], None]
+"""Takes a line of text now and then."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from retone.errors import DataError
 from retone.training.data.manifest import (
     AUDIO_SUFFIXES,
     Entry,
+    Log,
     Manifest,
-    Progress,
     Rules,
     file_sha256,
     high_band_db,
@@ -53,7 +53,7 @@ MUSIC_RULES = Rules(min_seconds=MIN_TRACK_SECONDS, min_rms_dbfs=-50.0, min_high_
 MIN_VOICE_HIGH_BAND_DB = -48.0
 
 
-def build(name: str, folder: Path, progress: Progress) -> Manifest:
+def build(name: str, folder: Path, progress: Log) -> Manifest:
     """Fetch the packages of one corpus, clean the audio and lay it out with its manifest.
 
     Args:
