@@ -17,7 +17,7 @@ _HOME = {
     "Equalizer": "retone.effects",
     "Gain": "retone.effects",
     "Options": "retone.process.result",
-    "Result": "retone.api",
+    "Result": "retone.report.result",
     "RetoneError": "retone.errors",
     "SettingsFile": "retone.process.settings_file",
     "apply": "retone.api",
@@ -33,7 +33,6 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from retone.api import (  # noqa: F401
-        Result,
         apply,
         decide,
         enhance,
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from retone.errors import RetoneError  # noqa: F401
     from retone.process.result import Decision, Options  # noqa: F401
     from retone.process.settings_file import SettingsFile  # noqa: F401
+    from retone.report.result import Result  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,48 +24,14 @@ from retone.process.render import (
     render_to_array,
     render_to_file,
 )
-from retone.process.result import Decision, Options, Rendered
+from retone.process.result import Decision, Options
 from retone.process.settings_file import SettingsFile
 from retone.progress import Progress, silent
+from retone.report.result import Result
 
 Audio = Any
 """A path (``str`` or ``Path``), or a NumPy array or torch tensor: [T] or [C, T], float32 or
 float64, full scale is 1."""
-
-
-class Result(Rendered):
-    """A processed recording: ``audio``, ``sample_rate``, ``settings``, ``report`` and ``save``.
-
-    ``result.decision.setting`` holds the parameter values, ``result.sides`` the measured levels and
-    spectra, ``result.warnings`` and ``result.decision.notes`` sentences for the user. A notebook
-    shows the report.
-    """
-
-    @functools.cached_property
-    def report(self) -> str:
-        """The report: one HTML page without scripts from elsewhere."""
-        from retone.report.collect import report_of
-        from retone.report.html import render_report
-
-        return render_report(report_of(self))
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return (
-            f'<iframe srcdoc="{escape(self.report)}" width="100%" height="640" '
-            'style="border: 0"></iframe>'
-        )
-
-    def __repr__(self) -> str:
-        before, after = self.sides[:2]
-        where = f"'{self.output}'" if self.output else "in memory"
-        loudness = [s.levels.integrated_lufs for s in (before, after) if s.levels]
-        return (
-            f"Result({where}, {after.duration_s:.2f} s, {after.channels} ch, "
-            f"{self.sample_rate} Hz, {loudness[0]:.1f} to {loudness[1]:.1f} LUFS, "
-            f"by '{self.estimator}')"
-        )
 
 
 def match(
@@ -374,7 +338,7 @@ def _rendered(
         found = render_to_array(reader, decision, options, progress=progress)
     else:
         found = render_to_file(reader, target, decision, options, force=force, progress=progress)
-    return Result(**{f.name: getattr(found, f.name) for f in fields(found)})
+    return Result.of(found)
 
 
 def _estimator(estimator: Estimator | str | None) -> Estimator:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from retone.errors import AudioError
 
 if TYPE_CHECKING:
-    from retone.api import Result
+    from retone.report.result import Result
 
 
 @dataclass(frozen=True)
