@@ -32,8 +32,6 @@ TO_BE_FIXED = {
     "audio/writer.py",
     "estimators/blind.py",
     "estimators/network.py",
-    "export/__init__.py",
-    "export/base.py",
     "plugins/host.py",
     "presets/library.py",
     "process/decide.py",
