@@ -50,7 +50,9 @@ def site_links(text: str, page: str) -> str:
 
     def relative(match: re.Match[str]) -> str:
         path, anchor = match.groups()
-        target = ROOT_PAGES.get(path, path.removeprefix("docs/") if path.startswith("docs/") else "")
+        target = ROOT_PAGES.get(
+            path, path.removeprefix("docs/") if path.startswith("docs/") else ""
+        )
         if not target:
             return match.group()
         return f"]({posixpath.relpath(target, posixpath.dirname(page) or '.')}{anchor})"

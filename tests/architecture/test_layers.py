@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("registry", "jsonfields", "kernels", "audio", "plugins", "terminal"),
     ("dsp",),
     ("effects", "nets"),
-    ("nn", "losses", "metrics", "estimators"),
+    ("losses", "metrics", "estimators", "nn"),
     ("process", "training"),
     ("presets", "report", "export"),
     ("api",),

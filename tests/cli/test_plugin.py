@@ -38,8 +38,8 @@ def pair(record: Record, tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = replace(fit.Fitted(Plugin.open(TONE)), draws=8, starts=1, steps=3)
-    monkeypatch.setattr(fit, "Fitted", lambda effect: replace(quick, effect=effect))
+    quick = replace(fit.BlackBoxFit(Plugin.open(TONE)), draws=8, starts=1, steps=3)
+    monkeypatch.setattr(fit, "BlackBoxFit", lambda effect: replace(quick, effect=effect))
 
 
 def test_match_finds_the_setting_and_apply_repeats_it(

@@ -65,7 +65,7 @@ def test_what_ships_is_whole(name: str) -> None:
     assert preset.description == CURATED[name].description
     assert preset.profile.loudness_lufs == CURATED[name].loudness_lufs
     assert preset.licence and preset.credits
-    assert preset.profile.voices >= 10 and preset.profile.untreated is not None
+    assert preset.profile.voices >= 10 and preset.profile.unprocessed is not None
     text = preset.to_json()
     assert Preset.from_json(text, "again").to_json() == text
     assert len(text) < 100_000  # a second of speech as 16-bit samples would be 48 000 numbers

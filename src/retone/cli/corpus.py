@@ -25,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.training.data.corpora import CORPORA, corpus_manifest, open_corpus
-    from retone.training.data.opening import default_cache
+    from retone.training.data.corpora import CORPORA, corpus_manifest, default_cache, open_corpus
 
     if args.action == "list":
         for source in CORPORA.values():

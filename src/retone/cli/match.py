@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retone.estimators.profile import Profile
 
-ESTIMATORS = ("auto", "network", "closed-form", "faithful", "refined", "rules")
+ESTIMATORS = ("auto", "network", "closed-form", "full-match", "faithful", "refined", "rules")
 
 
 def loudness(text: str) -> str | float:
@@ -234,9 +234,9 @@ def run(args: argparse.Namespace) -> int:
     paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
     references = args.to or [_profile(args)]
     if args.plugin:
-        from retone.estimators.black_box import Fitted
+        from retone.estimators.black_box import BlackBoxFit
 
-        matcher = Matcher(Fitted(opened_plugin(args)))
+        matcher = Matcher(BlackBoxFit(opened_plugin(args)))
     else:
         matcher = Matcher(estimator_named(args.estimator))
     with progress_bar("matching", "s") as progress:

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     from retone.errors import SettingError
     from retone.terminal import progress_bar
-    from retone.training.data.opening import open_corpora
+    from retone.training.data.corpora import named_folders, open_splits
     from retone.training.loop import train
     from retone.training.recipes.record import fingerprint, override
     from retone.training.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
@@ -72,7 +72,13 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
-    corpora = open_corpora(args.corpus, recipe.pairs.sample_rate, args.cache, recipe.kind)
+    corpora = open_splits(
+        named_folders(args.corpus),
+        sample_rate=recipe.pairs.sample_rate,
+        cache=args.cache,
+        kind=recipe.kind,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
     print(f"run folder {folder}", flush=True)
     with progress_bar("train", "step") as progress:
         best = train(

@@ -1,4 +1,4 @@
-"""Fit any effect that renders to references: no gradients of it, no knowledge of it."""
+"""Black-box fit: set any effect that renders, without gradients or knowledge of it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from retone.dsp.measure import Array, measure
 from retone.errors import AudioError
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import normalised
-from retone.estimators.refine import MIN_HALF_S, Refined, _setting, _Side
+from retone.estimators.refine import MIN_HALF_S, Half, Refined, setting_of
 
 USUAL_GAIN_DB = 12.0
 LEVEL_WORDS = {"makeup", "master", "output", "volume"}
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """An estimator that always answers with one setting; fits start from it."""
+class FixedSetting:
+    """An estimator that always returns one setting, the start of a fit."""
 
     effect: Effect
     unit: tuple[float, ...]
@@ -35,29 +35,29 @@ class Fixed:
         locks: Mapping[str, float],
         progress: object | None = None,
     ) -> Estimate:
-        """The one setting, locks in their place; nothing is heard."""
-        setting = _setting(self.effect, np.array([self.unit]))
+        """Return the setting with the locks applied; no audio is analysed."""
+        setting = setting_of(self.effect, np.array([self.unit]))
         checked = self.effect.params.setting(locks)
         return Estimate(self.effect, {n: checked[n] if n in locks else v
                                       for n, v in setting.items()})  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The setting of any effect whose output is nearest to the references in style.
+class BlackBoxFit:
+    """Finds the setting of any effect whose output is closest to the references in style.
 
-    The distance is ``Refined``'s: style statistics whitened by what differs between recordings
-    anyway. Many settings of a low-discrepancy sequence are heard first; from the best few and from
-    the effect's defaults, steps by finite differences go on. All of that sees the first halves of
-    the recordings. The second halves decide which answer is taken, and whether it is nearer than
-    the recording as it is; if none is, every parameter stands where it does nothing, or at its
-    default where it has no such place.
+    The distance is that of ``Refined``: style statistics whitened by the covariance of content.
+    First the settings of a low-discrepancy sequence are rendered; the best few and the effect's
+    defaults are refined by finite-difference steps. All of this uses the first halves of the
+    recordings. The second halves decide which candidate is used, and whether it is closer than
+    the unprocessed recording. If none is, every parameter is neutral, or at its default if it has
+    no neutral value.
 
     Args:
-        effect: what is to be set; it need not be differentiable.
-        draws: settings heard at first.
-        starts: how many of them are followed.
-        steps: by finite differences from each; a step renders once per parameter.
+        effect: the effect to set; it need not be differentiable.
+        draws: settings that are rendered first.
+        starts: how many of them are refined.
+        steps: finite-difference steps for each; a step renders once per parameter.
         max_seconds: longest part of the recording that is rendered.
     """
 
@@ -94,14 +94,14 @@ class Fitted:
         shortest = min(e.audio.numel() / e.sample_rate for e in recordings)
         if shortest < 2 * MIN_HALF_S:
             raise AudioError(
-                f"fitting an effect needs {2 * MIN_HALF_S:g} s of each recording, one lasts "
-                f"{shortest:.1f} s."
+                f"fitting an effect needs {2 * MIN_HALF_S:g} s of each recording; one is only "
+                f"{shortest:.1f} s long."
             )
         table = self.effect.params
         own = torch.as_tensor(normalised(source))
         half = own.numel() // 2
         near, far = (
-            _Side(part, source, references, which)
+            Half(part, source, references, which)
             for which, part in enumerate((own[:half], own[half:]))
         )
         weights = Refined()._weights(source, references, near.valid)
@@ -115,8 +115,8 @@ class Fitted:
         units = np.concatenate([default[None], self._sequence(len(table))])
         for i, p in enumerate(table):
             if LEVEL_WORDS & set(p.name.split("_")):
-                units[:, i] = default[i]  # loudness is the matcher's
-            elif p.unit == "dB" and p.neutral is not None:  # gains that people use
+                units[:, i] = default[i]  # loudness is set after rendering
+            elif p.unit == "dB" and p.neutral is not None:  # gains in the usual range
                 span = min(1.0, 2 * USUAL_GAIN_DB / (p.high - p.low))
                 middle = (p.neutral - p.low) / (p.high - p.low)
                 units[1:, i] = np.clip(middle + span * (units[1:, i] - 0.5), 0.0, 1.0)
@@ -127,7 +127,9 @@ class Fitted:
         candidates = []
         for number, index in enumerate(order):
             refined = Refined(
-                first=Fixed(self.effect, tuple(units[index])), steps=self.steps, prior_sd=0.25
+                first=FixedSetting(self.effect, tuple(units[index])),
+                steps=self.steps,
+                prior_sd=0.25,
             )
             candidates.append(refined.estimate(source, references, locks=locks))
             _tell(progress, 2 + number, total)
@@ -138,22 +140,21 @@ class Fitted:
             ]
         )
         misfits = _misfit(far, self.effect, weights, found)
-        untouched = far._chosen(measure(far.audio[None], source.sample_rate))
-        as_it_is = float(_distance(far, weights, untouched)[0])
+        unprocessed_row = far._chosen(measure(far.audio[None], source.sample_rate))
+        unprocessed = float(_distance(far, weights, unprocessed_row)[0])
         best = int(np.argmin(misfits))
-        if not misfits[best] < as_it_is:
+        if not misfits[best] < unprocessed:
             neutral = table.neutral(1)
             checked = table.setting(locks)
             setting = {n: checked[n] if n in locks else v for n, v in neutral.items()}
             note = (
-                f"No setting of {self.effect.name} brought the half that was held out nearer to "
-                "the reference; it stands where it does nothing, as far as it has such a place."
+                f"No setting of {self.effect.name} brought the held-out half closer to the "
+                "reference; its parameters are neutral, or at their defaults."
             )
             return Estimate(self.effect, setting, (note,))
         note = (
             f"{self.effect.name} was fitted on one half of the recordings; on the other half the "
-            f"distance in style fell to {100 * misfits[best] / as_it_is:.0f} % of the recording's "
-            "own."
+            f"style distance fell to {100 * misfits[best] / unprocessed:.0f} % of that before."
         )
         return replace(candidates[best], notes=(note,))
 
@@ -165,17 +166,17 @@ class Fitted:
         return 0.05 + 0.9 * points.random(size)[: self.draws]
 
 
-def _distance(side: _Side, weights: Array, rows: Array) -> Array:
+def _distance(side: Half, weights: Array, rows: Array) -> Array:
     return np.asarray((((rows - side.reference) @ weights.T) ** 2).sum(axis=1))
 
 
-def _misfit(side: _Side, effect: Effect, weights: Array, units: Array) -> Array:
-    """Whitened distance [N] to the references of the audio rendered with unit vectors [N, P]."""
+def _misfit(side: Half, effect: Effect, weights: Array, units: Array) -> Array:
+    """Whitened distances [N] to the references of the audio rendered with units [N, P]."""
     found = []
     for row in units:
         try:
             found.append(_distance(side, weights, side.statistics(effect, row[None])))
-        except AudioError:  # nothing is left of the sound
+        except AudioError:  # the output is silent
             found.append(np.array([np.inf]))
     return np.concatenate(found)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retone.errors import SettingError
-from retone.estimators.base import Estimator
 from retone.registry import Registry
+
+if TYPE_CHECKING:
+    from retone.estimators.base import Estimator
 
 DEFAULT = "auto"
 
@@ -21,22 +23,30 @@ def _complaint(name: str, member: Any) -> str | None:
     return None if callable(member) else "is not a class or function that makes an estimator"
 
 
+_OWN = {
+    "auto": "retone.estimators.automatic:Automatic",
+    "network": "retone.estimators.network:Network",
+    "closed-form": "retone.estimators.closed_form:ClosedForm",
+    "full-match": "retone.estimators.full_match:full_match",
+    "refined": "retone.estimators.refine:Refined",
+    "rules": "retone.estimators.rules:Rules",
+}
+
 ESTIMATORS: Registry[Callable[..., Estimator]] = Registry(
     "retone.estimators",
     "estimator",
-    {
-        "auto": "retone.estimators.automatic:Automatic",
-        "network": "retone.estimators.network:Network",
-        "closed-form": "retone.estimators.closed_form:ClosedForm",
-        "faithful": "retone.estimators.full_match:faithful",
-        "refined": "retone.estimators.refine:Refined",
-        "rules": "retone.estimators.rules:Rules",
-    },
+    _OWN,
     check=_complaint,
 )
 """What makes each estimator, by name; looking at the names loads none of them."""
 
 NAMES = ESTIMATORS
+
+FORMER_NAMES = {"faithful": "full-match"}
+"""Names of earlier versions, still accepted."""
+
+CHOICES = (*_OWN, *FORMER_NAMES)
+"""retone's own names, for command lines: the names of other packages take time to look up."""
 
 
 def estimator_named(name: str | None, *, weights: Path | str | None = None) -> Estimator:
@@ -49,7 +59,10 @@ def estimator_named(name: str | None, *, weights: Path | str | None = None) -> E
     Raises:
         SettingError: no estimator has that name, or what was made is no estimator.
     """
+    from retone.estimators.base import Estimator
+
     name = name or DEFAULT
+    name = FORMER_NAMES.get(name, name)
     make = ESTIMATORS.named(name)
     made = make(weights=weights) if weights and name == "network" else make()
     if not isinstance(made, Estimator):

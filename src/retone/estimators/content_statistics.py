@@ -1,9 +1,9 @@
-"""How much recordings differ although nobody treated them: learnt from voices, shipped small.
+"""Content statistics: how much unprocessed recordings differ, learnt from voices or music.
 
-The band levels of two recordings differ through what is said and by whom, and through how they
-were treated. An estimator should undo only the second part. ``ContentStatistics`` holds the
-covariance of the first for two recordings of one voice and of two voices, and that of the
-second for random equaliser curves.
+The band levels of two recordings differ because of content (what is said, and by whom) and because
+of processing. An estimator should match only the second part. ``ContentStatistics`` holds the
+covariance of the first, for two recordings of one voice and of two voices, and that of the second
+for random equaliser curves.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from retone.errors import DataError
 FORMAT = 2
 FIELDS = ("band_level_db", "level_percentiles_db", "band_crest_db", "modulation_db", "crest_db")
 """Statistics whose covariance is learnt, side by side; loudness at equal peak comes last."""
-ARRAYS = ("same", "other", "treatment", "voice")
+ARRAYS = {"same": "same", "other": "other", "processing": "treatment", "voice": "voice"}
+"""Fields -> names of the arrays in the file."""
 CURVE_RATE = 48000.0
 PEAK_DB = -12.0
 
 
 class Recording(NamedTuple):
-    """One untreated recording: whose voice (or which piece), mono audio [T] and its rate in Hz."""
+    """One unprocessed recording: voice (or piece), mono audio [T] and its rate in Hz."""
 
     group: str
     audio: Any
@@ -45,33 +46,33 @@ class ContentStatistics:
     Args:
         same: [P, P] two passages of one recording.
         other: [P, P] passages of two voices.
-        treatment: [BANDS, BANDS] difference of two random equaliser curves.
+        processing: [BANDS, BANDS] difference of two random equaliser curves.
         voice: [4] weights of ``voice_features`` and a constant: the log odds of one voice.
-        passages, voices: how many were seen.
+        passages, voices: how many it was learnt from.
     """
 
     same: Array
     other: Array
-    treatment: Array
+    processing: Array
     voice: Array
     passages: int
     voices: int
 
     def against_mean_of(self, voices: int) -> ContentStatistics:
-        """The statistics for a voice beside the mean of ``voices`` others, as ``other``.
+        """The same with ``other`` for one voice against the mean of ``voices`` others.
 
         Two voices differ by twice the variance of one; a voice and a mean of n by 1 + 1/n of it.
         """
         return replace(self, other=0.5 * (1 + 1 / voices) * self.other)
 
-    def ignored(self) -> ContentStatistics:
-        """Statistics that say content hardly matters: 2 dB, each on its own."""
+    def negligible(self) -> ContentStatistics:
+        """Statistics for which content hardly matters: 2 dB each, uncorrelated."""
         small = 4.0 * np.eye(len(self.same))
         return replace(self, same=small, other=small)
 
     def save(self, path: Path) -> None:
         """Write an npz file (float32, no pickled objects)."""
-        arrays = {name: getattr(self, name).astype(np.float32) for name in ARRAYS}
+        arrays = {array: getattr(self, name).astype(np.float32) for name, array in ARRAYS.items()}
         counts = np.array([FORMAT, BANDS, self.passages, self.voices])
         np.savez_compressed(path, counts=counts, **arrays)
 
@@ -85,7 +86,7 @@ class ContentStatistics:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 version, bands, passages, voices = (int(n) for n in data["counts"])
-                arrays = {n: data[n].astype(np.float64) for n in ARRAYS}
+                arrays = {name: data[array].astype(np.float64) for name, array in ARRAYS.items()}
         except (OSError, ValueError, KeyError) as error:
             raise DataError(
                 f"{path}: not a file of content statistics ({error}). Learn them again with "
@@ -116,7 +117,7 @@ def columns(statistics: StyleStatistics) -> Array:
 
 
 def voice_features(source: StyleStatistics, reference: StyleStatistics) -> Array:
-    """How unlike two recordings are in ways that an equaliser hardly changes, [B, 3].
+    """Differences between two recordings that an equaliser hardly changes, [B, 3].
 
     Logarithms of: the roughness across bands of the difference in level (equaliser curves are
     smooth), and the spread across bands of the difference in level over the noise floor and in
@@ -139,7 +140,7 @@ def learn(
     curves: int = 4000,
     voice_pairs: int = 4000,
 ) -> ContentStatistics:
-    """Learn content statistics from untreated recordings.
+    """Learn content statistics from unprocessed recordings.
 
     Passages are cut without overlap. The covariance of a same-voice difference is that between
     neighbouring passages of one recording; of a difference between two voices, twice the
@@ -150,9 +151,9 @@ def learn(
         recordings: several for each voice where possible.
         seconds: length of a passage.
         seed: for the choice of passages and the random equaliser curves.
-        passages_per_voice: more are thinned out evenly.
+        passages_per_voice: most passages per voice; evenly spaced ones are used.
         curves: number of random equaliser curves.
-        voice_pairs: number of treated pairs that teach to tell one voice from two.
+        voice_pairs: number of processed pairs to learn to tell one voice from two.
 
     Raises:
         DataError: fewer than three voices with two passages each.
@@ -169,18 +170,20 @@ def learn(
                 previous = None
                 continue
             scaled = passage * (10 ** (PEAK_DB / 20) / peak)
-            heard_here = measure(scaled, recording.sample_rate)
-            by_voice.setdefault(recording.group, []).append(heard_here)
-            now = columns(heard_here)[0]
+            measured = measure(scaled, recording.sample_rate)
+            by_voice.setdefault(recording.group, []).append(measured)
+            now = columns(measured)[0]
             if previous is not None:
                 steps.setdefault(recording.group, []).append(now - previous)
             previous = now
-    heard = [_thinned(rows, passages_per_voice) for rows in by_voice.values() if len(rows) >= 2]
-    if len(heard) < 3:
+    statistics = [
+        _thinned(rows, passages_per_voice) for rows in by_voice.values() if len(rows) >= 2
+    ]
+    if len(statistics) < 3:
         raise DataError(
-            f"content statistics need three voices with two passages each, got {len(heard)}."
+            f"content statistics need three voices with two passages each, got {len(statistics)}."
         )
-    voices = [np.concatenate([columns(s) for s in rows]) for rows in heard]
+    voices = [np.concatenate([columns(s) for s in rows]) for rows in statistics]
     means = [_mean(v) for v in voices]
     within = _pooled([v - m for v, m in zip(voices, means, strict=True)], lost=1)
     centres = np.stack(means)
@@ -199,8 +202,8 @@ def learn(
     return ContentStatistics(
         same=same,
         other=2 * (within + between),
-        treatment=difference.T @ difference / curves + 0.25 * np.eye(BANDS),
-        voice=_learn_voice(heard, difference, voice_pairs, rng),
+        processing=difference.T @ difference / curves + 0.25 * np.eye(BANDS),
+        voice=_learn_voice(statistics, difference, voice_pairs, rng),
         passages=count,
         voices=len(voices),
     )
@@ -234,7 +237,7 @@ def random_curves(count: int, rng: np.random.Generator) -> Array:
 
     Four peaks (chance 0.8 each; 200-2000, 800-4000, 2000-8000 and 4000-10800 Hz, Q 0.1-10.1, up to
     48 dB either way as long as the running sum stays under 24 dB) and two shelves (chance 0.8, up
-    to 24 dB); a quarter of the curves is flat. Returns [count, BANDS].
+    to 24 dB); a quarter of the curves are flat. Returns [count, BANDS].
     """
     frequency = torch.tensor(band_centres_hz())
     sections = torch.zeros(count, 6, 5, dtype=torch.float64)
@@ -280,33 +283,35 @@ def _mean(rows: Array) -> Array:
 
 
 def _learn_voice(
-    heard: list[list[StyleStatistics]], difference: Array, pairs: int, rng: np.random.Generator
+    statistics: list[list[StyleStatistics]], difference: Array, pairs: int, rng: np.random.Generator
 ) -> Array:
-    """Logistic regression of "one voice" on ``voice_features`` of treated pairs.
+    """Logistic regression of "one voice" on ``voice_features`` of processed pairs.
 
-    The treatment is simulated on the statistics: an equaliser moves band levels and floors, a
-    compressor shrinks what varies over time, three times in four, to 40-100 %.
+    Processing is simulated on the statistics: an equaliser moves band levels and floors; in three
+    pairs of four a compressor shrinks variation over time to 40-100 %.
     """
     rows, truth = [], []
     for i in range(pairs):
         same = bool(i % 2)
-        first = int(rng.integers(len(heard)))
-        second = first if same else int((first + rng.integers(1, len(heard))) % len(heard))
-        a = int(rng.integers(len(heard[first])))
-        b = int(rng.integers(len(heard[second])))
+        first = int(rng.integers(len(statistics)))
+        second = (
+            first if same else int((first + rng.integers(1, len(statistics))) % len(statistics))
+        )
+        a = int(rng.integers(len(statistics[first])))
+        b = int(rng.integers(len(statistics[second])))
         if same and a == b:
-            b = (b + 1) % len(heard[second])
-        left, right = heard[first][a], heard[second][b]
+            b = (b + 1) % len(statistics[second])
+        left, right = statistics[first][a], statistics[second][b]
         shrink = rng.uniform(0.4, 1.0) if rng.random() < 0.75 else 1.0
         level = right.band_level_db + difference[i % len(difference)]
         over_floor = shrink * (right.band_level_db - right.band_floor_db)
-        treated = replace(
+        processed = replace(
             right,
             band_level_db=level,
             band_floor_db=level - over_floor,
             band_spread_db=shrink * right.band_spread_db,
         )
-        rows.append(voice_features(left, treated)[0])
+        rows.append(voice_features(left, processed)[0])
         truth.append(same)
     x, y = np.stack(rows), np.array(truth, dtype=np.float64)
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)

@@ -1,4 +1,4 @@
-"""The estimator that copies: the reference's average spectrum and dynamics, whatever is in it."""
+"""Full match: match average spectrum and dynamics in full, without separating content."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from retone.estimators.content_statistics import packaged
 from retone.estimators.refine import Refined
 
 
-def faithful(first: Estimator | None = None) -> Refined:
-    """The closed form and its refinement, told that recordings hardly differ by content.
+def full_match(first: Estimator | None = None) -> Refined:
+    """The closed form and its refinement, set up to treat every difference as processing.
 
-    The other estimators undo only what two recordings rarely differ by, since the rest may be
-    another voice. This one takes every difference for treatment, with the equaliser's whole
-    range: what one wants if the *sum* should sound like the reference, and what Table 3 of
-    DeepAFx-ST asks for.
+    The other estimators match only differences that two recordings rarely have, since the rest
+    may be due to another voice. This one matches all of them, with the equaliser's full range.
+    Use it if the result should have the reference's overall spectrum; Table 3 of DeepAFx-ST scores
+    that.
 
     Args:
-        first: what is refined, instead of the closed form.
+        first: estimator to refine instead of the closed form.
     """
-    content = packaged().ignored()
+    content = packaged().negligible()
     start = ClosedForm(
         voices="same",
         scales=(3.0, 8.0),
@@ -34,4 +34,6 @@ def faithful(first: Estimator | None = None) -> Refined:
         dynamics=compression.SearchRules(temper=1.0),
         content=content,
     )
-    return replace(Refined(first or start, steps=8, prior_sd=0.3, content=content), name="faithful")
+    return replace(
+        Refined(first or start, steps=8, prior_sd=0.3, content=content), name="full-match"
+    )

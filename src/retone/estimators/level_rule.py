@@ -1,9 +1,9 @@
-"""How loud a result should be, given what its input and its reference say of it.
+"""Loudness of a network's result, given the levels of input and references.
 
-A network sets the level of its result with the rest. What else is known: two moments of one voice
-with one treatment share their level, so the reference's own is a second opinion; another voice's
-loudness says little, and there the reference's peak and the level that the input has at that peak
-are what one would expect.
+A network sets the level of its result with the other parameters. More is known: two parts of one
+voice with the same processing have the same level, so the reference's level is a second estimate.
+The loudness of another voice says little; there the best guess is the reference's peak, and the
+input's own level at that peak.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Levels(NamedTuple):
     peak_dbfs: float
 
     def over(self, other: Levels) -> float:
-        """Mean of how far RMS and loudness lie above another's, in dB."""
+        """Mean difference in RMS and in loudness to another recording, in dB."""
         rms_db = self.rms_dbfs - other.rms_dbfs
         return (rms_db + self.loudness_lufs - other.loudness_lufs) / 2
 
@@ -47,7 +47,7 @@ def levels_of(clips: Tensor | Array, sample_rate: int) -> Levels | None:
 
 @dataclass(frozen=True)
 class LevelRule:
-    """Gain in dB on top of a network's result, found on voices and tracks kept apart for it.
+    """Gain in dB added to a network's result; constants fitted on held-out voices and tracks.
 
     With ``p`` the probability that input and reference are of one source and
     ``w = 1 / (1 + exp(-sharpness (p - even)))``::
@@ -56,13 +56,13 @@ class LevelRule:
              + (1 - w) (peak (reference's peak - result's peak)
                         + own (input at the reference's peak - result))
 
-    where a difference without a further word is the mean of those in RMS and in loudness.
+    where an unqualified difference is the mean of those in RMS and in loudness.
 
     Args:
-        same: how far to go to the reference's level if the source is the same.
-        peak, own: how far to go to the reference's peak, and to the input's own level there, if
-            it is another one.
-        sharpness, even: how fast one becomes the other, and the probability in the middle of it.
+        same: share of the difference to the reference's level if the source is the same.
+        peak, own: shares of the differences to the reference's peak and to the input's own level
+            at that peak, if it is another source.
+        sharpness, even: slope and midpoint of the transition between the two.
     """
 
     same: float = 0.65
@@ -78,7 +78,7 @@ class LevelRule:
         references: Sequence[Levels],
         same_source: Sequence[float],
     ) -> float:
-        """The gain; of several references the mean.
+        """The gain, averaged over several references.
 
         Args:
             result, source, references: levels of excerpts.
@@ -88,6 +88,6 @@ class LevelRule:
         for reference, p in zip(references, same_source, strict=True):
             weight = 1 / (1 + math.exp(-self.sharpness * (p - self.even)))
             at_peak = source.over(result) + reference.peak_dbfs - source.peak_dbfs
-            apart = self.peak * (reference.peak_dbfs - result.peak_dbfs) + self.own * at_peak
-            gains.append(weight * self.same * reference.over(result) + (1 - weight) * apart)
+            different = self.peak * (reference.peak_dbfs - result.peak_dbfs) + self.own * at_peak
+            gains.append(weight * self.same * reference.over(result) + (1 - weight) * different)
         return sum(gains) / len(gains)

@@ -1,10 +1,10 @@
-"""How much of a preset's change a recording still needs, and which.
+"""How much of a preset's change a recording still needs.
 
-A preset that knows its voices before and after treatment says what treatment does to every
-statistic: ``m``, after minus before. A recording differs from the voices after treatment by ``d``.
-Either nobody treated it (``d = m + c``), or it is in the style already (``d = c``), where ``c`` is
-what voices differ by. The odds follow from all statistics together; the equaliser curve that is
-wanted is ``m`` with that chance, plus the part of the rest that is more than voices differ by, as
+A preset that knows its voices before and after processing knows how processing changes every
+statistic: ``m``, after minus before. A recording differs from the processed voices by ``d``. Either
+it is unprocessed (``d = m + c``) or already in the style (``d = c``), where ``c`` is how voices
+differ. The odds follow from all statistics together. The equaliser curve that is needed is ``m``
+times that probability, plus the part of the rest that exceeds usual differences between voices, as
 in ``retone.estimators.separation``.
 """
 
@@ -23,25 +23,27 @@ from retone.estimators.separation import (
     LEVEL_VARIANCE,
     NO_ENERGY_DB,
     NO_ENERGY_VARIANCE,
-    Treatment,
+    ProcessingPosterior,
+    posterior_by_scale,
 )
 
 COLOUR = 0.3
-"""Strength of microphone and room, in random equaliser curves, that recordings come with."""
+"""Strength of microphone and room in unprocessed recordings, relative to random equaliser curves.
+"""
 MODEL_VARIANCE = 4.0
-"""dB^2 added to every statistic for what the model leaves out."""
+"""dB^2 added to every statistic for model errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
     """What a recording needs to sound like a profile.
 
-    ``needed`` is the chance that nobody treated it in this style yet; ``treatment`` the wanted
-    equaliser curve; ``dynamics`` [16] the wanted change of ``compression.dynamics``.
+    ``needed`` is the probability that it is not in this style yet; ``equalisation`` the equaliser
+    curve it needs; ``dynamics`` [16] the change of ``compression.dynamics`` it needs.
     """
 
     needed: float
-    treatment: Treatment
+    equalisation: ProcessingPosterior
     dynamics: Array
 
 
@@ -58,14 +60,14 @@ def infer_change(
 
     Args:
         source: one row, peak at -12 dBFS.
-        profile: one that holds ``untreated``.
-        content: of voices (or pieces), for one beside the mean of many.
+        profile: one that holds ``unprocessed``.
+        content: content statistics for one voice (or piece) against the mean of many.
         sample_rate: the lower of both rates, in Hz.
-        scales: strengths of further equalisation to weigh.
+        scales: strengths of further equalisation to consider.
         temper: exponent of the likelihood of strengths, below 1 because their model is not exact.
     """
-    assert profile.untreated is not None
-    after, before = columns(profile.statistics)[0], columns(profile.untreated)[0]
+    assert profile.unprocessed is not None
+    after, before = columns(profile.statistics)[0], columns(profile.unprocessed)[0]
     difference, change = after - columns(source)[0], after - before
     known = np.isfinite(difference) & np.isfinite(change)
     known[:BANDS] &= valid_bands(sample_rate)
@@ -74,7 +76,7 @@ def infer_change(
     trust = np.clip((level - low) / (high - low), 0.0, 1.0)
 
     spread = content.other + MODEL_VARIANCE * np.eye(len(known))
-    spread[:BANDS, :BANDS] += COLOUR**2 * content.treatment + LEVEL_VARIANCE
+    spread[:BANDS, :BANDS] += COLOUR**2 * content.processing + LEVEL_VARIANCE
     spread[:BANDS, :BANDS] += np.diag(NO_ENERGY_VARIANCE * (1 - trust))
     seen = np.flatnonzero(known)
     root = np.linalg.cholesky(spread[np.ix_(seen, seen)])
@@ -90,19 +92,16 @@ def infer_change(
     weights, means, covariances = [], [], []
     for chance, start in ((needed, base), (1 - needed, np.zeros(BANDS))):
         rest = (difference[:BANDS] - start)[bands]
-        likelihood = []
-        for scale in scales:
-            prior = scale**2 * content.treatment
-            root = np.linalg.cholesky(prior[grid] + noise)
-            gain = np.linalg.solve(root, prior[bands])
-            z = np.linalg.solve(root, rest)
-            likelihood.append(-0.5 * float(z @ z) - float(np.log(np.diag(root)).sum()))
-            means.append(start + z @ gain)
-            covariances.append(prior - gain.T @ gain)
-        among = np.exp(temper * (np.array(likelihood) - max(likelihood)))
-        weights.append(chance * among / among.sum())
+        found = posterior_by_scale(
+            rest, content.processing, bands, noise, scales=scales, temper=temper
+        )
+        weights.append(chance * found.weights)
+        means += [start + mean for mean in found.means]
+        covariances += found.covariances
     weight = np.concatenate(weights)
     mean = weight @ np.array(means)
     covariance = np.einsum("n,nij->ij", weight, np.array(covariances)) + 0.25 * np.eye(BANDS)
-    places = np.append(BANDS + np.arange(15), len(known) - 2)
-    return Change(needed, Treatment(mean, covariance, trust, 0.0), needed * change[places])
+    columns_used = np.append(BANDS + np.arange(15), len(known) - 2)
+    return Change(
+        needed, ProcessingPosterior(mean, covariance, trust, 0.0), needed * change[columns_used]
+    )

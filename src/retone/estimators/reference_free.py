@@ -1,4 +1,4 @@
-"""The trained estimator that needs no reference: it hears a recording and knows good speech."""
+"""The trained reference-free estimator: it predicts how a recording differs from good speech."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from retone.nets.tcn import Tcn
 
 SHIPPED = "enhance_speech.safetensors"
 CAUTION_DB = 1.5
-"""A change of this size is halved. Voices differ, and what was predicted for a good recording is
-mostly that; what was predicted for a bad one is mostly its fault."""
+"""A change of this size is halved: predictions for good recordings mostly reflect differences
+between voices, predictions for bad ones mostly their defects."""
 MUSIC_SHARE, MUSIC_CONFIDENCE = 0.25, 0.7
 SURE = 0.95
 WINDOW, HOP, MELS = 1024, 512, 48
@@ -34,19 +34,19 @@ ACTIVE_DB = 40.0
 class ReferenceFree:
     """Predicts the setting of its effect from the recording alone.
 
-    Longer excerpts are heard in pieces of the training clips' length, each at their peak level;
-    thresholds come back to the excerpt's own level, and the predictions are averaged on each
-    parameter's own scale. Small changes are made smaller, large ones stay (``strength``); of a
-    change to music a quarter is left.
+    Longer excerpts are split into pieces of the training clips' length, each normalised to their
+    peak; thresholds are moved back to the excerpt's own level, and the predictions are averaged
+    on each parameter's own scale. Small changes are reduced further (``strength``); for music a
+    quarter of the change is applied.
 
     Args:
         weights: a ``.safetensors`` file that ``retone train`` wrote for one of the diffdeq
             recipes; None for those that ship with the package.
-        max_pieces: how many pieces are heard.
-        caution_db: the size of a change that is halved; 0 leaves every change as it is.
+        max_pieces: most pieces of a recording.
+        caution_db: size of a change that is halved; 0 keeps every change as it is.
     """
 
-    name: str = "blind"
+    name: str = "reference-free"
     weights: Path | None = None
     max_pieces: int = 8
     caution_db: float = CAUTION_DB
@@ -59,42 +59,42 @@ class ReferenceFree:
         locks: Mapping[str, float],
         progress: object | None = None,
     ) -> Estimate:
-        """Find the setting; see ``Estimator.estimate``. References are not heard; locks are the
-        matcher's to apply.
+        """Find the setting; see ``Estimator.estimate``. References are ignored; the caller
+        applies the locks.
 
         Raises:
-            DataError: the weights are missing, damaged, or of a network that needs a reference.
+            DataError: the weights are missing, damaged, or for a network that needs a reference.
         """
         loaded = self.load()
         network: Any = loaded.network
         table = loaded.effect.params
-        heard = pieces(source, network.config.front_end.sample_rate, loaded.length,
+        clips = pieces(source, network.config.front_end.sample_rate, loaded.length,
                        self.max_pieces)  # fmt: skip
-        peak = heard.abs().amax(1, keepdim=True).clamp(min=1e-6)
+        peak = clips.abs().amax(1, keepdim=True).clamp(min=1e-6)
         gain = 10 ** (loaded.peak_dbfs / 20) / peak
         with torch.no_grad():
-            unit = network(heard * gain).double()
+            unit = network(clips * gain).double()
         level_db = 20 * torch.log10(gain[:, 0].double())
         setting, _ = shift_thresholds(table, table.to_physical(unit), -level_db)
         mean = table.to_physical(table.to_unit(setting).mean(0, keepdim=True))
         rate = network.config.front_end.sample_rate
         if self.caution_db <= 0:
             return Estimate(loaded.effect, mean)
-        size_db = change_db(loaded.effect, heard, rate, mean)
+        size_db = change_db(loaded.effect, clips, rate, mean)
         share = strength(size_db, self.caution_db)
         notes: list[str] = []
         content = content_of(source)
         if content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE:
             share *= MUSIC_SHARE
             notes.append(
-                f"This sounds like music ({100 * content.confidence:.0f} % sure), and enhance is "
-                "made for speech: only a quarter of its change is applied. For music use "
-                "'retone match' with a reference."
+                f"This sounds like music ({100 * content.confidence:.0f} % confidence), and "
+                "enhance is made for speech: only a quarter of its change is applied. For "
+                "music use 'retone match' with a reference."
             )
         elif share < SURE:
             notes.append(
-                f"The network asks for a change of {size_db:.1f} dB; {100 * share:.0f} % of it is "
-                "applied, since the less a recording needs, the less is certain."
+                f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it is "
+                "applied, because small changes are uncertain."
             )
         return Estimate(loaded.effect, table.blend(mean, share), tuple(notes))
 
@@ -105,14 +105,13 @@ class ReferenceFree:
             path = Path(str(resources.files("retone") / "weights" / SHIPPED))
             if not path.is_file():
                 raise DataError(
-                    "this version ships no weights for enhancement: train them with 'retone train "
-                    "diffdeq_improved --corpus NAME=FOLDER --run DIR' and pass "
-                    "--weights DIR/best.safetensors."
+                    "this version ships no weights for enhancement: train the recipe "
+                    "diffdeq_improved and use its best.safetensors."
                 )
         loaded = load(path)
         if not isinstance(loaded.network, Tcn):
             raise DataError(
-                f"{path.name}: these weights hear a reference; they are for 'retone match'. Give "
+                f"{path.name}: these weights need a reference; they are for 'retone match'. Use "
                 "weights of a diffdeq recipe."
             )
         return loaded

@@ -1,18 +1,18 @@
-"""What of a difference between two recordings is treatment, and what is content.
+"""Separate processing differences from content differences between two recordings.
 
-Model, in dB at the bands of ``retone.dsp.measure``: the difference is ``d = t + c + g 1`` with a
-treatment ``t ~ N(0, s^2 T)``, content ``c ~ N(0, C)`` and an unknown level ``g``. ``T`` and ``C``
-come from ``retone.estimators.content_statistics``. Strengths ``s`` are weighed by how well each
-explains ``d``; which ``C`` holds, that of one voice or of two, by statistics that a filter does not
-change (``statistics.voice_features``). The answer is the mean and covariance of ``t``: a Wiener
-filter across bands.
+Model, in dB at the bands of ``retone.dsp.measure``: the difference is ``d = t + c + g 1`` with
+processing ``t ~ N(0, s^2 T)``, content ``c ~ N(0, C)`` and an unknown level ``g``. ``T`` and ``C``
+come from ``retone.estimators.content_statistics``. Strengths ``s`` are weighted by how well each
+explains ``d``. Whether ``C`` is that of one voice or of two follows from statistics that a filter
+does not change (``content_statistics.voice_features``). The result is the mean and covariance of
+``t``: a Wiener filter across bands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,17 @@ Voices = Literal["auto", "same", "other"]
 LEVEL_VARIANCE = 400.0
 DOUBT_VARIANCE = 1.0
 NO_ENERGY_DB = (-100.0, -88.0)
-"""Band levels (dB of full scale, peak at -12) under which a band is not trusted, and over which
-it is; 16-bit dither lies near -110 in one band."""
+"""Band levels in dBFS at a peak of -12 dBFS: below the first a band is not trusted, above the
+second fully; 16-bit dither is near -110 dB in one band."""
 NO_ENERGY_VARIANCE = 900.0
 SHARPNESS = 2.5
-"""Factor on the log odds of one voice, found on recordings kept apart for it: the features, learnt
-one passage at a time, tell more than they claim."""
+"""Factor for the log odds of one voice, found on held-out recordings: the odds, trained on single
+passages, are too cautious."""
 
 
 @dataclass(frozen=True, eq=False)
-class Treatment:
-    """Posterior of the treatment: mean [BANDS] and covariance [BANDS, BANDS] in dB.
+class ProcessingPosterior:
+    """Posterior of the processing: mean [BANDS] and covariance [BANDS, BANDS] in dB.
 
     ``trust`` [BANDS] is 1 where both recordings have energy, 0 where one has none;
     ``same_voice`` is the probability that both are of one voice.
@@ -57,17 +57,17 @@ def infer(
     voices: Voices,
     temper: float,
     same_scales: Sequence[float] | None = None,
-) -> Treatment:
-    """Infer the treatment from two one-row statistics.
+) -> ProcessingPosterior:
+    """Infer the processing from two one-row statistics.
 
     Args:
         source, reference: levels at equal peak.
         content: covariances.
         sample_rate: the lower of both recordings' rates, in Hz.
-        scales: strengths ``s`` to weigh.
-        voices: whether both are of one voice, if known.
-        temper: exponent on the likelihood, below 1 because the model is not exact.
-        same_scales: strengths to weigh if both are of one voice; None takes ``scales``.
+        scales: strengths ``s`` to consider.
+        voices: whether both are of the same voice, if known.
+        temper: exponent of the likelihood, below 1 because the model is not exact.
+        same_scales: strengths to consider if both are of one voice; None takes ``scales``.
     """
     pair = np.stack([source.band_level_db[0], reference.band_level_db[0]])
     known = valid_bands(sample_rate) & np.isfinite(pair).all(axis=0)
@@ -85,28 +85,65 @@ def infer(
         if chance == 0:
             continue
         spread = getattr(content, name)[:BANDS, :BANDS][grid] + noise
-        likelihood = []
-        for scale in (same_scales or scales) if name == "same" else scales:
-            prior = scale**2 * content.treatment
-            root = np.linalg.cholesky(prior[grid] + spread)
-            gain = np.linalg.solve(root, prior[seen])
-            z = np.linalg.solve(root, difference)
-            likelihood.append(-0.5 * float(z @ z) - float(np.log(np.diag(root)).sum()))
-            means.append(z @ gain)
-            covariances.append(prior - gain.T @ gain)
-        among = np.exp(temper * (np.array(likelihood) - max(likelihood)))
-        weights.append(chance * among / among.sum())
+        known_scales = (same_scales or scales) if name == "same" else scales
+        found = posterior_by_scale(
+            difference, content.processing, seen, spread, scales=known_scales, temper=temper
+        )
+        weights.append(chance * found.weights)
+        means += found.means
+        covariances += found.covariances
     weight = np.concatenate(weights)
     mean = weight @ np.array(means)
-    apart = np.array(means) - mean
+    offset = np.array(means) - mean
     covariance = np.einsum("n,nij->ij", weight, np.array(covariances))
-    covariance += np.einsum("n,ni,nj->ij", weight, apart, apart)
-    return Treatment(mean, covariance, trust, p)
+    covariance += np.einsum("n,ni,nj->ij", weight, offset, offset)
+    return ProcessingPosterior(mean, covariance, trust, p)
+
+
+class PosteriorByScale(NamedTuple):
+    """Posterior of the processing for each strength; ``weights`` sum to 1."""
+
+    weights: Array
+    means: list[Array]
+    covariances: list[Array]
+
+
+def posterior_by_scale(
+    difference: Array,
+    processing: Array,
+    seen: NDArray[np.intp],
+    noise: Array,
+    *,
+    scales: Sequence[float],
+    temper: float,
+) -> PosteriorByScale:
+    """Wiener estimates of the processing, one per strength.
+
+    Args:
+        difference: [K] observed difference in dB at the bands ``seen``.
+        processing: [BANDS, BANDS] covariance of processing of strength 1, in dB^2.
+        seen: [K] numbers of the observed bands.
+        noise: [K, K] covariance of everything else.
+        scales: strengths.
+        temper: exponent of the likelihood of a strength.
+    """
+    grid = np.ix_(seen, seen)
+    likelihood, means, covariances = [], [], []
+    for scale in scales:
+        prior = scale**2 * processing
+        root = np.linalg.cholesky(prior[grid] + noise)
+        gain = np.linalg.solve(root, prior[seen])
+        z = np.linalg.solve(root, difference)
+        likelihood.append(-0.5 * float(z @ z) - float(np.log(np.diag(root)).sum()))
+        means.append(z @ gain)
+        covariances.append(prior - gain.T @ gain)
+    among = np.exp(temper * (np.array(likelihood) - max(likelihood)))
+    return PosteriorByScale(among / among.sum(), means, covariances)
 
 
 def same_voice(
     source: StyleStatistics, reference: StyleStatistics, content: ContentStatistics
 ) -> float:
-    """Probability, even odds given, that two recordings are of one voice; kept off 0 and 1."""
+    """Probability that two recordings are of one voice, given even odds; within 0.02..0.98."""
     odds = float(voice_features(source, reference)[0] @ content.voice[:-1] + content.voice[-1])
     return float(np.clip(1 / (1 + np.exp(-SHARPNESS * odds)), 0.02, 0.98))

@@ -1,9 +1,8 @@
-"""Is it speech or music? Statistics of modulation and spectrum, and a small logistic decision.
+"""Speech or music: nine features of modulation and spectrum, and a logistic regression.
 
-Speech comes in syllables (its envelope moves at 2 to 8 Hz, deeply), pauses often, and its spectrum
-is another one a quarter of a second later. Music sustains: lines of its spectrum stay where they
-are, its bands move together with a slow beat, and it reaches lower. Nine numbers say so
-(``FEATURES``); a logistic regression over them, learnt from labelled recordings, weighs them.
+Speech has syllables (deep modulation at 2 to 8 Hz), frequent pauses, and a spectrum that changes
+within a quarter of a second. Music sustains: spectral lines stay, bands move together with a slow
+beat, and it has more bass. The regression over ``FEATURES`` was trained on labelled recordings.
 
 After E. Scheirer, M. Slaney, "Construction and evaluation of a robust multifeature speech/music
 discriminator", ICASSP 1997.
@@ -29,7 +28,7 @@ Array = NDArray[np.float64]
 Kind = Literal["speech", "music"]
 
 FEATURES = (
-    "quiet share",  # frames under half of the mean level of their second
+    "quiet share",  # frames below half of the mean level of their second
     "syllables dB",  # envelopes' power at 2.5-8 Hz over the mean level, bands together
     "slow dB",  # the same at 0.3-1.5 Hz
     "change",  # distance of spectra 80 ms apart, in units of the spectra's own spread
@@ -43,14 +42,14 @@ FRAME_S, HOP_S = 0.064, 0.016
 BAND_EDGES_HZ = np.geomspace(100.0, 7000.0, 17)
 MAX_S = 60.0
 SHORTEST_S = 1.5
-"""Anything shorter is answered with little confidence."""
+"""Anything shorter gets a low confidence."""
 FLOOR_DB = 60.0
 FILE = "speech_music.json"
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a recording holds: ``kind``, and how sure that is, 0.5 (a guess) to 1."""
+    """Kind of a recording, and its confidence from 0.5 (a guess) to 1."""
 
     kind: Kind
     confidence: float
@@ -60,8 +59,8 @@ def content_of(excerpt: Excerpt) -> Content:
     """Speech or music, from a recording's active excerpt.
 
     Returns:
-        The likelier of the two and its probability. Silence and what is shorter than 1.5 s read
-        as speech with a confidence near a half.
+        The likelier kind and its probability. Silence and recordings shorter than 1.5 s give a
+        confidence near 0.5.
     """
     audio = np.asarray(excerpt.audio, dtype=np.float64)
     model = _model()
@@ -85,7 +84,7 @@ def features(audio: Array, sample_rate: int) -> Array:
     level = power.sum(1)
     level_db = 10 * np.log10(level + 1e-12)
     top_db = float(np.percentile(level_db, 95))
-    heard = level_db > top_db - 40.0
+    active = level_db > top_db - 40.0
 
     edges = np.searchsorted(frequency, BAND_EDGES_HZ)
     inside = edges[:-1] < power.shape[1]  # a low rate has no upper bands
@@ -97,16 +96,16 @@ def features(audio: Array, sample_rate: int) -> Array:
 
     step = round(0.08 / HOP_S)
     change = np.abs(band_db[step:] - band_db[:-step]).mean(1)
-    both = heard[step:] & heard[:-step]
+    both = active[step:] & active[:-step]
     moved = float(change[both].mean()) if both.any() else 0.0
     speech_band = (frequency >= 200) & (frequency <= 4000)
     fine = 10 * np.log10(power[:, speech_band] + floor / speech_band.sum())
     fine = fine - _smooth(fine, round(300 * FRAME_S))
 
     later = round(0.25 / HOP_S)
-    stays = _correlation(fine[:-later], fine[later:], heard[later:] & heard[:-later])
-    lines = np.percentile(fine[heard], 95, axis=1) - np.percentile(fine[heard], 20, axis=1)
-    total = power[heard].mean(0)
+    stays = _correlation(fine[:-later], fine[later:], active[later:] & active[:-later])
+    lines = np.percentile(fine[active], 95, axis=1) - np.percentile(fine[active], 20, axis=1)
+    total = power[active].mean(0)
     middle = total[speech_band].sum() + 1e-12
     bass = total[(frequency >= 30) & (frequency < 90)].sum()
     treble = total[(frequency >= 4000) & (frequency < 8000)].sum()
@@ -127,7 +126,7 @@ def features(audio: Array, sample_rate: int) -> Array:
 
 
 def _modulation(envelopes: Array, rate: float) -> tuple[float, float]:
-    """Power of envelopes [N, B] at syllables' and at slower rates, dB of their squared means."""
+    """Power of envelopes [N, B] at syllable rate and at slower rates, dB re their squared means."""
     n = envelopes.shape[0]
     spectrum = np.abs(sp_fft.rfft(envelopes - envelopes.mean(0), axis=0)) ** 2
     frequency = sp_fft.rfftfreq(n, 1.0 / rate)
@@ -147,7 +146,7 @@ def _quiet_share(amplitude: Array, second: int) -> float:
 
 
 def _smooth(spectra: Array, width: int) -> Array:
-    """Moving mean along frequency, its ends held."""
+    """Moving mean along frequency, edges extended."""
     half = max(1, width // 2)
     padded = np.pad(spectra, ((0, 0), (half + 1, half)), mode="edge")
     total = padded.cumsum(1)
@@ -183,11 +182,11 @@ class Model:
 
 
 def fit(speech: Sequence[Array], music: Sequence[Array], *, penalty: float = 0.02) -> Model:
-    """Learn the decision from features of labelled recordings; both kinds count alike.
+    """Fit the regression to features of labelled recordings; both kinds have equal weight.
 
     Args:
         speech, music: features of each recording, [9] each.
-        penalty: on the squared weights, against the mean log loss.
+        penalty: weight of the squared weights, added to the mean log loss.
     """
     from scipy.optimize import minimize
 
@@ -210,7 +209,7 @@ def _model() -> Model:
     text = (resources.files("retone") / "estimators" / "data" / FILE).read_text("utf-8")
     data = json.loads(text)
     if list(data["features"]) != list(FEATURES):
-        raise DataError(f"{FILE} is of other features; run scripts/fit_content.py again.")
+        raise DataError(f"{FILE} was made for other features; run scripts/fit_content.py again.")
     center, scale, weights = (
         np.array(data[n], dtype=np.float64) for n in ("center", "scale", "weights")
     )

@@ -173,9 +173,7 @@ class FrontEnd(nn.Module):
     def _summary(self, sums: _Sums, frames: Tensor, energy: Tensor) -> Tensor:
         mean = (frames * energy[:, None]).sum(-1)
         variance = ((frames - mean[..., None]).square() * energy[:, None]).sum(-1)
-        spread = variance.clamp(
-            min=1e-10
-        ).sqrt()  # a band at the floor has no spread but needs a gradient
+        spread = variance.clamp(min=1e-10).sqrt()  # keeps a gradient at the floor
         q = frames.new_tensor(BAND_QUANTILES)
         bands = torch.quantile(frames, q, dim=-1).permute(1, 0, 2).flatten(1)
         rows = [mean, spread, bands]

@@ -29,7 +29,7 @@ class Expected(NamedTuple):
     """Standardised summary statistics [B, S] expected of a clip, and their uncertainty.
 
     Each statistic has a Laplace distribution around ``mean`` with the scale ``exp(log_scale)``.
-    ``weight`` [B, S] is what each counts in the nll; all alike without it.
+    ``weight`` [B, S] weights them in the negative log-likelihood; None: all alike.
     """
 
     mean: Tensor

@@ -1,4 +1,4 @@
-"""Every export beside retone's own render, on one recording: the page docs/exports.md."""
+"""Every export compared with retone's own render, on one recording: docs/exports.md."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BANDS = {
 
 @dataclass(frozen=True)
 class Case:
-    """Settings that are exported, and words for them."""
+    """Settings to export, and their title."""
 
     title: str
     settings: SettingsFile
@@ -44,7 +44,7 @@ class Case:
 
 def cases(sample_rate: int) -> tuple[Case, ...]:
     """An equaliser with a compressor, as ``retone match`` sets them, and with bands, as
-    ``retone enhance`` does; every band and every kind of dynamics is at work."""
+    ``retone enhance`` does; with every band and every kind of dynamics active."""
     eq = {f"equalizer.{n}": v for n, v in _EQ.items()}
     one = {f"compressor.{n}": v for n, v in _COMPRESSOR.items()}
     bands = {

@@ -1,4 +1,4 @@
-"""Whole files: ``retone match`` beside matchering."""
+"""Whole files: ``retone match`` and matchering."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_looped(
     if rate is not None and rate != own:
         audio, own = soxr.resample(audio, own, rate), rate
     if not len(audio):
-        raise AudioError(f"{source} holds no sound. Pass another recording with --audio.")
+        raise AudioError(f"{source} is empty. Use another recording.")
     if audio.shape[1] < channels:
         audio = np.repeat(audio, channels, axis=1)
     left = round(seconds * own)

@@ -1,4 +1,4 @@
-"""DeepAFx-ST's Table 5 on this machine: what each differentiation strategy costs."""
+"""DeepAFx-ST's Table 5 on this machine: the cost of each differentiation strategy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def strategies_section(
     """Measure a training step and inference of every strategy, with untrained weights.
 
     Args:
-        family: ``"compact"`` or ``"deepafx"``: whose recipes.
+        family: recipe family, ``"compact"`` or ``"deepafx"``.
         batch, length: examples of a step, samples of an example.
         rounds, seed, say: as in ``equalizer_section``.
     """
@@ -57,9 +57,9 @@ def strategies_section(
             ("effect_network_count", "weights in the effect's place"),
         ],
         notes=[
-            f"Inference hears and renders {INFERENCE_S:g} s, batch 1, CPU time. NP-HH trains as NP "
-            "does. Weights are untrained, which changes no time; proxies' own training comes on "
-            "top of np, np_hh and np_fh."
+            f"Inference analyses and renders {INFERENCE_S:g} s, batch 1, CPU time. NP-HH trains as "
+            "NP does. Weights are untrained, which does not affect the times; np, np_hh and np_fh "
+            "also need trained proxies."
         ],
     )
     steps: dict[str, Step] = {}
@@ -100,7 +100,7 @@ def _sized(recipe: Recipe, batch: int, length: int) -> Recipe:
 
 @torch.no_grad()
 def _inference_s(step: Step) -> float:
-    """CPU seconds to hear two recordings and render one, the least of three."""
+    """CPU seconds to analyse two recordings and render one, the lowest of three runs."""
     step.model.eval()
     size = round(INFERENCE_S * step.recipe.pairs.sample_rate)
     audio = 0.1 * torch.randn(1, size, generator=torch.Generator().manual_seed(0))

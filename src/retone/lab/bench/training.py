@@ -44,7 +44,7 @@ class Step:
     recipe: Recipe
     corpus: Corpus
     distance: Distance | None = None
-    """What stands in for the recipe's loss."""
+    """Replaces the recipe's loss."""
     spent: dict[str, list[float]] = field(default_factory=lambda: {s: [] for s in STAGES})
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class Step:
 
 
 def straightforward_loss() -> tuple[Distance, str]:
-    """The paper's loss as one writes it down, and by what: auraloss, or plain autograd."""
+    """The paper's loss, computed with auraloss or plain autograd, and which of the two."""
     plan = MultiResolutionSTFT()
     if missing(AURALOSS):
         by = "plain autograd"

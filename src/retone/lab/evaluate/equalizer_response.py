@@ -1,13 +1,13 @@
-"""Diff-DEQ's Figure 1 on many clips: what a dynamic and a static equaliser do to the spectrum.
+"""Diff-DEQ's Figure 1 on many clips: responses of a dynamic and a static equaliser.
 
-No network: both get the same random EQ sections, the dynamic one its random dynamics too. A
-level-dependent system has no response, so one is measured: the square root of the ratio of the
-averaged spectra (Welch) after and before, smoothed over 1/6 octave.
+No network is involved: both get the same random EQ sections, the dynamic one its random dynamics
+too. A level-dependent system has no response, so one is measured: the square root of the ratio of
+the averaged spectra (Welch) after and before, smoothed over 1/6 octave.
 
-Two targets, because the answer depends on which is asked for. The *static* one is the EQ sections'
-own response: a static equaliser meets it by construction. The *level-dependent* one is that times
-the gain that the dynamics' static curves intend for each band, averaged over the clip's energy: no
-static equaliser knows it.
+There are two targets, because the result depends on the choice. The *static* one is the EQ
+sections' own response: a static equaliser reaches it by construction. The *level-dependent* one is
+that times the gain that the static curves of the dynamics give for each band, averaged over the
+clip's energy: no static equaliser can reach it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def measure_clip(corpus: Corpus, maker: EnhanceMaker, item: int, seed: int) -> t
         static, _ = cascade(clip[0], sections[None])
         f = torch.from_numpy(GRID_HZ)
         eq = biquad.response(sections[:, None], f, rate).prod(0).abs()
-        gains = _intended_gains(deq, clip, rate, setting)
+        gains = _static_curve_gains(deq, clip, rate, setting)
         low, high, around = (
             biquad.response(s[:, :, None], f, rate)[0]
             for s in biquad.butterworth(deq.crossovers_hz(setting), rate)
@@ -87,7 +87,7 @@ def measure_clip(corpus: Corpus, maker: EnhanceMaker, item: int, seed: int) -> t
     return pair.group, Curves(outputs, targets)
 
 
-def _intended_gains(
+def _static_curve_gains(
     deq: DynamicEqualizer, clip: torch.Tensor, rate: int, setting: dict[str, torch.Tensor]
 ) -> list[float]:
     """Each band's gain by its static curve at the band's 10 ms levels, mean over its energy."""
@@ -182,10 +182,10 @@ def section(result: Result) -> str:
         f"{q['clips']} clips of {q['corpus']}, seed {q['seed']}, retone "
         f"{result.provenance['retone']}, {result.provenance['date']}. The same random EQ sections",
         "drive both; mean absolute error in dB of the measured response, with 95 % intervals. The",
-        "static target is the sections' own response in series, which a static equaliser meets by",
-        "construction. The level-dependent target is that times the gain the dynamics intend for",
-        "each band, which no static equaliser knows; a section that works inside its band alone",
-        "does not add up to it either.",
+        "static target is the sections' own response in series, which a static equaliser reaches",
+        "by construction. The level-dependent target is that times the gain of the dynamics in each",
+        "band, which no static equaliser can reach; neither can sections that work inside their",
+        "bands only.",
     ]
     for case in result.names("case"):
         for ending in ("", LEVEL_REMOVED):

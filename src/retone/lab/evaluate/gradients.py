@@ -1,4 +1,4 @@
-"""How near each strategy's gradient comes to the exact one, and what a step of it costs."""
+"""How close each strategy's gradient is to the exact one, and the cost of a step."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from retone.training.gradients import Exact, Gradient, Spsa
 from retone.training.recipes.recipe import Recipe
 
 PLACES = {"start": 0.02, "anywhere": 0.3}
-"""Where gradients are taken: around the untrained network's settings, and all over the cube; the
-spread is that of uniform draws, in shares of each parameter's range."""
+"""Where gradients are computed: around the untrained network's settings, or anywhere; the numbers
+are spreads of uniform draws, as fractions of each parameter's range."""
 AVERAGED = 16
 EDGE = 0.02
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One strategy's gradients against the exact ones: lists over items.
+    """One strategy's gradients against the exact ones: tuples over items.
 
     ``cosine`` and ``averaged`` [items]: of one step's gradient, and of the mean over as many steps
-    as draw ``AVERAGED`` directions at the same place (the same for strategies that draw nothing);
-    ``length``: norm over the exact norm; ``wrong_signs``: share of parameters pushed the wrong way;
-    ``cpu_s`` per item, forward and backward.
+    as draw ``AVERAGED`` directions at the same settings (the same for deterministic strategies);
+    ``length``: norm over the exact norm; ``wrong_signs``: fraction of parameters with the wrong
+    sign; ``cpu_s`` per item, forward and backward.
     """
 
     name: str
@@ -59,7 +59,7 @@ def measure(
     """Gradients of a recipe's loss in its unit parameters, on pairs of a corpus.
 
     Args:
-        recipe: loss, effect, pairs; ``network.initial`` is the place called start.
+        recipe: loss, effect, pairs; ``network.initial`` is ``"start"``.
         strategies: each builds its networks from its own weights.
         place: a key of ``PLACES``.
 

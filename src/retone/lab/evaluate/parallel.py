@@ -1,4 +1,4 @@
-"""Many small measurements, in one process or several, in the order they were asked for."""
+"""Many small measurements in one process or several, in order."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
-def measured(
-    jobs: Sequence[Any], measure: Callable[[Any], Answer], workers: int
-) -> Iterator[Answer]:
-    """``measure(job)`` of each job, one thread a process; all can be pickled."""
+def measured(jobs: Sequence[Any], measure: Callable[[Any], Value], workers: int) -> Iterator[Value]:
+    """``measure(job)`` for each job, with one thread per process; everything must be picklable."""
     if workers == 1:
         yield from map(measure, jobs)
         return
@@ -24,7 +22,7 @@ def measured(
 
 
 def one_thread() -> None:
-    """Mathematics in one thread: the processes are the parallelism."""
+    """One torch thread per process, since the processes run in parallel."""
     import torch
 
     torch.set_num_threads(1)

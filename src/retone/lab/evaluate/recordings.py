@@ -1,7 +1,7 @@
-"""Real recordings, which have no target: what `retone enhance` does to them, file by file.
+"""Real recordings, which have no target: `retone enhance` file by file.
 
-Each file goes through the same steps as on the command line. DNSMOS hears it before and after at
-one loudness; how much was changed is said in dB.
+Each file is processed as on the command line. DNSMOS scores it before and after at the same
+loudness; the size of the change is in dB.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from retone.training.provenance import provenance
 from retone.training.recipes.diffdeq import SAMPLE_RATE
 
 RATE = SAMPLE_RATE
-"""Hz, of the comparison before with after: that of the networks."""
+"""Sample rate in Hz of the comparison, that of the networks."""
 MAX_S = 30.0
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 WORST_FALL = 0.1
@@ -39,7 +39,7 @@ def find(folder: Path, *, only: str = "", split: str = "test") -> list[tuple[Pat
     """(file, voice) of the speech in a folder.
 
     A folder with a ``manifest.csv`` (path, source, speaker, kind, split) is read through it;
-    elsewhere each audio file stands for itself. ``only`` keeps sources or paths that begin so.
+    otherwise each audio file is a voice of its own. ``only`` keeps sources or paths that start so.
 
     Raises:
         DataError: nothing is left.
@@ -76,10 +76,10 @@ def evaluate(
 
     Args:
         files: (path, voice), as `find` gives them.
-        estimator: what chooses settings.
-        name: of the set of files, for the page.
-        quality: predictors of quality to ask.
-        path: result file; files already there are not measured again.
+        estimator: chooses the settings.
+        name: name of the set of files, for the page.
+        quality: predictors of quality.
+        path: result file; files in it are not measured again.
         workers: processes.
 
     Returns:
@@ -88,11 +88,7 @@ def evaluate(
     """
     question = {"what": "recordings", "name": name, "files": [p.name for p, _ in files],
                 "quality": sorted(quality)}  # fmt: skip
-    result = Result(question, made_from())
-    if path is not None and path.exists():
-        old = Result.load(path)
-        if old.question == question:
-            result.rows = old.rows
+    result = Result.resumed(question, made_from(), path)
     have = {r.item for r in result.rows}
     jobs = [
         (i, p, voice, estimator, tuple(quality))
@@ -131,9 +127,9 @@ def mono(path: Path) -> np.ndarray:
 
 
 def summary(result: Result, key: str = "dnsmos.overall") -> str:
-    """What happened, in Markdown: mean change with interval, the worst fall, and its file."""
+    """Markdown: mean change with interval, and the file with the largest decrease."""
     voices = {r.group for r in result.rows}
-    # One voice alone has no spread between voices: then its files are what is drawn.
+    # With a single voice the bootstrap draws files instead of voices.
     rows = [Row(r.item, r.group if len(voices) > 1 else r.case, r.case, r.method, r.values)
             for r in result.rows]  # fmt: skip
     both = [r for r in rows if f"before.{key}" in r.values]

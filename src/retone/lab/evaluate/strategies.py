@@ -1,7 +1,7 @@
-"""Differentiation strategies side by side: trained runs on pairs whose target is known.
+"""Trained differentiation strategies side by side, on pairs with a known target.
 
 Each run folder of ``retone train`` is a row and is rendered by its own recipe's inference path;
-what was trained as NP is also a row with the effect at inference, NP-HH.
+runs of NP are also rows with the effect at inference, NP-HH.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ PUBLISHED: dict[str, dict[str, tuple[float, float, float, float]]] = {
     },
 }
 """STFT, SCE, RMS, LUFS errors of DeepAFx-ST's Tables 1 and 2 (JAES 70(9), 2022): after 1.33 million
-steps of its own network on its own recordings, so only ratios to the input say something here."""
+steps of another network on other recordings, so only ratios to the input are comparable."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,11 @@ class System:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run folder as an evaluation's method; ``hybrid`` puts the effect at a proxy's inference.
+    """A run folder as an evaluation's method; ``hybrid`` runs the effect instead of a proxy at
+    inference.
 
-    The network hears both recordings at its own rate; effects run at the pair's. So do networks in
-    the effect's place, which know one rate only.
+    The network gets both recordings at its own sample rate. Effects run at the pair's rate, and so
+    do networks in the effect's place, although they were trained at one rate only.
     """
 
     name: str
@@ -92,15 +93,15 @@ class Trained:
 
     def run(self, pair: Pair, sample_rate: int) -> np.ndarray:
         system = open_run(self.folder, self.hybrid)
-        heard = [
+        clips = [
             torch.from_numpy(_at(x, sample_rate, system.sample_rate))[None]
             for x in (pair.input, pair.reference)
         ]
         with torch.no_grad():
-            unit = self._answer(system, *heard)
+            unit = self._predict(system, *clips)
             return system.render(pair.input, sample_rate, unit)[0].numpy()
 
-    def _answer(self, system: System, source: torch.Tensor, reference: torch.Tensor) -> Any:
+    def _predict(self, system: System, source: torch.Tensor, reference: torch.Tensor) -> Any:
         if not isinstance(system.model.network, IterativeNet):
             return system.model(source, reference)
         render = functools.partial(system.render, source[0].numpy(), system.sample_rate)
@@ -122,7 +123,7 @@ def runs(folders: Sequence[Path]) -> list[Trained]:
     names = [m.name for m in found]
     twice = {n for n in names if names.count(n) > 1}
     if twice:
-        raise DataError(f"two runs are of the same strategy: {', '.join(sorted(twice))}.")
+        raise DataError(f"two runs use the same strategy: {', '.join(sorted(twice))}.")
     return found
 
 
@@ -131,7 +132,7 @@ def open_run(folder: str, hybrid: bool) -> System:
     """Read the last state of a run.
 
     Raises:
-        DataError: it is missing, damaged or of an unknown strategy.
+        DataError: it is missing or damaged, or its strategy is unknown.
     """
     path = Path(folder) / "last.safetensors"
     tensors, header = checkpoint.read(path)
@@ -154,7 +155,7 @@ def gradient_of(data: Mapping[str, Any], where: str) -> Gradient:
     """A strategy from what ``recipes.record.describe`` wrote.
 
     Raises:
-        DataError: one that this version does not know.
+        DataError: this version does not know it.
     """
     kind = STRATEGIES.get(str(data.get("type")))
     if kind is None:
@@ -170,7 +171,7 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def facts(method: Trained) -> dict[str, Any]:
-    """What a report says of a row: contract, budget, size."""
+    """Facts about a row: contract, budget, size."""
     system = open_run(method.folder, method.hybrid)
     state, recipe = system.header["state"], system.header["recipe"]
     model = system.model

@@ -1,4 +1,4 @@
-"""What rooms, microphones and lines add to a clip: steady noise, a missing top, other voices."""
+"""Degradations of clips: background noise, band limits, and playback at another speed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TILT_DB_PER_OCTAVE = (-6.0, 1.0)
 KNEE_HZ = 60.0
 HUM_HZ, HUM_PROBABILITY, HUM_PARTIALS = (50.0, 60.0), 0.3, 8
 EDGE_OCTAVES = 0.08
-"""Width of a low-pass's edge, as steep as a resampler's or a telephone's."""
+"""Width of a low-pass's transition, as steep as in resamplers or telephones."""
 
 
 def draw_noise(rng: np.random.Generator, length: int, sample_rate: float) -> Array:
@@ -38,14 +38,14 @@ def draw_noise(rng: np.random.Generator, length: int, sample_rate: float) -> Arr
         t = np.arange(length) / sample_rate
         level = float(db_to_gain(rng.uniform(-12.0, 3.0)))
         for partial in range(1, HUM_PARTIALS + 1):
-            turn = rng.uniform(0.0, 2.0 * math.pi)
-            noise += level / partial * np.sin(2 * math.pi * partial * mains_hz * t + turn)
+            phase = rng.uniform(0.0, 2.0 * math.pi)
+            noise += level / partial * np.sin(2 * math.pi * partial * mains_hz * t + phase)
         noise /= math.sqrt(float(np.mean(noise * noise)))
     return noise.astype(np.float32)
 
 
 def low_pass(audio: Array, sample_rate: float, edge_hz: float) -> Array:
-    """Audio [T] without what lies above ``edge_hz``, steeply and without turning phase."""
+    """Audio [T] without frequencies above ``edge_hz``: steep, linear phase without delay."""
     from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
     size = next_fast_len(audio.size, real=True)
@@ -58,7 +58,8 @@ def low_pass(audio: Array, sample_rate: float, edge_hz: float) -> Array:
 
 def play_at_speed(audio: Array, speed: float, length: int) -> Array:
     """The first ``length`` samples of audio [T] played ``speed`` times as fast: pitch and formants
-    move alike, as of a larger or smaller speaker. Needs ``ceil(length * speed) + 2`` samples."""
+    shift together, as for a larger or smaller speaker. Needs ``ceil(length * speed) + 2`` samples.
+    """
     import soxr
 
     fast = soxr.resample(audio, speed, 1.0, quality="MQ") if speed != 1.0 else audio

@@ -1,4 +1,4 @@
-"""Random draws of the damage done to a clip: equalizer, expander, compressor, pitch and tempo.
+"""Random processing of clips: equalizer, expander, compressor, pitch, tempo, levels and noise.
 
 Ranges and probabilities are those of the DeepAFx-ST generator (Steinmetz, Bryan and Reiss, JAES
 70(9), 2022, and the published program).
@@ -26,11 +26,11 @@ def normalise(audio: Array, peak_dbfs: float = -12.0) -> Array:
 
 
 @dataclass(frozen=True)
-class Treatment:
-    """What is done to one branch: bands, then level, then perhaps a compander.
+class Processing:
+    """Processing of one branch: bands, then normalisation, then an optional compander.
 
-    ``level`` tells whether the clip is brought to its peak before the compander; ``clip``
-    whether the equalizer's output is cut at full scale, as SoX does.
+    ``level``: normalise the clip to its peak before the compander; ``clip``: clip the outputs at
+    full scale, as SoX does.
     """
 
     bands: tuple[Band, ...] = ()
@@ -54,10 +54,11 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Warp:
-    """Pitch shift in cents and tempo factor; ``as_stretch`` changes no pitch but the length.
+    """Pitch shift in cents and tempo factor; ``as_stretch`` changes the length instead of the
+    pitch.
 
-    The published program asks SoX for a pitch shift but skips its last step, so what it does is
-    a second stretch of the length by ``2^(cents / 1200)``.
+    The published program asks SoX for a pitch shift but skips its last step, so it does a second
+    stretch of the length by ``2^(cents / 1200)``.
     """
 
     cents: float
@@ -109,7 +110,7 @@ def draw_bands(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]
 
 
 def draw_color(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]:
-    """A colour: five broad peaks of 0 +- 5 dB and two shelves of up to 10 dB either way."""
+    """A coloration: five broad peaks of 0 +- 5 dB and two shelves of up to 10 dB either way."""
     top = 0.9 * sample_rate / 2
     bands = [
         Band(
@@ -141,7 +142,7 @@ def draw_noise(rng: np.random.Generator, samples: int, sample_rate: float) -> Ar
 
 
 def draw_levels(rng: np.random.Generator, samples: int, sample_rate: float) -> Array:
-    """Gains [samples] of a speaker who comes and goes: 0 +- 4 dB, new every 1..6 s, in 0.1 s."""
+    """Gains [samples] of a speaker who moves: 0 +- 4 dB, changing every 1..6 s within 0.1 s."""
     times, levels = [0.0], [float(rng.normal(0.0, 4.0))]
     while times[-1] < samples / sample_rate:
         start = times[-1] + float(rng.uniform(1.0, 6.0))

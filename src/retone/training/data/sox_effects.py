@@ -1,8 +1,8 @@
-"""The effects that damage a clip to make training pairs, equal to those of the program SoX.
+"""The effects of the program SoX that process clips for training pairs.
 
 The DeepAFx-ST generator (Steinmetz, Bryan and Reiss, JAES 70(9), 2022) uses SoX's equalizer,
-bass, treble, compand, pitch and tempo. The equalizers are the cookbook's biquads. The compander
-was worked out from SoX's manual and from measuring the program; the tests compare with it.
+bass, treble, compand, pitch and tempo. The equalizers are cookbook biquads. The compander
+was derived from SoX's manual and from measurements of the program; tests compare with it.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ def band_coefficients(band: Band, sample_rate: float) -> list[float]:
         )
         den = (up + down * cos + root, -2.0 * (down + up * cos), up + down * cos - root)
     else:
-        raise SettingError(f"band '{band.kind}': unknown; there are peak, bass, treble.")
+        raise SettingError(f"band '{band.kind}': unknown; choose peak, bass or treble.")
     return [b[0] / den[0], b[1] / den[0], b[2] / den[0], den[1] / den[0], den[2] / den[0]]
 
 
 def equalize(audio: Array, sample_rate: float, bands: Sequence[Band]) -> Array:
-    """Filter ``audio`` [T] by the bands in series, without any clipping on the way."""
+    """Filter ``audio`` [T] with the bands in series, without clipping."""
     expect(audio, "T", "equalize: audio")
     if not bands:
         return audio.copy()

@@ -1,7 +1,7 @@
-"""Free training corpora from Debian packages: fetched and unpacked, never installed.
+"""Builds free training corpora from Debian packages, which are fetched and unpacked, not installed.
 
 The recordings keep their packages' licences (GPL, CC BY, CC BY-SA, public domain), which allow
-training and shipping of weights with credits; `credits.md` and `copyright/` hold them.
+training and distributing weights with credits; `credits.md` and `copyright/` hold them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from retone.training.debian.prompts import MIN_VOICE_SECONDS, clips, trim, voice
 CORPORA = ("debian-speech", "debian-voices", "debian-music")
 SPEECH_RATE = 44100
 LOWEST_RATE = 0.72
-"""Share of the rate that speech is kept at under which a recording is left out."""
+"""Lowest own sample rate of a recording, as a fraction of the corpus's rate."""
 MIN_TRACK_SECONDS = 30.0
 CHECKED_SECONDS = 90.0
 LEVEL_SPREAD_DB = 12.0
@@ -59,18 +59,18 @@ def build(name: str, folder: Path, progress: Progress) -> Manifest:
     Args:
         name: ``"debian-speech"``, ``"debian-voices"`` or ``"debian-music"``.
         folder: receives ``audio/<package>/<voice or folder>/``, ``copyright/``, ``credits.md``,
-            ``manifest.jsonl``, and ``packages/`` (fetched archives and what each gave, used again,
-            so that a build cut short goes on where it was).
-        progress: called with a line of text now and then.
+            ``manifest.jsonl``, and ``packages/`` (archives and partial manifests, with which an
+            interrupted build continues).
+        progress: called with lines of text.
 
     Returns:
         The manifest. Voices and packages held out are in the split ``test``.
 
     Raises:
-        DataError: unknown name, no apt or dpkg here, or a package that cannot be had.
+        DataError: unknown name, apt or dpkg is missing, or a package cannot be fetched.
     """
     if name not in CORPORA:
-        raise DataError(f"debian corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
+        raise DataError(f"debian corpus '{name}': unknown; choose one of {', '.join(CORPORA)}.")
     folder.mkdir(parents=True, exist_ok=True)
     packages = {
         "debian-speech": SPEECH_PACKAGES,

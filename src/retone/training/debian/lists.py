@@ -1,10 +1,10 @@
-"""Which Debian packages the free training corpora are made of, and what is held out."""
+"""Debian packages of the free training corpora, and which of them are held out for tests."""
 
 from __future__ import annotations
 
 SPEECH_PACKAGES = ("tuxpaint-stamps-default", "ktuberling-data", "klettres-data")
 
-# More speakers: actors, much of it at 22.05 kHz. For recipes at 24 kHz, beside debian-speech.
+# More speakers: actors, mostly at 22.05 kHz. For recipes at 24 kHz, added to debian-speech.
 VOICES_PACKAGES = ("fillets-ng-data-cs", "fillets-ng-data-nl", "hedgewars-data")
 
 # Hz; what a package's speech is kept at if not 44100.

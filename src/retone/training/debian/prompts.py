@@ -1,4 +1,4 @@
-"""Spoken prompts of Debian packages: whose voice they are, trimmed and joined to clips."""
+"""Spoken prompts of Debian packages: their voices, trimming, and joining to clips."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def voice_of(package: str, path: Path) -> str | None:
         language = package.rsplit("-", 1)[1]
         own = path.parent.name == language and len(parts) == 1
         return f"{language}-{parts.pop()}" if own else None
-    if package == "hedgewars-data":  # the robot is no voice
+    if package == "hedgewars-data":  # the robot is synthetic
         spoken = path.parent.parent.name == "voices" and path.parent.name != "Robot"
         return path.parent.name if spoken else None
     return path.parent.parent.name.replace("_", "-")

@@ -62,10 +62,6 @@ def strategies(chain: Chain, *, compact: bool, kind: str = "speech") -> dict[str
     }
 
 
-NAMES = tuple(strategies(PAPER_CHAIN, compact=False))
-"""Names of the strategies."""
-
-
 def _paper(strategy: str, kind: str) -> Recipe:
     gradient = strategies(PAPER_CHAIN, compact=False, kind=kind)[strategy]
     recipe = replace(
@@ -164,4 +160,6 @@ def _all() -> tuple[Make, ...]:
     return tuple(found)
 
 
+NAMES = tuple(strategies(PAPER_CHAIN, compact=False))
+"""Names of the strategies."""
 ALL: tuple[Make, ...] = _all()
