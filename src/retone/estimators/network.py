@@ -34,6 +34,7 @@ from retone.nets.proxy import GivenConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
 
+
 @dataclass(frozen=True)
 class Loaded:
     """A network ready for use, and the effect it drives.
