@@ -14,6 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+NO_SECOND = (
+    "retone's effects have exact first derivatives but no second derivatives. Leave out "
+    "create_graph=True, or keep gradients of gradients away from the effects."
+)
+
 
 class _NoDoubleBackward(torch.autograd.Function):
     """Pass through the first ``count`` tensors; depend on all of them."""
@@ -24,10 +29,7 @@ class _NoDoubleBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        raise RuntimeError(
-            "retone's effects have exact first derivatives but no second derivatives. Leave out "
-            "create_graph=True, or keep gradients of gradients away from the effects."
-        )
+        raise RuntimeError(NO_SECOND)
 
 
 def no_double_backward(backward: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:

@@ -86,7 +86,8 @@ class Banded(Effect):
         """The compressors' curves [B * 6, T] under the bands' names, [B, T] each."""
         if not curves:
             return {}
-        reduction = curves["gain_reduction_db"].reshape(batch, BANDS, -1)
+        rows = curves["gain_reduction_db"]
+        reduction = rows.reshape(batch, BANDS, rows.shape[-1])
         return {f"band_{i + 1}_gain_reduction_db": reduction[:, i] for i in range(BANDS)}
 
     def response(

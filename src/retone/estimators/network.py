@@ -35,8 +35,6 @@ from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
 from retone.progress import Progress, silent
 
-MAKEUP = "compressor.makeup_db"
-
 
 @dataclass(frozen=True)
 class Loaded:
@@ -128,6 +126,7 @@ class Network:
                     units.append(predicted)
                     expected += [statistics] if statistics else []
         unit = torch.cat(units).double().mean(0, keepdim=True)
+        makeup = makeup_of(loaded.effect.params)
         if expected and self.fit_steps:
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
@@ -143,9 +142,9 @@ class Network:
                 steps=self.fit_steps, prior=self.fit_prior, locks=locks,
                 progress=progress,
             ).double()  # fmt: skip
-            if MAKEUP not in locks and network.config.front_end.measures:
+            if makeup not in locks and network.config.front_end.measures:
                 unit = _at_level(loaded, own, unit, predicted_unit, self.level_share)
-        if self.level and len(others) == len(references) and MAKEUP not in locks:
+        if self.level and len(others) == len(references) and makeup not in locks:
             loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
             unit = _by_rule(loaded, self.level, loud[0], loud[1:], unit)
         table = loaded.effect.params
@@ -168,11 +167,17 @@ def _at_level(loaded: Loaded, own: Tensor, unit: Tensor, predicted: Tensor, shar
     return _louder(loaded.effect.params, unit, share * 20 * float(levels[1] - levels[0]))
 
 
+def makeup_of(table: ParamTable) -> str:
+    """Name of the last gain of the whole signal; empty if there is none."""
+    return ([""] + list(table.with_role("makeup")))[-1]
+
+
 def _louder(table: ParamTable, unit: Tensor, gain_db: float) -> Tensor:
     """Unit parameters [1, P] whose makeup is ``gain_db`` higher."""
-    setting, param = table.to_physical(unit), table[MAKEUP]
-    wanted = (setting[MAKEUP] + gain_db).clamp(param.low, param.high)
-    return table.to_unit({**setting, MAKEUP: wanted})
+    makeup = makeup_of(table)
+    setting, param = table.to_physical(unit), table[makeup]
+    wanted = (setting[makeup] + gain_db).clamp(param.low, param.high)
+    return table.to_unit({**setting, makeup: wanted})
 
 
 def _by_rule(
@@ -180,7 +185,7 @@ def _by_rule(
 ) -> Tensor:
     """A setting [1, P] at the level that the rule gives for pieces of source and references."""
     rate = int(loaded.network.config.front_end.sample_rate)  # type: ignore[union-attr]
-    if MAKEUP not in loaded.effect.params.names:
+    if not makeup_of(loaded.effect.params):
         return unit
     source, result = levels_of(own, rate), levels_of(_rendered(loaded, own, unit), rate)
     references = [levels_of(other, rate) for other in others]
