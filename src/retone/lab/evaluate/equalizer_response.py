@@ -183,8 +183,8 @@ def section(result: Result) -> str:
         f"{result.provenance['retone']}, {result.provenance['date']}. The same random EQ sections",
         "drive both; mean absolute error in dB of the measured response, with 95 % intervals. The",
         "static target is the sections' own response in series, which a static equaliser reaches",
-        "by construction. The level-dependent target is that times the gain of the dynamics in each",
-        "band, which no static equaliser can reach; neither can sections that work inside their",
+        "by construction. The level-dependent target is that times the gain of the dynamics in",
+        "each band, which no static equaliser can reach; neither can sections that work inside their",
         "bands only.",
     ]
     for case in result.names("case"):

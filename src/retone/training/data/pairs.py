@@ -147,8 +147,7 @@ class PairMaker:
         return length if self.speed == 1.0 else math.ceil(length * self.speed) + 2
 
     def for_validation(self, corpus: Corpus) -> PairMaker:
-        """The maker of a validation list: no augmentation; other sources only if there are several.
-        """
+        """The maker of a validation list: no augmentation; other sources only if there are several."""
         several = len({track.group for track in corpus.tracks}) > 1
         return replace(
             self,
