@@ -15,6 +15,7 @@ from retone.training.data.proxy_pairs import ProxyMaker
 from retone.training.feed import Batch
 from retone.training.loop import estimate_loss, learning_rate
 from retone.training.recipes.deepafx import deepafx_reference_speech, deepafx_speech
+from retone.training.recipes.diffdeq import diffdeq_paper
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.record import describe, differences, fingerprint, override
 from retone.training.recipes.table import RECIPES, recipe_named
@@ -169,3 +170,13 @@ def test_the_schedule_warms_up_and_falls() -> None:
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert all(a >= b for a, b in zip(rates[9:-1], rates[10:], strict=True))
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+
+
+def test_former_field_names_are_no_differences() -> None:
+    """Runs that an earlier version began can be resumed."""
+    recipe = diffdeq_paper()
+    stored = describe(recipe)
+    stored["rest_in_target"] = stored.pop("allpass_target")
+    stored["pairs"]["target_at_rest"] = stored["pairs"].pop("allpass_target")
+    stored["pairs"]["least_strength"] = stored["pairs"].pop("min_strength")
+    assert differences(stored, recipe) == []

@@ -66,6 +66,10 @@ class FrontEndConfig:
         return bands + levels + MEASURES * self.measures
 
 
+COMPACT_FRONT_END = FrontEndConfig(sample_rate=24000, measures=True)
+"""The front end of the compact networks, which presets keep typical frames for."""
+
+
 class _Sums(NamedTuple):
     """Intermediate sums from which all features follow.
 

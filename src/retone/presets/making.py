@@ -17,7 +17,7 @@ from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.estimators.closed_form import normalised, statistics_of
 from retone.estimators.profile import Profile, TypicalFrames, typical_frames
-from retone.nets.frontend import FrontEndConfig
+from retone.nets.frontend import COMPACT_FRONT_END
 from retone.presets.file import SPECTRUM_HZ, Preset, check_name
 from retone.process.excerpt import load_excerpt
 from retone.process.level import loudness_of
@@ -26,8 +26,6 @@ from retone.progress import ANALYSING, Progress, silent
 FRAMES = 48
 CLIP_S = 12.0
 """Length of the pieces that an excerpt is split into for typical frames, as for a network."""
-FRONT_END = FrontEndConfig(sample_rate=24000, measures=True)
-"""The front end of the networks that use presets."""
 
 
 class VoiceExcerpt(NamedTuple):
@@ -125,7 +123,7 @@ def profile_of(
 
 
 def _typical(excerpts: Sequence[VoiceExcerpt], seed: int) -> TypicalFrames:
-    config = FRONT_END
+    config = COMPACT_FRONT_END
     clips = []
     for excerpt, voice, _ in excerpts:
         clip = Clip(normalised(excerpt)[None], excerpt.sample_rate).resample(config.sample_rate)

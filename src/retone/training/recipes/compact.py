@@ -7,12 +7,12 @@ from dataclasses import replace
 from retone.effects import MATCH_CHAIN
 from retone.losses import L1, MultiResolutionSTFT, WeightedSum
 from retone.losses.style import StyleDistance
-from retone.nets.frontend import FrontEndConfig
+from retone.nets.frontend import COMPACT_FRONT_END
 from retone.nets.iterative import IterativeNetConfig
 from retone.training.data.pairs import PairMaker
 from retone.training.recipes.recipe import Optimizer, Recipe
 
-SAMPLE_RATE = 24000
+SAMPLE_RATE = COMPACT_FRONT_END.sample_rate
 LENGTH = 131072
 
 START = {"compressor.ratio": 1.3, "compressor.threshold_db": -30.0}
@@ -43,7 +43,7 @@ def compact_speech() -> Recipe:
         effect=MATCH_CHAIN,
         network=IterativeNetConfig(
             outputs=len(MATCH_CHAIN.params),
-            front_end=FrontEndConfig(sample_rate=SAMPLE_RATE, measures=True),
+            front_end=COMPACT_FRONT_END,
             initial=_start_units(),
         ),
         loss=WeightedSum(
