@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.audio import open_reader, write_text_atomic
+from retone.atomic import write_text_atomic
+from retone.audio import open_reader
 from retone.estimators import speech_music as content
 from retone.training.data.corpora import named_folders, open_splits
 from retone.training.data.processing import normalise

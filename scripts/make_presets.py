@@ -14,7 +14,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from retone.audio import write_text_atomic
+from retone.atomic import write_text_atomic
 from retone.estimators import content_statistics as statistics
 from retone.lab.curated_presets import CURATED, make_curated
 from retone.training.data.corpora import CORPORA, Corpus, default_cache, open_corpus

@@ -259,7 +259,7 @@ def export_settings(
     """
     import warnings
 
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.export import target_named
     from retone.export.plan import plan_of
 

@@ -57,7 +57,7 @@ def test_only_makeup_moves_and_a_lock_holds_it(make_audio: MakeAudio):
     without, with_rule = (n.estimate(source, [reference], locks={}).setting for n in (plain, ruled))
     moved = {n for n, v in without.items() if abs(float(v - with_rule[n])) > 1e-4}
     assert moved == {"compressor.makeup_db"}
-    held = ruled.estimate(source, [reference], locks={MAKEUP: 0.0}).setting
+    held = ruled.estimate(source, [reference], locks={"compressor.makeup_db": 0.0}).setting
     assert float(held["compressor.makeup_db"]) == pytest.approx(
         float(without["compressor.makeup_db"]), abs=1e-5
     )
