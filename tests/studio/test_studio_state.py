@@ -22,7 +22,8 @@ from retone.studio import preview, work
 from retone.studio.intake import take
 from retone.studio.limits import Limits, Refused
 from retone.studio.place import Place
-from retone.studio.session import Driven, Session, Sessions
+from retone.process.result import Decision
+from retone.studio.session import Session, Sessions
 from retone.studio.state import State, describe, read_state, stages
 
 RATE = 16000
@@ -41,7 +42,9 @@ def session(tmp_path: Path, voice: bytes) -> Iterator[Session]:
 
 
 def state_of(session: Session, effect: Effect, **more: Any) -> State:
-    number = session.remember(Driven(effect, "test", more.pop("target_lufs", None)))
+    number = session.remember(
+        Decision(effect, effect.params.defaults(1), "test", more.pop("target_lufs", None))
+    )
     values = {p.name: p.low + 0.55 * (p.high - p.low) for p in effect.params}
     return read_state(session, {"effect": number, "setting": values, **more})
 
