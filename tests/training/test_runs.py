@@ -134,7 +134,7 @@ def test_without_tensorboard_there_is_one_note(
 def test_progress_counts_the_steps_of_this_call(corpora: dict[str, Any], tmp_path: Path) -> None:
     recipe, told = tiny_recipe(steps=3), []
     train(recipe, corpora, tmp_path, workers=0, stop_after_s=0.0)
-    train(recipe, corpora, tmp_path, workers=0, progress=lambda *p: told.append(p))
+    train(recipe, corpora, tmp_path, workers=0, progress=lambda phase, *p: told.append(p))
     assert told == [(1, 2), (2, 2)]
 
 

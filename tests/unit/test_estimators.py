@@ -233,7 +233,7 @@ def test_closed_form_takes_several_references_at_other_rates() -> None:
         excerpt(talk(44, rate=48000), 48000),
         [excerpt(talk(45)), excerpt(talk(46, rate=16000), 16000)],
         locks={},
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda phase, done, total: seen.append((done, total)),
     )
     MATCH_CHAIN.params.setting({n: float(v[0]) for n, v in got.setting.items()})
     assert seen[-1] == (3, 3)
