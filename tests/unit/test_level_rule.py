@@ -15,6 +15,8 @@ from retone.estimators.network import Network
 
 RATE = 24000
 
+MAKEUP = "compressor.makeup_db"
+
 
 def test_levels_are_those_of_a_sine():
     time = np.arange(RATE) / RATE
@@ -56,8 +58,6 @@ def test_only_makeup_moves_and_a_lock_holds_it(make_audio: MakeAudio):
     ruled = replace(plain, level=LevelRule(peak=1.0, own=0.0, same=1.0))
     without, with_rule = (n.estimate(source, [reference], locks={}).setting for n in (plain, ruled))
     moved = {n for n, v in without.items() if abs(float(v - with_rule[n])) > 1e-4}
-    assert moved == {"compressor.makeup_db"}
+    assert moved == {MAKEUP}
     held = ruled.estimate(source, [reference], locks={MAKEUP: 0.0}).setting
-    assert float(held["compressor.makeup_db"]) == pytest.approx(
-        float(without["compressor.makeup_db"]), abs=1e-5
-    )
+    assert float(held[MAKEUP]) == pytest.approx(float(without[MAKEUP]), abs=1e-5)
