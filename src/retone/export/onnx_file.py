@@ -38,9 +38,9 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
     """Write a network that ``retone train`` made, or one that ships, as ONNX.
 
     The graph takes clips [1, length] at the network's rate (``source`` and, for a style network,
-    ``reference``) and gives unit parameters [1, P]; names, ranges and the effect stand in the
-    file's metadata. Clips of the training length are what the estimator hears. Of a network that
-    revises its answer the graph is one pass: it also takes ``result`` (the source as the last
+    ``reference``) and gives unit parameters [1, P]; names, ranges and the effect are in the file's
+    metadata. The estimator gives it clips of the training length. For a network that revises its
+    answer the graph is one pass: it also takes ``result`` (the source as the last
     answer renders it, the source at first) and ``logits`` (the last answer's, ``start_logits`` of
     the metadata at first), and gives the next logits, ``passes`` times.
 
