@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
+from numba.core import config as numba_config
 
 SOURCES = ("kernels/*.py", "audio/**/*.py", "training/data/corrupt.py", "compiled.py")
 """Files that the hash covers: those with compiled loops and all their helpers."""
+settings: Any = numba_config
 KEPT = 8
 """Cache folders that are kept, the most recently used first."""
 
@@ -39,13 +40,13 @@ def njit(*function: Any, **options: Any) -> Any:
         if not options.get("cache"):
             return numba.njit(**options)(plain)
         folder = cache_folder()
-        before = config.CACHE_DIR
+        before = settings.CACHE_DIR
         try:
             if folder is not None:  # read by numba while it decorates
-                config.CACHE_DIR = str(folder)
+                settings.CACHE_DIR = str(folder)
             return numba.njit(**{**options, "cache": folder is not None})(plain)
         finally:
-            config.CACHE_DIR = before
+            settings.CACHE_DIR = before
 
     return decorate
 

@@ -1,4 +1,4 @@
-"""Say what is known about a recording: rate, level, loudness, true peak, bandwidth, faults."""
+"""Measure a recording: format, level, loudness, true peak, bandwidth, defects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _percent(progress: Progress, share: float) -> None:
 
 
 def as_text(found: Inspection) -> str:
-    """What was found, one line for each group of figures."""
+    """The measurements as text, one line per group."""
     from retone.audio.formats import describe
     from retone.audio.meters.defects import percent
 
