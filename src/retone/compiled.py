@@ -28,6 +28,7 @@ config: Any = numba_config  # its settings are read from the environment when it
 
 SOURCES = ("kernels/*.py", "audio/**/*.py", "training/data/corrupt.py", "compiled.py")
 """Files that the hash covers: those with compiled loops and all their helpers."""
+_config: Any = numba_config  # its attributes are made at run time
 KEPT = 8
 """Cache folders that are kept, the most recently used first."""
 
@@ -41,13 +42,13 @@ def njit(*function: Any, **options: Any) -> Any:
         if not options.get("cache"):
             return numba.njit(**options)(plain)
         folder = cache_folder()
-        before = config.CACHE_DIR
+        before = _config.CACHE_DIR
         try:
             if folder is not None:  # read by numba while it decorates
-                config.CACHE_DIR = str(folder)
+                _config.CACHE_DIR = str(folder)
             return numba.njit(**{**options, "cache": folder is not None})(plain)
         finally:
-            config.CACHE_DIR = before
+            _config.CACHE_DIR = before
 
     return decorate
 

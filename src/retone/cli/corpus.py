@@ -2,7 +2,7 @@
 
 retone corpus list
 retone corpus build debian-speech FOLDER    free recordings from Debian packages (needs apt, dpkg)
-retone corpus check NAME FOLDER             what of a folder can be used, and what not
+retone corpus check NAME FOLDER             check which files are usable
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="the known corpora, their licences and where to get them")
-    build = actions.add_parser("build", help="make a free corpus from Debian packages")
+    actions.add_parser("list", help="list the known corpora, their licences and sources")
+    build = actions.add_parser("build", help="build a free corpus from Debian packages")
     build.add_argument("name", metavar="NAME", help="debian-speech, debian-voices or debian-music")
-    build.add_argument("folder", type=Path, metavar="FOLDER", help="where to put it")
-    check = actions.add_parser("check", help="read a corpus and say what can be used")
+    build.add_argument("folder", type=Path, metavar="FOLDER", help="folder to create")
+    check = actions.add_parser("check", help="check which files are usable")
     check.add_argument("name", metavar="NAME", help="a name that 'list' shows")
-    check.add_argument("folder", type=Path, metavar="FOLDER", help="where the corpus lies")
-    check.add_argument("--sample-rate", type=int, required=True, help="rate to train at, in Hz")
-    check.add_argument("--cache", type=Path, help="where resampled audio is kept")
+    check.add_argument("folder", type=Path, metavar="FOLDER", help="the corpus folder")
+    check.add_argument("--sample-rate", type=int, required=True, help="training sample rate in Hz")
+    check.add_argument("--cache", type=Path, help="cache directory for resampled audio")
 
 
 def run(args: argparse.Namespace) -> int:

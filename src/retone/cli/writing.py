@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retone.errors import AudioError
+from retone.errors import AudioError, OutputExistsError
 
 if TYPE_CHECKING:
     from retone.report.result import Result
@@ -49,7 +49,7 @@ def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: b
             )
     for path in (output, paths.settings, paths.report):
         if path is not None and path.exists() and not force:
-            raise AudioError(f"{path} exists: choose another name with -o or pass --force.")
+            raise OutputExistsError(path)
     return paths
 
 

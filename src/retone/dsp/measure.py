@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft as sp_fft
 
+from retone.audio.meters.k_weighting import ROUNDED, k_weighting_response
 from retone.errors import AudioError, expect
 
 Array = NDArray[np.float64]
@@ -73,18 +74,8 @@ def _bank(size: int, sample_rate: float) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def k_weight(frequency_hz: Array) -> Array:
-    """Power response of BS.1770's two filters, from their analogue prototypes.
-
-    The shelf adds 4 dB above about 1.7 kHz, the high-pass has its corner at 38 Hz.
-    """
-    s = 1j * np.maximum(frequency_hz, 1e-3)
-    f0, q, high = 1681.974, 0.7071752, 10 ** (3.999844 / 20)
-    shelf = (high * s**2 + s * f0 / q * high**0.4996667741545416 + f0**2) / (
-        s**2 + s * f0 / q + f0**2
-    )
-    f1, q1 = 38.13547, 0.5003270
-    cut = s**2 / (s**2 + s * f1 / q1 + f1**2)
-    return np.asarray(np.abs(shelf * cut) ** 2)
+    """Power response of BS.1770's K weighting at each frequency, a factor."""
+    return k_weighting_response(frequency_hz, ROUNDED) ** 2
 
 
 @dataclass(frozen=True, eq=False)

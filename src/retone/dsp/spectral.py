@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retone.audio.meters.k_weighting import k_weighting_response
 from retone.dsp.no_double_backward import no_double_backward
 from retone.errors import SettingError, ShapeError
 
@@ -198,19 +199,9 @@ def _column(magnitude: Tensor, sample_rate: float) -> Tensor:
 
 
 def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
-    """Magnitude of BS.1770's K weighting, from its two analogue prototypes, [F]."""
-    s = 1j * frequency_hz.double().clamp_min(1e-3)
-    f0, q, high, band = (
-        1681.974450955533,
-        0.7071752369554196,
-        1.5848647011308556,
-        1.2587209302325617,
-    )
-    x = s / f0
-    shelf = (high * x * x + band * x / q + 1) / (x * x + x / q + 1)
-    x = s / 38.13547087602444
-    rumble = x * x / (x * x + x / 0.5003270373238773 + 1)
-    return (shelf * rumble).abs().to(frequency_hz)
+    """Magnitude of BS.1770's K weighting at each frequency, [F], a factor."""
+    response = k_weighting_response(frequency_hz.double().cpu().numpy())
+    return torch.from_numpy(response).to(frequency_hz)
 
 
 def power_frames(audio: Tensor, window: Tensor, hop: int) -> Tensor:
