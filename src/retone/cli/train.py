@@ -7,6 +7,7 @@ run. Several processes: `torchrun --nproc-per-node 2 -m retone train ...`.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
