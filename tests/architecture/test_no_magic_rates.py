@@ -15,7 +15,7 @@ ALLOWED_FOLDERS = ("training/recipes/",)  # a recipe states the rate its network
 ALLOWED_FILES = {
     "lab/evaluate/encoders.py": "published encoders work at the rates they were made for",
     "nets/frontend.py": "the rate that the compact networks are made for",
-    "training/debian/builder.py": "the corpus is cut at one stated rate; sources below it are dropped",
+    "training/debian/builder.py": "the corpus has one stated rate; sources below it are dropped",
     "training/debian/lists.py": "what packages' recordings are kept at",
     "lab/commands/bench.py": "the rate of the benchmark's made-up signals, shown by --help",
     "audio/formats.py": "which rates a coded format can hold",

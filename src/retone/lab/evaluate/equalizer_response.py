@@ -184,8 +184,8 @@ def section(result: Result) -> str:
         "drive both; mean absolute error in dB of the measured response, with 95 % intervals. The",
         "static target is the sections' own response in series, which a static equaliser reaches",
         "by construction. The level-dependent target is that times the gain of the dynamics in",
-        "each band, which no static equaliser can reach; neither can sections that work inside their",
-        "bands only.",
+        "each band, which no static equaliser can reach; neither can sections that work inside",
+        "their bands only.",
     ]
     for case in result.names("case"):
         for ending in ("", LEVEL_REMOVED):

@@ -179,8 +179,8 @@ def page(sections: Sequence[Sequence[str]]) -> str:
         "Rows called *ours* are the style network, for speech or music, that shipped on the day of",
         "the measurement ([Models](models.md)). *full-match* is the estimator that matches",
         "spectrum and dynamics in full ([Estimators](estimators.md)). *loudness matched* is the",
-        "default of `retone match`. *oracle* is the input's unprocessed recording with the reference's own",
-        "settings: its remaining error is content. A method with a smaller error also copies",
+        "default of `retone match`. *oracle* is the input's unprocessed recording with the",
+        "reference's own settings: its remaining error is content. A method with a smaller error also copies",
         "content, which this comparison rewards.",
         "",
     ]
