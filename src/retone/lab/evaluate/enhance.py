@@ -32,14 +32,14 @@ MATCHED = " (matched)"
 QUALITY = {"dnsmos": dnsmos, "nisqa": nisqa}
 TARGET = "Target"
 LOUDNESS_LUFS = -19.0
-"""Predicted quality is asked at one loudness, or it would reward mere level."""
+"""Quality is predicted at one loudness, so that level is not rewarded."""
 
 
 def makers() -> dict[str, EnhanceMaker]:
     """Case -> the maker of its pairs, which are always fully degraded."""
     return {
-        "damage by bands that turn no phase": scoring_pairs(diffdeq_improved()),
-        "damage by the paper's bands": scoring_pairs(diffdeq_paper()),
+        "degraded by phase-transparent bands": scoring_pairs(diffdeq_improved()),
+        "degraded by the paper's bands": scoring_pairs(diffdeq_paper()),
     }
 
 

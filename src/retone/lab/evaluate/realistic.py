@@ -103,7 +103,7 @@ def evaluate(
 
 
 def draw_pair(styles: StyleSet, a: str, b: str, item: int, seed: int) -> tuple[Example, Example]:
-    """The input of style ``a`` and the reference of style ``b``: of different voices if possible."""
+    """The input of style ``a`` and the reference of style ``b``: of two voices if possible."""
     rng = np.random.default_rng([seed, item])
     source = styles.example("train", a, int(rng.integers(PER_STYLE)))
     reference = styles.example("train", b, int(rng.integers(PER_STYLE)))

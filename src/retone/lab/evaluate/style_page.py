@@ -180,8 +180,8 @@ def page(sections: Sequence[Sequence[str]]) -> str:
         "the measurement ([Models](models.md)). *full-match* is the estimator that matches",
         "spectrum and dynamics in full ([Estimators](estimators.md)). *loudness matched* is the",
         "default of `retone match`. *oracle* is the input's unprocessed recording with the",
-        "reference's own settings: its remaining error is content. A method with a smaller error also copies",
-        "content, which this comparison rewards.",
+        "reference's own settings: its remaining error is content. A method with a smaller",
+        "error also copies content, which this comparison rewards.",
         "",
     ]
     return "\n".join([*head, *(line for s in sections for line in s)]) + "\n"

@@ -147,7 +147,7 @@ class PairMaker:
         return length if self.speed == 1.0 else math.ceil(length * self.speed) + 2
 
     def for_validation(self, corpus: Corpus) -> PairMaker:
-        """The maker of a validation list: no augmentation; other sources only if there are several."""
+        """The maker of a validation list: no augmentation, other sources if there are several."""
         several = len({track.group for track in corpus.tracks}) > 1
         return replace(
             self,
@@ -165,7 +165,7 @@ class PairMaker:
         Raises:
             SettingError: the corpus is at another sample rate.
             DataError: the corpus has no speaker or track that is long or loud enough, or only
-                one where a reference of another source is asked for.
+                one although references of other sources are required.
         """
         if corpus.sample_rate != self.sample_rate:
             raise SettingError(
