@@ -97,7 +97,9 @@ def test_the_contract_is_what_runs(
     monkeypatch.setattr(
         Equalizer, "_render", lambda *a: (calls.append("the effect"), render(*a))[1]
     )
-    monkeypatch.setattr(Equalizer, "_relax", lambda *a: (calls.append("stand-in"), relax(*a))[1])
+    monkeypatch.setattr(
+        Equalizer, "_relax", lambda *a: (calls.append("approximation"), relax(*a))[1]
+    )
     if networks is not None:
         networks.register_forward_hook(lambda *a: calls.append("networks"))
     unit.requires_grad_()
@@ -112,9 +114,9 @@ def test_the_contract_is_what_runs(
 
     c = strategy.contract
     for said, ran in ((c.training_forward, forward), (c.inference, inference)):
-        decisive = [w for w in ("the effect", "stand-in", "networks") if w in said]
+        decisive = [w for w in ("the effect", "approximation", "networks") if w in said]
         assert decisive and decisive[0] in ran
-        if "networks" in said or "stand-in" in said:
+        if "networks" in said or "approximation" in said:
             assert "the effect" not in ran
     assert ("renders" in c.training_backward) == (backward > 0)
     if isinstance(strategy, Spsa):
@@ -316,7 +318,7 @@ def test_proxies_are_checked_against_the_effect(tmp_path) -> None:  # type: igno
         NeuralProxy("np", (str(file),), SIZES).build(PAPER_CHAIN.members[0])
     with pytest.raises(DataError, match="1 proxies are named for equalizer, compressor"):
         NeuralProxy("np", (str(file),), SIZES).build(MATCH_CHAIN)
-    with pytest.raises(DataError, match="retone train proxy_equalizer"):
+    with pytest.raises(DataError, match="train the recipe proxy_equalizer"):
         NeuralProxy("np", (str(tmp_path / "none"),), SIZES).build(Equalizer())
     with pytest.raises(DataError, match="misshapen"):
         NeuralProxy("np", (str(file),), replace(SIZES, channels=8)).build(Equalizer())
