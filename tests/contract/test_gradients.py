@@ -347,7 +347,7 @@ def test_proxies_are_checked_against_the_effect(tmp_path) -> None:  # type: igno
         NeuralProxy("np", (str(file),), SIZES).build(PAPER_CHAIN.members[0])
     with pytest.raises(DataError, match="1 proxies are named for equalizer, compressor"):
         NeuralProxy("np", (str(file),), SIZES).build(MATCH_CHAIN)
-    with pytest.raises(DataError, match="retone train proxy_equalizer"):
+    with pytest.raises(DataError, match="train the recipe proxy_equalizer"):
         NeuralProxy("np", (str(tmp_path / "none"),), SIZES).build(Equalizer())
     with pytest.raises(DataError, match="misshapen"):
         NeuralProxy("np", (str(file),), replace(SIZES, channels=8)).build(Equalizer())

@@ -171,7 +171,7 @@ def test_a_killed_worker_is_replaced_and_the_items_stay_the_same(
     plain = list(batches(recipe, corpora["train"], 0, HERE, 0, said.append))
     assert not said
     found = list(batches(recipe, lethal(corpora, lives), 0, HERE, 1, said.append))
-    assert said == ["a process that makes pairs died at step 0; another goes on"]
+    assert said == ["a process that makes pairs died at step 0; another one continues"]
     assert len(found) == len(plain) == 3
     for one, other in zip(found, plain, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))

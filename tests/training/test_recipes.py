@@ -48,13 +48,13 @@ def test_overrides_are_typed(text: str, path: tuple[str, ...], value: Any) -> No
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("optimizer.learning_rat=1", "no 'learning_rat'. Nearest: learning_rate"),
-        ("optimiser.learning_rate=1", "no 'optimiser'. Nearest: optimizer"),
+        ("optimizer.learning_rat=1", "no field 'learning_rat'. Nearest: learning_rate"),
+        ("optimiser.learning_rate=1", "no field 'optimiser'. Nearest: optimizer"),
         ("batch_size", "expected path=value"),
         ("batch_size=4.5", "expected a value of type int"),
         ("batch_size=0", "batch_size 0 must be 1 or more"),
         ("optimizer.cosine=perhaps", "expected a value of type bool"),
-        ("optimizer=3", "this holds"),
+        ("optimizer=3", "choose one of its fields"),
         ("precision=float8", "choose one of float32, bfloat16"),
         ("pairs.augment_probability=2", "not between 0 and 1"),
     ],

@@ -120,7 +120,7 @@ def test_typical_frames_keep_the_mean_and_no_order(make_audio: Callable[..., tor
     assert few.frames.shape[1] <= 12 // MIN_FRAMES
     backwards = typical_frames(clips[::-1], config, count=16, seed=0)
     np.testing.assert_allclose(backwards.summary, typical.summary, atol=1e-6)
-    again = typical.heard()
+    again = typical.features()
     np.testing.assert_allclose(float(again.energy.sum()), 1.0, atol=1e-5)
 
 

@@ -169,7 +169,7 @@ def test_realistic_transfer_counts_pairs_and_knows_the_perfect_method(
     assert own.shape == (2, 2)
     assert np.mean(np.diag(own)) < np.mean(own[~np.eye(2, dtype=bool)])
     text = realistic.table(result)
-    assert "| copy |" in text and "x0.00" in text and "paper's AD" in text
+    assert "| copy |" in text and "x0.00" in text and "paper: AD" in text
     saved = path.read_text()
     realistic.evaluate(styles, [Input(), Copy()], kind="speech", trials=1, seed=16, path=path)
     assert path.read_text() == saved  # nothing is measured twice
@@ -177,7 +177,7 @@ def test_realistic_transfer_counts_pairs_and_knows_the_perfect_method(
     cells = [e for e in ElementTree.fromstring(svg).iter() if e.get("class") == "cell"]
     assert len(cells) == 4 * 4
     made = page([realistic_section(result, "pictures/x.svg", "copy")])
-    assert "Rows left out" in made and "Telephone" in made
+    assert "Rows without weights" in made and "Telephone" in made
 
 
 def test_excerpts_of_a_corpus(tmp_path: Path, make_audio: Callable[..., torch.Tensor]) -> None:

@@ -100,9 +100,9 @@ class Rules:
     def _design(self, ratio: Array) -> Array:
         from scipy.signal import firwin2, minimum_phase
 
-        wish = ratio.copy()
-        wish[-1] = 0.0  # a filter of this symmetry has no gain at the Nyquist frequency
-        fir = np.asarray(firwin2(self.taps, np.linspace(0.0, 1.0, wish.size), wish))
+        goal = ratio.copy()
+        goal[-1] = 0.0  # a filter of this symmetry has no gain at the Nyquist frequency
+        fir = np.asarray(firwin2(self.taps, np.linspace(0.0, 1.0, goal.size), goal))
         return fir if self.paper else np.asarray(minimum_phase(fir, half=False))
 
     def _search(

@@ -52,7 +52,7 @@ def make_preset(
     Args:
         name: lower-case letters, digits and hyphens.
         files: reference recordings; they are weighted by their length.
-        description: for people.
+        description: text for users.
         kind: ``"speech"`` or ``"music"``.
         voices: number of different voices (or pieces), if known. From 2 on, a recording to match is
             taken to be another voice; with 1 that is inferred from its sound.

@@ -93,7 +93,7 @@ Made by `python -m retone.lab bench exports -o docs/exports.md`; do not edit by 
 `retone export SETTINGS --to TARGET --verify --audio FILE` states the same figures
 for your own settings.
 
-Each row is an exported text, run, beside retone's own render of {recording} ({seconds:g} s, one
+Each row compares an exported text, run, with retone's own render of {recording} ({seconds:g} s, one
 channel, {rate} Hz), with the gain after the effect and without the limiter.
 
 - **EQ**: largest difference of the equaliser's response from 20 Hz to 20 kHz.

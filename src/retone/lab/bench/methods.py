@@ -41,11 +41,11 @@ def missing(packages: dict[str, str]) -> list[str]:
 
 
 def blank_row(method: Method) -> Row:
-    """The row before measuring; it says so when a package is missing."""
+    """The row before measuring; its status names missing packages."""
     row = Row(method.name, note=method.note)
-    gone = missing(method.packages)
-    if gone:
-        row.status = f"not installed: {', '.join(gone)} (pip install 'retone[peers]')"
+    absent = missing(method.packages)
+    if absent:
+        row.status = f"not installed: {', '.join(absent)} (pip install 'retone[peers]')"
         return row
     for name in method.packages.values():
         try:

@@ -37,7 +37,8 @@ class Section:
     """Methods that do one job, timed in the same rounds.
 
     ``baseline`` is the method that ratios refer to; ``figures`` are (key, heading) of further
-    columns, in order; ``audio_s`` is how much sound one call processes, 0 if that says nothing.
+    columns, in order; ``audio_s`` is the duration of audio that one call processes, 0 if that is
+    not meaningful.
     """
 
     name: str
@@ -119,7 +120,7 @@ class Report:
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
     def save(self, path: Path) -> None:
-        """Write JSON beside and rename; an existing file is replaced."""
+        """Write JSON atomically; an existing file is replaced."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, self.to_json(), force=True)
 

@@ -32,14 +32,13 @@ MATCHED = " (matched)"
 """Suffix of a metric's name if the output was first matched to the target's loudness."""
 QUALITY = {"dnsmos": dnsmos, "nisqa": nisqa}
 TARGET = "Target"
-"""Predicted quality is asked at one loudness, or it would reward mere level."""
 
 
 def makers() -> dict[str, EnhanceMaker]:
     """Case -> the maker of its pairs, which are always fully degraded."""
     return {
-        "damage by bands that turn no phase": scoring_pairs(diffdeq_improved()),
-        "damage by the paper's bands": scoring_pairs(diffdeq_paper()),
+        "degraded by phase-transparent bands": scoring_pairs(diffdeq_improved()),
+        "degraded by the paper's bands": scoring_pairs(diffdeq_paper()),
     }
 
 

@@ -21,15 +21,20 @@ from retone.atomic import write_text_atomic
 from retone.errors import DataError
 
 BOOTSTRAPS = 2000
-FORMER_NAMES = {"faithful": "full-match", "joint": "embedding minus neutral"}
-"""Parts of methods' names in older result files."""
+FORMER_NAMES = {
+    "faithful": "full-match",
+    "joint": "embedding minus neutral",
+    "damage by bands that turn no phase": "degraded by phase-transparent bands",
+    "damage by the paper's bands": "degraded by the paper's bands",
+}
+"""Parts of the names of methods and cases in older result files."""
 
 
-def current_name(method: str) -> str:
-    """A method's name with the parts that older files call otherwise."""
+def current_name(name: str) -> str:
+    """The name of a method or case, with parts of older names replaced."""
     for old, new in FORMER_NAMES.items():
-        method = re.sub(rf"\b{old}\b", new, method)
-    return method
+        name = re.sub(rf"\b{old}\b", new, name)
+    return name
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Result:
     rows: list[Row] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write JSON beside and rename; an existing file of the same evaluation is replaced."""
+        """Write JSON atomically; an existing file is replaced."""
         rows = [[r.item, r.group, r.case, r.method, r.values] for r in self.rows]
         text = json.dumps(
             {
@@ -75,7 +80,7 @@ class Result:
         try:
             data = json.loads(path.read_text())
             rows = [
-                Row(item, group, case, current_name(method), values)
+                Row(item, group, current_name(case), current_name(method), values)
                 for item, group, case, method, values in data["rows"]
             ]
             return Result(data["question"], data["provenance"], rows)

@@ -165,7 +165,7 @@ class PairMaker:
         Raises:
             SettingError: the corpus is at another sample rate.
             DataError: the corpus has no speaker or track that is long or loud enough, or only
-                one where a reference of another source is asked for.
+                one although references of other sources are required.
         """
         if corpus.sample_rate != self.sample_rate:
             raise SettingError(

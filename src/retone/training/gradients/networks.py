@@ -205,11 +205,11 @@ def _load(networks: EffectNetworks, member: Effect, path: Path) -> None:
             f"folder {path.parent}, or put another file into the recipe's gradient.proxies."
         )
     tensors, header = checkpoint.read(path)
-    learnt = header.get("recipe", {}).get("effect")
-    if learnt != effect_to_spec(member, 1.0):
+    trained_for = header.get("recipe", {}).get("effect")
+    if trained_for != effect_to_spec(member, 1.0):
         raise DataError(
-            f"{path} imitates another effect than this chain's {member.name}: {learnt}. Train a "
-            "proxy of this one."
+            f"{path} imitates another effect than this chain's {member.name}: {trained_for}. Train "
+            "a proxy of this one."
         )
     own = checkpoint.tensors_under(tensors, f"{checkpoint.EFFECT_NETWORKS}networks.{member.name}.")
     checkpoint.load_module(networks.networks[member.name], own, path)

@@ -69,8 +69,8 @@ def differences(stored: Any, recipe: Any, path: str = "") -> list[str]:
             found += differences(stored[f.name], value, here)
         elif describe(value) != describe(f.default):
             found.append(f"{here}: absent, now {_short(now[f.name])}")
-    gone = set(stored) - set(now)
-    for name in sorted(gone):
+    removed = set(stored) - set(now)
+    for name in sorted(removed):
         here = f"{path}.{name}" if path else name
         found.append(f"{here}: {_short(stored[name])}, now absent")
     return found
