@@ -119,7 +119,7 @@ def test_musdb_stems_are_explained(tmp_path: Path) -> None:
 
 
 def test_unknown_or_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="known are libritts"):
+    with pytest.raises(DataError, match="corpus is called .librispeech.*libritts"):
         open_corpus("librispeech", tmp_path, sample_rate=RATE, cache=tmp_path)
     with pytest.raises(DataError, match=r"openslr\.org"):
         open_corpus("libritts", tmp_path / "no", sample_rate=RATE, cache=tmp_path)

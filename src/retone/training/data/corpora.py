@@ -169,7 +169,7 @@ def corpus_source(name: str) -> CorpusSource:
     try:
         return CORPORA.named(name)
     except SettingError as error:
-        raise DataError(f"corpus '{name}': {error}") from None
+        raise DataError(str(error)) from None
 
 
 def default_cache() -> Path:
