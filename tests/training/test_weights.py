@@ -18,11 +18,12 @@ from retone.errors import DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.network import Network, load
 from retone.nets import checkpoint
-from retone.training.loop import RunState, load_state, save_state, train
+from retone.training.loop import train
 from retone.training.model import Model
 from retone.training.recipes.deepafx import deepafx_smoke
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import RECIPES, recipe_named
+from retone.training.state import RunState, load_state, save_state
 
 
 def weights_of(recipe: Recipe, path: Path) -> Path:
