@@ -149,8 +149,8 @@ def test_a_file_is_whole_or_the_one_before(own: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda h: h.pop("recipe"), "names no recipe"),
-        (lambda h: h["recipe"].pop("pairs"), "names no recipe"),
+        (lambda h: h.pop("recipe"), "header has no recipe"),
+        (lambda h: h["recipe"].pop("pairs"), "header has no recipe"),
         (lambda h: h["recipe"]["network"].update(type="Oracle"), "'Oracle', which this version"),
         (lambda h: h["recipe"]["network"].update(wings=2), r"unknown settings \['wings'\]"),
         (lambda h: h["recipe"]["network"].pop("outputs"), "cannot be rebuilt"),
