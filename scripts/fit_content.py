@@ -19,8 +19,8 @@ import numpy as np
 from retone.atomic import write_text_atomic
 from retone.audio import open_reader
 from retone.estimators import speech_music as content
-from retone.training.data.corpora import named_folders, open_splits
 from retone.training.data.processing import normalise
+from retone.training.data.splits import named_folders, open_splits
 
 RATE = 24000
 TARGET = Path(__file__).parents[1] / "src/retone/estimators/data" / content.FILE

@@ -17,8 +17,9 @@ from pathlib import Path
 from retone.atomic import write_text_atomic
 from retone.estimators import content_statistics as statistics
 from retone.lab.curated_presets import CURATED, make_curated
-from retone.training.data.corpora import CORPORA, Corpus, default_cache, open_corpus
+from retone.training.data.corpora import CORPORA, Corpus, open_corpus
 from retone.training.data.excerpts import open_excerpts
+from retone.training.data.splits import default_cache
 
 SAMPLE_RATE = 44100
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "retone"

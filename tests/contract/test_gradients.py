@@ -334,7 +334,7 @@ def test_sizes_are_the_papers(effect: Effect, count: int) -> None:
 
 
 def test_proxies_are_checked_against_the_effect(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from retone.training.loop import RunState, save_state
+    from retone.training.state import RunState, save_state
 
     recipe = replace(proxy(Equalizer()), gradient=EndToEnd("proxy", True, SIZES))
     file = tmp_path / "best.safetensors"

@@ -17,7 +17,7 @@ from retone.nets import checkpoint
 from retone.nets.conditioning import SIZE, Conditioning, ConditioningConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, TcnConfig
 from retone.training.data.enhance_pairs import EnhanceMaker
-from retone.training.feed import PairDataset
+from retone.training.feed import Batch, PairDataset
 from retone.training.loop import estimate_loss, learning_rate, train
 from retone.training.recipes.diffdeq import (
     diffdeq_improved,
@@ -207,7 +207,7 @@ def test_loss_on_samples_asks_for_no_turn_of_phase(corpora: dict[str, Any]) -> N
         def forward(self, source: Tensor, reference: Tensor) -> Tensor:
             return unit
 
-    batch = (clip, clip, clip, [""])
+    batch = Batch(clip, clip, clip, [""])
     assert float(estimate_loss(paper, Neutral(), batch)) < 1e-3
     assert float(estimate_loss(replace(paper, allpass_target=False), Neutral(), batch)) > 0.01
 
@@ -228,8 +228,8 @@ def test_the_paper_takes_a_step(corpora: dict[str, Any]) -> None:
     source, reference, target, _ = data[0]
     torch.manual_seed(0)
     network = recipe.network.build()
-    batch = (*(torch.stack([a, a]) for a in (source, reference, target)), ["", ""])
-    estimate_loss(recipe, network, batch).backward()  # type: ignore[arg-type]
+    batch = Batch(*(torch.stack([a, a]) for a in (source, reference, target)), problems=["", ""])
+    estimate_loss(recipe, network, batch).backward()
     bias = network.head[-1].bias.grad
     assert bool(bias.isfinite().all()) and int((bias != 0).sum()) >= 30
 

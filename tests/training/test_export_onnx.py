@@ -9,7 +9,7 @@ import pytest
 from tiny import tiny_recipe
 
 from retone.errors import DataError
-from retone.training.loop import RunState, save_state
+from retone.training.state import RunState, save_state
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from retone.nets.aligned import AlignedNetConfig
 from retone.nets.iterative import IterativeNet, IterativeNetConfig
+from retone.training.feed import Batch
 from retone.training.loop import estimate_loss, predictions_loss
 
 RECIPE = replace(tiny_recipe(), scored_passes=0)
@@ -85,7 +86,7 @@ def test_an_untrained_network_stays_at_its_start() -> None:
 def test_gradients_reach_every_weight() -> None:
     net = network(2)
     source = clips(2)
-    loss = estimate_loss(RECIPE, net, (source, source.flip(0), source.roll(50, 1), ["", ""]))
+    loss = estimate_loss(RECIPE, net, Batch(source, source.flip(0), source.roll(50, 1), ["", ""]))
     loss.backward()
     idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert not idle

@@ -115,7 +115,7 @@ def test_weights_of_hybrids_drive_the_effect_and_end_to_end_ones_are_refused(
     tmp_path: Path,
 ) -> None:
     from retone.estimators.network import load
-    from retone.training.loop import RunState, save_state
+    from retone.training.state import RunState, save_state
 
     for gradient in (NeuralProxy("np-fh", sizes=SIZES), EndToEnd("ctcn1", False, SIZES)):
         recipe = tiny_recipe(gradient=gradient)

@@ -100,13 +100,13 @@ def test_differences_name_the_path_and_both_values() -> None:
     del stored["precision"], stored["optimizer"]["cosine"]
     assert not differences(stored, recipe)
     stored["wings"] = 2
-    assert differences(stored, recipe) == ["wings: 2, now gone"]
+    assert differences(stored, recipe) == ["wings: 2, now absent"]
 
 
 def random_batch(recipe: Recipe, count: int) -> Batch:
     generator = torch.Generator().manual_seed(5)
     audio = (0.1 * torch.randn(count, recipe.pairs.length, generator=generator) for _ in range(3))
-    return (*audio, [""] * count)  # type: ignore[return-value]
+    return Batch(*audio, problems=[""] * count)
 
 
 @pytest.mark.parametrize("name", RECIPES)

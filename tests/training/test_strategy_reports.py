@@ -22,9 +22,9 @@ from retone.lab.main import main
 from retone.nets.aligned import AlignedNetConfig
 from retone.nets.proxy import TcnSizes
 from retone.training.gradients import EndToEnd, Exact, FrequencySampled, NeuralProxy, Spsa
-from retone.training.loop import RunState, save_state
 from retone.training.recipes.record import describe
 from retone.training.recipes.strategies import proxy as proxy_recipe
+from retone.training.state import RunState, save_state
 
 SIZES = TcnSizes(channels=4, kernel=5, dilations=(1, 8))
 

@@ -18,11 +18,12 @@ from retone.errors import DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.network import Network, load
 from retone.nets import checkpoint
-from retone.training.loop import RunState, load_state, save_state, train
+from retone.training.loop import train
 from retone.training.model import Model
 from retone.training.recipes.deepafx import deepafx_smoke
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import RECIPES, recipe_named
+from retone.training.state import RunState, load_state, save_state
 
 
 def weights_of(recipe: Recipe, path: Path) -> Path:
@@ -148,8 +149,8 @@ def test_a_file_is_whole_or_the_one_before(own: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda h: h.pop("recipe"), "names no recipe"),
-        (lambda h: h["recipe"].pop("pairs"), "names no recipe"),
+        (lambda h: h.pop("recipe"), "header has no recipe"),
+        (lambda h: h["recipe"].pop("pairs"), "header has no recipe"),
         (lambda h: h["recipe"]["network"].update(type="Oracle"), "'Oracle', which this version"),
         (lambda h: h["recipe"]["network"].update(wings=2), r"unknown settings \['wings'\]"),
         (lambda h: h["recipe"]["network"].pop("outputs"), "cannot be rebuilt"),

@@ -330,7 +330,7 @@ def test_refining_leaves_alone_what_the_held_out_part_does_not_support() -> None
     demanding = replace(Refined(Neutral(), steps=1), margin=0.999)
     got = demanding.estimate(x, [excerpt(talk(63))], locks={})
     assert all(torch.equal(got.setting[n], start.setting[n]) for n in start.setting)
-    assert any("held out" in note for note in got.notes)
+    assert any("held-out" in note for note in got.notes)
     brief = Refined(Neutral()).estimate(excerpt(talk(64, 1.9)), [x], locks={})
     assert any("Too short" in note for note in brief.notes)
 

@@ -187,11 +187,11 @@ def test_excerpts_of_a_corpus(tmp_path: Path, make_audio: Callable[..., torch.Te
         (tmp_path / "c" / f"v{voice}").mkdir(parents=True)
         sf.write(tmp_path / "c" / f"v{voice}" / "a.wav",
                  0.3 * make_audio(2 * RATE, RATE, seed=voice)[0, 0].numpy(), RATE)  # fmt: skip
-    found = open_excerpts("folder", tmp_path / "c", sample_rate=16000, split="train", most=2,
+    found = open_excerpts("folder", tmp_path / "c", sample_rate=16000, split="train", max_groups=2,
                           seconds=1.5, cache=tmp_path)  # fmt: skip
     assert len(found.tracks) == 2 and {t.samples for t in found.tracks} == {24000}
     with pytest.raises(DataError, match="no recording of 9 s"):
-        open_excerpts("folder", tmp_path / "c", sample_rate=16000, split="train", most=2,
+        open_excerpts("folder", tmp_path / "c", sample_rate=16000, split="train", max_groups=2,
                       seconds=9.0, cache=tmp_path)  # fmt: skip
 
 

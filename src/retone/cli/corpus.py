@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.training.data.corpora import CORPORA, corpus_manifest, default_cache, open_corpus
+    from retone.training.data.corpora import CORPORA, corpus_manifest, open_corpus
+    from retone.training.data.splits import default_cache
 
     if args.action == "list":
         for source in CORPORA.values():

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     from retone.errors import SettingError
     from retone.terminal import progress_bar
-    from retone.training.data.corpora import named_folders, open_splits
+    from retone.training.data.splits import named_folders, open_splits
     from retone.training.loop import train
     from retone.training.recipes.record import fingerprint, override
     from retone.training.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named

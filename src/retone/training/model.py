@@ -50,6 +50,12 @@ class Model(nn.Module):
             checkpoint.load_module(self.effect_networks, own, where)
 
 
+def network_of(model: nn.Module) -> nn.Module:
+    """The network of a ``Model``, also one that runs data-parallel, or ``model`` itself."""
+    inner = getattr(model, "module", model)
+    return inner.network if isinstance(inner, Model) else inner
+
+
 def effect_networks_of(model: nn.Module) -> EffectNetworks | None:
     """The networks in the effect's place of a ``Model``, also one that runs data-parallel."""
     inner = getattr(model, "module", model)

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retone.lab.commands.verbs import Verb, add_verbs, repository_folder, run_verb
+from retone.lab.commands.verbs import Verb, add_verbs, docs_folder, run_verb
 
 if TYPE_CHECKING:
     from retone.lab.bench.result import Report
@@ -312,7 +312,7 @@ def _render_docs(args: argparse.Namespace) -> int:
     from retone.lab.bench.tables import docs_page
 
     if not args.results or args.output == PAGE:
-        repository_folder("docs")
+        docs_folder()
     output = args.output
     paths = args.results or [p for k in KINDS if (p := RESULTS / f"bench_{k}.json").is_file()]
     if not paths:

@@ -62,13 +62,9 @@ def corpus_of(args: argparse.Namespace, sample_rate: int, kind: str = "speech") 
     from dataclasses import replace
 
     from retone.errors import DataError
-    from retone.training.data.corpora import (
-        default_cache,
-        join_corpora,
-        named_folders,
-        open_splits,
-    )
+    from retone.training.data.corpora import join_corpora
     from retone.training.data.excerpts import open_excerpts
+    from retone.training.data.splits import default_cache, named_folders, open_splits
 
     kind, cache = getattr(args, "kind", kind), args.cache or default_cache()
     folders = named_folders(args.corpus)

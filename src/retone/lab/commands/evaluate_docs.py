@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from retone.lab.commands.verbs import Verb, repository_folder
+from retone.lab.commands.verbs import Verb, docs_folder
 
 if TYPE_CHECKING:
     from retone.lab.evaluate.result import Result
@@ -21,7 +21,7 @@ def _render_docs(args: argparse.Namespace) -> int:
     from retone.lab.evaluate.result import Result, page
     from retone.lab.evaluate.style_page import render_folder
 
-    docs = repository_folder("docs")
+    docs = docs_folder()
     files = sorted((docs / "results").glob("closeness_*.json"))
     write_text_atomic(docs / "closeness.md", page([Result.load(f) for f in files]), force=True)
     write_text_atomic(docs / "styles.md", render_folder(docs / "results"), force=True)
@@ -36,7 +36,7 @@ def _enhance_docs(args: argparse.Namespace) -> int:
     from retone.lab.evaluate.enhance_page import page
     from retone.lab.evaluate.result import Result
 
-    docs = repository_folder("docs")
+    docs = docs_folder()
 
     def found(pattern: str) -> Sequence[Result]:
         return [Result.load(f) for f in sorted((docs / "results").glob(pattern))]

@@ -33,15 +33,15 @@ def run_verb(args: argparse.Namespace) -> int:
     return int(args.run_verb(args))
 
 
-def repository_folder(name: str) -> Path:
-    """A folder of retone's repository, such as ``docs``, below the current folder.
+def docs_folder() -> Path:
+    """The ``docs`` folder of retone's repository, with ``results``, below the current folder.
 
     Raises:
         DataError: the current folder is not the repository.
     """
-    if not (Path(name).is_dir() and Path("src/retone").is_dir()):
+    docs = Path("docs")
+    if not (docs / "results").is_dir():
         raise DataError(
-            f"there is no {name} folder of retone's repository here. Run this command in a clone "
-            "of the repository."
+            "there is no folder docs/results here. Run this command in a clone of the repository."
         )
-    return Path(name)
+    return docs

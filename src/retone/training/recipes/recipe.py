@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from retone.dsp.effect import Effect
 from retone.errors import SettingError
 from retone.losses import Loss
-from retone.nets.iterative import IterativeNetConfig, Predictions, Render
+from retone.nets.iterative import IterativeNet, Predictions, Render
 from retone.nets.precision import full_precision
 from retone.training.data.enhance_pairs import EnhanceMaker
 from retone.training.data.pairs import PairMaker
 from retone.training.data.proxy_pairs import ProxyMaker
 from retone.training.gradients import Exact, Gradient
-from retone.training.model import Model, effect_networks_of
+from retone.training.model import Model, effect_networks_of, network_of
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -130,7 +130,7 @@ class Recipe:
         self, model: nn.Module, source: Tensor, reference: Tensor, render: Render
     ) -> Predictions:
         """A network's predictions for clips [B, T]; iterative networks give one per pass."""
-        if isinstance(self.network, IterativeNetConfig):
+        if isinstance(network_of(model), IterativeNet):
             return model(source, reference, render)  # type: ignore[no-any-return]
         unit = model(source, reference)
         with full_precision(unit.device):
