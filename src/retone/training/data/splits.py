@@ -9,7 +9,7 @@ from pathlib import Path
 
 from retone.errors import DataError
 from retone.training.data.corpora import Corpus, join_corpora, open_corpus
-from retone.training.data.manifest import SPLITS, Progress
+from retone.training.data.manifest import SPLITS, Log
 
 
 def default_cache() -> Path:
@@ -40,7 +40,7 @@ def open_splits(
     cache: Path | None,
     kind: str,
     need: Iterable[str] = ("train", "val"),
-    progress: Progress | None = None,
+    progress: Log | None = None,
 ) -> dict[str, Corpus]:
     """Open corpora and join them split by split.
 
