@@ -55,8 +55,10 @@ def site_links(text: str, page: str) -> str:
 
     def relative(match: re.Match[str]) -> str:
         path, anchor = match.groups()
-        target = ROOT_PAGES.get(path) or path.removeprefix("docs/")
-        if path not in ROOT_PAGES and not path.startswith("docs/"):
+        target = ROOT_PAGES.get(
+            path, path.removeprefix("docs/") if path.startswith("docs/") else ""
+        )
+        if not target:
             return match.group()
         return f"]({posixpath.relpath(target, posixpath.dirname(page) or '.')}{anchor})"
 

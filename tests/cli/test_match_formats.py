@@ -131,7 +131,7 @@ def test_the_file_is_what_the_whole_gives_in_memory(retone, record, fixed, tmp_p
     retone("match", source, "--to", record("b.wav"), "-o", output, "--loudness", "-8")
     saved = SettingsFile.read(output.with_suffix(".json"))
     audio = sf.read(source, dtype="float32", always_2d=True)[0].T
-    whole = render_whole(MATCH_CHAIN, audio, RATE, saved.heard())
+    whole = render_whole(MATCH_CHAIN, audio, RATE, saved.effective_setting())
     assert saved.level_plan is not None
     whole = whole * np.float32(db_to_gain(saved.level_plan.gain_db))
     limiter = TruePeakLimiter(-1.0, RATE, 2)

@@ -58,8 +58,9 @@ def test_every_block_of_a_tutorial_has_a_language() -> None:
 
 def test_a_wrong_page_is_seen(tmp_path: Path) -> None:
     """A guard on the guard."""
-    page = "a\n\n```bash\nfalse\n```\n\n<!-- not run: long -->\n```bash\nretone x\n```\n"
-    found = pages.blocks(page)
+    found = pages.blocks(
+        "a\n\n```bash\nfalse\n```\n\n<!-- not run: long -->\n```bash\nretone x\n```\n"
+    )
     assert [(b.code, b.why_not) for b in found] == [("false\n", None), ("retone x\n", "long")]
     pages.write_programs(tmp_path / "programs")
     with pytest.raises(AssertionError):

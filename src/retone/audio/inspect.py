@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from retone.audio.files import SILENCE_DBFS, open_reader, require_analysable
 from retone.audio.formats import integer_bits
-from retone.audio.meters.bandwidth import SpectrumMeter, bandwidth
+from retone.audio.meters.bandwidth import BandwidthMeter
 from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter, percent
 from retone.audio.meters.loudness import LevelMeter
+from retone.progress import READING, Progress, silent
 
 _BLOCK_FRAMES = 65536
 _WIDE_HZ = 15500.0  # an edge above, as lossy coding leaves, is no news to a listener
@@ -71,12 +71,12 @@ class Inspection:
         require_analysable(10.0 ** (self.sample_peak_dbfs / 20.0), self.duration_s, self.path)
 
 
-def inspect(path: str | Path, progress: Callable[[float], None] | None = None) -> Inspection:
+def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
     """Measure a recording in one pass at flat memory.
 
     Args:
         path: the recording.
-        progress: called with the share that is done, 0 to 1.
+        progress: told the seconds read.
 
     Returns:
         Figures and one-line warnings; see :class:`Inspection`.
@@ -89,19 +89,18 @@ def inspect(path: str | Path, progress: Callable[[float], None] | None = None) -
         rate, channels = info.sample_rate, info.channels
         bits = integer_bits(info.subtype)
         level = LevelMeter(rate, channels)
-        spectrum = SpectrumMeter(rate, channels)
+        bandwidth = BandwidthMeter(rate, channels)
         clip = ClipMeter(channels, bits)
         used = BitsMeter(bits)
         activity = ActivityMeter(rate, channels)
         for block in reader.blocks(_BLOCK_FRAMES):
-            for meter in (level, spectrum, clip, used, activity):
+            for meter in (level, bandwidth, clip, used, activity):
                 meter.update(block)  # type: ignore[attr-defined]
-            if progress is not None:
-                progress(reader.position / info.frames)
+            progress(READING, reader.position / rate, info.duration_s)
         warnings = list(reader.warnings)
     activity.finish()
     found = level.result()
-    edge_hz, edge = bandwidth(*spectrum.result())
+    edge_hz, edge = bandwidth.result()
     clipped = clip.count()
     figures: dict[str, Any] = {
         "used_bits": used.result(),
@@ -142,8 +141,7 @@ def _warnings(f: dict[str, Any], rate: int, bit_depth: int | None) -> list[str]:
     if f["clipped_samples"] >= 10:
         share = percent(f["clipped_share"])
         lines.append(
-            f"clipped: {f['clipped_samples']} samples ({share}) stand in flat tops; "
-            "clipping cannot be undone here."
+            f"clipped: {f['clipped_samples']} samples ({share}). retone does not repair clipping."
         )
     if f["sample_peak_dbfs"] > 0.0:
         lines.append(
@@ -161,13 +159,13 @@ def _warnings(f: dict[str, Any], rate: int, bit_depth: int | None) -> list[str]:
         )
     if f["silent_channels"]:
         which = ", ".join(map(str, f["silent_channels"]))
-        lines.append(f"silent channel: number {which} holds nothing.")
+        lines.append(f"silent channel: number {which}.")
     if f["dual_mono"]:
         lines.append("both channels are the same: mono stored as stereo.")
     if abs(f["dc_offset"]) > 0.01:
         lines.append(f"DC offset of {100 * f['dc_offset']:+.1f} % of full scale.")
     if f["silence_share"] > 0.5:
-        lines.append(f"{percent(f['silence_share'])} of it is silence (below -60 dBFS).")
+        lines.append(f"{percent(f['silence_share'])} of the recording is silent (below -60 dBFS).")
     if f["used_bits"] and bit_depth and f["used_bits"] < bit_depth:
         lines.append(f"only {f['used_bits']} of its {bit_depth} bits are used.")
     return lines

@@ -1,4 +1,4 @@
-"""Say what is known about a recording: rate, level, loudness, true peak, bandwidth, faults."""
+"""Measure a recording: format, level, loudness, true peak, bandwidth, defects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from retone.audio import Inspection
-    from retone.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
     import sys
-    from functools import partial
 
     from retone.audio.inspect import inspect
     from retone.errors import RetoneError
@@ -29,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     refused = 0
     for i, path in enumerate(args.files):
         try:
-            with progress_bar(path.name, "%") as progress:
-                found = inspect(path, partial(_percent, progress))
+            with progress_bar(path.name) as progress:
+                found = inspect(path, progress)
         except RetoneError as e:  # the other files can still be looked at
             print(f"retone inspect: {e}", file=sys.stderr)
             refused += 1
@@ -42,12 +40,8 @@ def run(args: argparse.Namespace) -> int:
     return 2 if refused else 0
 
 
-def _percent(progress: Progress, share: float) -> None:
-    progress(100 * share, 100)
-
-
 def as_text(found: Inspection) -> str:
-    """What was found, one line for each group of figures."""
+    """The measurements as text, one line per group."""
     from retone.audio.formats import describe
     from retone.audio.meters.defects import percent
 

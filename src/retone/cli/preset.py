@@ -1,9 +1,9 @@
 """List, show, make and share presets: styles that `retone match --preset NAME` adapts.
 
-retone preset list                          every preset, what it is for
+retone preset list                          every preset and its use
 retone preset show NAME                     what it was made from, its spectrum and levels
 retone preset make NAME FILE...             blend recordings into one preset of your own
-retone preset export NAME FILE.json         to give away; it carries no sound
+retone preset export NAME FILE.json         to share; it contains no audio
 retone preset import FILE.json
 """
 
@@ -16,38 +16,41 @@ from retone.cli.match import loudness
 
 
 def _loudness(text: str) -> str | float | None:
-    if text == "off":
-        return None
-    return loudness(text)
+    return None if text == "off" else loudness(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="every preset, one a line")
-    listing.add_argument("--kind", choices=("speech", "music"), help="only these")
-    show = actions.add_parser("show", help="what one preset holds")
-    show.add_argument("name", metavar="NAME|FILE")
+    listing = actions.add_parser("list", help="list all presets")
+    listing.add_argument("--kind", choices=("speech", "music"), help="list this kind only")
+    show = actions.add_parser("show", help="show what a preset does")
+    show.add_argument("name", metavar="NAME|FILE", help="a preset's name or file")
     make = actions.add_parser("make", help="blend recordings into a preset of your own")
     make.add_argument("name", metavar="NAME", help="lower-case letters, digits and hyphens")
-    make.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what sounds right")
-    make.add_argument("--description", default="", help="a sentence for people")
-    make.add_argument("--kind", default="speech", choices=("speech", "music"))
+    make.add_argument("files", nargs="+", type=Path, metavar="FILE", help="reference recordings")
+    make.add_argument("--description", default="", help="one sentence about the sound")
+    make.add_argument(
+        "--kind", default="speech", choices=("speech", "music"),
+        help="what the recordings hold (default: speech)",
+    )  # fmt: skip
     make.add_argument(
         "--voices", type=int, default=1, metavar="N",
         help="how many different voices or pieces the recordings hold (default: 1, not known)",
     )  # fmt: skip
     make.add_argument(
         "--loudness", type=_loudness, default="match", metavar="match|off|LUFS",
-        help="loudness that results get: the recordings', their own, or a target (default: match)",
+        help="target loudness: match the recordings, off (no change), or LUFS (default: match)",
     )  # fmt: skip
-    make.add_argument("--licence", default="", help="of the recordings, if you give it away")
+    make.add_argument(
+        "--licence", default="", help="licence of the recordings, if you share the preset"
+    )
     make.add_argument("--force", action="store_true", help="replace a preset of that name")
     export = actions.add_parser("export", help="write a preset to a file")
-    export.add_argument("name", metavar="NAME")
-    export.add_argument("file", type=Path, metavar="FILE.json")
+    export.add_argument("name", metavar="NAME", help="the preset's name")
+    export.add_argument("file", type=Path, metavar="FILE.json", help="file to write")
     export.add_argument("--force", action="store_true", help="overwrite an existing file")
-    importing = actions.add_parser("import", help="take a preset from a file")
-    importing.add_argument("file", type=Path, metavar="FILE.json")
+    importing = actions.add_parser("import", help="add a preset from a file")
+    importing.add_argument("file", type=Path, metavar="FILE.json", help="file to read")
     importing.add_argument("--force", action="store_true", help="replace a preset of that name")
 
 
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
             if args.voices < 1:
                 raise SettingError(f"--voices {args.voices}: expected 1 or more.")
-            with progress_bar("listening", "files") as progress:
+            with progress_bar() as progress:
                 made = presets.make_preset(
                     args.name, args.files, description=args.description, kind=args.kind,
                     voices=args.voices, loudness_lufs=args.loudness, licence=args.licence,

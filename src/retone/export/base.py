@@ -1,4 +1,4 @@
-"""What an export target is, and words all targets share."""
+"""What an export target is, and notes all targets share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from retone.errors import RetoneError
-from retone.export.plan import Bands, Dynamics, Fixed, Plan, limiter_note
+from retone.export.plan import Bands, Dynamics, Fixed, NotExpressible, Plan, limiter_note
 
 SINE_DB = 20 * math.log10(math.sqrt(2))
 """How much higher a sine's peak reads than its RMS."""
@@ -24,7 +24,7 @@ class ToolMissing(RetoneError):
 
 @dataclass(frozen=True)
 class Exported:
-    """A target's text, and a sentence for every thing it cannot say."""
+    """A target's text, and a sentence for everything it cannot express."""
 
     text: str
     notes: tuple[str, ...] = ()
@@ -35,14 +35,14 @@ class Exported:
 
 @dataclass(frozen=True)
 class Target:
-    """Something settings can be taken to.
+    """A program or format that settings can be exported to.
 
     Args:
-        name: what ``--to`` takes.
-        title: what a person reads.
+        name: its name in the registry, such as ``"ffmpeg"``.
+        title: its name for users.
         suffix: how the file's name ends.
         usage: how the file is used; ``{file}`` stands for its name.
-        write: the plan in the target's words.
+        write: the plan as the target's text.
         render: runs the exported text on audio [C, T] at a sample rate in a scratch folder, for
             verification; raises ToolMissing.
         verified_by: what runs it.
@@ -85,12 +85,16 @@ def linear(db: float) -> str:
 
 
 def common_notes(plan: Plan) -> list[str]:
-    """What no target has: the limiter, and FIR filters that have no parameters to write."""
+    """What no target has: the limiter, fixed filters, and effects that have no stages."""
     notes = [
         f"{s.name}: a fixed filter of {len(s.taps)} taps has no parameters and is left out; "
         "make the settings with another estimator."
         for s in plan.stages
         if isinstance(s, Fixed)
+    ] + [
+        f"{s.name}: a {s.kind} cannot be expressed in other programs and is left out."
+        for s in plan.stages
+        if isinstance(s, NotExpressible)
     ]
     limiter = limiter_note(plan)
     return [*notes, limiter] if limiter else notes
@@ -124,7 +128,7 @@ def tool(name: str) -> str:
 
 
 def call(command: Sequence[str]) -> None:
-    """Run a program; its complaint becomes the error.
+    """Run a program; what it prints on failure becomes the error.
 
     Raises:
         ToolMissing: it fails.

@@ -29,7 +29,7 @@ def curves_csv(settings: SettingsFile, recording: Path) -> str:
     """
     with open_reader(recording) as reader:
         rate = reader.info.sample_rate
-        renderer = Renderer(settings.effect_at(rate), settings.heard(), rate)
+        renderer = Renderer(settings.effect_at(rate), settings.effective_setting(), rate)
         step = max(1, round(STEP_S * rate))
         pending: dict[str, np.ndarray] = {}
         rows: dict[str, list[np.ndarray]] = {}

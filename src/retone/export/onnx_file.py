@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from retone.atomic import AtomicFile
 from retone.effects.spec import effect_to_spec
-from retone.errors import AudioError, DataError, MissingExtraError
+from retone.errors import DataError, MissingExtraError, OutputExistsError
 from retone.estimators.network import load
 from retone.nets.iterative import IterativeNet
 from retone.nets.tcn import Tcn
@@ -38,9 +38,9 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
     """Write a network that ``retone train`` made, or one that ships, as ONNX.
 
     The graph takes clips [1, length] at the network's rate (``source`` and, for a style network,
-    ``reference``) and gives unit parameters [1, P]; names, ranges and the effect stand in the
-    file's metadata. Clips of the training length are what the estimator hears. Of a network that
-    revises its answer the graph is one pass: it also takes ``result`` (the source as the last
+    ``reference``) and gives unit parameters [1, P]; names, ranges and the effect are in the file's
+    metadata. The estimator gives it clips of the training length. For a network that revises its
+    answer the graph is one pass: it also takes ``result`` (the source as the last
     answer renders it, the source at first) and ``logits`` (the last answer's, ``start_logits`` of
     the metadata at first), and gives the next logits, ``passes`` times.
 
@@ -52,10 +52,10 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
         DataError: the weights cannot be read, or onnxruntime does not give the same.
-        AudioError: the output exists.
+        OutputExistsError: the output exists and ``force`` is not set.
     """
     if output.exists() and not force:
-        raise AudioError(f"{output} exists: choose another name with -o or pass --force.")
+        raise OutputExistsError(output)
     runtime, onnx = _packages()
     loaded = load(weights)
     network: Any = loaded.network.float().eval()
@@ -67,8 +67,7 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
         graph, given = _Pass(network), "next_logits"
         more = {"passes": network.config.passes, "start_logits": network.start.tolist()}
     clips = _examples(names, loaded.length, len(loaded.effect.params), 0.1, seed=0)
-    beside = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
+    with AtomicFile(output, force=force, sync=False) as file:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
@@ -89,16 +88,13 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
             **more,
         }
         onnx.helper.set_model_props(model, {"retone": json.dumps(described)})
-        beside.write_bytes(model.SerializeToString())
-        difference = _difference(runtime, beside, graph, names, loaded.length, len(table))
+        file.path.write_bytes(model.SerializeToString())
+        difference = _difference(runtime, file.path, graph, names, loaded.length, len(table))
         if not difference < PARITY:
             raise DataError(
                 f"{output}: onnxruntime differs from the network by {difference:.1e}, more than "
                 f"{PARITY:.0e}; the file was not kept."
             )
-        beside.replace(output)
-    finally:
-        beside.unlink(missing_ok=True)
     return OnnxExport(names, loaded.length, rate, len(table), difference)
 
 

@@ -2,8 +2,9 @@
 
 JSFX is REAPER's documented plain-text format for effects; plug-in states in an .RfxChain are
 undocumented binary, so a script takes their place. It runs the same recursions as retone: cookbook
-biquads, decibels above the threshold smoothed by a branching one-pole, bands by subtraction. Only
-assignments, arithmetic and ``a ? b : c`` are used, so that ``render`` can run the text itself.
+biquads, a branching one-pole that smooths decibels above the threshold or the linear gain, as the
+compressor does, and bands by subtraction. Only assignments, arithmetic and ``a ? b : c`` are used,
+so that ``render`` can run the text itself.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from retone.dsp.curve import POWER_FLOOR
 from retone.export.base import Exported, Target, common_notes, grouped, number
 from retone.export.plan import Bands, Dynamics, Filter, Level, Plan
-from retone.units import LN9
+from retone.units import DB_PER_NEPER, LN9
 
 
 def write(plan: Plan) -> Exported:
@@ -143,26 +145,51 @@ class _Script:
             k = f"1 - exp(0 - {LN9!r} * 1000 / (srate * {number(d.rms_ms)}))"
             self.slider.append(f"{n}_k = {k};")
             self.sample += [f"{n}_p = {n}_p + {n}_k * (p - {n}_p);", f"p = {n}_p;"]
-        self.sample.append("level = 10 * log10(max(p, 0.000000000001));")
-        self._smoothed(n, "o", f"level - {n}_t", f"{n}_up", f"{n}_down")
-        self.sample.append(f"gain = {n}_m - {n}_slope * {n}_o;")
+        self.sample.append(f"level = 10 * log10(max(p, {POWER_FLOOR:.12f}));")
+        self._knee(n, f"level - {n}_t")
         if d.expands:
             low = self.knob(f"{label} expander threshold (dB)", d.expander_threshold_db, -100, 0)
             steep = self.knob(f"{label} expander ratio (:1)", d.expander_ratio, 1, 6)
             self.slider += [f"{n}_lt = {low};", f"{n}_steep = {steep} - 1;"]
-            # It opens (its input falls) with the attack and closes with the release.
-            self._smoothed(n, "u", f"{n}_lt - level", f"{n}_down", f"{n}_up")
-            self.sample.append(f"gain = gain - {n}_steep * {n}_u;")
-        self.sample.append("gain = exp(gain * 0.11512925464970229);")
+        if d.smooth == "gain":
+            self._smoothed_gain(n, expands=d.expands)
+        else:
+            self._smoothed_decibels(n, expands=d.expands)
         self.sample += [f"{row} = {row} * gain;" for row in rows]
 
-    def _smoothed(self, n: str, to: str, over: str, up: str, down: str) -> None:
-        """Knee, then the branching one-pole, into ``n_to``."""
+    def _smoothed_decibels(self, n: str, *, expands: bool) -> None:
+        """``gain`` from decibels above (``d``) and below the thresholds, each smoothed."""
+        self._one_pole(n, "o", f"{n}_up", f"{n}_down")
+        self.sample.append(f"gain = {n}_m - {n}_slope * {n}_o;")
+        if expands:
+            # It opens (its input falls) with the attack and closes with the release.
+            self._knee(n, f"{n}_lt - level")
+            self._one_pole(n, "u", f"{n}_down", f"{n}_up")
+            self.sample.append(f"gain = gain - {n}_steep * {n}_u;")
+        self.sample.append(f"gain = exp(gain * {1 / DB_PER_NEPER!r});")
+
+    def _smoothed_gain(self, n: str, *, expands: bool) -> None:
+        """``gain`` from the linear gain that the stronger curve asks for, smoothed."""
+        self.sample.append(f"gain = 0 - {n}_slope * d;")
+        if expands:
+            self._knee(n, f"{n}_lt - level")
+            self.sample.append(f"gain = min(gain, 0 - {n}_steep * d);")
+        self.sample.append(f"d = 1 - exp(gain * {1 / DB_PER_NEPER!r});")
+        self._one_pole(n, "o", f"{n}_up", f"{n}_down")
+        self.sample.append(f"gain = (1 - {n}_o) * exp({n}_m * {1 / DB_PER_NEPER!r});")
+
+    def _knee(self, n: str, over: str) -> None:
+        """``d`` as the static curve's knee (``retone.dsp.curve.knee``) of ``over``."""
         self.sample += [
             f"d = {over};",
             f"k = min(max(d, 0 - {n}_w / 2), {n}_w / 2) + {n}_w / 2;",
             f"k = k * k / (2 * {n}_w);",
             f"d = d > {n}_w / 2 ? d : k;",
+        ]
+
+    def _one_pole(self, n: str, to: str, up: str, down: str) -> None:
+        """The branching one-pole of ``d`` into ``n_to``."""
+        self.sample += [
             f"k = d > {n}_{to} ? {up} : {down};",
             f"{n}_{to} = {n}_{to} + k * (d - {n}_{to});",
         ]

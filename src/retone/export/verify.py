@@ -31,7 +31,7 @@ _IMPULSE = 0.05
 
 @dataclass(frozen=True)
 class Difference:
-    """An export beside our own render.
+    """An export compared with our own render.
 
     Args:
         target: the export's name.
@@ -91,10 +91,14 @@ def compare(name: str, settings: SettingsFile, audio: np.ndarray, sample_rate: i
 def own_render(settings: SettingsFile, audio: np.ndarray, sample_rate: int) -> np.ndarray:
     """retone's render of [C, T] with the gain after the effect, without the limiter.
 
-    From rest, as the other programs start; `retone match` starts with settled dynamics.
+    From silence, as the other programs start; `retone match` starts with a warm-up.
     """
     effect = settings.effect_at(sample_rate)
-    y = Renderer(effect, settings.heard(), sample_rate).process(audio).astype(np.float64)
+    y = (
+        Renderer(effect, settings.effective_setting(), sample_rate)
+        .process(audio)
+        .astype(np.float64)
+    )
     gain_db = settings.level_plan.gain_db if settings.level_plan else 0.0
     return np.asarray(y * db_to_gain(gain_db))
 
@@ -119,9 +123,10 @@ def _equalizer_difference(
     )
     ours = cascade(torch.from_numpy(impulse).double(), sections)[0].numpy()
     frequency = np.fft.rfftfreq(sample_rate, 1 / sample_rate)
-    heard = (frequency >= 20) & (frequency <= min(20000, 0.45 * sample_rate))
+    audible = (frequency >= 20) & (frequency <= min(20000, 0.45 * sample_rate))
     level = [
-        20 * np.log10(np.abs(np.fft.rfft(x[0], sample_rate))[heard] + 1e-12) for x in (ours, theirs)
+        20 * np.log10(np.abs(np.fft.rfft(x[0], sample_rate))[audible] + 1e-12)
+        for x in (ours, theirs)
     ]
     return float(np.abs(level[0] - level[1]).max())
 
