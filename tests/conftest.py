@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
-from marks import marks_of
 from torch import Tensor
 
+from marks import marks_of
 from retone.dsp import scan
 
 torch.set_num_threads(1)  # the tensors here are small, and tests may run side by side
