@@ -45,6 +45,11 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Lead links from a notebook's file to its page."""
+    return re.sub(r"(\]\((?!http)[^)]*notebooks/\w+)\.ipynb\)", r"\1.md)", markdown)
+
+
 def site_links(text: str, page: str) -> str:
     """Turn links to the repository into relative links where the site has the file."""
 

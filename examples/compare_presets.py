@@ -6,7 +6,6 @@ python examples/compare_presets.py voice.wav --presets podcast broadcast warm
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import retone
@@ -20,12 +19,7 @@ def main() -> None:
     args = parser.parse_args()
     names = args.presets or [preset.name for preset in available()]
 
-    settings = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            output = Path(folder) / f"{name}.wav"
-            result = retone.match(args.recording, preset=name, output=output)
-            settings[name] = result.decision.setting
+    settings = {name: retone.decide(args.recording, preset=name).setting for name in names}
 
     width = max(len(name) for name in names) + 2
     print(" " * 38 + "".join(f"{name:>{width}}" for name in names))
