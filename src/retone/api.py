@@ -125,7 +125,7 @@ def enhance(
         DataError: the weights are missing or damaged.
         TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
     """
-    from retone.estimators.blind import Blind
+    from retone.estimators.reference_free import ReferenceFree
 
     if loudness == "match":
         raise SettingError(
@@ -139,7 +139,7 @@ def enhance(
         target_is_default=loudness is None,
     )
     recording = recording_of(input, sample_rate, "enhance", "input")
-    estimator = Blind(weights=None if weights is None else Path(weights))
+    estimator = ReferenceFree(weights=None if weights is None else Path(weights))
     return _transfer(recording, (), output, "enhanced", options, estimator, force, progress)
 
 
@@ -233,7 +233,7 @@ def decide(
     )
 
 
-def export_settings(
+def export(
     settings: SettingsFile | str | Path,
     target: str,
     output: str | Path | None = None,
@@ -245,7 +245,7 @@ def export_settings(
     Args:
         settings: ``result.settings``, or a settings file's path.
         target: such as ``"ffmpeg"``, ``"reaper"`` or ``"equalizer-apo"``
-            (``retone.export.TARGETS``).
+            (``retone.exports.TARGETS``).
         output: where to write it; None writes no file.
         force: replace an existing file.
 
@@ -259,9 +259,9 @@ def export_settings(
     """
     import warnings
 
-    from retone.audio import write_text_atomic
-    from retone.export import target_named
-    from retone.export.plan import plan_of
+    from retone.atomic import write_text_atomic
+    from retone.exports import target_named
+    from retone.exports.plan import plan_of
 
     known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
     exported = target_named(target).write(plan_of(known))

@@ -4,6 +4,7 @@ Tree::
 
     RetoneError                 anything retone refuses to do, in one sentence
     ├── AudioError              a recording cannot be read, written or used
+    │   └── OutputExistsError   the file to write exists and may not be replaced
     ├── ShapeError              a tensor has the wrong number or size of dimensions
     ├── SettingError            a parameter is unknown, out of range or of the wrong kind
     ├── DataError               a corpus, manifest or weights file is not what it should be
@@ -27,6 +28,14 @@ class RetoneError(Exception):
 
 class AudioError(RetoneError):
     """A recording cannot be read, written or used."""
+
+
+class OutputExistsError(AudioError):
+    """A file exists already and may not be replaced; ``path`` is its name."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(f"{path} exists. Choose another name or allow overwriting.")
+        self.path = path
 
 
 class ShapeError(RetoneError, ValueError):

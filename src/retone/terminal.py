@@ -1,24 +1,25 @@
-"""What every command line of retone shares: its parser, its exit codes and its progress line.
+"""What every command line of retone shares: parser, exit codes and progress bar.
 
-A command is a module with ``add_arguments(parser)`` and ``run(args)``; the first line of its text
-is its help line.
+A command is a module with ``add_arguments(parser)`` and ``run(args)``; the first line of its
+docstring is its help line.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import gc
 import importlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from retone import __version__
-from retone.errors import RetoneError
-from retone.progress import Phase, Progress, silent
+from retone.errors import OutputExistsError, RetoneError
+from retone.progress import Phase
 
 DELAY_S = 1.0
 EVERY_S = 0.1
@@ -26,10 +27,35 @@ _WIDTH = 30
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose refusal is one sentence; the usage stays in ``--help``."""
+    """A parser that refuses in one sentence with the nearest name; the usage is in ``--help``."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Also refuse unknown options before anything that is missing because of them."""
+        words = list(sys.argv[1:] if args is None else args)
+        known = self._option_string_actions
+        for word in words:
+            if word == "--" or (self._subparsers is not None and not word.startswith("-")):
+                break  # the rest is not for this parser
+            name = word.partition("=")[0]
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                self.error(f"there is no option '{name}'{_nearest(name, known)}")
+        return super().parse_known_args(words, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            what = " or ".join(action.option_strings) or str(action.metavar or action.dest)
+            hint = _nearest(str(value), known) or f": expected one of {', '.join(known)}"
+            raise argparse.ArgumentError(None, f"{what.lower()} '{value}' is unknown{hint}")
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See '{self.prog} --help'.\n")
+        end = "" if message.endswith(("?", ".")) else "."
+        self.exit(2, f"{self.prog}: {message}{end} See '{self.prog} --help'.\n")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, [k for k in known if k != "-h"], n=1, cutoff=0.6)
+    return f". Did you mean '{near[0]}'?" if near else ""
 
 
 def build_parser(
@@ -38,8 +64,8 @@ def build_parser(
     """The parser of a program.
 
     Args:
-        program: what a person types.
-        description, epilog: text around the list of commands.
+        program: what the user types.
+        description, epilog: text above and below the list of commands.
         commands: each command's name and the module that holds it.
     """
     parser = Parser(prog=program, description=description, epilog=epilog)
@@ -60,17 +86,29 @@ def build_parser(
 
 
 def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> int:
-    """Parse and run a command; returns its exit code (0 done, 2 refused, 130 interrupted)."""
+    """Parse and run a command; without any words, print the help.
+
+    Returns:
+        The exit code: 0 done, 2 refused, 130 interrupted.
+    """
+    words = sys.argv[1:] if words is None else words
+    if not words:
+        parser.print_help()
+        return 0
     args = parser.parse_args(words)
     try:
         code = args.run(args)
         sys.stdout.flush()
         return int(code or 0)
+    except OutputExistsError as e:
+        fix = "Choose another name with -o or pass --force."
+        print(f"{parser.prog} {args.command}: {e.path} exists. {fix}", file=sys.stderr)
+        return 2
     except RetoneError as e:
         print(f"{parser.prog} {args.command}: {e}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\n{parser.prog}: stopped; nothing half-written is left behind.", file=sys.stderr)
+        print(f"\n{parser.prog}: stopped; no incomplete file is left behind.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,10 +120,10 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
 
 
 def run_process(main: Callable[[], int]) -> int:
-    """Run a program's ``main`` in a process of its own, with little garbage collection.
+    """Run a program's ``main`` with most garbage collection disabled at start-up and exit.
 
-    What is imported lives to the end. Python's collector would walk through it time and again
-    while it grows, and once more when the process ends: a quarter of a short command's time.
+    Imported modules live until the end. Collecting them again and again while they load, and once
+    more at exit, takes a quarter of a short command's time.
     """
     gc.set_threshold(50_000, 20, 20)
     try:
@@ -94,41 +132,57 @@ def run_process(main: Callable[[], int]) -> int:
         gc.freeze()
 
 
-@contextmanager
-def progress_bar(title: str = "") -> Iterator[Progress]:
+class ProgressBar:
     """A line on stderr that appears after a second, and only on a terminal.
 
-    Yields a ``Progress``; each phase is shown with its own unit and its own time left. The line is
-    gone at the end.
+    It is a ``Progress``: each phase is shown with its own unit and its own time left.
 
     Args:
         title: shown before the phase, for work that is done several times.
     """
-    if not sys.stderr.isatty():
-        yield silent
-        return
-    started = time.monotonic()
-    shown = [started + DELAY_S - EVERY_S, 0.0]  # when last, and how wide
-    running: dict[Phase, float] = {}  # the phase, and when it began
 
-    def show(phase: Phase, done: float, total: float, /) -> None:
+    def __init__(self, title: str = "") -> None:
+        self._title = title
+        self._on = sys.stderr.isatty()
+        self._phase: Phase | None = None
+        self._began = time.monotonic()
+        self._last = self._began + DELAY_S - EVERY_S
+        self._width = 0
+
+    def __call__(self, phase: Phase, done: float, total: float, /) -> None:
         now = time.monotonic()
-        if phase not in running:
-            running.clear()
-            running[phase] = now
-        if now - shown[0] < EVERY_S:
+        if phase != self._phase:
+            self._phase, self._began = phase, now
+        if not self._on or now - self._last < EVERY_S:
             return
-        line = progress_line(phase, done, total, now - running[phase], title)
-        sys.stderr.write(f"\r{line:{int(shown[1])}}")
+        line = progress_line(phase, done, total, now - self._began, self._title)
+        sys.stderr.write(f"\r{line:{self._width}}")
         sys.stderr.flush()
-        shown[:] = now, len(line)
+        self._last, self._width = now, len(line)
 
-    try:
-        yield show
-    finally:
-        if shown[1]:
-            sys.stderr.write(f"\r{'':{int(shown[1])}}\r")
+    def print(self, line: str) -> None:
+        """Print a line to stdout, above the bar where there is one."""
+        self.clear()
+        print(line, flush=True)
+        if self._width:
+            self._last = 0.0  # the next call draws the bar again
+            self._width = 0
+
+    def clear(self) -> None:
+        """Remove the bar from the terminal."""
+        if self._width:
+            sys.stderr.write(f"\r{'':{self._width}}\r")
             sys.stderr.flush()
+
+
+@contextmanager
+def progress_bar(title: str = "") -> Iterator[ProgressBar]:
+    """A ``ProgressBar`` for the time of a ``with`` block; it is gone at the end."""
+    bar = ProgressBar(title)
+    try:
+        yield bar
+    finally:
+        bar.clear()
 
 
 def progress_line(

@@ -9,12 +9,13 @@ from imports import PACKAGE, SOURCE, Import, imports, module_name, source_files
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "progress"),
+    ("atomic", "compiled"),
     ("registry", "jsonfields", "kernels", "audio", "plugins", "terminal"),
     ("dsp",),
     ("effects", "nets"),
-    ("losses", "metrics", "estimators"),
+    ("losses", "metrics", "estimators", "nn"),
     ("process", "training"),
-    ("presets", "report", "export"),
+    ("presets", "report", "exports"),
     ("api",),
     ("studio", "lab", "cli"),
     ("__main__",),

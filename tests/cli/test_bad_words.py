@@ -197,7 +197,7 @@ def test_ctrl_c_leaves_nothing(
     def stop(self: Renderer, block: np.ndarray, **how: bool) -> Any:
         seen.append(1)
         if len(seen) > blocks:
-            on_disk.append(any(p.name.endswith(".tmp.wav") for p in tmp_path.iterdir()))
+            on_disk.append(any(p.name.endswith(".part") for p in tmp_path.iterdir()))
             raise KeyboardInterrupt
         return real(self, block, **how)
 

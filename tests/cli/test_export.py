@@ -50,7 +50,7 @@ def test_csv_follows_a_recording(retone: Run, settings: Path, record: Record) ->
     ("words", "says"),
     [
         (("nowhere.json", "--to", "sox"), "cannot be read"),
-        (("voice.json", "--to", "cubase"), "invalid choice"),
+        (("voice.json", "--to", "cubase"), "--to 'cubase' is unknown"),
         (("voice.json", "--to", "sox", "--verify"), "--audio FILE"),
         (("voice.json", "--to", "sox", "-o", "."), "is a folder"),
         (("nowhere.safetensors", "--to", "onnx", "-o", "x.onnx"), "no weights"),

@@ -75,8 +75,13 @@ def test_options_are_explained(retone, command: str, options: str) -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ((), ["COMMAND", "retone --help"]),
-        (("mtch",), ["'mtch'", "'match'", "retone --help"]),
+        (("mtch",), ["command 'mtch' is unknown. Did you mean 'match'? See 'retone --help'"]),
+        (("match", "--too", "b.wav", "a.wav"), ["no option '--too'. Did you mean '--to'?"]),
+        (("match", "a.wav", "--to", "b.wav", "--estimator", "rulez"), ["Did you mean 'rules'?"]),
+        (("corpus", "chek"), ["action 'chek' is unknown. Did you mean 'check'?"]),
+        (("preset", "lst"), ["Did you mean 'list'?"]),
+        (("inspect", "--jsn", "a.wav"), ["Did you mean '--json'?", "retone inspect --help"]),
+        (("--verson",), ["Did you mean '--version'?"]),
         (("match",), ["INPUT", "retone match --help"]),
         (("match", "a.wav"), ["--to", "--preset"]),
         (("match", "a.wav", "--to"), ["--to", "expected"]),
@@ -92,6 +97,17 @@ def test_a_typing_error_is_one_sentence(retone, words: tuple[str, ...], parts: l
     assert done.out == ""
     assert done.err.count("\n") == 1
     assert all(p in done.err for p in parts), done.err
+
+
+def test_alone_it_prints_its_help(retone) -> None:
+    done = retone()
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("usage: retone")
+
+
+def test_what_begins_with_dashes_can_be_a_file(retone) -> None:
+    done = retone("inspect", "--", "--no-such.wav")
+    assert done.code == 2 and "no option" not in done.err
 
 
 def test_lock_list_needs_no_files(retone) -> None:

@@ -149,7 +149,7 @@ def test_the_block_size_does_not_matter(
     reference = record("b.wav", seed=1, seconds=2)
     made = []
     for name, size in (("usual.wav", 65536), ("other.wav", block)):
-        for module in ("rendering", "matcher"):
+        for module in ("process.render", "process.decide"):
             monkeypatch.setattr(f"retone.{module}.block_frames", lambda channels, n=size: n)
         monkeypatch.setattr("retone.process.stream.BLOCK_FRAMES", size)
         done = retone("match", source, "--to", reference, "-o", tmp_path / name)

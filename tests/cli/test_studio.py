@@ -16,7 +16,7 @@ pytest.importorskip("uvicorn", reason="the studio needs pip install 'retone[stud
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--host", "0.0.0.0"), "give --token SECRET"),
+        (("--host", "0.0.0.0"), "a token is required"),
         (("--host", "0.0.0.0", "--token", "short"), "16 or more letters and digits"),
         (("--port", "99999"), "a port from 0 to 65535"),
         (("--host", "256.1.1.1", "--token", "x" * 16), "cannot listen on"),
@@ -40,7 +40,7 @@ def test_a_port_in_use_is_named(retone: Run) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = retone("studio", "--no-browser", "--port", port)
-    assert done.code == 2 and f"port {port}" in done.err and "Try another --port" in done.err
+    assert done.code == 2 and f"port {port}" in done.err and "Try another port" in done.err
 
 
 def test_it_starts_serves_and_ends(retone: Run) -> None:

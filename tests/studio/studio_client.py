@@ -60,7 +60,7 @@ class Server:
 
     @property
     def folder(self) -> Path:
-        return self.studio.place.folder
+        return self.studio.state.scratch.folder
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request; a dict becomes JSON, an iterator a chunked body."""
@@ -168,7 +168,7 @@ def running(parent: Path, *, token: str | None = None, **limits: Any) -> Iterato
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     wait_for(lambda: server.started, 60)
-    studio.warm.result(300)
+    studio.state.warm_up.result(300)
     found = Server(studio, listener.getsockname()[1], token)
     try:
         yield found

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from studio_client import Page, Server, running, wait_for
 
-from retone.studio.place import PREFIX, Place, remove_orphans
+from retone.studio.scratch import PREFIX, ScratchFolder, remove_orphans
 from studio.conftest import Quick
 
 
@@ -71,7 +71,7 @@ def test_twenty_at_once(place: Path, voice: bytes, estimator: Callable[[Any], An
             refused
         )
         assert len(server.files()) == 20 * 4  # both recordings and their previews, nothing else
-        assert server.studio.queue.open_jobs == 0
+        assert server.studio.state.queue.open_jobs == 0
 
 
 def test_too_many_jobs_are_refused(
@@ -117,7 +117,7 @@ def test_a_page_that_is_gone_takes_its_job_and_files_along(
         page.vanish()
     else:
         page.post("leave")
-    wait_for(lambda: server.studio.queue.open_jobs == 0)
+    wait_for(lambda: server.studio.state.queue.open_jobs == 0)
     wait_for(lambda: len(server.files()) == 2)  # those of the page that stays
     assert staying.get("sound", "input").status == 200
     assert page.get("sound", "input").status == 410
@@ -138,13 +138,14 @@ def test_a_server_that_ends_leaves_nothing(
 
 def test_a_killed_servers_files_go_at_the_next_start(place: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from retone.studio.place import Place\n"
-        "p = Place(Path(sys.argv[1])); (p.folder / 'file-x.wav').write_bytes(b'x')\n"
+        "import sys, time; from pathlib import Path\n"
+        "from retone.studio.scratch import ScratchFolder\n"
+        "p = ScratchFolder(Path(sys.argv[1])); (p.folder / 'file-x.wav').write_bytes(b'x')\n"
         "print('up', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(place)], stdout=subprocess.PIPE)
     assert child.stdout is not None and child.stdout.readline() == b"up\n"
-    living = Place(place)
+    living = ScratchFolder(place)
     assert len(list(place.glob(PREFIX + "*"))) == 2  # a living server's folder is left alone
     os.kill(child.pid, signal.SIGKILL)
     child.wait()

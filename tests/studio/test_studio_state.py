@@ -16,13 +16,13 @@ from studio_client import Page
 from retone.dsp.effect import Effect
 from retone.effects import EFFECTS
 from retone.lab.bench.exports import cases
+from retone.process.result import Decision
 from retone.process.settings_file import SettingsFile
 from retone.process.stream import render_whole
 from retone.studio import preview, work
 from retone.studio.intake import take
 from retone.studio.limits import Limits, Refused
-from retone.studio.place import Place
-from retone.process.result import Decision
+from retone.studio.scratch import ScratchFolder
 from retone.studio.session import Session, Sessions
 from retone.studio.state import State, describe, read_state, stages
 
@@ -32,7 +32,7 @@ STATIC = Path(work.__file__).parent / "static"
 
 @pytest.fixture
 def session(tmp_path: Path, voice: bytes) -> Iterator[Session]:
-    place = Place(tmp_path)
+    place = ScratchFolder(tmp_path)
     made = Sessions(place, Limits()).start(None)
     upload = made.new_file(".upload")
     upload.write_bytes(voice)

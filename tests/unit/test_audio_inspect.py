@@ -12,7 +12,7 @@ import soundfile as sf
 
 from retone.audio.files import load
 from retone.audio.inspect import inspect
-from retone.audio.meters.bandwidth import SpectrumMeter, bandwidth
+from retone.audio.meters.bandwidth import BandwidthMeter
 from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter
 from retone.audio.meters.loudness import loudness_lufs
 from retone.errors import AudioError
@@ -26,9 +26,9 @@ def noise(seconds: float = 3.0, channels: int = 1, rate: int = RATE) -> np.ndarr
 
 
 def edge_of(x: np.ndarray, rate: int) -> tuple[float, bool]:
-    meter = SpectrumMeter(rate, len(x))
+    meter = BandwidthMeter(rate, len(x))
     meter.update(x)
-    return bandwidth(*meter.result())
+    return meter.result()
 
 
 def clipped(x: np.ndarray, bits: int | None = 16) -> int:

@@ -12,7 +12,8 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retone.audio.meters.loudness import LevelMeter, LoudnessMeter, k_weighting, loudness_lufs
+from retone.audio.meters.k_weighting import k_weighting_filters, k_weighting_response
+from retone.audio.meters.loudness import LevelMeter, LoudnessMeter, loudness_lufs
 from retone.audio.meters.true_peak import TruePeakMeter, oversampling, true_peak_dbtp
 from retone.errors import AudioError, ShapeError
 
@@ -40,7 +41,7 @@ def recordings() -> list[Path]:
 
 def test_k_weighting_has_the_coefficients_of_the_standard_at_48_khz() -> None:
     """ITU-R BS.1770-4, tables 1 and 2."""
-    shelf, highpass = k_weighting(48000)
+    shelf, highpass = k_weighting_filters(48000)
     table = (1.53512485958697, -2.69169618940638, 1.19839281085285)
     np.testing.assert_allclose(shelf[:3], table, rtol=1e-9)
     np.testing.assert_allclose(shelf[3:], (-1.69065929318241, 0.73248077421585), rtol=1e-9)
@@ -221,3 +222,14 @@ def test_wrong_blocks_are_refused() -> None:
         meter.update(np.zeros((2, 10), np.int16))
     with pytest.raises(AudioError, match="8000 Hz or more"):
         LoudnessMeter(4000, 1)
+
+
+def test_the_analogue_response_is_the_digital_filters() -> None:
+    """Up to the bilinear transform's warping, which is small far below half a high rate."""
+    from scipy.signal import freqz
+
+    rate, f = 3_000_000, np.geomspace(10, 20000, 50)
+    digital = np.ones(len(f))
+    for b0, b1, b2, a1, a2 in k_weighting_filters(rate):
+        digital *= np.abs(freqz([b0, b1, b2], [1, a1, a2], f, fs=rate)[1])
+    np.testing.assert_allclose(k_weighting_response(f), digital, rtol=1e-4)

@@ -13,8 +13,9 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retone.atomic import write_text_atomic
 from retone.audio import writer
-from retone.audio.files import AtomicWriter, info, open_reader, same_audio, write_text_atomic
+from retone.audio.files import AtomicWriter, info, open_reader, same_audio
 from retone.errors import AudioError, ShapeError
 
 RATE = 44100
@@ -219,7 +220,7 @@ def test_written_bytes_do_not_depend_on_the_blocks(
 def test_existing_file_is_refused_without_force(tmp_path: Path) -> None:
     path = save(tmp_path / "a.wav", noise(100))
     before = path.read_bytes()
-    with pytest.raises(AudioError, match="exists; choose another name with -o or pass --force"):
+    with pytest.raises(AudioError, match="exists. Choose another name or allow overwriting"):
         AtomicWriter(path, sample_rate=RATE, channels=1)
     with AtomicWriter(path, sample_rate=RATE, channels=1, force=True) as w:
         w.write(noise(50, 1))
@@ -277,7 +278,8 @@ def test_full_disk_is_one_sentence(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from retone.audio.files import AtomicWriter, write_text_atomic
+from retone.atomic import write_text_atomic
+from retone.audio.files import AtomicWriter
 from retone.audio.quantise import quantise
 from retone.errors import AudioError
 x = np.random.default_rng(0).uniform(-1, 1, (2, 100000))

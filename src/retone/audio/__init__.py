@@ -28,7 +28,6 @@ _HOME = {
     "require_analysable": "files",
     "same_audio": "files",
     "true_peak_dbtp": "meters.true_peak",
-    "write_text_atomic": "files",
 }
 
 __all__ = sorted(_HOME)

@@ -9,7 +9,7 @@ import numpy as np
 
 from retone.audio.clip import Clip
 from retone.audio.reader import AudioInfo, AudioReader, info, open_reader
-from retone.audio.writer import AtomicWriter, write_text_atomic
+from retone.audio.writer import AtomicWriter
 from retone.errors import AudioError
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "open_reader",
     "require_analysable",
     "same_audio",
-    "write_text_atomic",
 ]
 
 SILENCE_DBFS = -90.0

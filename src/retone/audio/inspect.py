@@ -9,7 +9,7 @@ from typing import Any
 
 from retone.audio.files import SILENCE_DBFS, open_reader, require_analysable
 from retone.audio.formats import integer_bits
-from retone.audio.meters.bandwidth import SpectrumMeter, bandwidth
+from retone.audio.meters.bandwidth import BandwidthMeter
 from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter, percent
 from retone.audio.meters.loudness import LevelMeter
 from retone.progress import READING, Progress, silent
@@ -89,18 +89,18 @@ def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
         rate, channels = info.sample_rate, info.channels
         bits = integer_bits(info.subtype)
         level = LevelMeter(rate, channels)
-        spectrum = SpectrumMeter(rate, channels)
+        bandwidth = BandwidthMeter(rate, channels)
         clip = ClipMeter(channels, bits)
         used = BitsMeter(bits)
         activity = ActivityMeter(rate, channels)
         for block in reader.blocks(_BLOCK_FRAMES):
-            for meter in (level, spectrum, clip, used, activity):
+            for meter in (level, bandwidth, clip, used, activity):
                 meter.update(block)  # type: ignore[attr-defined]
             progress(READING, reader.position / rate, info.duration_s)
         warnings = list(reader.warnings)
     activity.finish()
     found = level.result()
-    edge_hz, edge = bandwidth(*spectrum.result())
+    edge_hz, edge = bandwidth.result()
     clipped = clip.count()
     figures: dict[str, Any] = {
         "used_bits": used.result(),
@@ -141,8 +141,7 @@ def _warnings(f: dict[str, Any], rate: int, bit_depth: int | None) -> list[str]:
     if f["clipped_samples"] >= 10:
         share = percent(f["clipped_share"])
         lines.append(
-            f"clipped: {f['clipped_samples']} samples ({share}) stand in flat tops; "
-            "clipping cannot be undone here."
+            f"clipped: {f['clipped_samples']} samples ({share}). retone does not repair clipping."
         )
     if f["sample_peak_dbfs"] > 0.0:
         lines.append(
@@ -160,13 +159,13 @@ def _warnings(f: dict[str, Any], rate: int, bit_depth: int | None) -> list[str]:
         )
     if f["silent_channels"]:
         which = ", ".join(map(str, f["silent_channels"]))
-        lines.append(f"silent channel: number {which} holds nothing.")
+        lines.append(f"silent channel: number {which}.")
     if f["dual_mono"]:
         lines.append("both channels are the same: mono stored as stereo.")
     if abs(f["dc_offset"]) > 0.01:
         lines.append(f"DC offset of {100 * f['dc_offset']:+.1f} % of full scale.")
     if f["silence_share"] > 0.5:
-        lines.append(f"{percent(f['silence_share'])} of it is silence (below -60 dBFS).")
+        lines.append(f"{percent(f['silence_share'])} of the recording is silent (below -60 dBFS).")
     if f["used_bits"] and bit_depth and f["used_bits"] < bit_depth:
         lines.append(f"only {f['used_bits']} of its {bit_depth} bits are used.")
     return lines

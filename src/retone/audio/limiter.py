@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from retone.audio.meters.true_peak import (
@@ -14,6 +13,7 @@ from retone.audio.meters.true_peak import (
     oversampling,
     points_between,
 )
+from retone.compiled import njit
 from retone.errors import AudioError, SettingError
 from retone.units import db_to_gain, gain_to_db, smoothing
 
@@ -33,7 +33,7 @@ class LimiterReport:
     active_share: float
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _peaks(x, taps, bound, ceiling, points, sample):  # type: ignore[no-untyped-def]
     """Largest point over the channels in each gap between samples, and largest sample.
 
@@ -61,7 +61,7 @@ def _peaks(x, taps, bound, ceiling, points, sample):  # type: ignore[no-untyped-
                 points[first + i] = max(points[first + i], one[i])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _gains(  # type: ignore[no-untyped-def]
     points, sample, ceiling, target, release, hold, lengths, ints, floats, queue, rings, out
 ):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from retone.compiled import njit
 
-@numba.njit(nogil=True, cache=True, inline="always")
+
+@njit(nogil=True, cache=True, inline="always")
 def _uniform(counter: np.uint64) -> float:
     """A number in [0, 1) from a counter (the SplitMix64 finaliser)."""
     z = counter * np.uint64(0x9E3779B97F4A7C15)
@@ -16,7 +17,7 @@ def _uniform(counter: np.uint64) -> float:
     return float(z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _quantise(block, bits, dither, seed, start, out):  # type: ignore[no-untyped-def]
     scale = 2.0 ** (bits - 1)
     shift = 32 - bits

@@ -1,17 +1,17 @@
-"""Writing files so that a failure leaves nothing behind and never harms what was there."""
+"""Write recordings: sample formats, dither and tags, completely or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile as sf
 
+from retone.atomic import AtomicFile, write_error
 from retone.audio import formats
 from retone.audio.reader import AudioInfo
 from retone.errors import AudioError, ShapeError
@@ -20,7 +20,7 @@ from retone.errors import AudioError, ShapeError
 WAV_BYTES = 2**32 - 2**26
 _CHUNK_FRAMES = 16384  # libsndfile's Vorbis coder takes a block on the stack
 _WRITE_ERRORS = (OSError, RuntimeError, AssertionError)
-# Quality well above what a listener can tell, as the input's own loss is added to it.
+# Well above what a listener can tell, because the input may be lossy already.
 _QUALITY: dict[str, dict[str, Any]] = {
     "VORBIS": {"compression_level": 0.2},
     "OPUS": {"compression_level": 0.6},
@@ -28,117 +28,32 @@ _QUALITY: dict[str, dict[str, Any]] = {
 }
 
 
-def _no_overwrite(path: Path) -> AudioError:
-    return AudioError(f"{path} exists; choose another name with -o or pass --force.")
-
-
-def _failed(path: Path, error: BaseException) -> AudioError:
-    code = getattr(error, "errno", None)
-    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        why = f"{os.strerror(code)}. Free some space or choose another folder with -o"
-    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
-        why = "the folder cannot be written to. Choose another folder with -o"
-    else:
-        why = f"{getattr(error, 'strerror', None) or error or 'the disk may be full'}"
-    return AudioError(f"{path} could not be written: {why.rstrip('.')}.")
-
-
-class _Temporary:
-    """A hidden file beside the target that takes the target's place at the end."""
-
-    def __init__(self, path: Path, force: bool) -> None:
-        self.target = path.resolve() if path.is_symlink() else path
-        self.force = force
-        if path.is_dir():
-            raise AudioError(f"{path} is a folder; expected a file name. Name a file inside it.")
-        if not force and os.path.lexists(path):
-            raise _no_overwrite(path)
-        folder = self.target.parent
-        if not folder.is_dir():
-            raise AudioError(f"{path}: the folder {folder} does not exist. Create it first.")
-        name = f".{self.target.stem}.{secrets.token_hex(4)}.tmp{self.target.suffix}"
-        self.path = folder / name
-        try:
-            # 0o666 lets the user's umask decide, as for any new file
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        except OSError as error:
-            raise _failed(path, error) from None
-
-    def discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-
-    def commit(self) -> None:
-        try:
-            with self.path.open("rb+") as file:
-                os.fsync(file.fileno())
-            if self.force:
-                self.path.replace(self.target)
-                return
-            try:
-                os.link(self.path, self.target)  # unlike a rename, this refuses to overwrite
-            except FileExistsError:
-                raise _no_overwrite(self.target) from None
-            except (OSError, NotImplementedError, AttributeError):  # no hard links on this disk
-                if self.target.exists():
-                    raise _no_overwrite(self.target) from None
-                self.path.rename(self.target)
-            else:
-                self.path.unlink()
-        except OSError as error:
-            raise _failed(self.target, error) from None
-        finally:
-            self.discard()
-
-
-def write_text_atomic(path: str | Path, text: str, force: bool = False) -> None:
-    """Write a small text, JSON or HTML file as a whole or not at all (UTF-8).
-
-    Args:
-        path: the target.
-        text: its content.
-        force: replace an existing file.
-
-    Raises:
-        AudioError: the target exists and ``force`` is not set, or cannot be written.
-    """
-    temporary = _Temporary(Path(path), force)
-    try:
-        temporary.path.write_bytes(text.encode("utf-8"))
-    except OSError as error:
-        temporary.discard()
-        raise _failed(Path(path), error) from None
-    except BaseException:
-        temporary.discard()
-        raise
-    temporary.commit()
-
-
 class AtomicWriter:
     """A streaming writer of one recording; use it as a context manager.
 
-    Samples go to a hidden file in the target's folder, which takes the target's name at the end.
-    After an exception nothing is left behind and an existing target is untouched.
+    After an exception nothing is left behind and an existing target is untouched
+    (:mod:`retone.atomic`).
 
     Args:
         path: the output; its extension decides the container.
-        like: the input, whose rate, channels, sample format and tags are kept.
+        like: the input, whose sample rate, channels, sample format and tags are kept.
         sample_rate: in Hz, instead of the input's.
         channels: instead of the input's.
         subtype: sample format, such as ``PCM_24``, instead of the input's.
         tags: instead of the input's.
         force: replace an existing file.
-        dither: add triangular dither where rounding to 16 bits or less; exact samples stay exact.
+        dither: add triangular dither when rounding to 16 bits or less; samples that need no
+            rounding stay exact.
         seed: of the dither.
         expected_frames: length if known (default: the input's); a WAV beyond 4 GB becomes RF64.
 
     Attributes:
-        notes: sentences on what could not be kept as it was, complete after the end.
+        notes: sentences about what could not be kept, complete after ``close``.
         subtype: the sample format that is written.
 
     Raises:
-        AudioError: the target exists, cannot be written or cannot hold such audio; the disk is
-            full.
+        OutputExistsError: the target exists and ``force`` is not set.
+        AudioError: the target cannot be written or cannot hold such audio; the disk is full.
     """
 
     def __init__(
@@ -161,7 +76,7 @@ class AtomicWriter:
         if rate is None or count is None:
             raise AudioError(
                 f"{path}: the writer needs a sample rate and a number of channels. "
-                "Pass them, or like=info(input)."
+                "Pass them, or the input's properties as like=."
             )
         self.sample_rate, self.channels = int(rate), int(count)
         self.tags = dict(tags if tags is not None else like.tags if like else {})
@@ -184,10 +99,10 @@ class AtomicWriter:
         self._seed = seed
         self._frames = self._clipped = 0
         self._file: sf.SoundFile | None = None
-        self._temporary = _Temporary(self.path, force)
+        self._unfinished = AtomicFile(self.path, force=force)
         try:
             self._file = sf.SoundFile(
-                self._temporary.path,
+                self._unfinished.path,
                 "w",
                 self.sample_rate,
                 self.channels,
@@ -202,12 +117,12 @@ class AtomicWriter:
         except BaseException as error:
             self.abort()
             if isinstance(error, _WRITE_ERRORS):
-                raise _failed(self.path, error) from None
+                raise write_error(self.path, error) from None
             raise
 
     @property
     def clips(self) -> bool:
-        """Whether samples beyond full scale are cut: everywhere but in float files."""
+        """Whether samples beyond full scale are clipped: in all but float files."""
         return self.subtype not in ("FLOAT", "DOUBLE")
 
     def __enter__(self) -> AtomicWriter:
@@ -223,7 +138,7 @@ class AtomicWriter:
         """Append a block, [channels, n], full scale is 1.
 
         Raises:
-            ShapeError: the number of channels is another one.
+            ShapeError: the number of channels is wrong.
             AudioError: a sample is NaN or infinite, or the disk is full; nothing is left behind.
         """
         if self._file is None:
@@ -240,7 +155,7 @@ class AtomicWriter:
         if not np.isfinite(block).all():
             self.abort()
             raise AudioError(
-                f"{self.path}: the sound to be written is NaN or infinite at about "
+                f"{self.path}: the audio to write is NaN or infinite at about "
                 f"{self._frames / self.sample_rate:.2f} s; expected finite samples."
             )
         if self._bits is not None:
@@ -258,16 +173,16 @@ class AtomicWriter:
             self._file.write(data)
         except _WRITE_ERRORS as error:
             self.abort()
-            raise _failed(self.path, error) from None
+            raise write_error(self.path, error) from None
         self._frames += block.shape[1]
 
     def abort(self) -> None:
-        """Drop what was written; the target stays as it was."""
+        """Discard what was written; the target stays as it was."""
         if self._file is not None:
             with contextlib.suppress(*_WRITE_ERRORS):
                 self._file.close()
             self._file = None
-        self._temporary.discard()
+        self._unfinished.discard()
 
     def close(self) -> None:
         """Finish the file and give it its name; a second call does nothing."""
@@ -279,11 +194,11 @@ class AtomicWriter:
             self._verify()
         except _WRITE_ERRORS as error:
             self.abort()
-            raise _failed(self.path, error) from None
+            raise write_error(self.path, error) from None
         except BaseException:
             self.abort()
             raise
-        self._temporary.commit()
+        self._unfinished.commit()
         if self._clipped:
             self.notes.append(
                 f"{self.path.name}: {self._clipped} samples were beyond full scale and were "
@@ -294,7 +209,7 @@ class AtomicWriter:
         """Read the header back: a full disk may show only here."""
         if self._frames == 0 and self.container in ("FLAC", "OGG", "MP3"):
             return  # such a file without samples cannot be opened again
-        with sf.SoundFile(self._temporary.path) as file:
+        with sf.SoundFile(self._unfinished.path) as file:
             exact = self.subtype not in ("VORBIS", "OPUS", "MPEG_LAYER_III")
             if exact and file.frames != self._frames:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

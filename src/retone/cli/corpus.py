@@ -2,7 +2,7 @@
 
 retone corpus list
 retone corpus build debian-speech FOLDER    free recordings from Debian packages (needs apt, dpkg)
-retone corpus check NAME FOLDER             what of a folder can be used, and what not
+retone corpus check NAME FOLDER             check which files are usable
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="the known corpora, their licences and where to get them")
-    build = actions.add_parser("build", help="make a free corpus from Debian packages")
+    actions.add_parser("list", help="list the known corpora, their licences and sources")
+    build = actions.add_parser("build", help="build a free corpus from Debian packages")
     build.add_argument("name", metavar="NAME", help="debian-speech, debian-voices or debian-music")
-    build.add_argument("folder", type=Path, metavar="FOLDER", help="where to put it")
-    check = actions.add_parser("check", help="read a corpus and say what can be used")
+    build.add_argument("folder", type=Path, metavar="FOLDER", help="folder to create")
+    check = actions.add_parser("check", help="check which files are usable")
     check.add_argument("name", metavar="NAME", help="a name that 'list' shows")
-    check.add_argument("folder", type=Path, metavar="FOLDER", help="where the corpus lies")
-    check.add_argument("--sample-rate", type=int, required=True, help="rate to train at, in Hz")
-    check.add_argument("--cache", type=Path, help="where resampled audio is kept")
+    check.add_argument("folder", type=Path, metavar="FOLDER", help="the corpus folder")
+    check.add_argument("--sample-rate", type=int, required=True, help="training sample rate in Hz")
+    check.add_argument("--cache", type=Path, help="cache directory for resampled audio")
 
 
 def run(args: argparse.Namespace) -> int:
     from retone.training.data.corpora import CORPORA, corpus_manifest, open_corpus
-    from retone.training.data.opening import default_cache
+    from retone.training.data.splits import default_cache
 
     if args.action == "list":
         for source in CORPORA.values():
             print(f"{source.name:15} {source.kind:7} {source.licence}\n{'':15} {source.where}")
         return 0
     if args.action == "build":
-        from retone.training.data.debian import build
+        from retone.training.debian import build
 
         build(args.name, args.folder, print)
         return 0

@@ -1,6 +1,6 @@
-"""Take settings elsewhere: ffmpeg, SoX, pedalboard, REAPER, EasyEffects and more.
+"""Export settings to ffmpeg, SoX, pedalboard, REAPER, EasyEffects and more.
 
-Writes a settings file of `retone match` or `retone enhance` in another program's words and says
+Converts a settings file of `retone match` or `retone enhance` to another program's format and says
 what that program cannot express. --to csv writes gain over time for a recording; --to onnx takes
 a network's weights instead of settings.
 """
@@ -11,7 +11,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from retone.export import TARGETS
+from retone.exports import TARGETS
 
 OTHERS = {"csv": ".curves.csv", "onnx": ".onnx"}
 
@@ -30,15 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help=f"one of {', '.join((*TARGETS, *OTHERS))}",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="file to write (default: next to SETTINGS)"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument(
-        "--audio", type=Path, metavar="FILE", help="recording for --to csv and for --verify"
+        "--audio", type=Path, metavar="FILE", help="recording for --to csv and --verify"
     )
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="also render --audio through the target and state the difference in dB",
+        help="also render --audio with the target and print the difference in dB",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
@@ -48,31 +50,31 @@ def run(args: argparse.Namespace) -> int:
 
     if args.verify and (args.to in OTHERS or args.audio is None):
         raise SettingError(
-            "--verify renders a recording through a target: give one with --audio FILE (csv and "
-            "onnx are checked by themselves)."
+            "--verify renders a recording with the target: give one with --audio FILE (csv and "
+            "onnx need no --verify)."
         )
     if args.to == "onnx":
         return _onnx(args)
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
     from retone.process.settings_file import SettingsFile
 
     settings = SettingsFile.read(args.settings)
     if args.to == "csv":
-        from retone.export.curves import curves_csv
+        from retone.exports.curves import curves_csv
 
         if args.audio is None:
-            raise SettingError("--to csv needs the recording that the gains follow: --audio FILE.")
-        output = args.output or _beside(args.settings, OTHERS["csv"])
+            raise SettingError("--to csv needs the recording: --audio FILE.")
+        output = args.output or _default_output(args.settings, OTHERS["csv"])
         _check(output, args)
         write_text_atomic(output, curves_csv(settings, args.audio), args.force)
         if not args.quiet:
             print(f"curves    {output}")
         return 0
-    from retone.export import target_named
-    from retone.export.plan import plan_of
+    from retone.exports import target_named
+    from retone.exports.plan import plan_of
 
     target = target_named(args.to)
-    output = args.output or _beside(args.settings, target.suffix)
+    output = args.output or _default_output(args.settings, target.suffix)
     _check(output, args)
     exported = target.write(plan_of(settings))
     write_text_atomic(output, exported.text, args.force)
@@ -87,20 +89,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(output: Path, args: argparse.Namespace) -> None:
-    from retone.errors import AudioError
+    from retone.errors import AudioError, OutputExistsError
 
     if output.is_dir():
         raise AudioError(f"{output} is a folder; expected a file name. Name a file inside it.")
     if output.exists() and not args.force:
-        raise AudioError(f"{output} exists: choose another name with -o or pass --force.")
+        raise OutputExistsError(output)
 
 
-def _beside(settings: Path, suffix: str) -> Path:
+def _default_output(settings: Path, suffix: str) -> Path:
     return settings.with_name(settings.name.removesuffix(".json") + suffix)
 
 
 def _onnx(args: argparse.Namespace) -> int:
-    from retone.export.onnx_file import export_onnx
+    from retone.exports.onnx_file import export_onnx
 
     output = args.output or Path(args.settings.name.removesuffix(".safetensors") + OTHERS["onnx"])
     found = export_onnx(args.settings, output, force=args.force)
@@ -109,13 +111,13 @@ def _onnx(args: argparse.Namespace) -> int:
             f"{output}: {' and '.join(found.inputs)} [1, {found.length}] at {found.sample_rate} Hz "
             f"to {found.outputs} unit parameters"
         )
-        print(f"onnxruntime differs from the network by {found.difference:.1e} at most")
+        print(f"largest difference between onnxruntime and the network: {found.difference:.1e}")
     return 0
 
 
 def _verify(args: argparse.Namespace, settings: object) -> None:
     from retone.audio import load
-    from retone.export.verify import compare
+    from retone.exports.verify import compare
 
     clip = load(args.audio, duration_s=10.0)
     mono = clip.samples.mean(axis=0, keepdims=True).astype("float32")
@@ -124,7 +126,7 @@ def _verify(args: argparse.Namespace, settings: object) -> None:
         print(f"not verified: {found.missing}")
         return
     if found.eq_db is not None:
-        print(f"equaliser response: {found.eq_db:.4f} dB from retone's at most")
+        print(f"equaliser response: at most {found.eq_db:.4f} dB from retone's")
     print(
         f"whole render: residual {found.residual_db:.1f} dB; level of 20 ms frames differs by "
         f"{found.level_median_db:.2f} dB (median), {found.level_p95_db:.2f} dB (95 %)"

@@ -1,4 +1,4 @@
-"""Say what is known about a recording: rate, level, loudness, true peak, bandwidth, faults."""
+"""Measure a recording: format, level, loudness, true peak, bandwidth, defects."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_text(found: Inspection) -> str:
-    """What was found, one line for each group of figures."""
+    """The measurements as text, one line per group."""
     from retone.audio.formats import describe
     from retone.audio.meters.defects import percent
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from retone.estimators.choose import NAMES
+from retone.estimators.choose import CHOICES
 
 
 def loudness(text: str) -> str | float:
@@ -215,7 +215,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--eq-only", action="store_true", help="do not change the dynamics")
     part.add_argument("--dynamics-only", action="store_true", help="do not change the spectrum")
     add_lock_argument(parser, "MATCH_CHAIN", "compressor.ratio=2")
-    parser.add_argument("--estimator", choices=NAMES, default=None, help="how settings are found")
+    parser.add_argument("--estimator", choices=CHOICES, default=None, help="how settings are found")
     parser.add_argument(
         "--plugin",
         metavar="SOURCE",
@@ -263,9 +263,9 @@ def run(args: argparse.Namespace) -> int:
     preset = None if args.to else _preset(args)
     estimator: Estimator
     if args.plugin:
-        from retone.estimators.fit import Fitted
+        from retone.estimators.black_box import BlackBoxFit
 
-        estimator = Fitted(opened_plugin(args))
+        estimator = BlackBoxFit(opened_plugin(args))
     else:
         estimator = choose.estimator_named(args.estimator)
     with progress_bar() as progress:

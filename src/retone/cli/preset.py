@@ -21,15 +21,18 @@ def _loudness(text: str) -> str | float | None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list every preset")
-    listing.add_argument("--kind", choices=("speech", "music"), help="only these")
-    show = actions.add_parser("show", help="show one preset")
-    show.add_argument("name", metavar="NAME|FILE")
+    listing = actions.add_parser("list", help="list all presets")
+    listing.add_argument("--kind", choices=("speech", "music"), help="list this kind only")
+    show = actions.add_parser("show", help="show what a preset does")
+    show.add_argument("name", metavar="NAME|FILE", help="a preset's name or file")
     make = actions.add_parser("make", help="blend recordings into a preset of your own")
     make.add_argument("name", metavar="NAME", help="lower-case letters, digits and hyphens")
     make.add_argument("files", nargs="+", type=Path, metavar="FILE", help="reference recordings")
-    make.add_argument("--description", default="", help="one sentence of description")
-    make.add_argument("--kind", default="speech", choices=("speech", "music"))
+    make.add_argument("--description", default="", help="one sentence about the sound")
+    make.add_argument(
+        "--kind", default="speech", choices=("speech", "music"),
+        help="what the recordings hold (default: speech)",
+    )  # fmt: skip
     make.add_argument(
         "--voices", type=int, default=1, metavar="N",
         help="how many different voices or pieces the recordings hold (default: 1, not known)",
@@ -43,11 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     make.add_argument("--force", action="store_true", help="replace a preset of that name")
     export = actions.add_parser("export", help="write a preset to a file")
-    export.add_argument("name", metavar="NAME")
-    export.add_argument("file", type=Path, metavar="FILE.json")
+    export.add_argument("name", metavar="NAME", help="the preset's name")
+    export.add_argument("file", type=Path, metavar="FILE.json", help="file to write")
     export.add_argument("--force", action="store_true", help="overwrite an existing file")
-    importing = actions.add_parser("import", help="import a preset from a file")
-    importing.add_argument("file", type=Path, metavar="FILE.json")
+    importing = actions.add_parser("import", help="add a preset from a file")
+    importing.add_argument("file", type=Path, metavar="FILE.json", help="file to read")
     importing.add_argument("--force", action="store_true", help="replace a preset of that name")
 
 

@@ -1,8 +1,8 @@
-"""Open a local page: hear a match, see it, change it, take it to the DAW.
+"""Open a local web page to match, compare, edit and export settings.
 
-Drop a recording and a reference (or choose a preset), match, move what you like and hear it at
-once. The page is served to this machine only and needs no network. With --host and --token a team
-can use one server.
+Drop a recording and a reference (or choose a preset), match, adjust the settings and hear the
+result at once. The page is served to this machine only and needs no network. With --host and
+--token a team can use one server.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ def _minutes(text: str) -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--port", type=_port, metavar="N", help="port (default: the first free one from 8765 on)"
+        "--port", type=_port, metavar="N", help="port (default: first free port from 8765)"
     )
-    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument(
+        "--no-browser", action="store_true", help="print the address without opening a browser"
+    )
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1)"
     )
     parser.add_argument(
-        "--token", metavar="T", help="secret that the page must be opened with (with --host)"
+        "--token", metavar="T", help="secret required to open the page (with --host)"
     )
     parser.add_argument(
         "--max-minutes", type=_minutes, default=10.0, metavar="M",
-        help="longest recording it takes (default: %(default)g)",
+        help="longest recording allowed (default: %(default)g)",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     from retone.studio.limits import Limits
-    from retone.studio.run import serve
+    from retone.studio.serve import serve
 
     serve(
         host=args.host,

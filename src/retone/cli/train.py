@@ -1,7 +1,7 @@
-"""Train a recipe: `retone train compact_speech --corpus debian-speech=FOLDER --run runs/speech`.
+"""Train a network: `retone train compact_speech --corpus debian-speech=FOLDER --run runs/speech`.
 
-The run folder holds the recipe, a log and the weights; the same command goes on with a run that
-was interrupted. Several processes: `torchrun --nproc-per-node 2 -m retone train ...`.
+The run folder holds the recipe, a log and the weights; the same command resumes an interrupted
+run. Several processes: `torchrun --nproc-per-node 2 -m retone train ...`.
 """
 
 from __future__ import annotations
@@ -19,30 +19,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="a corpus and where it lies (repeatable); 'retone corpus list' names them",
+        help="a corpus and its folder (repeatable); 'retone corpus list' names them",
     )
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="where resampled audio is kept")
-    parser.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="run folder")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", help="change a recipe's field"
+        "--cache", type=Path, metavar="DIR", help="cache directory for resampled audio"
+    )
+    parser.add_argument(
+        "--run",
+        dest="folder",
+        type=Path,
+        metavar="DIR",
+        help="run folder (default: runs/RECIPE-...)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change a field of the recipe (repeatable)",
     )
     parser.add_argument(
         "--plugin", metavar="SOURCE", help="PATH.vst3 or FILE.py:NAME, for the plugin_ recipes"
     )
     parser.add_argument(
         "--plugin-set", action="append", default=[], metavar="NAME=VALUE",
-        help="hold a switch or a parameter of the plug-in (repeatable)",
+        help="fix a switch or parameter of the plug-in (repeatable)",
     )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="cpu, cuda or a torch device name")
-    parser.add_argument("--threads", type=int, default=None, help="threads for mathematics")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make pairs")
-    parser.add_argument("--warm-start", type=Path, metavar="WEIGHTS", help="begin from weights")
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop then")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads for torch")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that prepare training pairs"
+    )
+    parser.add_argument("--warm-start", type=Path, metavar="WEIGHTS", help="initial weights")
+    parser.add_argument(
+        "--stop-after", type=float, metavar="MINUTES", help="stop after N minutes, saving the state"
+    )
     parser.add_argument(
         "--cpu-minutes",
         type=float,
         metavar="MINUTES",
-        help="save and stop once the run has used so much CPU time (with --workers 0)",
+        help="stop after N minutes of CPU time, saving the state (with --workers 0)",
     )
 
 
@@ -51,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
 
     from retone.errors import SettingError
     from retone.terminal import progress_bar
-    from retone.training.data.opening import open_corpora
+    from retone.training.data.splits import named_folders, open_splits
     from retone.training.loop import train
-    from retone.training.recipes.config import fingerprint, override
+    from retone.training.recipes.record import fingerprint, override
     from retone.training.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
 
     if args.recipe == "list":
@@ -72,7 +88,13 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
-    corpora = open_corpora(args.corpus, recipe.pairs.sample_rate, args.cache, recipe.kind)
+    corpora = open_splits(
+        named_folders(args.corpus),
+        sample_rate=recipe.pairs.sample_rate,
+        cache=args.cache,
+        kind=recipe.kind,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
     print(f"run folder {folder}", flush=True)
     with progress_bar() as progress:
         best = train(
@@ -84,18 +106,18 @@ def run(args: argparse.Namespace) -> int:
             warm_start=args.warm_start,
             stop_after_s=args.stop_after * 60 if args.stop_after else None,
             stop_at_cpu_s=args.cpu_minutes * 60 if args.cpu_minutes else None,
-            report=lambda row: _say(_line(row)),
+            report=lambda row: progress.print(_line(row)),
             progress=progress,
         )
     if best.is_file():
         print(f"best weights {best}")
     else:
-        print("stopped before the first validation; the same command goes on")
+        print("stopped before the first validation; run the same command again to resume")
     return 0
 
 
 def _line(row: dict[str, Any]) -> str:
-    """A log row for people."""
+    """A log row as one line of text."""
     if "note" in row:
         return f"note: {row['note']}"
     if "validation" in row:
@@ -105,14 +127,3 @@ def _line(row: dict[str, Any]) -> str:
         f"step {row['step']:>7}  loss {row['loss']:.4f}  {row['examples_per_s']:.1f} examples/s  "
         f"{row['eta_s'] / 3600:.1f} h left"
     )
-
-
-def _say(line: str) -> None:
-    """Print above the bar where there is one."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()
-    else:
-        print(line, flush=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retone.errors import AudioError
+from retone.errors import AudioError, OutputExistsError
 
 if TYPE_CHECKING:
     from retone.report.result import Result
@@ -49,13 +49,13 @@ def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: b
             )
     for path in (output, paths.settings, paths.report):
         if path is not None and path.exists() and not force:
-            raise AudioError(f"{path} exists: choose another name with -o or pass --force.")
+            raise OutputExistsError(path)
     return paths
 
 
 def write_companions(result: Result, paths: Paths, *, force: bool) -> None:
     """Write the settings file and, if wanted, the report."""
-    from retone.audio import write_text_atomic
+    from retone.atomic import write_text_atomic
 
     write_text_atomic(paths.settings, result.settings.to_json(), force)
     if paths.report is not None:

@@ -1,7 +1,7 @@
-"""STFT, mel bands and shape of a spectrum: one definition for losses, metrics and front ends.
+"""STFT, mel bands and spectral shape: one definition for losses, metrics and front ends.
 
 Shapes: F frequencies, N frames. Frames are centred on multiples of the hop; at the edges the
-signal is mirrored about its first and last sample, as often as a short signal needs.
+signal is mirrored about its first and last sample, repeatedly if it is short.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retone.dsp.first_order import first_order
+from retone.audio.meters.k_weighting import k_weighting_response
+from retone.dsp.no_double_backward import no_double_backward
 from retone.errors import SettingError, ShapeError
 
 MAGNITUDE_FLOOR = 1e-4  # of |X|; the square root of the power floor 1e-8
@@ -58,7 +59,7 @@ def stft(audio: Tensor, fft_size: int, hop: int, window: int | None = None) -> T
         ``torch.stft(..., center=True)`` where that accepts the length.
 
     Raises:
-        SettingError: if the sizes contradict each other.
+        SettingError: if the sizes are inconsistent.
     """
     width = fft_size if window is None else window
     if fft_size < 2 or fft_size % 2 or hop < 1 or not 1 <= width <= fft_size:
@@ -183,7 +184,7 @@ def flatness(magnitude: Tensor, power_floor: float = 1e-10) -> Tensor:
 
     Args:
         magnitude: [..., F, N], >= 0.
-        power_floor: powers below count as this, so silence reads 1.
+        power_floor: lower powers are raised to this, so silence gives 1.
 
     Returns:
         [..., N] in (0, 1].
@@ -198,25 +199,15 @@ def _column(magnitude: Tensor, sample_rate: float) -> Tensor:
 
 
 def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
-    """Magnitude of BS.1770's K weighting, from its two analogue prototypes, [F]."""
-    s = 1j * frequency_hz.double().clamp_min(1e-3)
-    f0, q, high, band = (
-        1681.974450955533,
-        0.7071752369554196,
-        1.5848647011308556,
-        1.2587209302325617,
-    )
-    x = s / f0
-    shelf = (high * x * x + band * x / q + 1) / (x * x + x / q + 1)
-    x = s / 38.13547087602444
-    rumble = x * x / (x * x + x / 0.5003270373238773 + 1)
-    return (shelf * rumble).abs().to(frequency_hz)
+    """Magnitude of BS.1770's K weighting at each frequency, [F], a factor."""
+    response = k_weighting_response(frequency_hz.double().cpu().numpy())
+    return torch.from_numpy(response).to(frequency_hz)
 
 
 def power_frames(audio: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Power |STFT|^2 of frames as they lie in ``audio``, [B, T] -> [B, N, F]; no padding.
+    """Power |STFT|^2 of the frames of ``audio``, [B, T] -> [B, N, F], without padding.
 
-    As ``torch.stft`` gives, with a gradient that costs one real inverse transform.
+    Same values as ``torch.stft``; the gradient costs one real inverse transform.
 
     Args:
         audio: [B, T], T >= the window's length W, which is even and a multiple of ``hop``.
@@ -242,7 +233,7 @@ class _PowerFrames(torch.autograd.Function):
         return torch.einsum("bnfc,bnfc->bnf", parts, parts)
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         _, spectrum, window = ctx.saved_tensors
         size, hop = window.numel(), ctx.hop

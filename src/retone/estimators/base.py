@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from retone.dsp.effect import Effect
-from retone.dsp.param import Param, ParamTable, Setting
+from retone.dsp.param import ParamTable, Setting
 from retone.estimators.profile import Profile
 from retone.progress import Progress, silent
 
@@ -36,11 +36,6 @@ NORMAL_PEAK_DB = -12.0
 """Peak of every excerpt in dBFS, as in DeepAFx-ST, so that thresholds mean the same everywhere."""
 
 
-def is_level_relative(param: Param) -> bool:
-    """Whether a parameter is a level in dBFS, which moves with the level of the recording."""
-    return param.name.endswith("threshold_db")
-
-
 def shift_thresholds(
     table: ParamTable, setting: Setting, by_db: float | torch.Tensor
 ) -> tuple[Setting, bool]:
@@ -51,7 +46,7 @@ def shift_thresholds(
     """
     moved, held = dict(setting), False
     for p in table:
-        if is_level_relative(p):
+        if p.level_relative:
             value = setting[p.name] + by_db
             moved[p.name] = value.clamp(p.low, p.high)
             held |= bool((value < p.low).any())
@@ -63,7 +58,7 @@ def shift_locks(effect: Effect, locks: Mapping[str, float], by_db: float) -> dic
 
     Names that the effect does not have are left alone; the estimator refuses them.
     """
-    relative = {p.name: p for p in effect.params if is_level_relative(p)}
+    relative = {p.name: p for p in effect.params if p.level_relative}
     return {
         n: min(max(v + by_db, relative[n].low), relative[n].high) if n in relative else v
         for n, v in locks.items()

@@ -1,4 +1,4 @@
-"""The rule-based matcher of DeepAFx-ST (RB-DSP): a short FIR, then a compressor found by trying."""
+"""The rule-based matcher of DeepAFx-ST (RB-DSP): a short FIR, then a compressor found by search."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Rules:
-    """DeepAFx-ST's baseline: spectral ratio as a 63-tap FIR, then a compressor by trial.
+    """DeepAFx-ST's baseline: spectral ratio as a 63-tap FIR, then a compressor by search.
 
     Mean magnitude spectra of source and reference (65536 points, smoothed by Savitzky-Golay over
     1025 bins) are divided; the ratio becomes an FIR by frequency sampling. Then the threshold of
@@ -37,7 +37,7 @@ class Rules:
     down (C. J. Steinmetz et al., JAES 70(9), 2022).
 
     Args:
-        paper: keep two habits of the published code: the FIR is linear-phase with its delay left
+        paper: keep two quirks of the published code: the FIR is linear-phase with its delay left
             in, and the step before the one that reached the loudness is used. Otherwise the FIR
             is its minimum-phase equivalent, without delay, and the step that reached it is used.
         taps: length of the FIR (odd).
@@ -100,9 +100,9 @@ class Rules:
     def _design(self, ratio: Array) -> Array:
         from scipy.signal import firwin2, minimum_phase
 
-        wish = ratio.copy()
-        wish[-1] = 0.0  # a filter of this symmetry has no gain at the Nyquist frequency
-        fir = np.asarray(firwin2(self.taps, np.linspace(0.0, 1.0, wish.size), wish))
+        goal = ratio.copy()
+        goal[-1] = 0.0  # a filter of this symmetry has no gain at the Nyquist frequency
+        fir = np.asarray(firwin2(self.taps, np.linspace(0.0, 1.0, goal.size), goal))
         return fir if self.paper else np.asarray(minimum_phase(fir, half=False))
 
     def _search(
@@ -148,8 +148,8 @@ def mean_spectrum(audio: Array) -> Array:
 def _wanted(reference: Reference, own: Array, rate: int) -> tuple[float, Array]:
     """Loudness at a peak of -12 dBFS, and mean spectrum [32769], of one reference.
 
-    A profile holds levels in 1/6 octave; what these differ by from the source's own is put onto
-    the source's spectrum. Beyond what the profile knows, the source's stays.
+    A profile holds levels in 1/6 octave; their difference to the source's levels is added to the
+    source's spectrum. Where the profile has no data the source's spectrum stays.
     """
     if not isinstance(reference, Profile):
         audio = _at_rate(reference, rate)

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from retone.audio.meters.envelope import LevelHistogram
 from retone.dsp.effect import Effect
-from retone.effects import Chain, Compressor
-from retone.effects.chain import leaves
+from retone.effects import leaves
 from retone.units import DB_PER_NEPER
 
 
@@ -29,15 +28,15 @@ class CompressorLevels:
         self._undo: list[tuple[str, str, float]] = []
         after_db = 0.0
         for path, member, own in reversed(leaves(effect, setting)):
-            if isinstance(member, Compressor):
-                after_db += float(own["makeup_db"][0])
-                curve = f"{path}.gain_reduction_db" if isinstance(effect, Chain) else (
-                    "gain_reduction_db"
-                )  # fmt: skip
+            makeup_db = sum(float(own[n][0]) for n in member.params.with_role("makeup"))
+            if member.gain_curve:
+                after_db += makeup_db
+                in_chain = effect is not member
+                curve = f"{path}.{member.gain_curve}" if in_chain else member.gain_curve
                 self._undo.append((path, curve, after_db))
                 self.histograms[path] = LevelHistogram(sample_rate)
-            elif set(own) == {"gain_db"}:
-                after_db += float(own["gain_db"][0])
+            elif own and len(own) == len(member.params.with_role("makeup")):  # only a gain
+                after_db += makeup_db
                 continue
             break
 

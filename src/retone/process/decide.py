@@ -15,9 +15,8 @@ from retone.audio.meters.loudness import LevelMeter
 from retone.audio.meters.spectrum import SpectrumMeter
 from retone.audio.reader import AudioReader
 from retone.dsp.effect import Effect
-from retone.dsp.param import Setting
-from retone.effects import MATCH_CHAIN, Chain, Fir
-from retone.effects.spec import tidy_setting
+from retone.dsp.param import Setting, tidy_setting
+from retone.effects import MATCH_CHAIN, Chain, Fir, leaves
 from retone.estimators.base import (
     NORMAL_PEAK_DB,
     Estimate,
@@ -117,8 +116,12 @@ def part_only(effect: Effect, setting: Setting, part: str) -> Setting:
     if part == "all":
         return setting
     neutral = effect.params.neutral(1)
-    drop = "compressor." if part == "eq" else "equalizer."
-    return {n: neutral[n] if n.startswith(drop) else v for n, v in setting.items()}
+    found = dict(setting)
+    for path, member, own in leaves(effect, setting):
+        if member.has_dynamics == (part == "eq"):
+            prefix = f"{path}." if member is not effect else ""
+            found |= {prefix + name: neutral[prefix + name] for name in own}
+    return found
 
 
 def without_filters(effect: Effect) -> Effect:

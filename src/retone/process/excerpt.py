@@ -13,7 +13,7 @@ from retone.audio.files import SILENCE_DBFS, require_analysable
 from retone.audio.reader import AudioReader
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
-from retone.estimators.content import Content, content_of
+from retone.estimators.speech_music import Content, content_of
 from retone.process.recording import Recording, open_recording
 from retone.process.stream import BLOCK_FRAMES
 from retone.units import db_to_gain

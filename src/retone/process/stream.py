@@ -29,7 +29,7 @@ class Renderer:
     """An effect with one setting and the state between blocks.
 
     Blocks of any size give what the whole would give, to the last bit. With ``head`` [C, n], the
-    first `HEAD_S` of the recording, dynamics are settled at the first sample (`Effect.settled`);
+    first `HEAD_S` of the recording, dynamics are settled at the first sample (`Effect.warm_state`);
     without it everything starts from rest.
     """
 
@@ -46,7 +46,7 @@ class Renderer:
         if head is not None and head.shape[1]:
             audio = torch.from_numpy(np.ascontiguousarray(head))[None]
             with torch.no_grad():
-                self._state = effect.settled(audio, sample_rate, setting)
+                self._state = effect.warm_state(audio, sample_rate, setting)
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """Render [C, n] samples; returns [C, n] of the same dtype."""

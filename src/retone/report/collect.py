@@ -1,35 +1,27 @@
-"""From effects, settings and meters to what the report draws."""
+"""From effects, settings and meters to what the report draws.
+
+Each effect describes its own pictures (``Effect.views``); titles and levels are added here.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from retone.audio.meters.envelope import EnvelopeMeter, LevelHistogram
 from retone.audio.meters.spectrum import FLOOR_DB, log_frequencies
 from retone.dsp.effect import Effect
-from retone.dsp.param import Setting
-from retone.effects import (
-    Compressor,
-    DynamicEqualizer,
-    Equalizer,
-    Fir,
-    MultibandEqualizer,
-)
-from retone.effects.chain import leaves
-from retone.effects.equalizer import BANDS
-from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
+from retone.effects import leaves
+from retone.report.data import CurveView, ReductionView, ReportData, ResponseView
 from retone.report.format import heading, hertz
 
 if TYPE_CHECKING:
     from retone.process.result import Rendered, Side
-
-BANDED = (DynamicEqualizer, MultibandEqualizer)
 
 
 def report_of(result: Rendered) -> ReportData:
@@ -59,24 +51,22 @@ def views(
     sample_rate: float,
     frequency_hz: np.ndarray,
     histograms: Mapping[str, LevelHistogram] | None = None,
-) -> dict[str, tuple[ResponseView, ...] | tuple[CompressorView, ...]]:
-    """``responses`` and ``compressors`` of every member of an effect, in processing order."""
-    f = torch.from_numpy(np.asarray(frequency_hz, dtype=np.float64))
+) -> dict[str, tuple[ResponseView, ...] | tuple[CurveView, ...]]:
+    """``responses`` and ``curves`` of every member of an effect, in processing order."""
     responses: list[ResponseView] = []
-    compressors: list[CompressorView] = []
+    curves: list[CurveView] = []
     for path, member, own in leaves(effect, setting):
         title = heading(member.name)
-        if isinstance(member, Equalizer):
-            responses.append(_equalizer(path, title, member, own, sample_rate, f))
-        elif isinstance(member, BANDED):
-            responses.append(_dynamic(path, title, member, own, sample_rate, f))
-        elif isinstance(member, Fir):
-            total = _db(member.response(f, sample_rate, own)[0])
-            about = f"A fixed filter of {len(member.taps)} taps."
-            responses.append(ResponseView(path, title, total, about=about))
-        elif isinstance(member, Compressor):
-            compressors.append(_compressor(path, title, member, own, (histograms or {}).get(path)))
-    return {"responses": tuple(responses), "compressors": tuple(compressors)}
+        for view in member.views(own, sample_rate, frequency_hz):
+            if isinstance(view, ResponseView):
+                responses.append(replace(view, name=path, title=title))
+            else:
+                seen = (histograms or {}).get(path) if view.band is None else None
+                edges, share = (seen.edges_db, seen.share()) if seen else (None, None)
+                curves.append(
+                    replace(view, name=path, title=title, level_edges_db=edges, level_share=share)
+                )
+    return {"responses": tuple(responses), "curves": tuple(curves)}
 
 
 def align_spectra(
@@ -103,9 +93,9 @@ def align_spectra(
     spectra = {}
     for role, group in found.items():
         power = [10 ** ((db + (goal - lufs if known else 0.0)) / 10) for db, lufs in group]
-        heard = np.isfinite(power).any(axis=0)
+        present = np.isfinite(power).any(axis=0)
         mean = np.nansum(power, axis=0) / np.maximum(np.isfinite(power).sum(axis=0), 1)
-        spectra[role] = np.where(heard, 10 * np.log10(np.maximum(mean, 1e-20)), np.nan)
+        spectra[role] = np.where(present, 10 * np.log10(np.maximum(mean, 1e-20)), np.nan)
     about = "Average level in each 1/6 octave"
     return spectra, about + (", drawn at equal loudness." if known else ".")
 
@@ -120,86 +110,18 @@ def reductions(
         path, _, curve = name.rpartition(".")
         member, own = members.get(path or effect.name, (None, {}))
         title, css = heading(path or effect.name), "after"
-        if isinstance(member, BANDED):
-            band = int(curve.split("_")[1])
-            title, css = _band_title(member, own, band - 1), f"b{band}"
+        band = member.curve_band(curve, own) if member is not None else None
+        if band is not None:
+            title, css = _band_title(*band), f"b{band[0]}"
         found.append(ReductionView(name.replace(".", "-"), title, meter.result(), css))
     return tuple(found)
 
 
-def _equalizer(
-    path: str, title: str, eq: Equalizer, own: Setting, sample_rate: float, f: Tensor
-) -> ResponseView:
-    each = _db(eq.band_responses(f, sample_rate, own)[0])
-    bands = tuple(
-        BandView(
-            heading(name),
-            float(own[f"{name}_frequency_hz"][0]),
-            float(own[f"{name}_gain_db"][0]),
-            float(own[f"{name}_q"][0]),
-            each[i],
-        )
-        for i, name in enumerate(BANDS)
-    )
-    return ResponseView(path, title, each.sum(axis=0), bands)
-
-
-def _dynamic(
-    path: str,
-    title: str,
-    eq: DynamicEqualizer | MultibandEqualizer,
-    own: Setting,
-    sample_rate: float,
-    f: Tensor,
-) -> ResponseView:
-    each = eq.band_responses(f, sample_rate, own)[0]
-    edges = eq.crossovers_hz(own)[0].tolist()
-    middle = [edges[0], *(math.sqrt(a * b) for a, b in zip(edges, edges[1:])), edges[-1]]  # noqa: B905
-    bands = tuple(
-        BandView(
-            f"Band {i + 1}",
-            middle[i],
-            sum(float(own[n][0]) for n in _gains(i + 1) if n in own),
-            float(own[f"band_{i + 1}_q"][0]) if f"band_{i + 1}_q" in own else None,
-            _db(each[i]),
-        )
-        for i in range(each.shape[0])
-    )
-    about = "Response while no band's dynamics are at work; the gain of each band."
-    return ResponseView(path, title, _db(each.sum(dim=0)), bands, about)
-
-
-def _gains(band: int) -> tuple[str, str]:
-    return f"band_{band}_gain_db", f"band_{band}_makeup_db"
-
-
-def _band_title(
-    eq: DynamicEqualizer | MultibandEqualizer, own: Mapping[str, Tensor], band: int
-) -> str:
-    edges = eq.crossovers_hz(own)[0].tolist()
-    if band == 0:
-        return f"Band 1, below {hertz(edges[0])}"
-    if band == len(edges):
-        return f"Band {band + 1}, above {hertz(edges[-1])}"
-    return f"Band {band + 1}, {hertz(edges[band - 1])} to {hertz(edges[band])}"
-
-
-def _compressor(
-    path: str, title: str, member: Compressor, own: Setting, histogram: LevelHistogram | None
-) -> CompressorView:
-    level = np.linspace(-100.0, 0.0, 401)
-    curve = member.static_curve(torch.from_numpy(level), own)[0].numpy()
-    share = histogram.share() if histogram else None
-    return CompressorView(
-        path,
-        title,
-        level,
-        curve,
-        {n: float(v[0]) for n, v in own.items()},
-        histogram.edges_db if histogram else None,
-        share,
-    )
-
-
-def _db(response: Tensor) -> np.ndarray:
-    return np.asarray(20 * torch.log10(response.abs().clamp(min=1e-10)))
+def _band_title(band: int, low_hz: float | None, high_hz: float | None) -> str:
+    if low_hz is None and high_hz is not None:
+        return f"Band {band}, below {hertz(high_hz)}"
+    if low_hz is not None and high_hz is None:
+        return f"Band {band}, above {hertz(low_hz)}"
+    if low_hz is None or high_hz is None:
+        return f"Band {band}"
+    return f"Band {band}, {hertz(low_hz)} to {hertz(high_hz)}"

@@ -1,1 +1,1 @@
-"""A local page to hear, see and change what retone does; ``retone studio`` serves it."""
+"""A local web page to match, compare and edit settings; ``retone studio`` serves it."""

@@ -1,4 +1,4 @@
-"""Who may ask, and what every answer forbids the browser: one wrapper around the whole server."""
+"""Access control and security headers, as one wrapper around the whole server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEADERS = (
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine only."""
+    """Whether an address is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -45,9 +45,9 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """Checks host, origin and token; adds the headers.
 
-    Without a token only this machine's names are answered, so that no web site can reach the
-    server through a name of its own. With one, a link ``/?token=...`` hands out a cookie.
-    Requests that change something must come from the page itself (Origin).
+    Without a token, only requests to this machine's own names are answered, so no web site can
+    reach the server through a host name of its own (DNS rebinding). With a token, the link
+    ``/?token=...`` sets a cookie. Requests that change something must come from the page (Origin).
     """
 
     def __init__(self, app: App, token: str | None) -> None:
@@ -86,7 +86,7 @@ class Guard:
         host = headers.get("host", "")
         name = urlsplit(f"//{host}").hostname or ""
         if self.token is None and not is_loopback(name):
-            return 403, [], "This server answers to this machine's own names only.\n"
+            return 403, [], "This server answers requests from this machine only.\n"
         origin = headers.get("origin")
         changes = scope["method"] not in ("GET", "HEAD")
         if changes and origin is not None and urlsplit(origin).netloc != host:
@@ -100,14 +100,14 @@ class Guard:
                 more = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1"))]
                 return 303, more, ""
             await asyncio.sleep(WRONG_TOKEN_S)
-            return 401, [], "That token is not this server's.\n"
+            return 401, [], "The token is wrong.\n"
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if self._right(bearer) or self._right(_cookie(headers.get("cookie", ""))):
             return None
         return (
             401,
             [],
-            "This server needs a token: open the link with ?token=... that it printed.\n",
+            "This server needs a token: open the link that it printed, with ?token=....\n",
         )
 
     def _right(self, given: str) -> bool:

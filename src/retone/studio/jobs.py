@@ -1,4 +1,4 @@
-"""Long work: queued, with progress, cancelled by a person or with their page."""
+"""Background jobs: queued, with progress, cancelled by the user or when the page closes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from retone.errors import RetoneError
 from retone.progress import Phase, Progress
 from retone.studio.limits import Limits, Refused
 
-EVERY_S = 0.1
+PROGRESS_EVERY_S = 0.1
 LOG = logging.getLogger("retone.studio")
-Say = Callable[[dict[str, Any]], None]
+Publish = Callable[[dict[str, Any]], None]
 Work = Callable[[Progress], dict[str, Any]]
 
 
 class Cancelled(BaseException):
-    """Raised inside a job's own progress call; not an error, so nothing catches it by accident."""
+    """Raised in a job's progress call; a BaseException, so no ``except Exception`` stops it."""
 
 
 @dataclass
 class Job:
-    """One piece of work; ``state`` is queued, running, done, failed or cancelled."""
+    """One job; ``state`` is queued, running, done, failed or cancelled."""
 
     number: int
     kind: str
     owner: str
-    say: Say
+    publish: Publish
     state: str = "queued"
     stop: threading.Event = field(default_factory=threading.Event)
     future: Future[None] | None = None
@@ -41,14 +41,14 @@ class Job:
     def open(self) -> bool:
         return self.state in ("queued", "running")
 
-    def tell(self, **more: Any) -> None:
-        self.say(
+    def notify(self, **more: Any) -> None:
+        self.publish(
             {"type": "job", "job": self.number, "kind": self.kind, "state": self.state, **more}
         )
 
 
-class Queue:
-    """Runs jobs a few at a time, in their order, and refuses more than it may hold."""
+class JobQueue:
+    """Runs jobs in order, a few at a time, and refuses more than the limits allow."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -57,28 +57,28 @@ class Queue:
         self._jobs: dict[int, Job] = {}
         self._guard = threading.Lock()
 
-    def submit(self, owner: str, kind: str, work: Work, say: Say) -> Job:
-        """Queue work.
+    def submit(self, owner: str, kind: str, work: Work, publish: Publish) -> Job:
+        """Queue a job.
 
         Args:
-            owner: the session, for limits and cancelling.
-            kind: a word for the page.
-            work: takes a progress callable, which raises when the job is cancelled; returns what
-                the page is told.
-            say: gets every change of state; called from another thread.
+            owner: key of the session, for limits and cancelling.
+            kind: the job's kind, for the page.
+            work: takes a progress callable, which raises once the job is cancelled; returns the
+                result that the page gets.
+            publish: called with every change of state, from another thread.
 
         Raises:
-            Refused: the session or the server has as many as it may.
+            Refused: the session or the server already has as many jobs as it may.
         """
         with self._guard:
             waiting = [j for j in self._jobs.values() if j.open]
             if sum(j.owner == owner for j in waiting) >= self.limits.jobs:
-                raise Refused(429, "This page has enough work waiting; let it finish or cancel it.")
+                raise Refused(429, "Too many jobs of this page wait. Wait for one or cancel it.")
             if len(waiting) >= self.limits.queued:
-                raise Refused(503, "The server has too much work waiting. Try again in a minute.")
-            job = Job(next(self._numbers), kind, owner, say)
+                raise Refused(503, "The server has too many jobs waiting. Try again in a minute.")
+            job = Job(next(self._numbers), kind, owner, publish)
             self._jobs[job.number] = job
-            job.tell(before=len(waiting))
+            job.notify(before=len(waiting))
             job.future = self._pool.submit(self._run, job, work)
         return job
 
@@ -87,16 +87,16 @@ class Queue:
             self._end(job, "cancelled")
             return
         job.state = "running"
-        job.tell(done=0.0, total=1.0)
+        job.notify(done=0.0, total=1.0)
         last = [time.monotonic()]
 
         def progress(phase: Phase, done: float, total: float, /) -> None:
             if job.stop.is_set():
                 raise Cancelled
             now = time.monotonic()
-            if now - last[0] >= EVERY_S:
+            if now - last[0] >= PROGRESS_EVERY_S:
                 last[0] = now
-                job.tell(phase=phase.name, unit=phase.unit, done=done, total=total)
+                job.notify(phase=phase.name, unit=phase.unit, done=done, total=total)
 
         try:
             result = work(progress)
@@ -108,7 +108,7 @@ class Queue:
             self._end(job, "failed", message=str(error))
         except MemoryError:
             self._end(job, "failed", message="The recording is too large for this machine.")
-        except Exception as error:  # a fault of ours: the page says so, the server goes on
+        except Exception as error:  # a bug: the page shows it, the server goes on
             LOG.exception("the job '%s' failed", job.kind)
             self._end(job, "failed", message=f"Something went wrong ({type(error).__name__}).")
         else:
@@ -118,7 +118,7 @@ class Queue:
         job.state = state
         with self._guard:
             self._jobs.pop(job.number, None)
-        job.tell(**more)
+        job.notify(**more)
 
     def cancel(self, owner: str, number: int | None = None) -> int:
         """Stop one job of a session, or all of them; returns how many were open."""
@@ -134,13 +134,13 @@ class Queue:
         return len(mine)
 
     def busy(self, owner: str) -> bool:
-        """Whether a session has work that waits or runs."""
+        """Whether a session has a job that waits or runs."""
         with self._guard:
             return any(j.owner == owner and j.open for j in self._jobs.values())
 
     @property
     def open_jobs(self) -> int:
-        """Jobs that wait or run."""
+        """Number of jobs that wait or run."""
         with self._guard:
             return sum(j.open for j in self._jobs.values())
 

@@ -1,4 +1,4 @@
-"""How much one server takes: every upload, job and session is bounded."""
+"""Limits of one server: every upload, job and session is bounded."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from retone.errors import RetoneError
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds; the page shows those a person may meet.
+    """Bounds; the page shows those that concern the user.
 
     Args:
-        upload_bytes: size of one upload.
-        upload_s: time one upload may take.
-        minutes: length of one recording; longer ones are for the command line.
+        upload_bytes: largest upload.
+        upload_s: longest time for one upload.
+        minutes: longest recording; longer ones are for the command line.
         channels: most channels of a recording.
-        references: reference recordings of a session.
-        sessions: open pages at once.
-        jobs: jobs of one session that wait or run.
-        queued: jobs of all sessions that wait or run.
-        workers: jobs that run at once.
-        disk_bytes: what all sessions may hold on disk.
-        grace_s: how long a session outlives its page (a reload, a short loss of the connection).
-        text_bytes: size of a JSON request.
+        references: most reference recordings of a session.
+        sessions: most pages open at once.
+        jobs: most jobs of one session that wait or run.
+        queued: most jobs of all sessions that wait or run.
+        workers: number of jobs that run at once.
+        disk_bytes: most disk space of all sessions together.
+        grace_s: how long a session is kept after its page is gone (reload, short disconnection).
+        text_bytes: largest JSON request.
     """
 
     upload_bytes: int = 256 << 20
@@ -41,7 +41,7 @@ class Limits:
 
 
 class Refused(RetoneError):
-    """A request that is answered with a status and one sentence."""
+    """A refused request: an HTTP status and a one-sentence reason."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

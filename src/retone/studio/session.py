@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retone.studio.limits import Limits, Refused
-from retone.studio.place import Place
+from retone.studio.scratch import ScratchFolder
 
 if TYPE_CHECKING:
     from retone.process.result import Decision
@@ -108,7 +108,7 @@ class Session:
 class Sessions:
     """All open pages of a server."""
 
-    def __init__(self, place: Place, limits: Limits) -> None:
+    def __init__(self, place: ScratchFolder, limits: Limits) -> None:
         self.place, self.limits = place, limits
         self._all: dict[str, Session] = {}
         self._guard = threading.Lock()

@@ -1,4 +1,4 @@
-"""What an upload is, by its first bytes: its name and its stated type are not asked."""
+"""The format of an upload, from its first bytes; its name and stated type are ignored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ HEAD = 16
 
 
 def sniff(head: bytes) -> str | None:
-    """The suffix of the sound format that ``head`` begins, None if it begins no such format."""
+    """File suffix of the audio format that starts with ``head``; None if it is none."""
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return ".wav"
     if head[:4] == b"fLaC":

@@ -37,10 +37,10 @@ def presets() -> list[dict[str, str]]:
 def can_enhance() -> str | None:
     """None if ``enhance`` has weights, else the sentence that says why not."""
     from retone.errors import DataError
-    from retone.estimators.blind import Blind
+    from retone.estimators.reference_free import ReferenceFree
 
     try:
-        Blind().load()
+        ReferenceFree().load()
     except DataError as error:
         return str(error)
     return None
@@ -81,9 +81,9 @@ def find(
     loudness: str | float = "match"
     references: list[Any] = []
     if kind == "enhance":
-        from retone.estimators.blind import Blind
+        from retone.estimators.reference_free import ReferenceFree
 
-        estimator: Any = Blind()
+        estimator: Any = ReferenceFree()
         loudness = SPEECH_LUFS
         known = set(estimator.effect.params.names)
     else:

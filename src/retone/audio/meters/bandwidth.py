@@ -1,4 +1,4 @@
-"""Where a recording's content ends: the long-term spectrum of a stream and its edge."""
+"""Bandwidth: where the content of a recording ends, and whether it ends in a steep edge."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _RANGE_DB = 70.0
 _LOWEST_EDGE_HZ = 1500.0
 
 
-class SpectrumMeter:
-    """Mean power spectrum of a stream, summed over channels (Hann window, no overlap).
+class BandwidthMeter:
+    """Where the content of a stream ends, from its mean power spectrum.
+
+    Hann windows of about 12 Hz per bin, no overlap, summed over channels.
 
     Args:
         sample_rate: in Hz.
@@ -43,8 +45,12 @@ class SpectrumMeter:
         self._power += (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
         self._count += 1
 
-    def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Frequencies in Hz and mean power; a full-scale sine's line stands at about 1/4."""
+    def result(self) -> tuple[float, bool]:
+        """Highest frequency with content in Hz, and whether it ends in a steep edge."""
+        return bandwidth(*self.spectrum())
+
+    def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        """Frequencies in Hz and mean power; a full-scale sine reads about 1/4."""
         power, count = self._power, self._count
         if count == 0:  # shorter than one frame
             frame = np.pad(self._rest, ((0, 0), (0, self.size - self._rest.shape[1])))

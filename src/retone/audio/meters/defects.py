@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from retone.compiled import njit
 
 _STEP_16 = 2.0**-15
 _LEAST_RUN = 3
@@ -14,7 +15,7 @@ _SILENT_DB = -60.0
 _LOWEST_DB = -160
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _flat_tops(x, sign, step, s):  # type: ignore[no-untyped-def]
     """Count samples in flat tops at the largest value so far, of one polarity of one channel.
 
@@ -39,7 +40,7 @@ def _flat_tops(x, sign, step, s):  # type: ignore[no-untyped-def]
     s[0], s[1], s[2], s[3], s[4] = top, run, corner, before, count
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _used_bits(x, bits):  # type: ignore[no-untyped-def]
     """Bitwise or of all magnitudes as ``bits``-bit integers; -1 if one is between two steps."""
     seen = np.int64(0)

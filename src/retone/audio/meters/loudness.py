@@ -10,10 +10,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numba
 import numpy as np
 
+from retone.audio.meters.k_weighting import k_weighting_filters
 from retone.audio.meters.true_peak import TruePeakMeter, checked_block
+from retone.compiled import njit
 from retone.errors import AudioError
 from retone.units import gain_to_db
 
@@ -61,32 +62,6 @@ class Levels:
         }
 
 
-def k_weighting(sample_rate: float) -> np.ndarray:
-    """K-weighting at any rate: rows (b0 b1 b2 a1 a2) of the shelf and of the high-pass.
-
-    BS.1770-4 tables the coefficients at 48 kHz only. They are the bilinear transform, with
-    ``K = tan(pi f / fs)``, of a shelf of +4 dB at 1682 Hz (Q 0.707) and a high-pass at 38 Hz
-    (Q 0.5); the constants below bring back the tabled digits at 48 kHz.
-    """
-    k = math.tan(math.pi * 1681.974450955533 / sample_rate)
-    q = 0.7071752369554196
-    high = 10.0 ** (3.999843853973347 / 20.0)
-    band = high**0.4996667741545416
-    a0 = 1.0 + k / q + k * k
-    shelf = (
-        (high + band * k / q + k * k) / a0,
-        2.0 * (k * k - high) / a0,
-        (high - band * k / q + k * k) / a0,
-        2.0 * (k * k - 1.0) / a0,
-        (1.0 - k / q + k * k) / a0,
-    )
-    k = math.tan(math.pi * 38.13547087602444 / sample_rate)
-    q = 0.5003270373238773
-    a0 = 1.0 + k / q + k * k
-    highpass = (1.0, -2.0, 1.0, 2.0 * (k * k - 1.0) / a0, (1.0 - k / q + k * k) / a0)
-    return np.array([shelf, highpass])
-
-
 def channel_weights(channels: int) -> np.ndarray:
     """Weights of BS.1770-4: 1, and for six channels (L R C LFE Ls Rs) LFE 0, surrounds 1.41."""
     weights = np.ones(channels)
@@ -95,7 +70,7 @@ def channel_weights(channels: int) -> np.ndarray:
     return weights
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _measure(x, kw, state, sums, first, edges, out):  # type: ignore[no-untyped-def]
     """K-weighted energy per hop of one channel; state and sums carry on between blocks.
 
@@ -149,7 +124,7 @@ class LoudnessMeter:
             )
         self.sample_rate, self.channels = sample_rate, channels
         self.frames = 0
-        self._kw = k_weighting(sample_rate)
+        self._kw = k_weighting_filters(sample_rate)
         self._weights = channel_weights(channels)
         self._state = np.zeros((channels, 5))
         self._sums = np.zeros((channels, 2))

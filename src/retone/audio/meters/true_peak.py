@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-import numba
 import numpy as np
 
+from retone.compiled import njit
 from retone.errors import AudioError, ShapeError
 from retone.units import gain_to_db
 
@@ -38,7 +38,7 @@ def interpolator(factor: int) -> np.ndarray:
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def points_between(x, taps, first, out, point):  # type: ignore[no-untyped-def]
     """Largest absolute interpolated point between x[i + 11] and x[i + 12], i = first + 0, 1 ...
 
@@ -62,7 +62,7 @@ def points_between(x, taps, first, out, point):  # type: ignore[no-untyped-def]
             out[i] = max(out[i], abs(point[i]))
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _largest_between(x, taps, bound, peak):  # type: ignore[no-untyped-def]
     """The larger of ``peak`` and every interpolated point of x, skipping what cannot reach it."""
     points = x.shape[0] - 23

@@ -80,7 +80,7 @@ export function upload(role, file, name, onProgress) {
     request.upload.onprogress = (e) => onProgress(e.loaded / (e.total || 1));
     request.onload = () => (request.status === 200 ? resolve(request.response)
       : reject(new Refusal(request.response?.error || `The server answered ${request.status}.`)));
-    request.onerror = () => reject(new Refusal("The upload broke off. Is the server running?"));
+    request.onerror = () => reject(new Refusal("The upload was interrupted. Is the server running?"));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     request.send(file);
   });

@@ -51,10 +51,10 @@ export class Controls {
 
   group(name, params) {
     const about = element("small");
-    const stem = params.find((p) => p.name.endsWith("_gain_db"))?.name;
+    const stem = params.find((p) => p.role === "gain")?.name;
     const summary = element("summary", {}, name, about);
     if (stem) {
-      const solo = element("button", { className: "solo", textContent: "Solo", title: "Listen to this band alone", type: "button" });
+      const solo = element("button", { className: "solo", textContent: "Solo", title: "Solo this band", type: "button" });
       solo.dataset.solo = stem;
       solo.setAttribute("aria-pressed", "false");
       solo.setAttribute("aria-label", `Solo ${name}`);
@@ -75,9 +75,9 @@ export class Controls {
     const field = element("input", { type: "text", inputMode: "decimal" });
     field.setAttribute("aria-label", `${p.group} ${p.label}, ${p.low} to ${p.high} ${p.unit}`);
     const range = `${p.help} ${p.low} to ${p.high} ${p.unit}`;
-    const reset = element("button", { className: "icon reset", title: "Back to the matched value", type: "button" }, icon("reset"));
+    const reset = element("button", { className: "icon reset", title: "Reset to the matched value", type: "button" }, icon("reset"));
     reset.setAttribute("aria-label", `Reset ${p.group} ${p.label}`);
-    const lock = element("button", { className: "icon lock", title: "Keep this value: matching again and Amount leave it alone", type: "button" }, icon("lock"));
+    const lock = element("button", { className: "icon lock", title: "Lock this value: Match and Amount do not change it", type: "button" }, icon("lock"));
     lock.setAttribute("aria-label", `Lock ${p.group} ${p.label}`);
     const row = element("div", { className: "param", title: range },
       element("label", { htmlFor: id, textContent: p.label }), slider,
@@ -116,7 +116,7 @@ export class Controls {
       r.row.classList.toggle("idle", Boolean(by && setting[by.p.name] === by.p.neutral));
     }
     for (const { about, params } of new Set(this.groups.values())) {
-      const gain = params.find((p) => p.name.endsWith("_gain_db"));
+      const gain = params.find((p) => p.role === "gain");
       if (gain) about.textContent = `${shown(gain, setting[gain.name])} dB`;
     }
   }

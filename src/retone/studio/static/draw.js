@@ -56,7 +56,7 @@ export function cursor(g, x, h) {
 // Level in to level out, dB: one compressor, or one line for each band.
 export function staticCurves(element, views) {
   const { g, w, h } = canvas(element);
-  if (!views.length) return empty(g, w, h, "no dynamics at work");
+  if (!views.length) return empty(g, w, h, "no dynamics active");
   const low = -72, pad = 20;
   const x = (v) => pad + ((v - low) / -low) * (w - pad - 6);
   const y = (v) => h - 16 - ((v - low) / -low) * (h - 24);
@@ -87,7 +87,7 @@ export function staticCurves(element, views) {
 
 export function reductions(element, rows, share) {
   const { g, w, h } = canvas(element);
-  if (!rows || !rows.length) return empty(g, w, h, "no dynamics at work yet");
+  if (!rows || !rows.length) return empty(g, w, h, "no dynamics active yet");
   if (rows.length > 1) return strips(g, w, h, rows, share);
   const least = Math.min(-6, ...rows.flatMap((r) => r.low.filter((v) => v !== null)));
   const most = Math.max(0, ...rows.flatMap((r) => r.low.filter((v) => v !== null)));

@@ -141,7 +141,7 @@ export class Eq {
       const x = this.x(e.hz);
       make("line", { class: "edge-line", x1: x, x2: x, y1: PAD.top, y2: this.h - PAD.bottom }, this.svg);
       const grip = make("line", { class: "edge-grip", x1: x, x2: x, y1: PAD.top, y2: this.h - PAD.bottom }, this.svg);
-      grip.addEventListener("pointerdown", (event) => this.hold(event, { x: e.x, label: `Border ${i + 1}` }));
+      grip.addEventListener("pointerdown", (event) => this.hold(event, { x: e.x, label: `Crossover ${i + 1}` }));
     });
   }
 

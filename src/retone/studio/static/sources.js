@@ -68,7 +68,7 @@ export class Sources {
   async send(role, file, name) {
     const most = this.info.limits.upload_bytes;
     if (file.size > most) {
-      this.callbacks.say(`${name} is larger than ${Math.round(most / 2 ** 20)} MB, the most here.`, true);
+      this.callbacks.say(`${name} is larger than the limit of ${Math.round(most / 2 ** 20)} MB.`, true);
       return;
     }
     const words = `Reading ${name}`;

@@ -1,0 +1,402 @@
+"""The studio's request handlers, by address.
+
+No path from a request is ever opened: uploads and results have file names of the server's own.
+Heavy modules are imported inside handlers, after the warm-up thread has loaded them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from retone import __version__
+from retone.exports import TARGETS, target_named
+from retone.studio.limits import Refused
+from retone.studio.server_state import POLL_S, ServerState
+from retone.studio.session import Session
+
+LONGEST_WINDOW_S = 30.0
+
+
+class Routes:
+    """Handlers of one server."""
+
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
+
+    def table(self) -> list[tuple[str, str, Callable[[Any], Any]]]:
+        """Method, address and handler of every route."""
+        return [
+            ("POST", "/api/session", self.start),
+            ("GET", "/api/offers", self.offers),
+            ("GET", "/api/events/{key}", self.events),
+            ("POST", "/api/leave/{key}", self.leave),
+            ("POST", "/api/upload/{key}/{role}", self.upload),
+            ("POST", "/api/forget/{key}/{index:int}", self.forget),
+            ("GET", "/api/sound/{key}/{which}", self.sound),
+            ("POST", "/api/job/{key}/{kind}", self.job),
+            ("POST", "/api/cancel/{key}/{number:int}", self.cancel),
+            ("POST", "/api/describe/{key}", self.describe),
+            ("POST", "/api/window/{key}", self.window),
+            ("POST", "/api/render/{key}", self.render),
+            ("POST", "/api/settings/{key}", self.settings),
+            ("POST", "/api/export/{key}/{target}", self.export),
+            ("GET", "/api/download/{key}/{name}", self.download),
+        ]
+
+    # What handlers share
+
+    async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.state.pool, work, *args)
+
+    async def _warm(self) -> None:
+        await asyncio.shield(asyncio.wrap_future(self.state.warm_up))
+
+    async def _session(self, request: Any) -> Session:
+        """The request's session, once the warm-up is done."""
+        await self._warm()
+        return self.state.sessions.get(request.path_params["key"])
+
+    async def _text(self, request: Any) -> bytes:
+        text = b""
+        async for chunk in request.stream():
+            text += chunk
+            if len(text) > self.state.limits.text_bytes:
+                raise Refused(413, "The request is larger than any the page sends.")
+        return text
+
+    async def _body(self, request: Any) -> dict[str, Any]:
+        try:
+            found = json.loads(await self._text(request) or b"{}")
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise Refused(400, "The request is not in the form the page sends.")
+        return found
+
+    # Sessions
+
+    async def start(self, request: Any) -> Any:
+        """Open a session at once: nothing heavy is imported for it."""
+        session = self.state.sessions.start(asyncio.get_running_loop())
+        limits = self.state.limits
+        return _json(
+            {
+                "session": session.key,
+                "version": __version__,
+                "limits": {
+                    "upload_bytes": limits.upload_bytes,
+                    "minutes": limits.minutes,
+                    "references": limits.references,
+                },
+            }
+        )
+
+    async def offers(self, request: Any) -> Any:
+        """What this version can do; the page asks once it is shown."""
+
+        def look() -> dict[str, Any]:
+            from retone.studio import work
+
+            return {
+                "presets": work.presets(),
+                "enhance": work.can_enhance(),
+                "estimators": list(work.NAMES),
+                "targets": [{"name": n, "title": target_named(n).title} for n in TARGETS],
+            }
+
+        await self._warm()
+        return _json(await self._run(look))
+
+    async def events(self, request: Any) -> Any:
+        """A stream of events; when it ends, the server knows that the page is gone."""
+        from starlette.responses import StreamingResponse
+
+        session = self.state.sessions.get(request.path_params["key"])
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=0)
+        session.listeners.append(queue)
+        session.seen = True
+
+        async def stream() -> AsyncIterator[str]:
+            try:
+                yield 'data: {"type": "hello"}\n\n'
+                while not session.ended:
+                    try:
+                        event = await asyncio.wait_for(queue.get(), POLL_S)
+                        yield f"data: {json.dumps(event)}\n\n"
+                    except TimeoutError:
+                        yield ": keep-alive\n\n"
+            finally:
+                session.left_at = time.monotonic()
+                session.listeners.remove(queue)
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    async def leave(self, request: Any) -> Any:
+        """The page is being closed."""
+        session = self.state.sessions.get(request.path_params["key"])
+        self.state.queue.cancel(session.key)
+        session.ended = True
+        session.left_at = time.monotonic() - self.state.limits.grace_s - 1
+        return _json({})
+
+    # Recordings
+
+    async def upload(self, request: Any) -> Any:
+        """Receive a recording as the input or as a further reference."""
+        session, role = await self._session(request), request.path_params["role"]
+
+        from starlette.requests import ClientDisconnect
+
+        from retone.studio.intake import take
+
+        if role not in ("input", "reference"):
+            raise Refused(404, "A recording is either the input or a reference.")
+        if role == "reference":
+            self._require_room(session)
+        path = session.new_file(".upload")
+        try:
+            await asyncio.wait_for(self._receive(request, path), self.state.limits.upload_s)
+            name = request.query_params.get("name", "")
+            recording = await self._run(take, path, name, session, self.state.limits)
+        except TimeoutError:
+            raise Refused(408, "The upload took too long. Try again.") from None
+        except ClientDisconnect:
+            raise Refused(499, "The upload was interrupted.") from None
+        except OSError as error:
+            if session.ended:
+                raise Refused(410, "This page's session has ended.") from None
+            what = error.strerror or "disk"
+            raise Refused(507, f"The server cannot store the upload ({what}).") from None
+        finally:
+            path.unlink(missing_ok=True)
+        return _json(await self._run(self._add_recording, session, role, recording))
+
+    def _require_room(self, session: Session) -> None:
+        most = self.state.limits.references
+        if len(session.references) >= most:
+            raise Refused(409, f"A page takes up to {most} references. Remove one first.")
+
+    def _add_recording(self, session: Session, role: str, recording: Any) -> dict[str, Any]:
+        from retone.studio import work
+        from retone.studio.state import spectra_of
+
+        old = None
+        with session.guard:
+            if role == "input":
+                old, session.input = session.input, recording
+            else:
+                try:
+                    self._require_room(session)
+                except Refused:
+                    recording.path.unlink()
+                    recording.preview.unlink()
+                    raise
+                session.references.append(recording)
+        if old is not None:
+            old.path.unlink(missing_ok=True)
+            old.preview.unlink(missing_ok=True)
+        found = {
+            "name": recording.name,
+            "about": recording.about,
+            "rate": recording.sample_rate,
+            "seconds": recording.frames / recording.sample_rate,
+            "levels": recording.levels,
+            "wave": recording.wave,
+            "index": len(session.references) - 1,
+        }
+        if role == "input":
+            found |= {"manual": work.manual(session)}
+        found["spectra"] = spectra_of(session)
+        return found
+
+    async def _receive(self, request: Any, path: Path) -> None:
+        """Write the body to disk, counting bytes; the stated length is checked first."""
+        most = self.state.limits.upload_bytes
+        text = request.headers.get("content-length", "")
+        stated = int(text) if text.isdecimal() and len(text) < 19 else 0
+        too_large = Refused(413, f"The file is larger than the limit of {most / 2**20:.0f} MB.")
+        if stated > most:
+            raise too_large
+        self.state.sessions.room(stated)
+        total = 0
+        with path.open("wb") as file:
+            async for chunk in request.stream():
+                total += len(chunk)
+                if total > most:
+                    raise too_large
+                file.write(chunk)
+        if not stated:
+            self.state.sessions.room(0)
+        if total == 0:
+            raise Refused(422, "The file is empty. Copy or export it again.")
+
+    async def forget(self, request: Any) -> Any:
+        """Remove one reference."""
+        session, index = await self._session(request), request.path_params["index"]
+
+        from retone.studio.state import spectra_of
+
+        with session.guard:
+            if index >= len(session.references):
+                raise Refused(404, "There is no such reference.")
+            gone = session.references.pop(index)
+        gone.path.unlink(missing_ok=True)
+        gone.preview.unlink(missing_ok=True)
+        return _json({"spectra": await self._run(spectra_of, session)})
+
+    async def sound(self, request: Any) -> Any:
+        """A recording as the page plays it."""
+        session, which = await self._session(request), request.path_params["which"]
+
+        from retone.studio.preview import packed
+
+        found = session.need_input() if which == "input" else None
+        if found is None:
+            if not which.isdecimal() or int(which) >= len(session.references):
+                raise Refused(404, "There is no such recording.")
+            found = session.references[int(which)]
+        head = {"start": 0, "frames": found.frames, "channels": min(found.channels, 2),
+                "rate": found.sample_rate}  # fmt: skip
+        return _bytes(await self._run(lambda: packed(head, found.samples())))
+
+    # Jobs
+
+    async def job(self, request: Any) -> Any:
+        """Queue a match, a preset, an enhancement or the saving of the result."""
+        session, kind = await self._session(request), request.path_params["kind"]
+
+        from retone.studio import work
+        from retone.studio.state import read_state
+
+        body = await self._body(request)
+        session.need_input()
+        if kind == "save":
+            state = await self._run(read_state, session, body)
+            job = self.state.queue.submit(
+                session.key, kind, lambda p: work.write_result(session, state, p), session.say
+            )
+        elif kind in ("match", "preset", "enhance"):
+            job = self.state.queue.submit(
+                session.key, kind, lambda p: work.find(session, kind, body, p), session.say
+            )
+        else:
+            raise Refused(404, "There is no such job.")
+        return _json({"job": job.number})
+
+    async def cancel(self, request: Any) -> Any:
+        """Stop one job of the session."""
+        session = await self._session(request)
+        number = request.path_params["number"]
+        return _json({"cancelled": self.state.queue.cancel(session.key, number)})
+
+    # Settings and their sound
+
+    async def describe(self, request: Any) -> Any:
+        """Curves and values of the page's settings."""
+        session, body = await self._session(request), await self._body(request)
+
+        from retone.studio.state import describe, read_state
+
+        rate = session.need_input().sample_rate
+        return _json(await self._run(lambda: describe(read_state(session, body), rate)))
+
+    async def window(self, request: Any) -> Any:
+        """The sound of the page's settings over a few seconds."""
+        session, body = await self._session(request), await self._body(request)
+
+        from retone.studio.preview import window
+        from retone.studio.state import read_state
+
+        source = session.need_input()
+        start, stop = body.get("start_s", 0.0), body.get("stop_s", 0.0)
+        if not all(isinstance(v, (int, float)) and 0 <= v < 1e6 for v in (start, stop)):
+            raise Refused(400, "The request needs start_s and stop_s in seconds.")
+        stop = min(stop, start + LONGEST_WINDOW_S)
+        return _bytes(
+            await self._run(lambda: window(source, read_state(session, body), start, stop))
+        )
+
+    async def render(self, request: Any) -> Any:
+        """The sound of the page's settings over the whole recording."""
+        session, body = await self._session(request), await self._body(request)
+
+        from retone.studio.preview import whole
+        from retone.studio.state import read_state
+
+        source = session.need_input()
+        with session.guard:
+            session.newest_render += 1
+            turn = session.newest_render
+
+        def work() -> bytes:
+            with session.rendering:
+                return whole(session, source, read_state(session, body), turn)
+
+        return _bytes(await self._run(work))
+
+    async def settings(self, request: Any) -> Any:
+        """Load a settings file into the page."""
+        session = await self._session(request)
+
+        from retone.studio import work
+
+        text = (await self._text(request)).decode("utf-8", "replace")
+        return _json(await self._run(work.load_settings, session, text))
+
+    async def export(self, request: Any) -> Any:
+        """The page's settings as a settings file or for another program."""
+        session, body = await self._session(request), await self._body(request)
+
+        from retone.exports.plan import plan_of
+        from retone.studio import work
+        from retone.studio.state import read_state
+
+        name = request.path_params["target"]
+        gain = body.get("gain_db", 0.0)
+        gain = float(gain) if isinstance(gain, (int, float)) and abs(gain) < 100 else 0.0
+
+        def export() -> dict[str, Any]:
+            settings = work.settings_file(session, read_state(session, body), gain)
+            stem = Path(session.need_input().name).stem
+            if name == "settings":
+                return {"name": f"{stem}.retone.json", "text": settings.to_json(), "notes": []}
+            target = target_named(name)
+            done = target.write(plan_of(settings))
+            file = stem + target.suffix
+            return {
+                "name": file, "text": done.text, "notes": list(done.notes),
+                "usage": target.usage.format(file=file),
+            }  # fmt: skip
+
+        return _json(await self._run(export))
+
+    async def download(self, request: Any) -> Any:
+        """A file that a job made."""
+        session = await self._session(request)
+
+        from starlette.responses import FileResponse
+
+        found = session.downloads.get(request.path_params["name"])
+        if found is None:
+            raise Refused(404, "That download has expired. Save the result again.")
+        path, name, kind = found
+        disposition = f"attachment; filename*=UTF-8''{quote(name)}"
+        return FileResponse(path, media_type=kind, headers={"content-disposition": disposition})
+
+
+def _json(data: Any) -> Any:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(data)
+
+
+def _bytes(data: bytes) -> Any:
+    from starlette.responses import Response
+
+    return Response(data, media_type="application/octet-stream")

@@ -1,0 +1,119 @@
+"""The command lines' shared parts: the progress bar, and help for every option."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retone import terminal
+from retone.cli.main import build_parser
+from retone.lab.main import build_parser as build_lab_parser
+from retone.lab.main import main as lab
+
+
+class Screen(io.StringIO):
+    """A terminal that takes what is written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def a_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """A terminal in the place of stdout and stderr; pytest resets them before each test's body."""
+    found = Screen()
+    monkeypatch.setattr(sys, "stderr", found)
+    monkeypatch.setattr(sys, "stdout", found)
+    monkeypatch.setattr(terminal, "DELAY_S", 0.0)
+    monkeypatch.setattr(terminal, "EVERY_S", 0.0)
+    return found
+
+
+def shown(text: str) -> list[str]:
+    """The lines of a terminal after carriage returns have overwritten what they did."""
+    lines = []
+    for line in text.split("\n"):
+        cells: list[str] = []
+        for part in line.split("\r"):
+            cells[: len(part)] = part
+        lines.append("".join(cells).rstrip())
+    return lines
+
+
+def test_a_line_goes_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = a_screen(monkeypatch)
+    with terminal.progress_bar("train", "step") as bar:
+        bar(1, 10)
+        bar.print("step 1  loss 0.5")
+        bar(2, 10)
+        assert shown(screen.getvalue())[0] == "step 1  loss 0.5"
+        assert shown(screen.getvalue())[1].startswith("train [######")
+    assert shown(screen.getvalue()) == ["step 1  loss 0.5", ""]
+
+
+def test_training_prints_without_further_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many users have the core only; a log row on a terminal needs no more."""
+    from retone.cli import train
+
+    screen = a_screen(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    row = {"step": 3, "loss": 0.25, "examples_per_s": 8.0, "eta_s": 3600.0}
+
+    def one_row(*args: object, report: object, progress: object, **how: object) -> object:
+        progress(3, 10)  # type: ignore[operator]
+        report(row)  # type: ignore[operator]
+        return Path("nowhere")
+
+    monkeypatch.setattr("retone.training.loop.train", one_row)
+    monkeypatch.setattr("retone.training.data.opening.open_corpora", lambda *a: {})
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    words = ["compact_speech", "--corpus", "kit=x", "--run", "r"]
+    assert train.run(parser.parse_args(words)) == 0
+    assert any(x.startswith("step       3  loss 0.2500") for x in shown(screen.getvalue()))
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
+    """Every action of a parser and of its commands, with the words that lead to it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                yield f"{parser.prog} {choice.dest}", choice
+            for sub in action.choices.values():
+                yield from parsers(sub)
+        else:
+            yield parser.prog, action
+
+
+@pytest.mark.parametrize("build", [build_parser, build_lab_parser])
+def test_every_option_has_help(build: object) -> None:
+    found = list(parsers(build()))  # type: ignore[operator]
+    assert len(found) > 20
+    silent = [f"{words} {' '.join(a.option_strings) or a.dest}" for words, a in found if not a.help]
+    assert not silent, "\n".join(silent)
+
+
+def test_the_lab_alone_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lab([]) == 0
+    assert capsys.readouterr().out.startswith("usage: python -m retone.lab")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["evalute"], "command 'evalute' is unknown. Did you mean 'evaluate'?"),
+        (["bench", "efects"], "Did you mean 'effects'?"),
+        (["bench", "effects", "--roundz", "3"], "no option '--roundz'. Did you mean '--rounds'?"),
+    ],
+)
+def test_a_mistyped_word_gets_the_nearest(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        lab(words)
+    err = capsys.readouterr().err
+    assert end.value.code == 2 and says in err and err.count("\n") == 1, err
