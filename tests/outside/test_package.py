@@ -98,13 +98,11 @@ assert {t.group for t in found.tracks} == {"ann", "bob"}
 from retone.estimators.choose import ESTIMATORS, estimator_named
 
 assert "gentle" in ESTIMATORS
-from retone import Matcher, Options
+import retone
 
 Path("in").mkdir()
 soundfile.write("in/a.wav", voice, 48000)
-result = Matcher(estimator_named("gentle")).match(
-    Path("in/a.wav"), [Path("in/a.wav")], Path("in/b.wav"), Options()
-)
+result = retone.match("in/a.wav", "in/a.wav", "in/b.wav", estimator="gentle")
 assert float(result.decision.setting["compressor.ratio"]) == 1.5
 print("all used")
 """
