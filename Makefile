@@ -3,9 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
 
-.PHONY: demo test lint clean
+.PHONY: help demo test check coverage lint format types docs clean
 .DELETE_ON_ERROR:
+
+help:
+	@echo "make demo      match two example recordings"
+	@echo "make check     lint, format, types and the fast tests"
+	@echo "make test      all tests"
+	@echo "make coverage  all tests, with a floor on the lines they run"
+	@echo "make lint      lint, format and types"
+	@echo "make format    rewrite the code in the house format"
+	@echo "make docs      build the documentation in site/"
+	@echo "make clean     remove the virtual environment and what was built"
 
 demo: $(VENV)/.core
 	@mkdir -p demo
@@ -13,12 +25,25 @@ demo: $(VENV)/.core
 	$(BIN)/retone match examples/orchestra.ogg --to examples/game_music.ogg -o demo/music.ogg --force
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(PYTEST) -n $(JOBS) --dist worksteal
+
+check: lint
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not gpu and not browser"
+
+coverage: $(VENV)/.dev
+	$(PYTEST) -n $(JOBS) --dist worksteal --cov
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests scripts
-	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -40,5 +65,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	  echo "The optional ONNX export did not install: its tests will skip."
 	@touch $@ $(VENV)/.core
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing retone and what its documentation needs ..."
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $@ $(VENV)/.core
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site

@@ -1,10 +1,10 @@
-"""Learn the speech/music decision of retone.estimators.content and say how often it is right.
+"""Train the speech/music decision of retone.estimators.speech_music and print its accuracy.
 
     python scripts/fit_content.py --speech debian-speech=data/speech --music data/music/audio \
         --check kit/manifest.csv
 
-Stretches of 4 to 20 s are drawn from the speech corpus' training voices and from the music files;
-``--check`` scores a table of labelled recordings (columns path, kind, split) that were not used.
+Excerpts of 4 to 20 s are drawn from the speech corpus' training voices and from the music files;
+``--check`` scores a table of other labelled recordings (columns path, kind, split).
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.audio import open_reader, write_text_atomic
-from retone.estimators import content
-from retone.training.data.opening import open_corpora
-from retone.training.data.treatments import normalise
+from retone.atomic import write_text_atomic
+from retone.audio import open_reader
+from retone.estimators import speech_music as content
+from retone.training.data.processing import normalise
+from retone.training.data.splits import named_folders, open_splits
 
 RATE = 24000
 TARGET = Path(__file__).parents[1] / "src/retone/estimators/data" / content.FILE
@@ -31,10 +32,13 @@ def main() -> None:
     parser.add_argument("--music", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--check", type=Path, metavar="CSV")
-    parser.add_argument("--each", type=int, default=130, help="stretches of each kind")
+    parser.add_argument("--each", type=int, default=130, help="excerpts of each kind")
     args = parser.parse_args()
     rng = random.Random(0)
-    corpus = open_corpora([args.speech], RATE, args.cache, "speech", need=("train",))["train"]
+    corpus = open_splits(
+        named_folders([args.speech]), sample_rate=RATE, cache=args.cache, kind="speech",
+        need=("train",), progress=print,
+    )["train"]  # fmt: skip
     speech = []
     while len(speech) < args.each:
         track = corpus.tracks[len(speech) % len(corpus.tracks)]
@@ -55,7 +59,7 @@ def main() -> None:
         if audio.size > 3 * rate and np.abs(audio).max() > 1e-3:
             music.append(of(audio, rate))
     model = content.fit(speech, music)
-    seen = {"speech stretches": len(speech), "music stretches": len(music)}
+    seen = {"speech excerpts": len(speech), "music excerpts": len(music)}
     write_text_atomic(TARGET, content.to_json(model, {"learnt_from": seen}), force=True)
     print(f"{TARGET.name}: {seen}")
     for name, weight in zip(content.FEATURES, model.weights, strict=True):
@@ -69,16 +73,16 @@ def of(audio: np.ndarray, rate: int) -> np.ndarray:
 
 
 def check(table: Path) -> None:
-    """How often the decision is right on labelled recordings, by split and kind."""
+    """Print the accuracy on labelled recordings, by split and kind."""
     right: dict[tuple[str, str], list[bool]] = {}
     model = content._model()
     for row in csv.DictReader(table.open()):
         with open_reader(table.parent / row["path"]) as reader:
             audio = reader.read(reader.info.frames).mean(axis=0)
             chance = model.speech_chance(of(audio, reader.info.sample_rate))
-        good = (chance >= 0.5) == (row["kind"] == "speech")
-        right.setdefault((row["split"], row["kind"]), []).append(good)
-        if not good:
+        correct = (chance >= 0.5) == (row["kind"] == "speech")
+        right.setdefault((row["split"], row["kind"]), []).append(correct)
+        if not correct:
             print(f"  wrong: {row['path']} ({row['kind']}, speech {chance:.2f})")
     for (split, kind), hits in sorted(right.items()):
         print(f"{split} {kind}: {sum(hits)} of {len(hits)}")

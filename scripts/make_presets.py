@@ -3,9 +3,9 @@
     python scripts/make_presets.py speech debian-speech=FOLDER
     python scripts/make_presets.py music debian-music=FOLDER
 
-Only the train part is heard. Writes src/retone/presets/data/NAME.json; for music also the
+Only the train split is used. Writes src/retone/presets/data/NAME.json; for music also the
 statistics of how pieces differ (src/retone/estimators/data/content_music.npz), those of voices
-being there already.
+are there already.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from retone.audio import write_text_atomic
-from retone.estimators import statistics
+from retone.atomic import write_text_atomic
+from retone.estimators import content_statistics as statistics
 from retone.lab.curated_presets import CURATED, make_curated
 from retone.training.data.corpora import CORPORA, Corpus, open_corpus
 from retone.training.data.excerpts import open_excerpts
-from retone.training.data.opening import default_cache
+from retone.training.data.splits import default_cache
 
 SAMPLE_RATE = 44100
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "retone"
@@ -42,7 +42,7 @@ def main() -> None:
         per_voice = 6
     else:
         corpus = open_excerpts(
-            name, Path(folder), sample_rate=SAMPLE_RATE, split="train", most=PIECES,
+            name, Path(folder), sample_rate=SAMPLE_RATE, split="train", max_groups=PIECES,
             seconds=PIECE_S, cache=args.cache,
         )  # fmt: skip
         per_voice = 2
@@ -69,7 +69,7 @@ def learn_content(corpus: Corpus, path: Path) -> None:
 
 
 def origin(name: str, folder: Path, groups: set[str]) -> tuple[str, tuple[str, ...]]:
-    """Licences and sources of what was heard."""
+    """Licences and sources of the recordings that were used."""
     items = [f for f in CORPORA[name].find(folder) if f.group in groups]
     licence = ", ".join(sorted({f.licence for f in items if f.licence}))
     files = Counter((f.source, f.author) for f in items)

@@ -1,10 +1,10 @@
-"""Turn runs' best weights into the file that ships: 8 bits a number, without the optimiser.
+"""Turn runs' best weights into the file that ships: 8 bits per weight, without the optimiser.
 
 python scripts/ship_weights.py RUN/best.safetensors [OTHER/best.safetensors ...] \
     src/retone/weights/style_speech.safetensors
 
-Of several runs, each begun from the one before, the mean of their weights ships; the recipe is
-that of the last.
+For several runs, each with a warm start from the previous one, the mean of their weights is used;
+the recipe is that of the last run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from retone.nets import checkpoint
 
 
 def mean_of(runs: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Mean of every number over runs of one network; whole numbers are the last run's."""
+    """Mean of every weight over runs of one network; integers are those of the last run."""
     mean = dict(runs[-1])
     for name, last in mean.items():
         if last.is_floating_point():
@@ -31,9 +31,9 @@ def main(sources: list[Path], target: Path) -> None:
     header = read[-1][1]
     for path, (_, other) in zip(sources, read, strict=True):
         if other["recipe"]["network"] != header["recipe"]["network"]:
-            raise SystemExit(f"{path}: another network than that of {sources[-1]}")
+            raise SystemExit(f"{path} is of another network than {sources[-1]}")
     mean = mean_of([tensors for tensors, _ in read])
-    model = checkpoint.in_bytes({n: t for n, t in mean.items() if n.startswith("model.")})
+    model = checkpoint.quantised({n: t for n, t in mean.items() if n.startswith("model.")})
     state = header["state"]
     checkpoint.write(target, model, {"recipe": header["recipe"], "state": state})
     size = target.stat().st_size / 1e6

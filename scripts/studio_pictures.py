@@ -23,7 +23,7 @@ SIZE = {"width": 1366, "height": 768}
 
 
 def drag(page: Page, band: int, dx: int, dy: int) -> None:
-    """Move a band's handle by so many pixels."""
+    """Move a band's handle by a number of pixels."""
     box = page.locator("g.node").nth(band).bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -40,7 +40,7 @@ def open_page(page: Page, url: str) -> None:
 
 
 def matched(page: Page, url: str) -> None:
-    """After four actions less one: a matched voice, a band moved, playing."""
+    """A matched voice with a moved band, playing."""
     open_page(page, url)
     page.set_input_files("#file-input", str(VOICE))
     page.set_input_files("#file-reference", str(REFERENCE))

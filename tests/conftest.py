@@ -13,6 +13,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
+from marks import marks_of
 from retone.dsp import scan
 
 torch.set_num_threads(1)  # the tensors here are small, and tests may run side by side
@@ -20,6 +21,13 @@ settings.register_profile("retone", deadline=None, derandomize=True)  # the same
 settings.load_profile("retone")
 REPOSITORY = Path(__file__).resolve().parents[1]
 MakeAudio = Callable[..., Tensor]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow or needs a GPU or a browser; ``marks.py`` has the list."""
+    for item in items:
+        for name in marks_of(item.nodeid):
+            item.add_marker(name)
 
 
 @pytest.fixture(scope="session")

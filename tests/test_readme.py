@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import doctest
 import os
+import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,20 +26,52 @@ def test_python_session(tmp_path: Path) -> None:
     assert outcome.failed == 0
 
 
-def test_every_page_it_names_exists() -> None:
-    import re
+BRANCH = "https://github.com/retone/retone/blob/main/"
+RAW = "https://raw.githubusercontent.com/retone/retone/main/"
 
-    text = (ROOT / "README.md").read_text()
-    links = re.findall(r"\]\(([^)#]+)\)", text)
-    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
-    assert len(links) >= 8
-    assert not missing
+
+def links(name: str) -> list[str]:
+    """What a page of the repository links to."""
+    return re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / name).read_text())
+
+
+def files_missing(targets: list[str]) -> list[str]:
+    """Links to this repository whose file does not exist; relative links count as well."""
+    missing = []
+    for target in targets:
+        path = target.removeprefix(BRANCH).removeprefix(RAW)
+        if "://" not in path and not (ROOT / path).exists():
+            missing.append(target)
+    return missing
+
+
+def test_every_page_it_names_exists() -> None:
+    assert len(links("README.md")) >= 20
+    assert not files_missing(links("README.md"))
+
+
+def test_its_links_work_on_a_package_index() -> None:
+    """An index shows the README alone: relative links would lead nowhere."""
+    assert all("://" in link for link in links("README.md"))
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_pages_at_the_root_link_to_files_that_exist(name: str) -> None:
+    assert not files_missing(links(name))
+
+
+def test_a_missing_page_is_seen() -> None:
+    """A guard on the guard."""
+    assert files_missing(
+        [f"{BRANCH}docs/nowhere.md", f"{BRANCH}docs/effects.md", "docs/lost.md"]
+    ) == [
+        f"{BRANCH}docs/nowhere.md",
+        "docs/lost.md",
+    ]
 
 
 def commands_shown(text: str) -> dict[str, set[str]]:
     """The words that follow ``retone`` and ``python -m retone.lab`` in a page's code."""
-    import re
-
     code = "\n".join(re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL))
     return {
         "retone": set(re.findall(r"(?<![\w.-])retone ([a-z][\w-]*)", code)),

@@ -1,4 +1,4 @@
-"""retone makes a recording sound the way its owner wants, with real effects and readable settings.
+"""retone makes a recording sound like another one, with real effects and readable settings.
 
 Names are loaded when first used, so ``import retone`` costs nothing.
 """
@@ -12,14 +12,19 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Compressor": "retone.effects",
+    "Decision": "retone.process.result",
     "DynamicEqualizer": "retone.effects",
     "Equalizer": "retone.effects",
     "Gain": "retone.effects",
-    "MatchResult": "retone.process.decide",
-    "Matcher": "retone.process.decide",
-    "Options": "retone.process.decide",
+    "Options": "retone.process.result",
+    "Result": "retone.report.result",
     "RetoneError": "retone.errors",
+    "SettingsFile": "retone.process.settings_file",
+    "apply": "retone.api",
     "chain": "retone.effects",
+    "decide": "retone.api",
+    "enhance": "retone.api",
+    "export": "retone.api",
     "match": "retone.api",
     "open_settings": "retone.api",
 }
@@ -27,7 +32,14 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from retone.api import match, open_settings  # noqa: F401
+    from retone.api import (  # noqa: F401
+        apply,
+        decide,
+        enhance,
+        export,
+        match,
+        open_settings,
+    )
     from retone.effects import (  # noqa: F401
         Compressor,
         DynamicEqualizer,
@@ -36,7 +48,9 @@ if TYPE_CHECKING:
         chain,
     )
     from retone.errors import RetoneError  # noqa: F401
-    from retone.process.decide import Matcher, MatchResult, Options  # noqa: F401
+    from retone.process.result import Decision, Options  # noqa: F401
+    from retone.process.settings_file import SettingsFile  # noqa: F401
+    from retone.report.result import Result  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

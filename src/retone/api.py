@@ -1,86 +1,379 @@
-"""The main job in one call."""
+"""What retone does, in one call each, on files or on arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from retone.audio.clip import Clip
+from retone.audio.reader import AudioReader
 from retone.errors import SettingError
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
 from retone.estimators.profile import Profile
 from retone.presets import Preset, open_preset
-from retone.process.decide import Matcher, MatchResult, Options
-from retone.process.render import output_beside
+from retone.process import decide as deciding
+from retone.process.apply import decision_of
+from retone.process.level import SPEECH_LUFS
+from retone.process.recording import open_recording, recording_of
+from retone.process.render import (
+    check_output,
+    check_writable,
+    output_beside,
+    render_to_array,
+    render_to_file,
+)
+from retone.process.result import Decision, Options
 from retone.process.settings_file import SettingsFile
 from retone.progress import Progress, silent
+from retone.report.result import Result
+
+Audio = Any
+"""A path (``str`` or ``Path``), or a NumPy array or torch tensor: [T] or [C, T], float32 or
+float64, full scale is 1."""
 
 
 def match(
-    source: str | Path,
-    to: str | Path | Sequence[str | Path] | None = None,
+    input: Audio = None,
+    to: Audio | Sequence[Audio] | None = None,
     output: str | Path | None = None,
     *,
+    sample_rate: int | None = None,
     preset: str | Path | Preset | None = None,
     amount: float = 1.0,
     part: str = "all",
     locks: Mapping[str, float] | None = None,
     loudness: str | float = "match",
     true_peak_dbtp: float | None = -1.0,
-    estimator: Estimator | None = None,
+    estimator: Estimator | str | None = None,
     force: bool = False,
     progress: Progress = silent,
-) -> MatchResult:
-    """Make a recording sound like another one and write the result.
+    source: Audio = None,
+) -> Result:
+    """Make a recording sound like another one.
 
     Args:
-        source: recording to change; any length, 8-192 kHz, any number of channels.
-        to: recording(s) that sound right; several are averaged.
-        output: where to write; its extension decides the container. None writes beside the
-            source: ``voice.matched.wav``.
+        input: recording to change: a path, or an array or tensor [T] or [C, T]; any length,
+            8-192 kHz, 1-64 channels.
+        to: recording(s) that sound right, likewise; several (in a list) are averaged.
+        output: where to write; its extension decides the container. None writes next to an input
+            file (``voice.matched.wav``) and writes no file for an array.
+        sample_rate: of the arrays, in Hz; not for paths.
         preset: instead of ``to``: a preset, its name or its file (``retone.presets``).
         amount: 0 leaves every sample as it is, 1 is the whole change.
         part: ``"all"``, ``"eq"`` or ``"dynamics"``.
         locks: parameters that keep a value: ``{"compressor.ratio": 2.0}``.
         loudness: ``"match"``, ``"off"`` or a target in LUFS.
         true_peak_dbtp: ceiling of the true peak, None for no limiter.
-        estimator: what chooses the settings; None takes the default.
+        estimator: what chooses the settings, or its name; None takes the default.
         force: replace an existing output.
-        progress: called with seconds done and in all.
+        progress: called with (phase, done, total), see ``retone.progress``.
+        source: former name of ``input``.
 
     Returns:
-        Settings, measured levels and spectra; ``result.decision.setting`` holds the values.
+        Audio, settings, measured levels and report; ``result.decision.setting`` holds the values.
 
     Raises:
         AudioError: a recording cannot be read, used or written.
         SettingError: an option or a lock is not possible, or no preset has that name.
         DataError: a preset's file is damaged.
+        TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
     """
-    if (to is None) == (preset is None):
-        raise SettingError("match: give either 'to' (recordings) or 'preset' (a name or a file).")
-    references: list[Path | Profile]
-    if preset is not None:
-        known = preset if isinstance(preset, Preset) else open_preset(preset)
-        references = [known.profile]
-    else:
-        paths = [to] if isinstance(to, (str, Path)) else list(to or ())
-        references = [Path(p) for p in paths]
+    input = _renamed(input, source)
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp)
-    return Matcher(estimator or estimator_named(None)).match(
-        Path(source),
-        references,
-        Path(output) if output is not None else output_beside(Path(source), "matched"),
-        options,
-        force=force,
-        progress=progress,
+    recording, references = _recordings("match", input, to, preset, sample_rate)
+    return _transfer(
+        recording, references, output, "matched", options, _estimator(estimator), force, progress
     )
 
 
+def enhance(
+    input: Audio,
+    output: str | Path | None = None,
+    *,
+    sample_rate: int | None = None,
+    weights: str | Path | None = None,
+    amount: float = 1.0,
+    locks: Mapping[str, float] | None = None,
+    loudness: str | float | None = None,
+    true_peak_dbtp: float | None = -1.0,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Result:
+    """Make a speech recording sound like a studio's, without any reference.
+
+    Args:
+        input: speech recording: a path, or an array or tensor [T] or [C, T].
+        output: where to write. None writes next to an input file (``voice.enhanced.wav``) and
+            writes no file for an array.
+        sample_rate: of an array, in Hz; not for paths.
+        weights: a network that ``retone.training`` made; None for those in the package.
+        amount: 0 leaves every sample as it is, 1 is the whole change.
+        locks: parameters that keep a value.
+        loudness: a target in LUFS or ``"off"``; None for -19 LUFS, scaled by ``amount``.
+        true_peak_dbtp: ceiling of the true peak, None for no limiter.
+        force: replace an existing output.
+        progress: called with (phase, done, total).
+
+    Returns:
+        Audio, settings, measured levels and report.
+
+    Raises:
+        AudioError: the recording cannot be read, used or written.
+        SettingError: an option or a lock is not possible.
+        DataError: the weights are missing or damaged.
+        TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
+    """
+    from retone.estimators.reference_free import ReferenceFree
+
+    if loudness == "match":
+        raise SettingError(
+            "enhance: loudness = 'match' needs a reference. Give a target in LUFS, or 'off'."
+        )
+    options = Options(
+        amount,
+        locks=dict(locks or {}),
+        loudness=SPEECH_LUFS if loudness is None else loudness,
+        true_peak_dbtp=true_peak_dbtp,
+        target_is_default=loudness is None,
+    )
+    recording = recording_of(input, sample_rate, "enhance", "input")
+    estimator = ReferenceFree(weights=None if weights is None else Path(weights))
+    return _transfer(recording, (), output, "enhanced", options, estimator, force, progress)
+
+
+def apply(
+    input: Audio,
+    settings: SettingsFile | str | Path,
+    output: str | Path | None = None,
+    *,
+    sample_rate: int | None = None,
+    amount: float | None = None,
+    loudness: str | float | None = None,
+    true_peak_dbtp: str | float | None = "file",
+    force: bool = False,
+    progress: Progress = silent,
+) -> Result:
+    """Apply settings to a recording: the same effect, with no estimation.
+
+    Args:
+        input: recording to change: a path, or an array or tensor [T] or [C, T].
+        settings: ``result.settings``, or a settings file's path.
+        output: where to write. None writes next to an input file (``voice.applied.wav``) and
+            writes no file for an array.
+        sample_rate: of an array, in Hz; not for paths.
+        amount: instead of the settings'.
+        loudness: a target in LUFS or ``"off"``; None takes the settings' own gain, or, with another
+            amount, goes that share of the way to their target.
+        true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the settings' own.
+        force: replace an existing output.
+        progress: called with (phase, done, total).
+
+    Returns:
+        Audio, settings, measured levels and report.
+
+    Raises:
+        AudioError: the recording cannot be read or written.
+        DataError: the settings file is missing or damaged.
+        SettingError: an option is not possible, or the settings hold a FIR filter made for another
+            sample rate.
+        TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
+    """
+    if loudness == "match":
+        raise SettingError(
+            "apply: loudness = 'match' needs a reference. Give a target in LUFS, or 'off'."
+        )
+    recording = recording_of(input, sample_rate, "apply", "input")
+    known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
+    target = _target(recording, (), output, "applied", force)
+    with open_recording(recording) as reader:
+        if target:
+            check_writable(reader.info, target, force)
+        decision, options = decision_of(
+            known, reader.info, amount=amount, loudness=loudness, true_peak_dbtp=true_peak_dbtp
+        )
+        return _rendered(reader, target, decision, options, force, progress)
+
+
+def decide(
+    input: Audio,
+    to: Audio | Sequence[Audio] | None = None,
+    *,
+    sample_rate: int | None = None,
+    preset: str | Path | Preset | None = None,
+    part: str = "all",
+    locks: Mapping[str, float] | None = None,
+    loudness: str | float = "match",
+    estimator: Estimator | str | None = None,
+    progress: Progress = silent,
+) -> Decision:
+    """Find the settings that ``match`` would use, and render nothing.
+
+    Args:
+        input, to, sample_rate, preset, part, locks, loudness, estimator, progress: as in ``match``.
+            Neither ``to`` nor ``preset`` is needed by an estimator that works without a reference.
+
+    Returns:
+        The effect, its setting, the target loudness, and the estimator's notes.
+
+    Raises:
+        AudioError: a recording cannot be read or used.
+        SettingError: an option or a lock is not possible, or no preset has that name.
+        TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
+    """
+    options = Options(part=part, locks=dict(locks or {}), loudness=loudness)
+    if to is None and preset is None and isinstance(estimator, Estimator):
+        recording: Path | Clip = recording_of(input, sample_rate, "decide", "input")
+        references: list[Path | Clip | Profile] = []
+    else:
+        recording, references = _recordings("decide", input, to, preset, sample_rate)
+    return deciding.decide(
+        recording, references, options, estimator=_estimator(estimator), progress=progress
+    )
+
+
+def export(
+    settings: SettingsFile | str | Path,
+    target: str,
+    output: str | Path | None = None,
+    *,
+    force: bool = False,
+) -> str:
+    """Settings in the words of another program.
+
+    Args:
+        settings: ``result.settings``, or a settings file's path.
+        target: such as ``"ffmpeg"``, ``"reaper"`` or ``"equalizer-apo"``
+            (``retone.exports.TARGETS``).
+        output: where to write it; None writes no file.
+        force: replace an existing file.
+
+    Returns:
+        The exported text. What the target cannot express is issued as Python warnings.
+
+    Raises:
+        SettingError: no target has that name.
+        DataError: the settings file is missing or damaged.
+        AudioError: the file exists or cannot be written.
+    """
+    import warnings
+
+    from retone.atomic import write_text_atomic
+    from retone.exports import target_named
+    from retone.exports.plan import plan_of
+
+    known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
+    exported = target_named(target).write(plan_of(known))
+    for note in exported.notes:
+        warnings.warn(note, stacklevel=2)
+    if output is not None:
+        write_text_atomic(Path(output), exported.text, force)
+    return exported.text
+
+
 def open_settings(path: str | Path) -> SettingsFile:
-    """Read a settings file that ``retone match`` wrote.
+    """Read a settings file.
 
     Raises:
         DataError: the file is missing or damaged.
         SettingError: a parameter is unknown or out of range.
     """
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"settings: expected a path or a SettingsFile, got {type(path).__name__}.")
     return SettingsFile.read(Path(path))
+
+
+def _transfer(
+    recording: Path | Clip,
+    references: Sequence[Path | Clip | Profile],
+    output: str | Path | None,
+    suffix: str,
+    options: Options,
+    estimator: Estimator,
+    force: bool,
+    progress: Progress,
+) -> Result:
+    """Decide and render."""
+    files = [r for r in references if isinstance(r, Path)]
+    target = _target(recording, files, output, suffix, force)
+    with open_recording(recording) as reader:
+        if target:
+            check_writable(reader.info, target, force)
+        decision = deciding.decide(
+            reader, references, options, estimator=estimator, progress=progress
+        )
+        return _rendered(reader, target, decision, options, force, progress)
+
+
+def _target(
+    recording: Path | Clip,
+    references: Sequence[Path],
+    output: str | Path | None,
+    suffix: str,
+    force: bool,
+) -> Path | None:
+    """The file to write, None for memory; refused before any work if it cannot be."""
+    if output is None and isinstance(recording, Clip):
+        return None
+    if output is not None:
+        target = Path(output)
+    else:
+        assert isinstance(recording, Path)
+        target = output_beside(recording, suffix)
+    own = [recording] if isinstance(recording, Path) else []
+    check_output((*own, *references), target, force)
+    return target
+
+
+def _rendered(
+    reader: AudioReader,
+    target: Path | None,
+    decision: Decision,
+    options: Options,
+    force: bool,
+    progress: Progress,
+) -> Result:
+    if target is None:
+        found = render_to_array(reader, decision, options, progress=progress)
+    else:
+        found = render_to_file(reader, target, decision, options, force=force, progress=progress)
+    return Result.of(found)
+
+
+def _estimator(estimator: Estimator | str | None) -> Estimator:
+    if estimator is None or isinstance(estimator, str):
+        return estimator_named(estimator)
+    return estimator
+
+
+def _renamed(input: Audio, source: Audio) -> Audio:
+    if (input is None) == (source is None):
+        raise TypeError("match: give 'input', a path or an array.")
+    return source if input is None else input
+
+
+def _recordings(
+    who: str,
+    input: Audio,
+    to: Audio | Sequence[Audio] | None,
+    preset: str | Path | Preset | None,
+    sample_rate: int | None,
+) -> tuple[Path | Clip, list[Path | Clip | Profile]]:
+    """The input and its references, checked."""
+    if (to is None) == (preset is None):
+        raise SettingError(f"{who}: give either 'to' (recordings) or 'preset' (a name or a file).")
+    given = [] if to is None else list(to) if isinstance(to, (list, tuple)) else [to]
+    if to is not None and not given:
+        raise SettingError(f"{who}: 'to' is empty. Give at least one recording that sounds right.")
+    if sample_rate is not None and all(isinstance(r, (str, Path)) for r in (input, *given)):
+        raise TypeError(f"{who}: sample_rate is for arrays; a file has its own. Leave it out.")
+    rates = [None if isinstance(r, (str, Path)) else sample_rate for r in (input, *given)]
+    recording = recording_of(input, rates[0], who, "input")
+    references: list[Path | Clip | Profile] = [
+        recording_of(r, rate, who, "to") for r, rate in zip(given, rates[1:], strict=True)
+    ]
+    if preset is not None:
+        known = preset if isinstance(preset, Preset) else open_preset(preset)
+        references = [known.profile]
+    return recording, references

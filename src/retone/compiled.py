@@ -24,6 +24,8 @@ from typing import Any
 import numba
 from numba.core import config as numba_config
 
+config: Any = numba_config  # its settings are read from the environment when it is loaded
+
 SOURCES = ("kernels/*.py", "audio/**/*.py", "training/data/corrupt.py", "compiled.py")
 """Files that the hash covers: those with compiled loops and all their helpers."""
 _config: Any = numba_config  # its attributes are made at run time

@@ -1,12 +1,42 @@
-"""How long work says how far it is."""
+"""Progress callbacks: how far a piece of work is, phase by phase."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-Progress = Callable[[float, float], None]
-"""Called with (done, total), in any one unit."""
+from dataclasses import dataclass
+from typing import Protocol
 
 
-def silent(done: float, total: float) -> None:
-    """A progress that tells nobody."""
+@dataclass(frozen=True)
+class Phase:
+    """One part of a longer piece of work, counted in one unit.
+
+    Args:
+        name: shown to users, such as ``"rendering"``; also what ``str`` gives.
+        unit: what is counted, such as ``"s"`` (seconds of audio) or ``"files"``.
+    """
+
+    name: str
+    unit: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ANALYSING = Phase("analysing", "recordings")
+ESTIMATING = Phase("finding settings", "steps")
+MEASURING = Phase("measuring", "s")
+RENDERING = Phase("rendering", "s")
+READING = Phase("reading", "s")
+TRAINING = Phase("training", "steps")
+
+
+class Progress(Protocol):
+    """A callable that is told how far a phase is."""
+
+    def __call__(self, phase: Phase, done: float, total: float, /) -> None:
+        """Take the phase, and how much of it is done and how much there is, in its unit."""
+        ...
+
+
+def silent(phase: Phase, done: float, total: float, /) -> None:
+    """No-op progress callback."""

@@ -1,4 +1,4 @@
-"""Named members of a family, retone's own and those of other packages.
+"""Named members of a family: retone's own and those of other packages.
 
 A family is effects, metrics, losses, corpora, estimators or export targets. A package adds a
 member by an entry point, with no change to retone::
@@ -7,13 +7,14 @@ member by an entry point, with no change to retone::
     saturator = "my_package.saturator:Saturator"
 
 Entry points are looked up when a name is not retone's own, or when all members are asked for, so
-they cost nothing before that. A script adds one with ``add``.
+they cost nothing before that. A script adds a member with ``add``. A member that cannot be loaded
+is left out with a warning, and the others stay usable.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,20 @@ from typing import Any, Generic, TypeVar
 from retone.errors import SettingError, nearest
 
 T = TypeVar("T")
+Check = Callable[[str, Any], str | None]
+"""Says what is wrong with a member of that name, as the end of a sentence; None if it fits."""
+
+
+def called(cls: type) -> Check:
+    """A check that a member is a ``cls`` whose ``name`` is the name it is registered under."""
+
+    def check(name: str, member: Any) -> str | None:
+        if not isinstance(member, cls):
+            return f"is not a {cls.__name__}"
+        own = getattr(member, "name", None)
+        return None if own == name else f"has the name '{own}', not '{name}'"
+
+    return check
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -30,21 +45,34 @@ class Registry(Mapping[str, T], Generic[T]):
         group: the entry-point group, such as ``"retone.effects"``.
         member: what one member is called in messages, such as ``"effect"``.
         own: retone's members; a text ``"module:name"`` is imported when it is first used.
+        check: what members of other packages must pass, such as ``called(Metric)``.
     """
 
-    def __init__(self, group: str, member: str, own: Mapping[str, T | str]) -> None:
+    def __init__(
+        self,
+        group: str,
+        member: str,
+        own: Mapping[str, T | str],
+        *,
+        check: Check | None = None,
+    ) -> None:
         self.group, self.member = group, member
         self._members: dict[str, T | str | EntryPoint] = dict(own)
+        self._check = check
+        self._broken: dict[str, str] = {}
         self._searched = False
 
-    def __getitem__(self, name: str) -> T:
+    def __contains__(self, name: object) -> bool:
         if name not in self._members:
             self._search()
-        if name not in self._members:
+        return name in self._members
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self:
             raise KeyError(name)
         value: Any = self._members[name]
         if isinstance(value, EntryPoint):
-            value = self._members[name] = value.load()
+            value = self._members[name] = self._load(value)
         elif isinstance(value, str):
             module, _, attribute = value.partition(":")
             value = self._members[name] = getattr(import_module(module), attribute)
@@ -58,33 +86,73 @@ class Registry(Mapping[str, T], Generic[T]):
         self._search()
         return len(self._members)
 
+    def items(self) -> ItemsView[str, T]:
+        """Names with members; those that cannot be loaded are left out with a warning."""
+        return self._loaded().items()
+
+    def values(self) -> ValuesView[T]:
+        """Members; those that cannot be loaded are left out with a warning."""
+        return self._loaded().values()
+
     def named(self, name: str) -> T:
         """The member of that name.
 
         Raises:
-            SettingError: there is none; the message gives the nearest names.
+            SettingError: there is none, or it cannot be loaded; the message says why.
         """
-        try:
-            return self[name]
-        except KeyError:
-            raise SettingError(
-                f"no {self.member} is called '{name}'.{nearest(name, self)}"
-            ) from None
+        if name in self:
+            try:
+                return self[name]
+            except KeyError:  # found by its entry point, but broken
+                pass
+        if name in self._broken:
+            raise SettingError(self._broken[name])
+        raise SettingError(f"no {self.member} is called '{name}'.{nearest(name, self)}")
 
     def add(self, name: str, member: T, *, replace: bool = False) -> T:
         """Add a member for this process; returns it.
 
         Raises:
-            SettingError: the name is taken and ``replace`` is false.
+            SettingError: the name is taken and ``replace`` is false, or the member does not fit.
         """
         if not replace and name in self:
             raise SettingError(f"{self.member} '{name}' exists. Choose another name.")
+        if wrong := self._check and self._check(name, member):
+            raise SettingError(f"{self.member} '{name}' {wrong}.")
         self._members[name] = member
         return member
 
     def remove(self, name: str) -> None:
         """Take out a member that ``add`` put in."""
         del self._members[name]
+
+    def _loaded(self) -> dict[str, T]:
+        found: dict[str, T] = {}
+        for name in self:
+            try:
+                found[name] = self[name]
+            except KeyError:
+                continue
+        return found
+
+    def _load(self, point: EntryPoint) -> Any:
+        """A member of another package; KeyError, after a warning, if it cannot be used."""
+        package = f" of {point.dist.name}" if point.dist else ""
+        what = f"{self.member} '{point.name}'{package}"
+        try:
+            value = point.load()
+        except Exception as error:  # foreign code: whatever it raises, the others stay usable
+            text = f"{what} cannot be loaded: {point.value} raised {type(error).__name__}: {error}"
+        else:
+            wrong = self._check and self._check(point.name, value)
+            if not wrong:
+                return value
+            text = f"{what} cannot be used: {point.value} {wrong}"
+        text = f"{text.rstrip('.')}. Update or uninstall that package."
+        warnings.warn(text, stacklevel=4)
+        self._broken[point.name] = text
+        del self._members[point.name]
+        raise KeyError(point.name)
 
     def _search(self) -> None:
         if self._searched:
@@ -95,7 +163,7 @@ class Registry(Mapping[str, T], Generic[T]):
                 warnings.warn(
                     f"{point.value}: {self.member} '{point.name}' is left out, because that name "
                     "is taken.",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
             else:
                 self._members[point.name] = point

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from retone import __version__
 from retone.errors import OutputExistsError, RetoneError
+from retone.progress import Phase
 
 DELAY_S = 1.0
 EVERY_S = 0.1
@@ -134,21 +135,27 @@ def run_process(main: Callable[[], int]) -> int:
 class ProgressBar:
     """A line on stderr that appears after a second, and only on a terminal.
 
-    Call it with (done, total) in ``unit``.
+    It is a ``Progress``: each phase is shown with its own unit and its own time left.
+
+    Args:
+        title: shown before the phase, for work that is done several times.
     """
 
-    def __init__(self, what: str, unit: str) -> None:
-        self._what, self._unit = what, unit
+    def __init__(self, title: str = "") -> None:
+        self._title = title
         self._on = sys.stderr.isatty()
-        self._started = time.monotonic()
-        self._last = self._started + DELAY_S - EVERY_S
+        self._phase: Phase | None = None
+        self._began = time.monotonic()
+        self._last = self._began + DELAY_S - EVERY_S
         self._width = 0
 
-    def __call__(self, done: float, total: float) -> None:
+    def __call__(self, phase: Phase, done: float, total: float, /) -> None:
         now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._began = phase, now
         if not self._on or now - self._last < EVERY_S:
             return
-        line = progress_line(self._what, self._unit, done, total, now - self._started)
+        line = progress_line(phase, done, total, now - self._began, self._title)
         sys.stderr.write(f"\r{line:{self._width}}")
         sys.stderr.flush()
         self._last, self._width = now, len(line)
@@ -169,18 +176,21 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(what: str, unit: str) -> Iterator[ProgressBar]:
-    """A :class:`ProgressBar` for the time of a ``with`` block; it is gone at the end."""
-    bar = ProgressBar(what, unit)
+def progress_bar(title: str = "") -> Iterator[ProgressBar]:
+    """A ``ProgressBar`` for the time of a ``with`` block; it is gone at the end."""
+    bar = ProgressBar(title)
     try:
         yield bar
     finally:
         bar.clear()
 
 
-def progress_line(what: str, unit: str, done: float, total: float, elapsed_s: float) -> str:
-    """``matching [#####-----] 12 of 24 s, 3 s left``."""
+def progress_line(
+    phase: Phase, done: float, total: float, elapsed_s: float, title: str = ""
+) -> str:
+    """``rendering [#####-----] 12 of 24 s, 3 s left``."""
     share = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
     bar = "#" * round(share * _WIDTH)
     left = f", {elapsed_s * (1 - share) / share:.0f} s left" if 0 < share < 1 else ""
-    return f"{what} [{bar:-<{_WIDTH}}] {done:.0f} of {total:.0f} {unit}{left}"
+    what = f"{title}: {phase.name}" if title else phase.name
+    return f"{what} [{bar:-<{_WIDTH}}] {done:.0f} of {total:.0f} {phase.unit}{left}"

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / PACKAGE
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module: where it stands and whether it runs when the file is imported."""
+    """One imported module: its location and whether it runs when the file is imported."""
 
     module: str
     file: str

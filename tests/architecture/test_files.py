@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-MOST_LINES = 400
+MAX_LINES = 600
 MACHINE_PATH = re.compile(
     r"(?<![\w./~-])/(?:" + "|".join(("work", "root", "home")) + r")(?=/[\w.])"
 )
-"""An absolute path into a person's or a machine's own folders."""
+"""An absolute path into a user's or a machine's own folders."""
 ALLOWED_PATHS = {
     # Made-up names in tests of what must not leak into a report.
     "tests/unit/test_report.py",
@@ -30,13 +30,16 @@ def tracked(repository: Path) -> list[Path]:
 
 
 def test_source_files_stay_short(repository: Path) -> None:
+    """A long file is a sign that it does several things. The limit leaves room for one topic in one
+    file: a lower one (it was 400) cut code at worse places than a file of 550 lines has.
+    """
     long = {}
     for folder in ("src", "tests", "scripts", "examples"):
         for file in sorted((repository / folder).rglob("*.py")):
             lines = len(file.read_text(encoding="utf-8").splitlines())
-            if lines > MOST_LINES:
+            if lines > MAX_LINES:
                 long[file.relative_to(repository).as_posix()] = lines
-    assert not long, f"more than {MOST_LINES} lines: {long}; split them by what they do"
+    assert not long, f"more than {MAX_LINES} lines: {long}; split them by what they do"
 
 
 def test_no_machine_paths(repository: Path) -> None:

@@ -13,12 +13,13 @@ NAMES = {"sample_rate", "sample_rate_hz", "rate", "sr", "fs", "samplerate"}
 
 ALLOWED_FOLDERS = ("training/recipes/",)  # a recipe states the rate its network is made for
 ALLOWED_FILES = {
-    "lab/evaluate/encoders.py": "published encoders hear at the rates they were made for",
-    "training/data/debian.py": "the corpus is cut at one stated rate; sources below it are dropped",
-    "training/data/debian_lists.py": "what packages' recordings are kept at",
+    "lab/evaluate/encoders.py": "published encoders expect the rates they were made for",
+    "training/debian/builder.py": "the corpus is cut at one stated rate; lower rates are dropped",
+    "nets/frontend.py": "the rate that the compact networks are made for",
+    "training/debian/lists.py": "what packages' recordings are kept at",
     "lab/commands/bench.py": "the rate of the benchmark's made-up signals, shown by --help",
     "audio/formats.py": "which rates a coded format can hold",
-    "estimators/statistics.py": "the statistics were taken on one stated frequency grid",
+    "estimators/content_statistics.py": "the statistics were taken on one stated frequency grid",
 }
 
 

@@ -14,12 +14,13 @@ import torch
 from cli.conftest import Record, Run
 from retone.audio import LoudnessMeter
 from retone.estimators.base import Excerpt
-from retone.estimators.blind import Blind
+from retone.estimators.reference_free import ReferenceFree
 from retone.nets import checkpoint
 from retone.nets.tcn import TcnConfig
-from retone.training.recipes.config import Recipe, describe
+from retone.training.recipes.compact import compact_smoke
 from retone.training.recipes.diffdeq import diffdeq_smoke
-from retone.training.recipes.style import compact_smoke
+from retone.training.recipes.recipe import Recipe
+from retone.training.recipes.record import describe
 
 TREBLE_DB = 9.0
 THRESHOLD_DB = -40.0
@@ -126,7 +127,7 @@ def test_refusals_are_one_sentence(
 def test_without_weights_it_says_how_to_make_them(
     retone: Run, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retone.estimators.blind.SHIPPED", "none_such.safetensors")
+    monkeypatch.setattr("retone.estimators.reference_free.SHIPPED", "none_such.safetensors")
     done = retone("enhance", record("voice.wav"))
     assert done.code == 2 and "retone train diffdeq_improved" in done.err
 
@@ -139,7 +140,7 @@ def test_thresholds_follow_the_level_of_each_piece(weights: Path) -> None:
     peak_dbfs = diffdeq_smoke().pairs.peak_dbfs
     for level_db in (0.0, -20.0):
         gain = 10 ** ((peak_dbfs + level_db) / 20) / float(noise.abs().max())
-        blind = Blind(weights=weights, caution_db=0)
+        blind = ReferenceFree(weights=weights, caution_db=0)
         found = blind.estimate(Excerpt(noise * gain, rate), locks={})
         got = float(found.setting["multiband.band_3_threshold_db"])
         assert got == pytest.approx(THRESHOLD_DB + level_db, abs=1.5)  # pieces' peaks differ
@@ -155,7 +156,7 @@ def test_a_small_change_is_made_smaller_and_a_large_one_stays(
     for number, wanted in enumerate((1.0, 5.0, 20.0)):
         gain = {"equalizer.peak_2_gain_db": wanted}
         path = asking_for(tmp_path / f"{number}.safetensors", gain)
-        found = Blind(weights=path).estimate(voice, locks={})
+        found = ReferenceFree(weights=path).estimate(voice, locks={})
         kept.append(float(found.setting["equalizer.peak_2_gain_db"]) / wanted)
         assert ("% of it is applied" in " ".join(found.notes)) == (kept[-1] < 0.95)
     assert kept[0] < 0.25 < kept[1] < kept[2] <= 1 and kept[2] > 0.8
@@ -168,6 +169,6 @@ def test_music_is_recognised_said_and_hardly_changed(tmp_path: Path) -> None:
     chord = 0.05 * sum(np.sin(2 * np.pi * f * k * t) / k for f in notes for k in range(1, 5))
     path = asking_for(tmp_path / "w.safetensors", {"equalizer.high_shelf_gain_db": 18.0})
     music = Excerpt(torch.from_numpy(chord.astype(np.float32)), rate)
-    found = Blind(weights=path).estimate(music, locks={})
+    found = ReferenceFree(weights=path).estimate(music, locks={})
     assert "sounds like music" in found.notes[0] and "retone match" in found.notes[0]
     assert 0 < float(found.setting["equalizer.high_shelf_gain_db"]) < 5

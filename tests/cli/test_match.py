@@ -159,7 +159,7 @@ def test_locks_hold_exactly_and_ignore_the_amount(
                   "--amount", amount, *locks)  # fmt: skip
     assert done.code == 0
     found = values(output)
-    heard = SettingsFile.read(output.with_suffix(".json")).heard()
+    heard = SettingsFile.read(output.with_suffix(".json")).effective_setting()
     for name, value in wanted.items():
         assert found[name] == value
         assert float(heard[name][0]) == value

@@ -131,7 +131,7 @@ def test_the_file_is_what_the_whole_gives_in_memory(retone, record, fixed, tmp_p
     retone("match", source, "--to", record("b.wav"), "-o", output, "--loudness", "-8")
     saved = SettingsFile.read(output.with_suffix(".json"))
     audio = sf.read(source, dtype="float32", always_2d=True)[0].T
-    whole = render_whole(MATCH_CHAIN, audio, RATE, saved.heard())
+    whole = render_whole(MATCH_CHAIN, audio, RATE, saved.effective_setting())
     assert saved.level_plan is not None
     whole = whole * np.float32(db_to_gain(saved.level_plan.gain_db))
     limiter = TruePeakLimiter(-1.0, RATE, 2)
@@ -149,7 +149,7 @@ def test_the_block_size_does_not_matter(
     reference = record("b.wav", seed=1, seconds=2)
     made = []
     for name, size in (("usual.wav", 65536), ("other.wav", block)):
-        for module in ("rendering", "matcher"):
+        for module in ("process.render", "process.decide"):
             monkeypatch.setattr(f"retone.{module}.block_frames", lambda channels, n=size: n)
         monkeypatch.setattr("retone.process.stream.BLOCK_FRAMES", size)
         done = retone("match", source, "--to", reference, "-o", tmp_path / name)

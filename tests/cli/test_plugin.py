@@ -15,7 +15,7 @@ import torch
 from cli.conftest import Record, Run
 from cli.test_enhance import write_weights
 from retone.effects.plugin import Plugin
-from retone.estimators import fit
+from retone.estimators import black_box as fit
 from retone.plugins import host
 from retone.training.recipes.diffdeq import diffdeq_smoke
 from retone.training.recipes.plugin import plugin_enhance
@@ -38,8 +38,8 @@ def pair(record: Record, tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = replace(fit.Fitted(Plugin.open(TONE)), draws=8, starts=1, steps=3)
-    monkeypatch.setattr(fit, "Fitted", lambda effect: replace(quick, effect=effect))
+    quick = replace(fit.BlackBoxFit(Plugin.open(TONE)), draws=8, starts=1, steps=3)
+    monkeypatch.setattr(fit, "BlackBoxFit", lambda effect: replace(quick, effect=effect))
 
 
 def test_match_finds_the_setting_and_apply_repeats_it(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from under_test import each_effect
 
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
-from retone.effects import EFFECTS
 from retone.errors import SettingError, ShapeError
 
 RATE = 24000
-each_effect = pytest.mark.parametrize("effect", EFFECTS, ids=lambda e: e.name)
 
 
 def inside(effect: Effect, batch: int) -> Setting:
@@ -46,7 +45,7 @@ def test_audio_without_channels_and_plain_numbers_are_refused(effect: Effect) ->
 
 
 @each_effect
-def test_a_parameter_that_is_nan_is_heard(effect: Effect) -> None:
+def test_a_parameter_that_is_nan_makes_the_output_nan(effect: Effect) -> None:
     """A network that has diverged must not look like one that has learnt silence."""
     audio, known = noise(1, 1, 400), inside(effect, 1)
     for name in effect.params.names:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from under_test import each_effect
 
 from retone.dsp.effect import Effect
 from retone.dsp.param import to_numbers
-from retone.effects import EFFECTS
-
-each_effect = pytest.mark.parametrize("effect", EFFECTS, ids=lambda e: e.name)
+from retone.dsp.views import ResponseView
+from retone.effects import leaves
+from retone.effects.spec import effect_from_spec, effect_to_spec
 
 
 @each_effect
 def test_names_carry_units_and_text(effect: Effect) -> None:
-    endings = {"dB": "_db", "Hz": "_hz", "ms": "_ms", ":1": "ratio", "": "q"}
+    endings = {"dB": "_db", "Hz": "_hz", "ms": "_ms", ":1": "ratio"}
     for p in effect.params:
-        assert p.name.endswith(endings[p.unit]), p.name
+        others = tuple(e for unit, e in endings.items() if unit != p.unit)
+        assert p.name.endswith(endings.get(p.unit, "")), p.name
+        assert not p.name.endswith(others), f"{p.name}: its name ends with another unit"
         assert p.help.endswith("."), f"{p.name}: help is a sentence"
         assert p.low <= p.default <= p.high
         assert p.neutral is None or p.low <= p.neutral <= p.high
@@ -80,3 +84,41 @@ def test_wrong_calls_are_refused_with_a_sentence(effect: Effect) -> None:
                 call(bad_audio, rate, setting)
             assert type(caught.value).__name__ in ("ShapeError", "SettingError")
             assert effect.name in str(caught.value) or "called" in str(caught.value)
+
+
+@each_effect
+def test_roles_and_units_agree(effect: Effect) -> None:
+    """What the rest of the code knows of a parameter is its role."""
+    units = {
+        "threshold": "dB", "ratio": ":1", "knee": "dB", "makeup": "dB", "gain": "dB",
+        "frequency": "Hz", "q": "", "time": "ms", "mix": "",
+    }  # fmt: skip
+    for p in effect.params:
+        assert not p.role or p.unit == units[p.role], p.name
+        assert p.level_relative == (p.role == "threshold"), p.name
+        if p.role in ("makeup", "gain", "ratio", "mix"):
+            assert p.neutral is not None, f"{p.name}: this role needs a neutral value"
+
+
+@each_effect
+def test_a_spec_is_the_effect_again(effect: Effect) -> None:
+    spec = json.loads(json.dumps(effect_to_spec(effect, 44100)))
+    assert spec["type"] == effect.kind and effect_from_spec(spec, 44100) == effect
+
+
+@each_effect
+def test_stages_and_views_follow_the_setting(effect: Effect) -> None:
+    setting = effect.params.sample(1, torch.Generator().manual_seed(4))
+    frequency = np.geomspace(20, 20000, 50)
+    for _, member, own in leaves(effect, setting):
+        stages = member.stages(own, 48000)
+        assert stages is None or len({s.name for s in stages}) == len(stages)
+        for view in member.views(own, 48000, frequency):
+            if isinstance(view, ResponseView):
+                assert view.total_db.shape == (50,) and np.isfinite(view.total_db).all()
+                names = {n for b in view.bands for n in b.moves.values()} | set(view.edges)
+                assert names <= set(member.params.names)
+                assert all(0 < b.low_hz < b.high_hz <= 24000 for b in view.bands)
+            else:
+                assert view.input_db.shape == view.output_db.shape
+                assert np.isfinite(view.output_db).all()

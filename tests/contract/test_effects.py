@@ -1,4 +1,4 @@
-"""What every effect must hold, over ``EFFECTS`` and every back end: the laws of sound."""
+"""The laws of sound that every effect must hold, on every back end; traits say which apply."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from under_test import each_effect
 
 from conftest import Backend, MakeAudio
 from retone.dsp.effect import Effect, State
 from retone.dsp.param import ParamTable, Setting
-from retone.effects import EFFECTS
+from retone.effects import leaves as members
 
 RATES = (16000, 24000, 44100, 48000, 96000)
-HAS_CROSSOVER = {"dynamic_equalizer"}  # neutral is an all-pass, not the identity
-each_effect = pytest.mark.parametrize("effect", EFFECTS, ids=lambda e: e.name)
 each_rate = pytest.mark.parametrize("sample_rate", RATES)
 
 
@@ -32,12 +31,18 @@ def inside(table: ParamTable, batch: int, seed: int = 0, margin: float = 0.2) ->
 
 
 def linear(effect: Effect, batch: int, seed: int = 0) -> Setting:
-    """Random settings with every compressor at rest: the effect is a linear filter."""
+    """Random settings with all dynamics bypassed: the effect is a linear filter.
+
+    Members without a linear response are neutral; of others the ratios are.
+    """
     setting = inside(effect.params, batch, seed)
-    for p in effect.params:
-        if p.unit == ":1" or p.name.split(".")[-1] == "makeup_db":
-            assert p.neutral is not None
-            setting[p.name] = torch.full_like(setting[p.name], p.neutral)
+    hz = torch.tensor([1000.0], dtype=torch.float64)
+    for path, member, own in members(effect, setting):
+        nonlinear = member.response(hz, 48000, own) is None
+        for p in member.params:
+            if p.neutral is not None and (nonlinear or p.role == "ratio"):
+                name = p.name if p.name in setting else f"{path}.{p.name}"
+                setting[name] = torch.full_like(setting[name], p.neutral)
     return setting
 
 
@@ -87,7 +92,7 @@ def test_neutral_is_identity(
     effect: Effect, sample_rate: int, backend: Backend, make_audio: MakeAudio
 ) -> None:
     neutral = on(effect.params.neutral(2), backend.device)
-    if effect.name in HAS_CROSSOVER:
+    if effect.has_crossover:
         length = sample_rate // 2
         impulse = torch.zeros(2, 1, length, dtype=torch.float64, device=backend.device)
         impulse[..., 0] = 1.0
@@ -105,7 +110,7 @@ def test_neutral_is_identity(
 
 
 @each_effect
-def test_at_rest_is_neutral_at_the_same_crossovers(
+def test_the_static_path_is_neutral_at_the_same_crossovers(
     effect: Effect, backend: Backend, make_audio: MakeAudio
 ) -> None:
     audio = make_audio(1000, 24000, batch=2, channels=2, seed=15).to(backend.device)
@@ -117,7 +122,7 @@ def test_at_rest_is_neutral_at_the_same_crossovers(
         for p in effect.params
     }
     wanted = effect.render(audio, 24000, neutral).audio
-    got = effect.at_rest(audio, 24000, setting)
+    got = effect.static_path(audio, 24000, setting)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-9)
 
 
@@ -212,7 +217,7 @@ def test_blocks_equal_the_whole(
 
 
 @each_effect
-def test_batch_items_do_not_hear_each_other(
+def test_batch_items_do_not_affect_each_other(
     effect: Effect, backend: Backend, make_audio: MakeAudio
 ) -> None:
     audio = make_audio(700, 24000, batch=5, channels=2).to(backend.device)
@@ -239,6 +244,8 @@ def test_dual_mono_is_mono(effect: Effect, backend: Backend, make_audio: MakeAud
 @each_effect
 def test_stereo_image_stays(effect: Effect, backend: Backend, make_audio: MakeAudio) -> None:
     """A channel that is a quieter copy of the other comes out as the same quieter copy."""
+    if not effect.linear_across_channels:
+        pytest.skip("not linear across channels")
     loud = make_audio(600, 44100, batch=2).to(backend.device)
     stereo = torch.cat([0.1 * loud, loud], dim=1)
     out = effect.render(stereo, 44100, on(inside(effect.params, 2, seed=6), backend.device)).audio
@@ -322,10 +329,8 @@ def test_gradcheck(effect: Effect, backend: Backend, make_audio: MakeAudio) -> N
         )
         return (out.audio, *leaves(out.state))
 
-    many = len(effect.params) > 10
-    assert torch.autograd.gradcheck(
-        run, (audio, unit, *start), eps=1e-6, atol=1e-6, rtol=1e-3, fast_mode=many
-    )
+    given, many = (audio, unit, *start), len(effect.params) > 10
+    assert torch.autograd.gradcheck(run, given, eps=1e-6, atol=1e-6, rtol=1e-3, fast_mode=many)
 
 
 # --- response and relaxation ----------------------------------------------------------------
@@ -340,7 +345,7 @@ def test_response_is_what_an_impulse_measures(
     setting = linear(effect, 2, seed=13)
     told = effect.response(hz, sample_rate, setting)
     if told is None:
-        assert "ratio" in effect.params.names, "only level-dependent effects have no response"
+        assert effect.level_dependent, "only level-dependent effects have no response"
         return
     impulse = torch.zeros(2, 1, sample_rate, dtype=torch.float64, device=backend.device)
     impulse[..., 0] = 1.0
@@ -363,34 +368,33 @@ def test_relaxation_of_linear_effects_is_close(
 def loud(effect: Effect) -> Setting:
     """Neutral, but every compressor far into a steady tone and slow to get there."""
     setting = effect.params.neutral(1)
-    hard = {"threshold_db": -50.0, "ratio": 8.0, "makeup_db": 20.0}
-    slow = {"attack_ms": 50.0, "release_ms": 200.0}
-    for name in setting:
-        for ending, value in {**hard, **slow}.items():
-            if name.endswith(ending) and "expander" not in name:
-                setting[name] = torch.full_like(setting[name], value)
+    values = {"threshold": -50.0, "ratio": 8.0, "makeup": 20.0}
+    for p in effect.params:
+        if p.role == "time":
+            setting[p.name] += (50.0 if "attack" in p.name else 200.0) - setting[p.name]
+        elif p.role in values and "expander" not in p.name:
+            setting[p.name] += values[p.role] - setting[p.name]
     return setting
 
 
 @each_effect
-def test_a_recording_that_starts_in_mid_sound_meets_settled_dynamics(effect: Effect) -> None:
+def test_a_recording_that_starts_in_mid_sound_meets_warm_dynamics(effect: Effect) -> None:
     rate = 24000
     time = torch.arange(2 * rate, dtype=torch.float64) / rate
     tone = 0.3 * torch.cos(2 * torch.pi * 440 * time)[None, None]
     setting = loud(effect)
-    state = effect.settled(tone[..., : rate // 2], rate, setting)
-    has_dynamics = any(p.name.endswith("threshold_db") for p in effect.params)
-    assert (state is not None) == has_dynamics
+    state = effect.warm_state(tone[..., : rate // 2], rate, setting)
+    assert (state is not None) == effect.has_dynamics
 
     def start_db(state: State | None) -> float:
         """Peak of the first 10 ms over that of the end, when all has settled."""
         y = effect.render(tone, rate, setting, state).audio[0, 0].abs()
         return 20 * math.log10(float(y[: rate // 100].max() / y[-rate // 100 :].max()))
 
-    if has_dynamics:
+    if effect.has_dynamics:
         assert start_db(None) > 6  # what a start from rest sounds like
         assert start_db(state) < 1.5
-    if effect.name not in HAS_CROSSOVER:
+    if not effect.has_crossover:
         neutral = effect.params.neutral(1)
-        at_neutral = effect.settled(tone[..., : rate // 2], rate, neutral)
+        at_neutral = effect.warm_state(tone[..., : rate // 2], rate, neutral)
         assert torch.equal(effect.render(tone, rate, neutral, at_neutral).audio, tone)

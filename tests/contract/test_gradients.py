@@ -1,4 +1,4 @@
-"""What every differentiation strategy must hold, and that its gradients tell the truth."""
+"""What every differentiation strategy must fulfil, and that its gradients are right."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from retone.training.gradients import (
     NeuralProxy,
     Spsa,
 )
-from retone.training.recipes.config import describe
+from retone.training.recipes.record import describe
 from retone.training.recipes.strategies import proxy
 
 RATE = 24000
@@ -36,8 +36,8 @@ ALL: tuple[Gradient, ...] = (
     Spsa(),
     Spsa.paper(),
     NeuralProxy("np", sizes=SIZES),
-    NeuralProxy("np-hh", sizes=SIZES),
-    NeuralProxy("np-fh", sizes=SIZES),
+    NeuralProxy("np_hh", sizes=SIZES),
+    NeuralProxy("np_fh", sizes=SIZES),
     EndToEnd("ctcn1", False, SIZES),
     EndToEnd("ctcn2", True, SIZES),
 )
@@ -78,49 +78,80 @@ def test_shapes_and_gradients(strategy: Gradient, make_audio: MakeAudio) -> None
     assert out.shape == audio.shape and out.dtype == torch.float32
     out.square().sum().backward()
     assert unit.grad is not None and bool(unit.grad.isfinite().all())
-    heard = (unit.grad != 0).float().mean()
-    assert float(heard) > 0.9  # paper's AD has no release; a proxy is told no make-up
+    reached = (unit.grad != 0).float().mean()
+    assert float(reached) > 0.9  # paper's AD has no release; a proxy is told no make-up
     with torch.no_grad():
         assert strategy.infer(PAPER_CHAIN, audio, RATE, unit, networks).shape == audio.shape
 
 
-@each
-def test_the_contract_is_what_runs(
+RUNS = {
+    "exact": ({"effect"}, 0, {"effect"}),
+    "frequency_sampled": ({"relaxed"}, 0, {"effect"}),
+    "spsa": ({"effect"}, 1, {"effect"}),
+    "spsa_improved": ({"effect"}, 4, {"effect"}),
+    "np": ({"networks"}, 0, {"networks"}),
+    "np-hh": ({"networks"}, 0, {"effect"}),
+    "np-fh": ({"effect", "networks"}, 0, {"effect"}),
+    "ctcn1": ({"networks"}, 0, {"networks"}),
+    "ctcn2": ({"networks"}, 0, {"networks"}),
+}
+"""By strategy: what runs in training forward, how often the effect is rendered in backward (both
+signs of a perturbation are one batch), and what runs at inference."""
+
+
+def what_runs(
     strategy: Gradient, make_audio: MakeAudio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Counts what is really called against what the object says of itself."""
+) -> tuple[set[str], int, set[str], bool]:
+    """The entries of ``RUNS``, measured, and whether the strategy trains networks of its own."""
     effect = Equalizer()
     audio, unit = problem(make_audio, effect)
     networks = built(strategy, effect)
     calls: list[str] = []
     render, relax = Equalizer._render, Equalizer._relax
-    monkeypatch.setattr(
-        Equalizer, "_render", lambda *a: (calls.append("the effect"), render(*a))[1]
-    )
-    monkeypatch.setattr(Equalizer, "_relax", lambda *a: (calls.append("stand-in"), relax(*a))[1])
-    if networks is not None:
-        networks.register_forward_hook(lambda *a: calls.append("networks"))
-    unit.requires_grad_()
-    out = strategy.train(effect, audio, RATE, unit, networks)
-    forward = set(calls)
-    calls.clear()
-    out.sum().backward()
-    backward = len(calls)
-    calls.clear()
-    strategy.infer(effect, audio, RATE, unit, networks)
-    inference = set(calls)
-
-    c = strategy.contract
-    for said, ran in ((c.training_forward, forward), (c.inference, inference)):
-        decisive = [w for w in ("the effect", "stand-in", "networks") if w in said]
-        assert decisive and decisive[0] in ran
-        if "networks" in said or "stand-in" in said:
-            assert "the effect" not in ran
-    assert ("renders" in c.training_backward) == (backward > 0)
-    if isinstance(strategy, Spsa):
-        assert backward == strategy.directions  # up and down go as one batch
+    with monkeypatch.context() as patch:
+        patch.setattr(Equalizer, "_render", lambda *a: (calls.append("effect"), render(*a))[1])
+        patch.setattr(Equalizer, "_relax", lambda *a: (calls.append("relaxed"), relax(*a))[1])
+        if networks is not None:
+            networks.register_forward_hook(lambda *a: calls.append("networks"))
+        unit.requires_grad_()
+        out = strategy.train(effect, audio, RATE, unit, networks)
+        forward = set(calls)
+        calls.clear()
+        out.sum().backward()
+        backward = calls.count("effect")
+        calls.clear()
+        strategy.infer(effect, audio, RATE, unit, networks)
     trains = networks is not None and any(p.requires_grad for p in networks.parameters())
-    assert trains == ("trained networks" in c.training_forward) == (not c.readable)
+    return forward, backward, set(calls), trains
+
+
+@each
+def test_what_runs_is_what_the_strategy_is_for(
+    strategy: Gradient, make_audio: MakeAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, backward, inference, trains = what_runs(strategy, make_audio, monkeypatch)
+    assert (forward, backward, inference) == RUNS[strategy.name]
+    assert trains == (not strategy.contract.readable)
+
+
+def test_equal_descriptions_mean_equal_runs(
+    make_audio: MakeAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever words ``Contract`` uses, one description never covers two ways of running."""
+    forward: dict[str, set[tuple[bool, bool, bool]]] = {}
+    backward: dict[str, set[int]] = {}
+    inference: dict[str, set[tuple[bool, bool, bool]]] = {}
+    for strategy in ALL:
+        first, renders, last, trains = what_runs(strategy, make_audio, monkeypatch)
+        c = strategy.contract
+        for texts, text, ran in (
+            (forward, c.training_forward, first), (inference, c.inference, last)
+        ):  # fmt: skip
+            way = ("effect" in ran, "relaxed" in ran, trains)
+            texts.setdefault(text, set()).add(way)
+        backward.setdefault(c.training_backward, set()).add(renders)
+    for described in (forward, backward, inference):
+        assert all(len(ways) == 1 for ways in described.values()), described
 
 
 @pytest.mark.parametrize("effect", EFFECTS, ids=lambda e: e.name)
@@ -211,7 +242,7 @@ def test_the_true_distance_counts_at_the_bounds(make_audio: MakeAudio) -> None:
 def test_hybrids_run_what_they_say(make_audio: MakeAudio) -> None:
     audio, unit = problem(make_audio, PAPER_CHAIN)
     networks = built(ALL[4], PAPER_CHAIN)
-    np, hh, fh = (NeuralProxy(mode, sizes=SIZES) for mode in ("np", "np-hh", "np-fh"))
+    np, hh, fh = (NeuralProxy(mode, sizes=SIZES) for mode in ("np", "np_hh", "np_fh"))
     exact = Exact().infer(PAPER_CHAIN, audio, RATE, unit)
 
     def step(strategy: NeuralProxy) -> tuple[Tensor, Tensor]:
@@ -222,10 +253,10 @@ def test_hybrids_run_what_they_say(make_audio: MakeAudio) -> None:
         return out.detach(), u.grad
 
     values = {s.mode: step(s) for s in (np, hh, fh)}
-    assert torch.equal(values["np-fh"][0], exact)  # to the last bit
-    assert torch.equal(values["np"][0], values["np-hh"][0])
-    assert torch.equal(values["np"][1], values["np-hh"][1])
-    assert not torch.equal(values["np-fh"][1], values["np"][1])
+    assert torch.equal(values["np_fh"][0], exact)  # to the last bit
+    assert torch.equal(values["np"][0], values["np_hh"][0])
+    assert torch.equal(values["np"][1], values["np_hh"][1])
+    assert not torch.equal(values["np_fh"][1], values["np"][1])
     assert torch.equal(np.infer(PAPER_CHAIN, audio, RATE, unit, networks), values["np"][0])
     for hybrid in (hh, fh):
         assert torch.equal(hybrid.infer(PAPER_CHAIN, audio, RATE, unit, networks), exact)
@@ -239,7 +270,7 @@ def test_fh_takes_the_networks_slope_at_the_effects_value(make_audio: MakeAudio)
     assert networks is not None
     weight = torch.randn(audio.shape, generator=torch.Generator().manual_seed(1))
     u = unit.clone().requires_grad_()
-    out = NeuralProxy("np-fh", sizes=SIZES).train(effect, audio, RATE, u, networks)
+    out = NeuralProxy("np_fh", sizes=SIZES).train(effect, audio, RATE, u, networks)
     (out * weight).sum().backward()
     v = unit.clone().requires_grad_()
     (networks("equalizer", audio, v) * weight).sum().backward()
@@ -303,20 +334,20 @@ def test_sizes_are_the_papers(effect: Effect, count: int) -> None:
 
 
 def test_proxies_are_checked_against_the_effect(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from retone.training.loop import _save
+    from retone.training.state import RunState, save_state
 
     recipe = replace(proxy(Equalizer()), gradient=EndToEnd("proxy", True, SIZES))
     file = tmp_path / "best.safetensors"
     network = recipe.build()
-    _save(file, recipe, network, None, {"step": 1, "best": 1.0})
+    save_state(file, recipe, network, None, RunState(step=1, best=1.0))
     loaded = NeuralProxy("np", (str(file),), SIZES).build(Equalizer())
-    for name, tensor in network.stand_in.state_dict().items():
+    for name, tensor in network.effect_networks.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
     with pytest.raises(DataError, match="imitates another effect"):
         NeuralProxy("np", (str(file),), SIZES).build(PAPER_CHAIN.members[0])
     with pytest.raises(DataError, match="1 proxies are named for equalizer, compressor"):
         NeuralProxy("np", (str(file),), SIZES).build(MATCH_CHAIN)
-    with pytest.raises(DataError, match="retone train proxy_equalizer"):
+    with pytest.raises(DataError, match="train the recipe proxy_equalizer"):
         NeuralProxy("np", (str(tmp_path / "none"),), SIZES).build(Equalizer())
     with pytest.raises(DataError, match="misshapen"):
         NeuralProxy("np", (str(file),), replace(SIZES, channels=8)).build(Equalizer())

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retone.export import TARGETS, target_named
-from retone.export.curves import curves_csv
-from retone.export.verify import compare, own_render
+from retone.dsp.param import ParamTable
+from retone.effects import COMPRESSOR_TABLE, EXPANDER_TABLE, Compressor
+from retone.exports import TARGETS, target_named
+from retone.exports.curves import curves_csv
+from retone.exports.verify import compare, own_render
 from retone.lab.bench.exports import SAME_DB, cases
+from retone.process.settings_file import SettingsFile
 
 RATE = 24000
 MATCH, ENHANCE = (c.settings for c in cases(RATE))
@@ -45,9 +48,24 @@ def test_render(name: str, kind: str, voice: np.ndarray) -> None:
     assert most is None or found.level_p95_db < most
 
 
+@pytest.mark.parametrize("smooth", ["db", "gain"])
+@pytest.mark.parametrize("table", [COMPRESSOR_TABLE, EXPANDER_TABLE], ids=["plain", "expander"])
+def test_reaper_smooths_what_the_compressor_smooths(
+    smooth: str, table: ParamTable, voice: np.ndarray
+) -> None:
+    """The script was once written for decibels whatever was set: 21 dB below the render."""
+    effect = Compressor(table=table, rms_ms=10.0, smooth=smooth)  # type: ignore[arg-type]
+    values = {"threshold_db": -35.0, "ratio": 6.0, "makeup_db": 3.0}
+    values |= {"expander_threshold_db": -30.0, "expander_ratio": 3.0}
+    full = {p.name: values.get(p.name, p.default) for p in table}
+    found = compare("reaper", SettingsFile(effect, full, RATE, "test"), voice, RATE)
+    assert found.residual_db is not None and found.residual_db < -120
+    assert not found.notes
+
+
 def test_a_wrong_export_is_seen(voice: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """A guard on the guard: one decibel off in one band."""
-    from retone.export import equalizer_apo
+    from retone.exports import equalizer_apo
 
     right = equalizer_apo.TARGET.write
 
@@ -56,7 +74,7 @@ def test_a_wrong_export_is_seen(voice: np.ndarray, monkeypatch: pytest.MonkeyPat
         return type(done)(done.text.replace("Gain 6 dB", "Gain 7 dB"), done.notes)
 
     target = type(equalizer_apo.TARGET)(**{**vars(equalizer_apo.TARGET), "write": wrong})
-    monkeypatch.setattr(equalizer_apo, "TARGET", target)
+    monkeypatch.setitem(TARGETS._members, "equalizer-apo", target)
     found = compare("equalizer-apo", MATCH, voice, RATE)
     assert found.eq_db is not None and found.eq_db > 0.9
 
@@ -77,7 +95,11 @@ def test_curves_say_what_the_compressor_did(tmp_path: Path, voice: np.ndarray) -
     at = (rows["time_s"] * RATE + step / 2, rows["compressorgain_reduction_db"])
     gain_db = np.interp(np.arange(voice.shape[1]), *at) + rows["gain_db"][0] + 4.0  # makeup
     equalizer = MATCH.effect.members[0]  # type: ignore[attr-defined]
-    own = {n.split(".")[1]: v for n, v in MATCH.heard().items() if n.startswith("equalizer.")}
+    own = {
+        n.split(".")[1]: v
+        for n, v in MATCH.effective_setting().items()
+        if n.startswith("equalizer.")
+    }
     y = Renderer(equalizer, own, RATE).process(voice) * 10 ** (gain_db / 20)
     want = own_render(MATCH, voice, RATE)
     assert np.sqrt(np.mean((y - want) ** 2)) < 0.1 * np.sqrt(np.mean(want**2))

@@ -30,8 +30,8 @@ def impulse(length: int) -> Tensor:
 def spectrum_db(x: np.ndarray) -> np.ndarray:
     """Level of an impulse response in dB between 20 Hz and 11 kHz."""
     hz = np.fft.rfftfreq(x.size, 1 / RATE)
-    heard = (hz >= 20) & (hz <= 11000)
-    return 20 * np.log10(np.abs(np.fft.rfft(x))[heard] + 1e-30)
+    audible = (hz >= 20) & (hz <= 11000)
+    return 20 * np.log10(np.abs(np.fft.rfft(x))[audible] + 1e-30)
 
 
 def split_by_scipy(x: np.ndarray, *, flip_low_pass: bool = False) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_bands_are_scipys_and_sum_to_the_product_of_all_passes() -> None:
     setting = {**effect.params.neutral(1)}
     for i, f in enumerate(CROSSOVERS_HZ, start=1):
         setting[f"crossover_{i}_hz"] = torch.tensor([f], dtype=torch.float64)
-    for got in (effect.render, effect.at_rest):
+    for got in (effect.render, effect.static_path):
         out = got(torch.from_numpy(x)[None, None], RATE, setting)
         audio = getattr(out, "audio", out)
         np.testing.assert_allclose(audio[0, 0].numpy(), product, rtol=0, atol=1e-10)
@@ -140,7 +140,7 @@ def test_gradients_of_the_kinds_the_paper_learns(make_audio: MakeAudio) -> None:
         assert int((gradient != 0).sum()) >= 5, kind  # the lowest band is too slow to release
 
 
-def test_gradients_find_a_damage_again(make_audio: MakeAudio) -> None:
+def test_gradients_recover_a_known_setting(make_audio: MakeAudio) -> None:
     """All 47 parameters from neutral to a known setting: the loss falls to a tenth."""
     effect = DynamicEqualizer()
     table = effect.params

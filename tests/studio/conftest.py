@@ -16,6 +16,7 @@ from studio_client import Page, Server, running, wav  # noqa: E402
 
 from retone.effects import MATCH_CHAIN  # noqa: E402
 from retone.estimators.base import Estimate, Excerpt  # noqa: E402
+from retone.progress import ESTIMATING  # noqa: E402
 
 RATE = 16000
 
@@ -71,7 +72,7 @@ class Quick:
         for i in range(self.steps):
             time.sleep(self.wait_s)
             self.heard.append(i)
-            progress(i, self.steps)
+            progress(ESTIMATING, i, self.steps)
         values = {"equalizer.peak_3_gain_db": 6.0, "equalizer.low_shelf_gain_db": -3.0}
         return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.setting({**values, **locks}))
 

@@ -16,13 +16,14 @@ from studio_client import Page
 from retone.dsp.effect import Effect
 from retone.effects import EFFECTS
 from retone.lab.bench.exports import cases
+from retone.process.result import Decision
 from retone.process.settings_file import SettingsFile
 from retone.process.stream import render_whole
 from retone.studio import preview, work
 from retone.studio.intake import take
 from retone.studio.limits import Limits, Refused
 from retone.studio.scratch import ScratchFolder
-from retone.studio.session import Driven, Session, Sessions
+from retone.studio.session import Session, Sessions
 from retone.studio.state import State, describe, read_state, stages
 
 RATE = 16000
@@ -41,7 +42,9 @@ def session(tmp_path: Path, voice: bytes) -> Iterator[Session]:
 
 
 def state_of(session: Session, effect: Effect, **more: Any) -> State:
-    number = session.remember(Driven(effect, "test", more.pop("target_lufs", None)))
+    number = session.remember(
+        Decision(effect, effect.params.defaults(1), "test", more.pop("target_lufs", None))
+    )
     values = {p.name: p.low + 0.55 * (p.high - p.low) for p in effect.params}
     return read_state(session, {"effect": number, "setting": values, **more})
 
@@ -69,7 +72,7 @@ def test_a_window_is_a_piece_of_the_whole(session: Session) -> None:
     effect = cases(RATE)[0].settings.effect
     state = state_of(session, effect)
     source = session.need_input()
-    want = render_whole(effect, np.array(source.samples()), RATE, state.heard())
+    want = render_whole(effect, np.array(source.samples()), RATE, state.effective_setting())
     data = preview.window(source, state, 0.5, 1.0)
     got = np.frombuffer(data[-4 * RATE // 2 :], np.float32)
     piece = want[0, RATE // 2 : RATE]

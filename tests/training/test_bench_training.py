@@ -20,7 +20,7 @@ from retone.lab.bench.training import (
 )
 from retone.lab.commands.bench import KINDS
 from retone.losses import L1, MultiResolutionSTFT, WeightedSum
-from retone.training.recipes.config import override
+from retone.training.recipes.record import override
 from retone.training.recipes.table import recipe_named
 
 LENGTH = 24576
@@ -38,11 +38,9 @@ def test_the_straightforward_loss_is_the_recipes_loss() -> None:
 def test_a_step_learns_and_its_stages_fill_it(tmp_path: Path) -> None:
     recipe = override(recipe_named("compact_smoke"), [f"pairs.length={LENGTH}"])
     step = Step(recipe, noise_corpus(tmp_path, recipe.pairs.sample_rate, LENGTH, 0))
-    before = [p.detach().clone() for p in step.network.parameters()]
+    before = [p.detach().clone() for p in step.model.parameters()]
     assert np.isfinite(step()) and np.isfinite(step())
-    changed = [
-        not torch.equal(a, b) for a, b in zip(before, step.network.parameters(), strict=True)
-    ]
+    changed = [not torch.equal(a, b) for a, b in zip(before, step.model.parameters(), strict=True)]
     assert all(changed)
     assert set(step.spent) == set(STAGES)
     assert all(len(times) == 2 and min(times) >= 0 for times in step.spent.values())

@@ -17,17 +17,17 @@ from retone.nets import checkpoint
 from retone.nets.conditioning import SIZE, Conditioning, ConditioningConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, TcnConfig
 from retone.training.data.enhance_pairs import EnhanceMaker
-from retone.training.feed import PairDataset
+from retone.training.feed import Batch, PairDataset
 from retone.training.loop import estimate_loss, learning_rate, train
-from retone.training.recipes.config import override
 from retone.training.recipes.diffdeq import (
     diffdeq_improved,
     diffdeq_paper,
     diffdeq_peq,
     diffdeq_smoke,
 )
+from retone.training.recipes.record import override
 from retone.training.recipes.table import recipe_named
-from retone.training.recipes.warm_start import grown
+from retone.training.recipes.warm_start import fitted_to
 
 FRONT_ENDS = (ConvStemConfig(sample_rate=SAMPLE_RATE), MelConfig(sample_rate=SAMPLE_RATE))
 DIFFDEQ = ("diffdeq_paper", "diffdeq_peq", "diffdeq_improved", "diffdeq_improved_peq")
@@ -157,24 +157,24 @@ def test_conditioning_measures_what_it_says() -> None:
     """A sine at a known level: its level, crest and frequency; loudness as the meter has it."""
     from retone.audio import LoudnessMeter
 
-    listen = Conditioning(ConditioningConfig(sample_rate=SAMPLE_RATE))
+    conditioning = Conditioning(ConditioningConfig(sample_rate=SAMPLE_RATE))
     t = torch.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     tone = 0.1 * torch.sin(2 * math.pi * 2000 * t)[None]
     pulsed = tone * (torch.sin(2 * math.pi * 0.7 * t) > 0) + 1e-4 * clips(1, t.numel())
     for audio in (tone, pulsed):
-        found = listen.features(audio)[0]
+        found = conditioning.features(audio)[0]
         meter = LoudnessMeter(SAMPLE_RATE, 1)
         meter.update(audio.numpy())
         assert found.shape == (SIZE,)
         assert float(found[0]) == pytest.approx(meter.result().integrated_lufs, abs=0.5)
         assert float(found[1]) == pytest.approx(10 * math.log10(audio.square().mean()), abs=0.01)
         assert float(found[3]) == pytest.approx(1.0, abs=0.1)  # an octave over 1 kHz
-    quieter = listen.features(0.1 * tone)[0] - listen.features(tone)[0]
+    quieter = conditioning.features(0.1 * tone)[0] - conditioning.features(tone)[0]
     assert quieter[:2].tolist() == pytest.approx([-20, -20], abs=0.1)
     assert float(quieter[2]) == pytest.approx(0, abs=0.01)
-    assert float(listen.features(tone)[0, 2]) == pytest.approx(3.01, abs=0.01)
-    listen.standardize(listen.features(clips(16)))
-    assert float(listen(clips(16)).std(0)[:2].mean()) == pytest.approx(1, abs=0.2)
+    assert float(conditioning.features(tone)[0, 2]) == pytest.approx(3.01, abs=0.01)
+    conditioning.standardize(conditioning.features(clips(16)))
+    assert float(conditioning(clips(16)).std(0)[:2].mean()) == pytest.approx(1, abs=0.2)
 
 
 def maker(**changes: Any) -> EnhanceMaker:
@@ -207,9 +207,9 @@ def test_loss_on_samples_asks_for_no_turn_of_phase(corpora: dict[str, Any]) -> N
         def forward(self, source: Tensor, reference: Tensor) -> Tensor:
             return unit
 
-    batch = (clip, clip, clip, [""])
+    batch = Batch(clip, clip, clip, [""])
     assert float(estimate_loss(paper, Neutral(), batch)) < 1e-3
-    assert float(estimate_loss(replace(paper, rest_in_target=False), Neutral(), batch)) > 0.01
+    assert float(estimate_loss(replace(paper, allpass_target=False), Neutral(), batch)) > 0.01
 
 
 def test_a_run_from_end_to_end(corpora: dict[str, Any], tmp_path: Any) -> None:
@@ -228,8 +228,8 @@ def test_the_paper_takes_a_step(corpora: dict[str, Any]) -> None:
     source, reference, target, _ = data[0]
     torch.manual_seed(0)
     network = recipe.network.build()
-    batch = (*(torch.stack([a, a]) for a in (source, reference, target)), ["", ""])
-    estimate_loss(recipe, network, batch).backward()  # type: ignore[arg-type]
+    batch = Batch(*(torch.stack([a, a]) for a in (source, reference, target)), problems=["", ""])
+    estimate_loss(recipe, network, batch).backward()
     bias = network.head[-1].bias.grad
     assert bool(bias.isfinite().all()) and int((bias != 0).sum()) >= 30
 
@@ -244,10 +244,11 @@ def test_an_equalisers_weights_begin_the_whole_chain(
     narrow = replace(smoke.network, outputs=18, initial=first, crossover_outputs=())
     best = train(replace(smoke, effect=peq, network=narrow), corpora, tmp_path / "a", workers=0)
     tensors, header = checkpoint.read(best)
-    given = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    network = smoke.network.build()
+    given = checkpoint.network_tensors(tensors)
+    model = smoke.build()
+    network: Any = model.network
     before = network.head[-1].bias.detach().clone()
-    checkpoint.load_module(network, grown(given, header, network, smoke.effect), best)
+    model.load(fitted_to(tensors, header, model, smoke.effect), best)
     names = smoke.effect.params.names
     at = [names.index(f"equalizer.{n}") for n in peq.params.names]
     torch.testing.assert_close(network.head[-1].bias.detach()[at], given["head.4.bias"])

@@ -13,8 +13,8 @@ from tiny import SAMPLE_RATE
 
 from retone.effects import Compressor, DynamicEqualizer, MultibandEqualizer
 from retone.errors import DataError, SettingError
+from retone.training.data.degradations import play_at_speed
 from retone.training.data.enhance_pairs import EnhanceMaker, draw_device, is_speech
-from retone.training.data.room import play_at_speed
 
 
 def maker(**changes: Any) -> EnhanceMaker:
@@ -83,8 +83,8 @@ def test_clean_clips_are_left_clean_and_scores_are_of_full_damage(corpora: dict[
     make = maker(clean_probability=1.0, device_probability=1.0, drive_db=6.0)
     pair = make.make(corpora["train"], 1, 3)
     np.testing.assert_allclose(pair.input, pair.target, atol=1e-5)
-    table = make.for_table()
-    assert table.clean_probability == 0 and table.least_strength == 1 and table.speed == 1
+    table = make.for_scoring()
+    assert table.clean_probability == 0 and table.min_strength == 1 and table.speed == 1
     assert np.abs(table.make(corpora["train"], 1, 3).input - pair.target).max() > 0.01
     rng = np.random.default_rng(0)
     mild = [maker()._draw_setting(rng, 0.25) for _ in range(50)]
@@ -119,7 +119,7 @@ def test_a_faster_voice_is_higher() -> None:
 def test_a_target_at_rest_has_the_damages_phase(corpora: dict[str, Any]) -> None:
     """With bands left alone the input then is the target: both went through the all-passes."""
     plain = maker(corruption=DynamicEqualizer(), band_probability=0.0, drive_db=0.0)
-    turned = replace(plain, target_at_rest=True)
+    turned = replace(plain, allpass_target=True)
     a, b = (m.make(corpora["train"], 2, 5) for m in (plain, turned))
     np.testing.assert_array_equal(a.input, b.input)
     same = b.target * np.abs(b.input).max() / np.abs(b.target).max()
@@ -127,7 +127,9 @@ def test_a_target_at_rest_has_the_damages_phase(corpora: dict[str, Any]) -> None
     assert np.abs(a.target - a.input).max() > 0.1
     spectra = [np.abs(np.fft.rfft(x)) for x in (a.target, b.target)]
     assert np.linalg.norm(spectra[0] - spectra[1]) < 0.05 * np.linalg.norm(spectra[0])
-    np.testing.assert_array_equal(turned.for_table().make(corpora["train"], 2, 5).target, a.target)
+    np.testing.assert_array_equal(
+        turned.for_scoring().make(corpora["train"], 2, 5).target, a.target
+    )
 
 
 def test_silence_is_left_out() -> None:

@@ -9,18 +9,18 @@ import pytest
 from tiny import tiny_recipe
 
 from retone.errors import DataError
-from retone.training.loop import _save
+from retone.training.state import RunState, save_state
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from retone.export import onnx_file
+    from retone.exports import onnx_file
 
     recipe = tiny_recipe()
     weights = tmp_path / "own.safetensors"
-    _save(weights, recipe, recipe.network.build(), None, {"step": 0, "best": 1.0})
+    save_state(weights, recipe, recipe.build(), None, RunState(step=0, best=1.0))
     output = tmp_path / "own.onnx"
     done = onnx_file.export_onnx(weights, output)
     assert done.difference < onnx_file.PARITY

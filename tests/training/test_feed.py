@@ -17,10 +17,17 @@ from tiny import SAMPLE_RATE, log_rows, losses, open_splits, tiny_recipe
 
 from retone.errors import DataError
 from retone.training.data.corpora import Corpus, Track
-from retone.training.feed import DRAWS, SPARE, Numbers, PairDataset, Place, batches
+from retone.training.feed import (
+    MAX_ATTEMPTS,
+    REPLACEMENT_OFFSET,
+    DistributedContext,
+    Numbers,
+    PairDataset,
+    batches,
+)
 from retone.training.loop import train
 
-HERE = Place(0, 1, torch.device("cpu"))
+HERE = DistributedContext(0, 1, torch.device("cpu"))
 
 
 def notes(folder: Path) -> str:
@@ -75,7 +82,7 @@ def dataset(corpora: dict[str, Any]) -> PairDataset:
 
 
 def test_an_item_that_cannot_be_made_is_replaced_by_a_fixed_other(dataset: PairDataset) -> None:
-    spare, plain = dataset[3 + SPARE], dataset[4]
+    spare, plain = dataset[3 + REPLACEMENT_OFFSET], dataset[4]
     dataset.maker = Faulty(dataset.maker, (3,))
     replaced = dataset[3]
     assert "Input/output error" in replaced[3] and spare[3] == ""
@@ -86,7 +93,9 @@ def test_an_item_that_cannot_be_made_is_replaced_by_a_fixed_other(dataset: PairD
 
 
 def test_items_that_can_never_be_made_end_the_run_with_the_reason(dataset: PairDataset) -> None:
-    dataset.maker = Faulty(dataset.maker, tuple(3 + i * SPARE for i in range(DRAWS)))
+    dataset.maker = Faulty(
+        dataset.maker, tuple(3 + i * REPLACEMENT_OFFSET for i in range(MAX_ATTEMPTS))
+    )
     with pytest.raises(DataError, match=r"item 3 could not be made.*Input/output error"):
         dataset[3]
 
@@ -162,7 +171,7 @@ def test_a_killed_worker_is_replaced_and_the_items_stay_the_same(
     plain = list(batches(recipe, corpora["train"], 0, HERE, 0, said.append))
     assert not said
     found = list(batches(recipe, lethal(corpora, lives), 0, HERE, 1, said.append))
-    assert said == ["a process that makes pairs died at step 0; another goes on"]
+    assert said == ["a process that makes pairs died at step 0; another one continues"]
     assert len(found) == len(plain) == 3
     for one, other in zip(found, plain, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
@@ -180,7 +189,7 @@ def test_workers_that_always_die_end_the_run(corpora: dict[str, Any], tmp_path: 
 def test_processes_share_out_the_numbers_of_a_larger_batch() -> None:
     two, four = tiny_recipe(), tiny_recipe(batch_size=4)
     alone = list(Numbers(four, 3, HERE))
-    parts = [list(Numbers(two, 3, Place(r, 2, HERE.device))) for r in (0, 1)]
+    parts = [list(Numbers(two, 3, DistributedContext(r, 2, HERE.device))) for r in (0, 1)]
     shared = [n for i in range(0, len(parts[0]), 2) for p in parts for n in p[i : i + 2]]
     assert shared == alone and alone[0] == 12
     assert len(Numbers(four, 3, HERE)) == len(alone)
@@ -189,7 +198,7 @@ def test_processes_share_out_the_numbers_of_a_larger_batch() -> None:
 def test_no_finite_gradient_ends_the_run(
     corpora: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retone.training.loop.SKIPS", 2)
+    monkeypatch.setattr("retone.training.loop.MAX_SKIPPED_STEPS", 2)
     recipe = tiny_recipe()
     loss = replace(recipe.loss, weights=(1.0, float("inf")))
     with pytest.raises(DataError, match="2 steps in a row had no finite gradient"):

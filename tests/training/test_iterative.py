@@ -11,7 +11,8 @@ from torch import Tensor
 
 from retone.nets.aligned import AlignedNetConfig
 from retone.nets.iterative import IterativeNet, IterativeNetConfig
-from retone.training.loop import answers_loss, estimate_loss
+from retone.training.feed import Batch
+from retone.training.loop import estimate_loss, predictions_loss
 
 RECIPE = replace(tiny_recipe(), scored_passes=0)
 RATE = RECIPE.pairs.sample_rate
@@ -40,15 +41,15 @@ def gain(source: Tensor):  # type: ignore[no-untyped-def]
 def test_each_pass_hears_the_render_of_the_one_before() -> None:
     net, source, reference = network(), clips(2), clips(2).flip(0)
     heard = []
-    listen = net.listen
-    net.listen = lambda audio: heard.append(audio) or listen(audio)  # type: ignore[method-assign]
-    answers = net(source, reference, gain(source))
-    assert len(answers.units) == len(answers.renders) == len(answers.expected) == 3
+    encode = net.encode
+    net.encode = lambda audio: heard.append(audio) or encode(audio)  # type: ignore[method-assign]
+    predictions = net(source, reference, gain(source))
+    assert len(predictions.units) == len(predictions.renders) == len(predictions.expected) == 3
     assert heard[0] is source and heard[1] is reference
     for pass_, audio in enumerate(heard[2:]):
-        torch.testing.assert_close(audio, answers.renders[pass_])
+        torch.testing.assert_close(audio, predictions.renders[pass_])
         assert not audio.requires_grad
-    assert not torch.allclose(answers.units[0], answers.units[1])
+    assert not torch.allclose(predictions.units[0], predictions.units[1])
 
 
 def test_fewer_passes_are_the_first_of_more() -> None:
@@ -62,12 +63,15 @@ def test_no_gradient_flows_between_passes() -> None:
     """The gradient of all passes' loss is the sum of each one's own."""
     source, reference = clips(2), clips(2).flip(0)
     net = network(2)
-    answers = net(source, reference, gain(source))
+    predictions = net(source, reference, gain(source))
     whole = torch.autograd.grad(
-        answers.renders[1].square().sum(), answers.units[0], allow_unused=True, retain_graph=True
+        predictions.renders[1].square().sum(),
+        predictions.units[0],
+        allow_unused=True,
+        retain_graph=True,
     )
     assert whole == (None,)
-    own = torch.autograd.grad(answers.renders[0].square().sum(), answers.units[0])
+    own = torch.autograd.grad(predictions.renders[0].square().sum(), predictions.units[0])
     assert own[0].abs().sum() > 0
 
 
@@ -82,7 +86,7 @@ def test_an_untrained_network_stays_at_its_start() -> None:
 def test_gradients_reach_every_weight() -> None:
     net = network(2)
     source = clips(2)
-    loss = estimate_loss(RECIPE, net, (source, source.flip(0), source.roll(50, 1), ["", ""]))
+    loss = estimate_loss(RECIPE, net, Batch(source, source.flip(0), source.roll(50, 1), ["", ""]))
     loss.backward()
     idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert not idle
@@ -90,19 +94,21 @@ def test_gradients_reach_every_weight() -> None:
 
 def test_expectations_are_compared_with_the_targets_statistics() -> None:
     net, source, target = network(2), clips(2), clips(2) * 2
-    answers = net(source, source, gain(source))
+    predictions = net(source, source, gain(source))
     wanted = net.standardized(net.statistics(target))
     silent = replace(RECIPE, expectation_weight=0.0)
     weighed = replace(RECIPE, expectation_weight=1.0)
     with torch.no_grad():
-        part = answers_loss(weighed, answers, target) - answers_loss(silent, answers, target)
+        part = predictions_loss(weighed, predictions, target) - predictions_loss(
+            silent, predictions, target
+        )
         miss = [
             ((wanted - e.mean).abs() / e.log_scale.exp() + e.log_scale).mean()
-            for e in answers.expected
+            for e in predictions.expected
         ]
     assert float(part) == pytest.approx(float(sum(miss)) / 2, rel=1e-3)  # two passes
-    for e in answers.expected:  # the likeliest statistics are the expected ones
-        assert (e.surprise(e.mean) < e.surprise(e.mean + 0.1)).all()
+    for e in predictions.expected:  # the likeliest statistics are the expected ones
+        assert (e.nll(e.mean) < e.nll(e.mean + 0.1)).all()
 
 
 def test_one_pass_takes_over_the_weights_of_a_network_of_one_look() -> None:
@@ -125,8 +131,8 @@ def test_one_pass_takes_over_the_weights_of_a_network_of_one_look() -> None:
 def test_scored_passes_are_drawn_and_the_others_only_learn_what_to_expect() -> None:
     torch.manual_seed(3)
     net, source, target = network(2), clips(2), clips(2) * 2
-    answers = net(source, source, gain(source))
-    shifted = answers._replace(renders=[r * (1 + n) for n, r in enumerate(answers.renders)])
+    predictions = net(source, source, gain(source))
+    shifted = predictions._replace(renders=[r * (1 + n) for n, r in enumerate(predictions.renders)])
     bare = replace(RECIPE, expectation_weight=0.0)
     each = []
     for number in range(2):
@@ -135,9 +141,9 @@ def test_scored_passes_are_drawn_and_the_others_only_learn_what_to_expect() -> N
             renders=[shifted.renders[number]],
             expected=[shifted.expected[number]],
         )
-        each.append(float(answers_loss(bare, alone, target).detach()))
+        each.append(float(predictions_loss(bare, alone, target).detach()))
     one = replace(bare, scored_passes=1)
-    drawn = {round(float(answers_loss(one, shifted, target, n).detach()), 5) for n in range(20)}
+    drawn = {round(float(predictions_loss(one, shifted, target, n).detach()), 5) for n in range(20)}
     assert drawn == {round(x, 5) for x in each}
-    every = float(answers_loss(bare, shifted, target).detach())
+    every = float(predictions_loss(bare, shifted, target).detach())
     assert every == pytest.approx(sum(each) / 2, rel=1e-5)

@@ -88,11 +88,11 @@ def clips(count: int, length: int = 24000) -> Tensor:
 def test_embeddings_are_unit_vectors_and_items_are_independent() -> None:
     network, audio = narrow(), clips(3)
     with torch.no_grad():
-        vectors = network.listen(audio).vector
+        vectors = network.encode(audio).vector
         assert vectors.norm(dim=1) == pytest.approx(torch.ones(3).numpy(), abs=1e-5)
-        torch.testing.assert_close(network.listen(audio[1:2]).vector, vectors[1:2])
+        torch.testing.assert_close(network.encode(audio[1:2]).vector, vectors[1:2])
         unit = network(audio, audio.flip(0))
-        both = network.compare(network.listen(audio), network.listen(audio.flip(0)))
+        both = network.compare(network.encode(audio), network.encode(audio.flip(0)))
     assert unit.shape == (3, 24) and bool(((unit > 0) & (unit < 1)).all())
     torch.testing.assert_close(unit, both)
 
@@ -104,7 +104,7 @@ def test_linear_after_pooling_is_linear_before_pooling() -> None:
         features = network.encoder(network.front_end(clips(2)))
         places = network.embed(features.movedim(1, -1)).mean((1, 2))
         expected = torch.nn.functional.normalize(places, dim=1)
-        torch.testing.assert_close(network.listen(clips(2)).vector, expected)
+        torch.testing.assert_close(network.encode(clips(2)).vector, expected)
 
 
 def test_spectrogram_is_magnitude_to_the_power() -> None:

@@ -15,8 +15,9 @@ from retone.errors import PluginError, SettingError
 from retone.nets import checkpoint
 from retone.plugins import host, host_of
 from retone.training.loop import train
-from retone.training.recipes.config import Recipe, describe
 from retone.training.recipes.plugin import PLUGIN_RECIPES, plugin_speech
+from retone.training.recipes.recipe import Recipe
+from retone.training.recipes.record import describe
 from retone.training.recipes.table import recipe_named
 from retone.training.validation import Validation
 
@@ -35,9 +36,9 @@ def test_every_recipe_takes_a_plugin_and_only_they_do() -> None:
     for name in PLUGIN_RECIPES:
         recipe = recipe_named(name, effect)
         assert recipe.name == name and describe(recipe)["effect"]["type"] == "plugin"
-        with pytest.raises(SettingError, match="say which plug-in"):
+        with pytest.raises(SettingError, match="needs a plug-in"):
             recipe_named(name)
-    with pytest.raises(SettingError, match="drives no plug-in; plugin_speech"):
+    with pytest.raises(SettingError, match="uses no plug-in; plugin_speech"):
         recipe_named("compact_speech", effect)
 
 

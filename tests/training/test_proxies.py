@@ -18,7 +18,7 @@ from retone.nets.proxy import ProxyConfig, TcnSizes
 from retone.training.data.proxy_pairs import ProxyMaker
 from retone.training.gradients import EndToEnd, NeuralProxy, Spsa
 from retone.training.loop import train
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.strategies import proxy
 
 SIZES = TcnSizes(channels=4, kernel=5, dilations=(1, 8))
@@ -81,7 +81,7 @@ def test_proxies_learn_and_then_serve(corpora: dict[str, Any], tmp_path: Path) -
         heard = {p.name for p in (tmp_path / f"proxy{member}" / "examples").iterdir()}
         assert "1_target.flac" in heard and "1_reference.flac" not in heard
 
-    recipe = tiny_recipe(gradient=NeuralProxy("np-fh", tuple(files), SIZES), steps=4)
+    recipe = tiny_recipe(gradient=NeuralProxy("np_fh", tuple(files), SIZES), steps=4)
     folder = tmp_path / "fh"
     train(recipe, corpora, folder, workers=0, stop_after_s=0.0)  # one step, then go on
     for file in files:
@@ -89,7 +89,7 @@ def test_proxies_learn_and_then_serve(corpora: dict[str, Any], tmp_path: Path) -
     best = train(recipe, corpora, folder, workers=0)
     assert [step for step, _ in losses(folder)] == [4]
     tensors, header = checkpoint.read(best)
-    assert header["recipe"]["gradient"]["mode"] == "np-fh"
+    assert header["recipe"]["gradient"]["mode"] == "np_fh"
     proxies = [n for n in tensors if n.startswith("model.stand_in.networks.equalizer.")]
     assert proxies
 
@@ -115,12 +115,12 @@ def test_weights_of_hybrids_drive_the_effect_and_end_to_end_ones_are_refused(
     tmp_path: Path,
 ) -> None:
     from retone.estimators.network import load
-    from retone.training.loop import _save
+    from retone.training.state import RunState, save_state
 
-    for gradient in (NeuralProxy("np-fh", sizes=SIZES), EndToEnd("ctcn1", False, SIZES)):
+    for gradient in (NeuralProxy("np_fh", sizes=SIZES), EndToEnd("ctcn1", False, SIZES)):
         recipe = tiny_recipe(gradient=gradient)
         file = tmp_path / f"{gradient.name}.safetensors"
-        _save(file, recipe, recipe.build(pretrained=False), None, {"step": 1, "best": 1.0})
-    assert load(tmp_path / "np-fh.safetensors").effect == MATCH_CHAIN
+        save_state(file, recipe, recipe.build(pretrained=False), None, RunState(step=1, best=1.0))
+    assert load(tmp_path / "np_fh.safetensors").effect == MATCH_CHAIN
     with pytest.raises(DataError, match="there are no settings"):
         load(tmp_path / "ctcn1.safetensors")

@@ -14,14 +14,10 @@ from retone.errors import SettingError
 from retone.training.data.proxy_pairs import ProxyMaker
 from retone.training.feed import Batch
 from retone.training.loop import estimate_loss, learning_rate
-from retone.training.recipes.config import (
-    Recipe,
-    describe,
-    differences,
-    fingerprint,
-    override,
-)
 from retone.training.recipes.deepafx import deepafx_reference_speech, deepafx_speech
+from retone.training.recipes.diffdeq import diffdeq_paper
+from retone.training.recipes.recipe import Recipe
+from retone.training.recipes.record import describe, differences, fingerprint, override
 from retone.training.recipes.table import RECIPES, recipe_named
 
 LENGTH = 12288
@@ -52,13 +48,13 @@ def test_overrides_are_typed(text: str, path: tuple[str, ...], value: Any) -> No
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("optimizer.learning_rat=1", "no 'learning_rat'. Nearest: learning_rate"),
-        ("optimiser.learning_rate=1", "no 'optimiser'. Nearest: optimizer"),
+        ("optimizer.learning_rat=1", "no field 'learning_rat'. Nearest: learning_rate"),
+        ("optimiser.learning_rate=1", "no field 'optimiser'. Nearest: optimizer"),
         ("batch_size", "expected path=value"),
         ("batch_size=4.5", "expected a value of type int"),
         ("batch_size=0", "batch_size 0 must be 1 or more"),
         ("optimizer.cosine=perhaps", "expected a value of type bool"),
-        ("optimizer=3", "this holds"),
+        ("optimizer=3", "choose one of its fields"),
         ("precision=float8", "choose one of float32, bfloat16"),
         ("pairs.augment_probability=2", "not between 0 and 1"),
     ],
@@ -104,13 +100,13 @@ def test_differences_name_the_path_and_both_values() -> None:
     del stored["precision"], stored["optimizer"]["cosine"]
     assert not differences(stored, recipe)
     stored["wings"] = 2
-    assert differences(stored, recipe) == ["wings: 2, now gone"]
+    assert differences(stored, recipe) == ["wings: 2, now absent"]
 
 
 def random_batch(recipe: Recipe, count: int) -> Batch:
     generator = torch.Generator().manual_seed(5)
     audio = (0.1 * torch.randn(count, recipe.pairs.length, generator=generator) for _ in range(3))
-    return (*audio, [""] * count)  # type: ignore[return-value]
+    return Batch(*audio, problems=[""] * count)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -128,14 +124,14 @@ def test_every_recipe_builds_and_takes_a_batch(name: str) -> None:
     source, reference = random_batch(recipe, 2)[:2]
     if isinstance(recipe.pairs, ProxyMaker):  # is told settings
         reference = torch.rand(2, len(recipe.effect.params)) * 0.98 + 0.01
-    rate, networks = recipe.pairs.sample_rate, getattr(network, "stand_in", None)
+    rate, networks = recipe.pairs.sample_rate, network.effect_networks
 
     def render(unit: torch.Tensor) -> torch.Tensor:
         return recipe.gradient.train(recipe.effect, source[:, None], rate, unit, networks)[:, 0]
 
     with torch.no_grad():
-        answers = recipe.answers(network, source, reference, render)
-    unit, out = answers.units[-1], answers.renders[-1][:, None]
+        predictions = recipe.predict(network, source, reference, render)
+    unit, out = predictions.units[-1], predictions.renders[-1][:, None]
     assert unit.shape == (2, len(recipe.effect.params))
     assert bool(((unit > 0) & (unit < 1)).all())
     assert out.shape == (2, 1, recipe.pairs.length) and bool(out.isfinite().all())
@@ -174,3 +170,13 @@ def test_the_schedule_warms_up_and_falls() -> None:
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert all(a >= b for a, b in zip(rates[9:-1], rates[10:], strict=True))
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+
+
+def test_former_field_names_are_no_differences() -> None:
+    """Runs that an earlier version began can be resumed."""
+    recipe = diffdeq_paper()
+    stored = describe(recipe)
+    stored["rest_in_target"] = stored.pop("allpass_target")
+    stored["pairs"]["target_at_rest"] = stored["pairs"].pop("allpass_target")
+    stored["pairs"]["least_strength"] = stored["pairs"].pop("min_strength")
+    assert differences(stored, recipe) == []

@@ -126,7 +126,7 @@ def test_an_ignored_ctrl_c_stays_ignored(corpora: dict[str, Any], tmp_path: Path
 
 
 def test_another_recipe_does_not_go_on_with_a_run(whole: Path, corpora: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"batch_size: 2, now 3.*--warm-start"):
+    with pytest.raises(DataError, match=r"batch_size: 2, now 3.*warm start"):
         train(tiny_recipe(batch_size=3), corpora, whole, workers=0)
 
 

@@ -17,7 +17,7 @@ from retone.cli.main import main
 from retone.estimators.network import load
 from retone.training.log import write_examples
 from retone.training.loop import train
-from retone.training.recipes.config import describe, fingerprint
+from retone.training.recipes.record import describe, fingerprint
 from retone.training.validation import Validation
 
 CPU = torch.device("cpu")
@@ -54,7 +54,7 @@ def test_examples_are_what_the_best_weights_make(run: Path, corpora: dict[str, A
     names = {f"{i}_{n}.flac" for i in (1, 2, 3) for n in ("input", "reference", "target", "output")}
     assert {p.name for p in (run / "examples").iterdir()} == names
     validation = Validation.of(recipe, corpora["val"])
-    heard = validation.listen(load(run / "best.safetensors").network, CPU)
+    heard = validation.examples(load(run / "best.safetensors").network, CPU)
     assert len(heard) == 3
     for number, signals in enumerate(heard, start=1):
         peak = max(1.0, max(np.abs(s).max() for s in signals.values()) * 1.0001)
@@ -134,7 +134,7 @@ def test_without_tensorboard_there_is_one_note(
 def test_progress_counts_the_steps_of_this_call(corpora: dict[str, Any], tmp_path: Path) -> None:
     recipe, told = tiny_recipe(steps=3), []
     train(recipe, corpora, tmp_path, workers=0, stop_after_s=0.0)
-    train(recipe, corpora, tmp_path, workers=0, progress=lambda *p: told.append(p))
+    train(recipe, corpora, tmp_path, workers=0, progress=lambda phase, *p: told.append(p))
     assert told == [(1, 2), (2, 2)]
 
 

@@ -22,9 +22,9 @@ from retone.lab.main import main
 from retone.nets.aligned import AlignedNetConfig
 from retone.nets.proxy import TcnSizes
 from retone.training.gradients import EndToEnd, Exact, FrequencySampled, NeuralProxy, Spsa
-from retone.training.loop import _save
-from retone.training.recipes.config import describe
+from retone.training.recipes.record import describe
 from retone.training.recipes.strategies import proxy as proxy_recipe
+from retone.training.state import RunState, save_state
 
 SIZES = TcnSizes(channels=4, kernel=5, dilations=(1, 8))
 
@@ -45,8 +45,8 @@ def write_run(folder: Path, gradient: Any) -> Path:
     folder.mkdir()
     recipe = once(gradient=gradient)
     torch.manual_seed(0)
-    state = {"step": 5, "best": 1.0, "cpu_s": 90.0}
-    _save(folder / "last.safetensors", recipe, recipe.build(pretrained=False), None, state)
+    state = RunState(step=5, best=1.0, cpu_s=90.0)
+    save_state(folder / "last.safetensors", recipe, recipe.build(pretrained=False), None, state)
     return folder
 
 
@@ -71,7 +71,7 @@ def test_strategies_are_compared_at_every_rate(
     for row in (
         "| exact | the effect | its exact adjoint | the effect | yes | 1.5 min | 5 | 10 |",
         "| np | frozen networks | autograd of the networks | frozen networks | yes |",
-        "| np-hh | frozen networks | autograd of the networks | the effect | yes |",
+        "| np_hh | frozen networks | autograd of the networks | the effect | yes |",
         "| ctcn1 | trained networks | autograd of the networks | trained networks | no |",
         "published speech, 24 kHz (LibriTTS)",
         "here, 16000 Hz",
@@ -102,7 +102,7 @@ def test_gradients_are_held_against_the_exact_ones(corpora: dict[str, Any]) -> N
     assert min(exact.cosine) > 1 - 1e-6 and exact.length == pytest.approx([1.0] * 2, rel=1e-4)
     assert max(exact.wrong_signs) == 0
     assert min(full.cosine) > 0.99 and np.mean(paper.cosine) < 0.9
-    parts = gradients.parameter_parts(MATCH_CHAIN.params.names)
+    parts = gradients.parameter_parts(MATCH_CHAIN.params)
     assert sorted(i for index in parts.values() for i in index) == list(range(24))
     text = gradients.text("anywhere", found)
     assert text.count("\n| ") == 4 and "threshold, ratio, knee" in text
@@ -127,7 +127,7 @@ def test_proxy_errors_are_in_db(corpora: dict[str, Any], tmp_path: Path) -> None
         recipe, pairs=replace(recipe.pairs, length=24576), gradient=EndToEnd("proxy", True, SIZES)
     )
     network = recipe.build()
-    _save(tmp_path / "p.safetensors", recipe, network, None, {"step": 7, "best": 1.0})
+    save_state(tmp_path / "p.safetensors", recipe, network, None, RunState(step=7, best=1.0))
     found = proxy.measure(tmp_path / "p.safetensors", corpora["train"], items=6, seed=1)
     assert found.unit.shape == (len(found.signal_db), 6) and np.isfinite(found.band_db).all()
     text = proxy.text(found)
@@ -147,9 +147,9 @@ def test_a_perfect_proxy_has_no_error(
     recipe = replace(
         recipe, pairs=replace(recipe.pairs, length=24576), gradient=EndToEnd("proxy", True, SIZES)
     )
-    _save(tmp_path / "p.safetensors", recipe, recipe.build(), None, {"step": 7, "best": 1.0})
+    save_state(tmp_path / "p.safetensors", recipe, recipe.build(), None, RunState(step=7, best=1.0))
 
-    def effect_itself(self, effect, audio, rate, unit, stand_in):  # type: ignore[no-untyped-def]
+    def effect_itself(self, effect, audio, rate, unit, networks):  # type: ignore[no-untyped-def]
         return 2 * torch.tanh(Exact().infer(effect, audio, rate, unit) / 2)
 
     monkeypatch.setattr(EndToEnd, "infer", effect_itself)
@@ -171,7 +171,7 @@ def test_every_strategy_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     )
     assert [r.method for r in section.rows] == ["exact", "spsa", "ctcn1"]
     assert all(r.ok for r in section.rows), [r.status for r in section.rows]
-    assert section.row("ctcn1").figures["stand_in_count"] == sum(
+    assert section.row("ctcn1").figures["effect_network_count"] == sum(
         p.numel() for p in EndToEnd("c", sizes=SIZES).build(MATCH_CHAIN).parameters()
     )
     assert all((r.figures["inference_rate"] or math.nan) > 0 for r in section.rows)

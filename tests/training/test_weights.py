@@ -18,15 +18,17 @@ from retone.errors import DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.network import Network, load
 from retone.nets import checkpoint
-from retone.training.loop import _resume, _save, train
-from retone.training.recipes.config import Recipe
+from retone.training.loop import train
+from retone.training.model import Model
 from retone.training.recipes.deepafx import deepafx_smoke
+from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import RECIPES, recipe_named
+from retone.training.state import RunState, load_state, save_state
 
 
 def weights_of(recipe: Recipe, path: Path) -> Path:
     torch.manual_seed(0)
-    _save(path, recipe, recipe.network.build(), None, {"step": 0, "best": 1.0})
+    save_state(path, recipe, Model(recipe.network.build()), None, RunState(step=0, best=1.0))
     return path
 
 
@@ -56,7 +58,7 @@ def test_either_network_comes_back_from_its_weights(
     audio = 0.1 * torch.randn(2, 24000)
     with torch.no_grad():
         got, wanted = (
-            recipe.answers(n, audio, audio.flip(0), lambda unit: audio * unit[:, :1]).units[-1]
+            recipe.predict(n, audio, audio.flip(0), lambda unit: audio * unit[:, :1]).units[-1]
             for n in (loaded.network, original)
         )
     assert torch.equal(got, wanted)
@@ -147,8 +149,8 @@ def test_a_file_is_whole_or_the_one_before(own: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda h: h.pop("recipe"), "names no recipe"),
-        (lambda h: h["recipe"].pop("pairs"), "names no recipe"),
+        (lambda h: h.pop("recipe"), "header has no recipe"),
+        (lambda h: h["recipe"].pop("pairs"), "header has no recipe"),
         (lambda h: h["recipe"]["network"].update(type="Oracle"), "'Oracle', which this version"),
         (lambda h: h["recipe"]["network"].update(wings=2), r"unknown settings \['wings'\]"),
         (lambda h: h["recipe"]["network"].pop("outputs"), "cannot be rebuilt"),
@@ -179,9 +181,9 @@ def test_warm_start_takes_fitting_weights_only(
 def test_weights_without_a_training_state_are_not_resumed(own: Path, tmp_path: Path) -> None:
     own.rename(tmp_path / "last.safetensors")
     recipe = tiny_recipe()
-    network = recipe.network.build()
-    with pytest.raises(DataError, match="no training state.*--warm-start"):
-        _resume(recipe, network, torch.optim.Adam(network.parameters()), tmp_path, None)
+    model = recipe.build()
+    with pytest.raises(DataError, match="no training state.*warm start"):
+        load_state(recipe, model, torch.optim.Adam(model.parameters()), tmp_path)
 
 
 def test_nothing_in_the_package_unpickles(repository: Path) -> None:
@@ -215,7 +217,7 @@ def test_nothing_in_the_package_unpickles(repository: Path) -> None:
 def test_every_recipe_can_be_written_and_rebuilt(name: str) -> None:
     from retone.effects.spec import effect_from_spec
     from retone.estimators.network import network_config
-    from retone.training.recipes.config import describe
+    from retone.training.recipes.record import describe
 
     recipe = recipe_named(name)
     stored = json.loads(json.dumps(describe(recipe)))
@@ -231,7 +233,7 @@ def test_shipped_weights_in_bytes_are_near_the_trained_ones(tmp_path: Path) -> N
         "bias": torch.randn(512),
     }
     path = tmp_path / "bytes.safetensors"
-    checkpoint.write(path, checkpoint.in_bytes(tensors), {"note": "x"})
+    checkpoint.write(path, checkpoint.quantised(tensors), {"note": "x"})
     read, _ = checkpoint.read(path)
     assert set(read) == set(tensors)
     for name, tensor in tensors.items():

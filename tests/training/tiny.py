@@ -12,8 +12,8 @@ from retone.nets import checkpoint
 from retone.nets.frontend import FrontEndConfig
 from retone.nets.iterative import IterativeNetConfig
 from retone.training.data.corpora import open_corpus
-from retone.training.recipes.config import Recipe
-from retone.training.recipes.style import compact_smoke
+from retone.training.recipes.compact import compact_smoke
+from retone.training.recipes.recipe import Recipe
 
 SAMPLE_RATE = 24000
 

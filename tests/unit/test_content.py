@@ -10,7 +10,7 @@ import torch
 
 from retone.audio import Clip, open_reader
 from retone.estimators.base import Excerpt
-from retone.estimators.content import FEATURES, content_of, features, fit
+from retone.estimators.speech_music import FEATURES, content_of, features, fit
 
 RATE = 24000
 

@@ -119,7 +119,7 @@ def test_musdb_stems_are_explained(tmp_path: Path) -> None:
 
 
 def test_unknown_or_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there are libritts"):
+    with pytest.raises(DataError, match="corpus is called .librispeech.*libritts"):
         open_corpus("librispeech", tmp_path, sample_rate=RATE, cache=tmp_path)
     with pytest.raises(DataError, match=r"openslr\.org"):
         open_corpus("libritts", tmp_path / "no", sample_rate=RATE, cache=tmp_path)
@@ -145,7 +145,7 @@ def test_bad_files_are_left_out_and_named(tmp_path: Path, recording: np.ndarray)
         "too short": ["short.wav"],
         "unreadable": ["broken.wav"],
     }
-    assert "left out, silent: 1" in said[-1]
+    assert "skipped, silent: 1" in said[-1]
 
 
 def test_second_opening_reads_no_audio_and_changed_files_are_seen(

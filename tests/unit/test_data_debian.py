@@ -12,10 +12,11 @@ import pytest
 import soundfile
 
 from retone.errors import DataError
-from retone.training.data import debian, debian_prompts
 from retone.training.data.corpora import open_corpus
-from retone.training.data.debian_copyright import licence_of
-from retone.training.data.debian_lists import SPEECH_TEST_VOICES
+from retone.training.debian import builder as debian
+from retone.training.debian import prompts as debian_prompts
+from retone.training.debian.copyright import licence_of
+from retone.training.debian.lists import SPEECH_TEST_VOICES
 
 RATE = 44100
 

@@ -12,7 +12,7 @@ import soundfile
 from retone.errors import DataError, SettingError
 from retone.training.data.corpora import Corpus, open_corpus
 from retone.training.data.pairs import PairMaker
-from retone.training.data.treatments import (
+from retone.training.data.processing import (
     draw_bands,
     draw_compressor,
     draw_expander,

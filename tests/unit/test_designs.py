@@ -78,7 +78,7 @@ def test_nan_is_not_hidden(which: int) -> None:
     assert gradient.isnan().all()
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_wrong_arguments_raise_errors() -> None:
     some = np.ones((2, 3))
     with pytest.raises(SettingError, match="kinds"):
         design_forward(np.array([0, 2, 0]), some, some, some, RATE, 2e4)

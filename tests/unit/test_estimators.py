@@ -12,7 +12,7 @@ from scipy.signal import firwin2, lfilter
 from retone.dsp.measure import band_centres_hz, measure, valid_bands
 from retone.effects import MATCH_CHAIN, Compressor, Equalizer
 from retone.errors import AudioError, DataError, SettingError
-from retone.estimators import compression, equalizer_fit, statistics, treatment
+from retone.estimators import compression, content_statistics, equalizer_fit, separation
 from retone.estimators.base import Estimate, Estimator, Excerpt
 from retone.estimators.closed_form import ClosedForm, frequencies_in_words, samples_of, smooth
 from retone.estimators.refine import Refined
@@ -54,8 +54,8 @@ def curve_db(setting: dict[str, torch.Tensor], frequency: np.ndarray) -> np.ndar
 
 
 def test_packaged_statistics_are_covariances() -> None:
-    content = statistics.packaged()
-    for matrix in (content.same, content.other, content.treatment):
+    content = content_statistics.packaged()
+    for matrix in (content.same, content.other, content.processing):
         np.testing.assert_allclose(matrix, matrix.T, atol=1e-3)
         assert np.linalg.eigvalsh(matrix).min() > 0
     assert np.trace(content.other) > np.trace(content.same)
@@ -68,19 +68,19 @@ def test_content_statistics_are_learnt_saved_and_read_back(tmp_path) -> None:
             tone = {"high_shelf_gain_db": 5.0 * voice - 7.0}
             for take in range(2):
                 audio = toned(talk(10 * voice + take, 4.0), **tone)
-                yield statistics.Recording(f"v{voice}", audio, RATE)
+                yield content_statistics.Recording(f"v{voice}", audio, RATE)
 
-    learnt = statistics.learn(recordings(), seconds=2.0, seed=0, curves=50, voice_pairs=60)
+    learnt = content_statistics.learn(recordings(), seconds=2.0, seed=0, curves=50, voice_pairs=60)
     top = np.flatnonzero(valid_bands(RATE))[-3]
     assert learnt.other[top, top] > 4 * learnt.same[top, top]  # the shelf is a voice's own
     learnt.save(tmp_path / "content.npz")
-    again = statistics.ContentStatistics.load(tmp_path / "content.npz")
+    again = content_statistics.ContentStatistics.load(tmp_path / "content.npz")
     np.testing.assert_allclose(again.other, learnt.other, rtol=1e-5)
     (tmp_path / "content.npz").write_bytes(b"not an archive")
     with pytest.raises(DataError, match="Learn them again"):
-        statistics.ContentStatistics.load(tmp_path / "content.npz")
+        content_statistics.ContentStatistics.load(tmp_path / "content.npz")
     with pytest.raises(DataError, match="three voices"):
-        statistics.learn([], seconds=2.0, seed=0)
+        content_statistics.learn([], seconds=2.0, seed=0)
 
 
 def test_a_stranger_is_believed_less_than_the_same_voice() -> None:
@@ -89,9 +89,9 @@ def test_a_stranger_is_believed_less_than_the_same_voice() -> None:
         measure(toned(talk(21), high_shelf_gain_db=12), RATE),
     )
 
-    def size(voices: treatment.Voices) -> float:
-        got = treatment.infer(
-            source, reference, statistics.packaged(),
+    def size(voices: separation.Voices) -> float:
+        got = separation.infer(
+            source, reference, content_statistics.packaged(),
             sample_rate=RATE, scales=(1.0,), voices=voices, temper=0.3,
         )  # fmt: skip
         return float(np.ptp(got.mean_db[valid_bands(RATE)]))
@@ -102,8 +102,8 @@ def test_a_stranger_is_believed_less_than_the_same_voice() -> None:
 def test_bands_without_energy_are_not_trusted() -> None:
     taps = firwin2(1025, [0, 0.3, 0.33, 1], [1, 1, 0, 0])
     cut = lfilter(taps, 1.0, talk(22)) + 0.0
-    got = treatment.infer(
-        measure(cut, RATE), measure(talk(23), RATE), statistics.packaged(),
+    got = separation.infer(
+        measure(cut, RATE), measure(talk(23), RATE), content_statistics.packaged(),
         sample_rate=RATE, scales=(1.0,), voices="same", temper=0.3,
     )  # fmt: skip
     centres = band_centres_hz()
@@ -233,7 +233,7 @@ def test_closed_form_takes_several_references_at_other_rates() -> None:
         excerpt(talk(44, rate=48000), 48000),
         [excerpt(talk(45)), excerpt(talk(46, rate=16000), 16000)],
         locks={},
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda phase, done, total: seen.append((done, total)),
     )
     MATCH_CHAIN.params.setting({n: float(v[0]) for n, v in got.setting.items()})
     assert seen[-1] == (3, 3)
@@ -330,9 +330,9 @@ def test_refining_leaves_alone_what_the_held_out_part_does_not_support() -> None
     demanding = replace(Refined(Neutral(), steps=1), margin=0.999)
     got = demanding.estimate(x, [excerpt(talk(63))], locks={})
     assert all(torch.equal(got.setting[n], start.setting[n]) for n in start.setting)
-    assert any("held out" in note for note in got.notes)
+    assert any("held-out" in note for note in got.notes)
     brief = Refined(Neutral()).estimate(excerpt(talk(64, 1.9)), [x], locks={})
-    assert any("Too short" in note for note in brief.notes)
+    assert any("too short to refine" in note for note in brief.notes)
 
 
 def test_ranges_are_told_in_words() -> None:

@@ -40,11 +40,11 @@ def fit(clip: Tensor, expected: Expected, **more: object) -> dict[str, float]:
     return {n: float(v) for n, v in TABLE.to_physical(unit).items()}
 
 
-def surprise(clip: Tensor, expected: Expected, setting: dict[str, float]) -> float:
+def nll(clip: Tensor, expected: Expected, setting: dict[str, float]) -> float:
     with torch.no_grad():
         out = MATCH_CHAIN.render(clip[:, None], RATE, TABLE.setting(setting)).audio[:, 0]
         heard = NETWORK.standardized(NETWORK.statistics(out)).mean(0, keepdim=True)
-        return float(expected.surprise(heard))
+        return float(expected.nll(heard))
 
 
 def test_it_finds_what_was_done() -> None:
@@ -52,7 +52,7 @@ def test_it_finds_what_was_done() -> None:
     expected = told(clip, {"equalizer.high_shelf_gain_db": 6.0, "compressor.makeup_db": 4.0})
     found = fit(clip, expected)
     assert found["equalizer.high_shelf_gain_db"] > 2
-    assert surprise(clip, expected, found) < 0.6 * surprise(clip, expected, {})
+    assert nll(clip, expected, found) < 0.6 * nll(clip, expected, {})
 
 
 def test_a_lock_stays_and_a_prior_holds() -> None:
@@ -82,8 +82,8 @@ def test_it_stays_finite(what: str) -> None:
 def test_it_is_never_worse_than_its_beginning() -> None:
     clip = clips()
     expected = told(clip, {})
-    before = surprise(clip, expected, {})
-    assert surprise(clip, expected, fit(clip, expected, steps=3)) <= before + 1e-6
+    before = nll(clip, expected, {})
+    assert nll(clip, expected, fit(clip, expected, steps=3)) <= before + 1e-6
 
 
 def test_adam_is_torchs_bit_for_bit() -> None:

@@ -1,4 +1,4 @@
-"""What networks hear: the compiled sums against the same in tensor operations."""
+"""Network input features: the compiled sums against the same in tensor operations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from retone.dsp.features import block_levels
 from retone.kernels.block_levels import block_levels as levels_of
 from retone.kernels.block_levels import block_levels_adjoint
-from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+from retone.nets.frontend import Features, FrontEnd, FrontEndConfig
 
 RATE = 24000
 FRONT_END = FrontEnd(FrontEndConfig(sample_rate=RATE, measures=True))
@@ -22,8 +22,8 @@ def clips(batch: int, length: int) -> Tensor:
     return 0.3 * loud * torch.randn(batch, length, generator=generator)
 
 
-def in_tensors(audio: Tensor) -> Heard:
-    """What a front end hears of float64 clips, which are left to tensor operations."""
+def in_tensors(audio: Tensor) -> Features:
+    """Features of float64 clips, which the front end computes in tensor operations."""
     return FrontEnd(FRONT_END.config).double()(audio.double())
 
 
@@ -39,15 +39,15 @@ def test_compiled_features_are_those_of_tensor_operations(batch: int, length: in
 def test_their_gradients_are_too(length: int) -> None:
     ours, theirs = (clips(3, length).to(d).requires_grad_() for d in (torch.float32, torch.float64))
     slopes = []
-    for audio, heard in ((ours, FRONT_END(ours)), (theirs, in_tensors(theirs))):
-        weights = (torch.linspace(-1, 1, t.numel()).reshape(t.shape) for t in heard)
-        total = sum(((t * w.to(t)).sum() for t, w in zip(heard, weights, strict=True)))
+    for audio, features in ((ours, FRONT_END(ours)), (theirs, in_tensors(theirs))):
+        weights = (torch.linspace(-1, 1, t.numel()).reshape(t.shape) for t in features)
+        total = sum(((t * w.to(t)).sum() for t, w in zip(features, weights, strict=True)))
         slopes.append(torch.autograd.grad(total, audio)[0].double())  # type: ignore[arg-type]
     found, exact = slopes
     assert float((found - exact).norm() / exact.norm()) < 1e-5
 
 
-def test_a_clip_alone_is_heard_as_in_a_batch() -> None:
+def test_features_of_a_clip_do_not_depend_on_the_batch() -> None:
     audio = clips(5, 24000)
     for alone, together in zip(FRONT_END(audio[2:3]), FRONT_END(audio), strict=True):
         torch.testing.assert_close(alone, together[2:3], rtol=1e-5, atol=1e-6)

@@ -245,7 +245,7 @@ def test_gradients_are_the_finite_differences(
 
 
 @pytest.mark.parametrize("batch", [2, 11])
-def test_checkpoints_threads_and_company_leave_gradients_alone(batch: int) -> None:
+def test_checkpoints_threads_and_batches_do_not_change_gradients(batch: int) -> None:
     rng = np.random.default_rng(5)
     x, params = some_audio(rng, batch, 1, 300), some_params(rng, batch)
     rest = np.zeros((batch, 3))
@@ -281,7 +281,7 @@ def test_a_peak_level_has_the_same_gradients_as_a_mean_over_one_sample(
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
 
 
-def test_a_gradient_asked_for_at_expander_slope_zero_is_right() -> None:
+def test_the_gradient_at_expander_slope_zero_is_exact() -> None:
     x = np.full((1, 1, 50), 1e-4)
     row = settings(k_attack=0.1, k_release=0.2)
     onto = np.ones_like(x)
@@ -339,7 +339,7 @@ def test_settled_float32_keeps_its_branch() -> None:
     assert gx[0, 200] == pytest.approx(0.1)
 
 
-def test_shapes_that_do_not_fit_are_refused() -> None:
+def test_wrong_shapes_raise_errors() -> None:
     x = np.zeros((2, 1, 8))
     with pytest.raises(ShapeError, match=r"\[2, 9\]"):
         compress_forward(x, np.zeros((2, 6)), np.zeros((2, 3)))

@@ -1,4 +1,4 @@
-"""Vector lanes: their mathematics, rows to lanes and back, scratch memory, lines fetched ahead."""
+"""Vector lanes: log2 and exp2, rows to lanes and back, scratch memory, prefetching."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numba
 import numpy as np
 import pytest
 
-from retone.kernels import fastmath, lane_memory
+from retone.kernels import lane_memory, lanes
 
 
-def test_log2_and_exp2_are_accurate_and_alike_in_lanes_and_scalars() -> None:
+def test_log2_and_exp2_are_accurate_and_equal_in_lanes_and_scalars() -> None:
     @numba.njit
     def both(x: Any, logs: Any, powers: Any, log1: Any, power1: Any) -> None:
         for i in range(0, x.size, 8):
-            v = fastmath.log2(lane_memory.load8(x, i))
+            v = lanes.log2_as(x, lane_memory.load8(x, i))
             lane_memory.store8(logs, i, v)
-            lane_memory.store8(powers, i, fastmath.exp2(v * fastmath.splat8(3.1)))
+            lane_memory.store8(powers, i, lanes.exp2_as(x, v * lanes.splat8(3.1)))
         for i in range(x.size):
-            log1[i] = fastmath.log2(x[i])
-            power1[i] = fastmath.exp2(log1[i] * 3.1)
+            log1[i] = lanes.log2_as(x, x[i])
+            power1[i] = lanes.exp2_as(x, log1[i] * 3.1)
 
     x = 10 ** np.random.default_rng(0).uniform(-12, 6, 8000)
     x[:4] = 1.0, 1e-12, 2.0, np.nextafter(1.0, 0.0)
@@ -33,13 +33,13 @@ def test_log2_and_exp2_are_accurate_and_alike_in_lanes_and_scalars() -> None:
     assert logs[0] == 0.0 and powers[0] == 1.0
 
 
-def test_short_log2_and_exp2_serve_float32_and_the_exact_ones_float64() -> None:
+def test_float32_samples_get_the_short_log2_and_exp2_and_float64_the_exact_ones() -> None:
     @numba.njit
     def both(like: Any, x: Any, logs: Any, powers: Any) -> None:
         for i in range(0, x.size, 8):
-            v = fastmath.log2_as(like, lane_memory.load8(x, i))
+            v = lanes.log2_as(like, lane_memory.load8(x, i))
             lane_memory.store8(logs, i, v)
-            lane_memory.store8(powers, i, fastmath.exp2_as(like, v * fastmath.splat8(0.3)))
+            lane_memory.store8(powers, i, lanes.exp2_as(like, v * lanes.splat8(0.3)))
 
     x = 10 ** np.random.default_rng(0).uniform(-12, 6, 8000)
     x[:4] = 1.0, 1e-12, 2.0, np.nextafter(1.0, 0.0)
@@ -51,16 +51,16 @@ def test_short_log2_and_exp2_serve_float32_and_the_exact_ones_float64() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_eight_rows_go_to_lanes_and_back(kind: Any) -> None:
+def test_eight_rows_survive_a_round_trip_through_lanes(kind: Any) -> None:
     @numba.njit
-    def there_and_back(x: Any, index: Any, flat: Any, y: Any) -> None:
+    def round_trip(x: Any, index: Any, flat: Any, y: Any) -> None:
         lane_memory.lanes_in8(x, index, 11, 2, flat, 8)
         lane_memory.lanes_out8(flat, 8, y, index, 11, 2)
 
     x = np.arange(12 * 11).astype(kind)
     index = np.array([0, 1, 3, 4, 7, 9, 10, 11])
     flat, y = np.zeros(8 + 64), np.zeros_like(x)
-    there_and_back(x, index, flat, y)
+    round_trip(x, index, flat, y)
     part = x.reshape(12, 11)[index, 2:10]
     np.testing.assert_array_equal(flat[8:].reshape(8, 8), part.T)
     np.testing.assert_array_equal(y.reshape(12, 11)[index, 2:10], part)
@@ -73,10 +73,10 @@ def test_tiles_start_at_cache_lines() -> None:
     assert all(row.ctypes.data % 64 == 0 for row in work)
 
 
-def test_a_line_may_be_fetched_from_anywhere() -> None:
+def test_any_index_can_be_prefetched() -> None:
     @numba.njit
     def fetch(x: Any, at: int) -> None:
-        lane_memory.soon(x, at)
+        lane_memory.prefetch(x, at)
 
     x = np.arange(8.0)
     for at in (0, 7, 8, 10**9, -(10**9)):  # a block before the first one, and after the last

@@ -185,7 +185,7 @@ def test_every_single_coefficient_and_state_gradient(rows: int, length: int) -> 
             assert found[which][index] == pytest.approx(slope, rel=2e-6, abs=1e-6)
 
 
-def test_given_checkpoints_change_nothing_but_the_work() -> None:
+def test_checkpoints_do_not_change_gradients() -> None:
     rng = np.random.default_rng(7)
     for rows in (2, 8):
         sos, state = stable_sections(rng, 1, 6), rng.normal(size=(rows, 6, 2))
@@ -204,7 +204,7 @@ def test_given_checkpoints_change_nothing_but_the_work() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 4])
-def test_growing_but_finite_responses_stay_right(rows: int) -> None:
+def test_growing_but_finite_responses_are_exact(rows: int) -> None:
     """Poles outside the unit circle: grows by 1e60, and is still what scipy finds."""
     sos = np.array([[[1.0, 0.3, 0.1, -2.1, 1.2], [0.5, 0.0, 0.2, 0.4, 1.3]]])
     x = np.random.default_rng(8).normal(size=(rows, 1200))
@@ -231,7 +231,7 @@ def test_a_decaying_tail_never_holds_a_denormal(rows: int, dtype: type) -> None:
     assert np.float64(1e-300) * np.float64(1e-10) > 0
 
 
-def test_a_broken_row_leaves_its_neighbours_alone() -> None:
+def test_a_row_of_nan_does_not_affect_its_neighbours() -> None:
     rng = np.random.default_rng(10)
     sos, state = stable_sections(rng, 1, 6), np.zeros((8, 6, 2))
     x = rng.normal(size=(8, 600))
@@ -243,7 +243,7 @@ def test_a_broken_row_leaves_its_neighbours_alone() -> None:
     assert y[others].tobytes() == good[others].tobytes()
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_empty_audio_gives_empty_audio() -> None:
     sos, state = np.ones((1, 2, 5)), np.ones((3, 2, 2))
     y, last = sections_forward(np.zeros((3, 0)), sos, state)
     assert y.shape == (3, 0) and np.array_equal(last, state)
@@ -251,7 +251,7 @@ def test_nothing_in_nothing_out() -> None:
     assert grad_x.shape == (3, 0) and not grad_sos.any() and np.array_equal(grad_state, 2 * state)
 
 
-def test_unfit_arguments_are_refused_in_words() -> None:
+def test_wrong_arguments_raise_clear_errors() -> None:
     x, sos, state = np.zeros((3, 10)), np.zeros((1, 2, 5)), np.zeros((3, 2, 2))
     with pytest.raises(SettingError, match="int64"):
         sections_forward(x.astype(np.int64), sos, state)
@@ -288,7 +288,7 @@ def test_an_error_in_any_chunk_comes_out() -> None:
 
 @pytest.mark.parametrize("rows", [1, 3, 9])
 @pytest.mark.parametrize("samples", [1, 2, 300, 513])
-def test_gradients_do_not_depend_on_what_lay_in_memory(rows: int, samples: int) -> None:
+def test_gradients_do_not_depend_on_uninitialised_memory(rows: int, samples: int) -> None:
     rng = np.random.default_rng(6)
     sos, x = stable_sections(rng, rows, 6), rng.standard_normal((rows, samples))
     rest = np.zeros((rows, 6, 2))

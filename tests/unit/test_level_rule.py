@@ -10,8 +10,8 @@ import torch
 
 from conftest import MakeAudio
 from retone.estimators.base import Excerpt
-from retone.estimators.level import LevelRule, Levels, levels_of
-from retone.estimators.network import MAKEUP, Network
+from retone.estimators.level_rule import LevelRule, Levels, levels_of
+from retone.estimators.network import Network
 
 RATE = 24000
 
@@ -56,6 +56,8 @@ def test_only_makeup_moves_and_a_lock_holds_it(make_audio: MakeAudio):
     ruled = replace(plain, level=LevelRule(peak=1.0, own=0.0, same=1.0))
     without, with_rule = (n.estimate(source, [reference], locks={}).setting for n in (plain, ruled))
     moved = {n for n, v in without.items() if abs(float(v - with_rule[n])) > 1e-4}
-    assert moved == {MAKEUP}
-    held = ruled.estimate(source, [reference], locks={MAKEUP: 0.0}).setting
-    assert float(held[MAKEUP]) == pytest.approx(float(without[MAKEUP]), abs=1e-5)
+    assert moved == {"compressor.makeup_db"}
+    held = ruled.estimate(source, [reference], locks={"compressor.makeup_db": 0.0}).setting
+    assert float(held["compressor.makeup_db"]) == pytest.approx(
+        float(without["compressor.makeup_db"]), abs=1e-5
+    )

@@ -1,4 +1,4 @@
-"""Style statistics: physical truths, batches, refusals."""
+"""Style statistics: known signals, batches, errors."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_average_takes_bands_from_the_recordings_that_have_them() -> None:
     np.testing.assert_allclose(mean.band_level_db[0, use], want)
 
 
-def test_measuring_refuses_silence_and_scraps() -> None:
+def test_silence_and_short_recordings_are_errors() -> None:
     with pytest.raises(AudioError, match="silent"):
         measure(np.zeros(RATE), RATE)
     with pytest.raises(AudioError, match="0.5 s"):

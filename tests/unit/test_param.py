@@ -161,7 +161,7 @@ def test_bad_settings_are_refused(values: dict[str, float], text: str) -> None:
 
 def test_bad_tables_are_refused() -> None:
     p = Param("q", "", 0.1, 10, 1, "log", "Q.")
-    with pytest.raises(SettingError, match="stand twice"):
+    with pytest.raises(SettingError, match="appear twice"):
         ParamTable((p, p))
     with pytest.raises(SettingError, match="low <= default <= high"):
         Param("q", "", 0.1, 10, 11, "log", "Q.")

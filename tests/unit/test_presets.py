@@ -19,10 +19,10 @@ from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt
 from retone.estimators.choose import estimator_named
 from retone.estimators.closed_form import ClosedForm
-from retone.estimators.profile import LEAST_FRAMES, typical_frames, with_measures
+from retone.estimators.profile import MIN_FRAMES, typical_frames, with_measures
 from retone.lab.curated_presets import CURATED
 from retone.nets.frontend import FrontEnd, FrontEndConfig
-from retone.presets.file import MOST_FRAMES, Preset
+from retone.presets.file import MAX_FRAMES, Preset
 from retone.presets.library import names
 
 RATE = 24000
@@ -65,12 +65,12 @@ def test_what_ships_is_whole(name: str) -> None:
     assert preset.description == CURATED[name].description
     assert preset.profile.loudness_lufs == CURATED[name].loudness_lufs
     assert preset.licence and preset.credits
-    assert preset.profile.voices >= 10 and preset.profile.untreated is not None
+    assert preset.profile.voices >= 10 and preset.profile.unprocessed is not None
     text = preset.to_json()
     assert Preset.from_json(text, "again").to_json() == text
     assert len(text) < 100_000  # a second of speech as 16-bit samples would be 48 000 numbers
     assert preset.profile.typical is not None
-    assert preset.profile.typical.frames.shape[1] <= MOST_FRAMES
+    assert preset.profile.typical.frames.shape[1] <= MAX_FRAMES
 
 
 def test_listing_is_everything_that_ships() -> None:
@@ -117,10 +117,10 @@ def test_typical_frames_keep_the_mean_and_no_order(make_audio: Callable[..., tor
     np.testing.assert_allclose(typical.frames @ typical.energy, mean.numpy(), atol=1e-3)
     assert typical.frames.shape[1] <= 16 < listened.frames.shape[2]
     few = typical_frames([(clips[0][0][: RATE // 2], 0)], config, count=48, seed=0)
-    assert few.frames.shape[1] <= 12 // LEAST_FRAMES
+    assert few.frames.shape[1] <= 12 // MIN_FRAMES
     backwards = typical_frames(clips[::-1], config, count=16, seed=0)
     np.testing.assert_allclose(backwards.summary, typical.summary, atol=1e-6)
-    again = typical.heard()
+    again = typical.features()
     np.testing.assert_allclose(float(again.energy.sum()), 1.0, atol=1e-5)
 
 

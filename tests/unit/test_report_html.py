@@ -63,8 +63,8 @@ def example(effect: Effect = VOICE, seed: int = 0, *, points: int = 1500) -> Rep
         made,
         f,
         spectra={r: rng.uniform(-90, -30, f.size) for r in ("before", "after", "reference")},
-        **collect.views(effect, made.heard(), RATE, f),  # type: ignore[arg-type]
-        reductions=collect.reductions(effect, made.heard(), meters),  # type: ignore[arg-type]
+        **collect.views(effect, made.effective_setting(), RATE, f),  # type: ignore[arg-type]
+        reductions=collect.reductions(effect, made.effective_setting(), meters),  # type: ignore[arg-type]
         waveforms={
             r: Envelope(time_s, -curves[i] / 12, curves[i] / 12)
             for i, r in enumerate(("before", "after"))
@@ -136,7 +136,9 @@ def test_drawn_response_is_the_effects_response(seed: int) -> None:
         (xy[:, 0] - plot.x0) / (plot.x1 - plot.x0)
     )
     drawn_db = plot.y.low + (xy[:, 1] - plot.y0) / (plot.y1 - plot.y0) * (plot.y.high - plot.y.low)
-    wanted = Equalizer().response(torch.from_numpy(drawn_hz), RATE, data.settings.heard())
+    wanted = Equalizer().response(
+        torch.from_numpy(drawn_hz), RATE, data.settings.effective_setting()
+    )
     wanted_db = 20 * torch.log10(wanted[0].abs()).numpy()
     pixel_db = (plot.y.high - plot.y.low) / (plot.y0 - plot.y1)
     slope_db = np.abs(np.gradient(wanted_db, xy[:, 0]))
@@ -148,7 +150,7 @@ def test_views_follow_the_chain() -> None:
     effect = chain("a", Equalizer("one"), Fir("two", (0.5,)), chain("b", Compressor("three")))
     found = collect.views(effect, effect.params.defaults(1), RATE, np.array([100.0, 1000.0]))
     assert [r.name for r in found["responses"]] == ["one", "two"]
-    assert [c.name for c in found["compressors"]] == ["b.three"]
+    assert [c.name for c in found["curves"]] == ["b.three"]
     np.testing.assert_allclose(found["responses"][1].total_db, 20 * math.log10(0.5))  # type: ignore[union-attr]
 
 
@@ -228,10 +230,12 @@ def test_summary_says_what_was_done() -> None:
         "equalizer.low_shelf_frequency_hz": 400.0,
     }
     made = replace(data.settings, setting=setting)
-    views = collect.views(VOICE, made.heard(), RATE, data.frequency_hz)
+    views = collect.views(VOICE, made.effective_setting(), RATE, data.frequency_hz)
     meter = EnvelopeMeter(RATE)
     meter.update(np.array([[0.0, -4.25, -1.0]]))
-    shown = collect.reductions(VOICE, made.heard(), {"compressor.gain_reduction_db": meter})
+    shown = collect.reductions(
+        VOICE, made.effective_setting(), {"compressor.gain_reduction_db": meter}
+    )
     text = summary(replace(data, settings=made, reductions=shown, **views))  # type: ignore[arg-type]
     assert "−6.0 dB (at 20 Hz)" in text
     assert "Compressor lowers the level by up to 4.2 dB" in text

@@ -1,4 +1,4 @@
-"""Spectra by our own formulas are torch's, gradients too."""
+"""Own spectra and their gradients equal torch's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from retone.dsp.spectral import power_frames
 
 
-def test_power_frames_are_the_stfts_with_its_gradient() -> None:
+def test_power_frames_equal_torchs_stft_and_its_gradient() -> None:
     torch.manual_seed(4)
     audio = torch.randn(2, 700, dtype=torch.float64, requires_grad=True)
     window = torch.hann_window(64, dtype=torch.float64)

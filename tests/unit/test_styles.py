@@ -169,7 +169,7 @@ def test_realistic_transfer_counts_pairs_and_knows_the_perfect_method(
     assert own.shape == (2, 2)
     assert np.mean(np.diag(own)) < np.mean(own[~np.eye(2, dtype=bool)])
     text = realistic.table(result)
-    assert "| copy |" in text and "x0.00" in text and "paper's AD" in text
+    assert "| copy |" in text and "x0.00" in text and "paper: AD" in text
     saved = path.read_text()
     realistic.evaluate(styles, [Input(), Copy()], kind="speech", trials=1, seed=16, path=path)
     assert path.read_text() == saved  # nothing is measured twice
@@ -177,7 +177,7 @@ def test_realistic_transfer_counts_pairs_and_knows_the_perfect_method(
     cells = [e for e in ElementTree.fromstring(svg).iter() if e.get("class") == "cell"]
     assert len(cells) == 4 * 4
     made = page([realistic_section(result, "pictures/x.svg", "copy")])
-    assert "Rows left out" in made and "Telephone" in made
+    assert "Rows without weights" in made and "Telephone" in made
 
 
 def test_excerpts_of_a_corpus(tmp_path: Path, make_audio: Callable[..., torch.Tensor]) -> None:
@@ -187,11 +187,11 @@ def test_excerpts_of_a_corpus(tmp_path: Path, make_audio: Callable[..., torch.Te
         (tmp_path / "c" / f"v{voice}").mkdir(parents=True)
         sf.write(tmp_path / "c" / f"v{voice}" / "a.wav",
                  0.3 * make_audio(2 * RATE, RATE, seed=voice)[0, 0].numpy(), RATE)  # fmt: skip
-    found = open_excerpts("folder", tmp_path / "c", sample_rate=16000, split="train", most=2,
+    found = open_excerpts("folder", tmp_path / "c", sample_rate=16000, split="train", max_groups=2,
                           seconds=1.5, cache=tmp_path)  # fmt: skip
     assert len(found.tracks) == 2 and {t.samples for t in found.tracks} == {24000}
     with pytest.raises(DataError, match="no recording of 9 s"):
-        open_excerpts("folder", tmp_path / "c", sample_rate=16000, split="train", most=2,
+        open_excerpts("folder", tmp_path / "c", sample_rate=16000, split="train", max_groups=2,
                       seconds=9.0, cache=tmp_path)  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from retone.audio.formats import integer_bits
 from retone.audio.meters.bandwidth import BandwidthMeter
 from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter, percent
 from retone.audio.meters.loudness import LevelMeter
+from retone.progress import READING, Progress, silent
 
 _BLOCK_FRAMES = 65536
 _WIDE_HZ = 15500.0  # an edge above, as lossy coding leaves, is no news to a listener
@@ -71,12 +71,12 @@ class Inspection:
         require_analysable(10.0 ** (self.sample_peak_dbfs / 20.0), self.duration_s, self.path)
 
 
-def inspect(path: str | Path, progress: Callable[[float], None] | None = None) -> Inspection:
+def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
     """Measure a recording in one pass at flat memory.
 
     Args:
         path: the recording.
-        progress: called with the share that is done, 0 to 1.
+        progress: told the seconds read.
 
     Returns:
         Figures and one-line warnings; see :class:`Inspection`.
@@ -96,8 +96,7 @@ def inspect(path: str | Path, progress: Callable[[float], None] | None = None) -
         for block in reader.blocks(_BLOCK_FRAMES):
             for meter in (level, bandwidth, clip, used, activity):
                 meter.update(block)  # type: ignore[attr-defined]
-            if progress is not None:
-                progress(reader.position / info.frames)
+            progress(READING, reader.position / rate, info.duration_s)
         warnings = list(reader.warnings)
     activity.finish()
     found = level.result()

@@ -19,44 +19,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_output_arguments(
         parser,
-        loudness_words="off|LUFS",
-        loudness_help="loudness of the result: a target in LUFS, or off, as the effect leaves it "
-        "(default: as the settings say)",
+        reference=False,
+        loudness_help="a target in LUFS, or off: no loudness change (default: the settings' own "
+        "gain)",
     )
     add_plugin_permission(parser, "the settings")
     parser.set_defaults(amount=None, true_peak=Ellipsis)
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.cli.writing import print_result, report_paths, write_result
-    from retone.errors import DataError
+    from retone import api
+    from retone.cli.writing import print_result, report_paths, write_companions
     from retone.plugins import allow
-    from retone.process.apply import apply_settings
     from retone.process.render import output_beside
     from retone.process.settings_file import SettingsFile
-    from retone.report.collect import CompressorLevels
     from retone.terminal import progress_bar
 
-    if args.loudness == "match":
-        raise DataError("--loudness match needs a reference: give a target in LUFS, or 'off'.")
     if args.plugin:
         allow(args.plugin)
     settings = SettingsFile.from_json(_text(args.settings), str(args.settings))
     output = args.output or output_beside(args.input, "applied")
     paths = report_paths(output, (args.input,), report=not args.no_report, force=args.force)
-    with progress_bar("applying", "s") as progress:
-        result = apply_settings(
+    with progress_bar() as progress:
+        result = api.apply(
             args.input,
-            output,
             settings,
+            output,
             amount=args.amount,
             loudness=args.loudness,
-            true_peak="file" if args.true_peak is Ellipsis else args.true_peak,
+            true_peak_dbtp="file" if args.true_peak is Ellipsis else args.true_peak,
             force=args.force,
             progress=progress,
-            observe=CompressorLevels,
         )
-    write_result(result, paths, force=args.force)
+    write_companions(result, paths, force=args.force)
     if not args.quiet:
         print_result(result, paths)
     return 0

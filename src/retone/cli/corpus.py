@@ -26,14 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retone.training.data.corpora import CORPORA, corpus_manifest, open_corpus
-    from retone.training.data.opening import default_cache
+    from retone.training.data.splits import default_cache
 
     if args.action == "list":
         for source in CORPORA.values():
             print(f"{source.name:15} {source.kind:7} {source.licence}\n{'':15} {source.where}")
         return 0
     if args.action == "build":
-        from retone.training.data.debian import build
+        from retone.training.debian import build
 
         build(args.name, args.folder, print)
         return 0

@@ -1,8 +1,8 @@
 """Make a speech recording sound like a studio's, without any reference.
 
-A trained network listens to the recording and sets an equaliser and six bands of dynamics. Writes
-the processed recording, its settings (OUT.json, for `retone apply`) and a picture of what was done
-(OUT.html), beside each other. Nothing is overwritten unless --force is given.
+A trained network analyses the recording and sets an equaliser and six bands of dynamics. Writes
+the processed recording and, next to it, its settings (OUT.json, for `retone apply`) and a report of
+what was done (OUT.html). Nothing is overwritten unless --force is given.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from retone.cli.match import (
     add_lock_argument,
     add_output_arguments,
     add_plugin_permission,
+    parse_locks,
 )
-
-LOUDNESS_LUFS = -19.0
-"""Usual for speech in one channel; in two channels -16 sounds as loud."""
+from retone.process.level import SPEECH_LUFS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="speech recording to change")
     add_output_arguments(
         parser,
-        loudness_words="off|LUFS",
-        loudness_help=f"loudness of the result, such as -16 or -23 (default: {LOUDNESS_LUFS:g}, or "
-        "so far as --amount goes); off leaves it as the effect gives it",
+        reference=False,
+        loudness_help=f"a target in LUFS, such as -16 or -23 (default: {SPEECH_LUFS:g}, scaled by "
+        "--amount); off: no loudness change",
     )
     add_lock_argument(parser, "ENHANCE_CHAIN", "multiband.band_1_gain_db=-3")
     parser.add_argument(
@@ -36,31 +35,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.cli.writing import print_result, report_paths, write_result
-    from retone.errors import SettingError
-    from retone.estimators.blind import Blind
+    from retone import api
+    from retone.cli.writing import print_result, report_paths, write_companions
     from retone.plugins import allow
-    from retone.process.decide import Matcher, Options, parse_locks
     from retone.process.render import output_beside
     from retone.terminal import progress_bar
 
-    if args.loudness == "match":
-        raise SettingError("--loudness match needs a reference: give a target in LUFS, or 'off'.")
-    options = Options(
-        amount=args.amount,
-        locks=parse_locks(args.lock),
-        loudness=LOUDNESS_LUFS if args.loudness is None else args.loudness,
-        true_peak_dbtp=args.true_peak,
-        usual_loudness=args.loudness is None,
-    )
+    locks = parse_locks(args.lock)
     if args.plugin:
         allow(args.plugin)
     output = args.output or output_beside(args.input, "enhanced")
     paths = report_paths(output, (args.input,), report=not args.no_report, force=args.force)
-    matcher = Matcher(Blind(weights=args.weights))
-    with progress_bar("enhancing", "s") as progress:
-        result = matcher.match(args.input, (), output, options, force=args.force, progress=progress)
-    write_result(result, paths, force=args.force)
+    with progress_bar() as progress:
+        result = api.enhance(
+            args.input,
+            output,
+            weights=args.weights,
+            amount=args.amount,
+            locks=locks,
+            loudness=args.loudness,
+            true_peak_dbtp=args.true_peak,
+            force=args.force,
+            progress=progress,
+        )
+    write_companions(result, paths, force=args.force)
     if not args.quiet:
         print_result(result, paths)
     return 0

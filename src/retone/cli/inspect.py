@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from retone.audio import Inspection
-    from retone.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
     import sys
-    from functools import partial
 
     from retone.audio.inspect import inspect
     from retone.errors import RetoneError
@@ -29,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     refused = 0
     for i, path in enumerate(args.files):
         try:
-            with progress_bar(path.name, "%") as progress:
-                found = inspect(path, partial(_percent, progress))
+            with progress_bar(path.name) as progress:
+                found = inspect(path, progress)
         except RetoneError as e:  # the other files can still be looked at
             print(f"retone inspect: {e}", file=sys.stderr)
             refused += 1
@@ -40,10 +38,6 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(("\n" if i > refused else "") + as_text(found))
     return 2 if refused else 0
-
-
-def _percent(progress: Progress, share: float) -> None:
-    progress(100 * share, 100)
 
 
 def as_text(found: Inspection) -> str:

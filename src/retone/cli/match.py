@@ -1,20 +1,18 @@
 """Make a recording sound like another one.
 
-Writes the processed recording, its settings (OUT.json, for `retone apply`) and a picture of what
-was done (OUT.html), beside each other. Nothing is overwritten unless --force is given.
+Writes the processed recording and, next to it, its settings (OUT.json, for `retone apply`) and a
+report of what was done (OUT.html). Nothing is overwritten unless --force is given.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from retone.estimators.profile import Profile
-
-ESTIMATORS = ("auto", "network", "closed-form", "faithful", "refined", "rules")
+from retone.estimators.choose import CHOICES
 
 
 def loudness(text: str) -> str | float:
@@ -30,6 +28,15 @@ def loudness(text: str) -> str | float:
             f"{text!r}: expected 'match', 'off' or a target such as -16 (LUFS, -70 to -5)"
         )
     return value
+
+
+def loudness_target(text: str) -> str | float:
+    """``off`` or a target in LUFS, for commands without a reference."""
+    if text == "match":
+        raise argparse.ArgumentTypeError(
+            "'match' needs a reference: give a target in LUFS, or 'off'"
+        )
+    return loudness(text)
 
 
 def true_peak(text: str) -> float | None:
@@ -89,9 +96,30 @@ def add_lock_argument(parser: argparse.ArgumentParser, chain: str, example: str)
         action=functools.partial(_Lock, chain=chain),  # type: ignore[arg-type]
         default=[],
         metavar="PARAM=VALUE",
-        help=f"hold a parameter whatever else is asked for, e.g. {example} (repeatable; --lock "
-        "list shows all)",
+        help=f"keep a parameter at a value, e.g. {example} (repeatable; --lock list shows all)",
     )
+
+
+def parse_locks(texts: Sequence[str]) -> dict[str, float]:
+    """``["compressor.ratio=2"]`` to a mapping; names and ranges are checked later.
+
+    Raises:
+        SettingError: a text is not ``NAME=NUMBER``, or a name is locked twice.
+    """
+    from retone.errors import SettingError
+
+    locks: dict[str, float] = {}
+    for count, text in enumerate(texts, start=1):
+        name, equals, value = text.partition("=")
+        try:
+            locks[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise SettingError(f"--lock {text}: expected PARAM=VALUE, as in compressor.ratio=2.")
+        if len(locks) < count:
+            raise SettingError(f"--lock {text}: {name.strip()} is locked twice. Leave one out.")
+    return locks
 
 
 def opened_plugin(args: argparse.Namespace, on_failure: str = "stop") -> Any:
@@ -112,23 +140,30 @@ def opened_plugin(args: argparse.Namespace, on_failure: str = "stop") -> Any:
 def add_plugin_permission(parser: argparse.ArgumentParser, what: str) -> None:
     """``--plugin``, for commands that may meet one in a file."""
     parser.add_argument(
-        "--plugin", metavar="PATH", help=f"let the plug-in that {what} drive be run, from here"
+        "--plugin",
+        metavar="PATH",
+        help=f"allow running the plug-in named in {what}, loaded from PATH",
     )
 
 
 LOUDNESS_HELP = (
-    "loudness: the reference's (or so far as --amount goes), as the effect leaves it, or a target "
-    "(default: match, or what the settings file says)"
+    "match the reference (scaled by --amount), off (leave as rendered), or a target in LUFS "
+    "(default: match)"
 )
 
 
 def add_output_arguments(
     parser: argparse.ArgumentParser,
     *,
-    loudness_words: str = "match|off|LUFS",
+    reference: bool = True,
     loudness_help: str = LOUDNESS_HELP,
 ) -> None:
-    """Options that every command which writes audio has."""
+    """Options that every command which writes audio has.
+
+    Args:
+        reference: whether ``--loudness match`` is possible.
+        loudness_help: help of ``--loudness``.
+    """
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
@@ -140,9 +175,9 @@ def add_output_arguments(
     )
     parser.add_argument(
         "--loudness",
-        type=loudness,
+        type=loudness if reference else loudness_target,
         default=None,
-        metavar=loudness_words,
+        metavar="match|off|LUFS" if reference else "off|LUFS",
         help=loudness_help,
     )
     parser.add_argument(
@@ -165,7 +200,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="REFERENCE",
-        help="recording(s) that sound right; several are averaged",
+        help="reference recording(s); several are averaged",
     )
     goal.add_argument(
         "--preset",
@@ -177,16 +212,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_output_arguments(parser)
     part = parser.add_mutually_exclusive_group()
-    part.add_argument("--eq-only", action="store_true", help="leave the dynamics alone")
-    part.add_argument("--dynamics-only", action="store_true", help="leave the spectrum alone")
+    part.add_argument("--eq-only", action="store_true", help="do not change the dynamics")
+    part.add_argument("--dynamics-only", action="store_true", help="do not change the spectrum")
     add_lock_argument(parser, "MATCH_CHAIN", "compressor.ratio=2")
-    parser.add_argument(
-        "--estimator", choices=ESTIMATORS, default=None, help="how settings are found"
-    )
+    parser.add_argument("--estimator", choices=CHOICES, default=None, help="how settings are found")
     parser.add_argument(
         "--plugin",
         metavar="SOURCE",
-        help="drive a plug-in PATH.vst3, or a Python function FILE.py:NAME, instead",
+        help="set a plug-in PATH.vst3, or a Python function FILE.py:NAME, instead",
     )
     parser.add_argument(
         "--plugin-set",
@@ -197,22 +230,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _profile(args: argparse.Namespace) -> Profile:
-    """Of the preset that was asked for, or that ``--auto`` chooses."""
-    from retone.presets import AUTO, open_preset
-    from retone.process.decide import content_of_file
+def _preset(args: argparse.Namespace) -> str:
+    """Name or file of the preset that the user chose, or that ``--auto`` chooses."""
+    if not args.auto:
+        return str(args.preset)
+    from retone.presets import AUTO
+    from retone.process.excerpt import content_of_recording
 
-    name = AUTO[content_of_file(args.input).kind] if args.auto else args.preset
-    return open_preset(name).profile
+    return AUTO[content_of_recording(args.input).kind]
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone.cli.writing import print_result, report_paths, write_result
+    from retone import api
+    from retone.cli.writing import print_result, report_paths, write_companions
     from retone.errors import SettingError
-    from retone.estimators.choose import estimator_named
-    from retone.process.decide import Matcher, Options, parse_locks
+    from retone.estimators import choose
+    from retone.estimators.base import Estimator
     from retone.process.render import output_beside
-    from retone.report.collect import CompressorLevels
     from retone.terminal import progress_bar
 
     if args.plugin and (args.estimator or args.eq_only or args.dynamics_only):
@@ -222,34 +256,34 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.plugin_set and not args.plugin:
         raise SettingError("--plugin-set needs --plugin.")
-    options = Options(
-        amount=args.amount,
-        part="eq" if args.eq_only else "dynamics" if args.dynamics_only else "all",
-        locks=parse_locks(args.lock),
-        loudness="match" if args.loudness is None else args.loudness,
-        true_peak_dbtp=args.true_peak,
-    )
+    locks = parse_locks(args.lock)
     output = args.output or output_beside(args.input, "matched")
     recordings = (args.input, *(args.to or ()))
     paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
-    references = args.to or [_profile(args)]
+    preset = None if args.to else _preset(args)
+    estimator: Estimator
     if args.plugin:
-        from retone.estimators.fit import Fitted
+        from retone.estimators.black_box import BlackBoxFit
 
-        matcher = Matcher(Fitted(opened_plugin(args)))
+        estimator = BlackBoxFit(opened_plugin(args))
     else:
-        matcher = Matcher(estimator_named(args.estimator))
-    with progress_bar("matching", "s") as progress:
-        result = matcher.match(
+        estimator = choose.estimator_named(args.estimator)
+    with progress_bar() as progress:
+        result = api.match(
             args.input,
-            references,
+            args.to,
             output,
-            options,
+            preset=preset,
+            amount=args.amount,
+            part="eq" if args.eq_only else "dynamics" if args.dynamics_only else "all",
+            locks=locks,
+            loudness="match" if args.loudness is None else args.loudness,
+            true_peak_dbtp=args.true_peak,
+            estimator=estimator,
             force=args.force,
             progress=progress,
-            observe=CompressorLevels,
         )
-    write_result(result, paths, force=args.force)
+    write_companions(result, paths, force=args.force)
     if not args.quiet:
         print_result(result, paths)
     return 0

@@ -1,9 +1,9 @@
 """List, show, make and share presets: styles that `retone match --preset NAME` adapts.
 
-retone preset list                          every preset, what it is for
+retone preset list                          every preset and its use
 retone preset show NAME                     what it was made from, its spectrum and levels
 retone preset make NAME FILE...             blend recordings into one preset of your own
-retone preset export NAME FILE.json         to give away; it carries no sound
+retone preset export NAME FILE.json         to share; it contains no audio
 retone preset import FILE.json
 """
 
@@ -16,9 +16,7 @@ from retone.cli.match import loudness
 
 
 def _loudness(text: str) -> str | float | None:
-    if text == "off":
-        return None
-    return loudness(text)
+    return None if text == "off" else loudness(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     make.add_argument(
         "--loudness", type=_loudness, default="match", metavar="match|off|LUFS",
-        help="loudness that results get: the recordings', their own, or a target (default: match)",
+        help="target loudness: match the recordings, off (no change), or LUFS (default: match)",
     )  # fmt: skip
     make.add_argument(
         "--licence", default="", help="licence of the recordings, if you share the preset"
@@ -70,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
             if args.voices < 1:
                 raise SettingError(f"--voices {args.voices}: expected 1 or more.")
-            with progress_bar("listening", "files") as progress:
+            with progress_bar() as progress:
                 made = presets.make_preset(
                     args.name, args.files, description=args.description, kind=args.kind,
                     voices=args.voices, loudness_lufs=args.loudness, licence=args.licence,

@@ -7,6 +7,7 @@ run. Several processes: `torchrun --nproc-per-node 2 -m retone train ...`.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
 
     from retone.errors import SettingError
     from retone.terminal import progress_bar
-    from retone.training.data.opening import open_corpora
+    from retone.training.data.splits import named_folders, open_splits
     from retone.training.loop import train
-    from retone.training.recipes.config import fingerprint, override
+    from retone.training.recipes.record import fingerprint, override
     from retone.training.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
 
     if args.recipe == "list":
@@ -87,9 +88,15 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
-    corpora = open_corpora(args.corpus, recipe.pairs.sample_rate, args.cache, recipe.kind)
+    corpora = open_splits(
+        named_folders(args.corpus),
+        sample_rate=recipe.pairs.sample_rate,
+        cache=args.cache,
+        kind=recipe.kind,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
     print(f"run folder {folder}", flush=True)
-    with progress_bar("train", "step") as progress:
+    with progress_bar() as progress:
         best = train(
             recipe,
             corpora,

@@ -1,4 +1,4 @@
-"""What commands that make audio write beside it, and what they print."""
+"""What commands that make audio write next to it, and what they print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from retone.errors import AudioError, OutputExistsError
 
 if TYPE_CHECKING:
-    from retone.process.decide import MatchResult
+    from retone.report.result import Result
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Paths:
 
 
 def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: bool) -> Paths:
-    """Companions of an output, refusing early what would be overwritten.
+    """The files to write, refusing early what would be overwritten.
 
     Args:
         output: the recording to write.
         inputs: the recordings to read.
-        report: also plan a picture.
+        report: also plan a report.
         force: existing files may be replaced.
 
     Raises:
@@ -37,37 +37,34 @@ def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: b
     from retone.audio.formats import container_of
     from retone.process.render import check_output
 
-    check_output(inputs, output, force)
-    container_of(output)
     paths = Paths(
         output, output.with_suffix(".json"), output.with_suffix(".html") if report else None
     )
+    check_output(inputs, output, force=True)
+    container_of(output)
     for path in (paths.settings, paths.report):
         if path is not None and path.is_dir():
-            raise AudioError(f"{path} is a folder, but a file of that name goes beside {output}.")
+            raise AudioError(
+                f"{path} is a folder, but a file of that name is written next to {output}."
+            )
+    for path in (output, paths.settings, paths.report):
         if path is not None and path.exists() and not force:
             raise OutputExistsError(path)
     return paths
 
 
-def write_result(result: MatchResult, paths: Paths, *, force: bool) -> None:
-    """Write the settings file and, if wanted, the picture."""
+def write_companions(result: Result, paths: Paths, *, force: bool) -> None:
+    """Write the settings file and, if wanted, the report."""
     from retone.atomic import write_text_atomic
-    from retone.report.collect import report_of, settings_of
 
-    write_text_atomic(paths.settings, settings_of(result).to_json(), force)
+    write_text_atomic(paths.settings, result.settings.to_json(), force)
     if paths.report is not None:
-        from retone.report.html import render_report
-
-        histograms = getattr(result.observed, "histograms", None)
-        write_text_atomic(paths.report, render_report(report_of(result, histograms)), force)
+        write_text_atomic(paths.report, result.report, force)
 
 
-def print_result(result: MatchResult, paths: Paths) -> None:
-    """A few lines that say what was done and where it is."""
-    from retone.report.collect import settings_of
-
-    levels = settings_of(result).levels
+def print_result(result: Result, paths: Paths) -> None:
+    """Print levels, warnings and the names of the files."""
+    levels = result.settings.levels
     rows: Mapping[str, str] = {
         "integrated_lufs": "loudness (LUFS)",
         "true_peak_dbtp": "true peak (dBTP)",
@@ -81,7 +78,7 @@ def print_result(result: MatchResult, paths: Paths) -> None:
         print(f"{title:18}" + "".join(f"{'-' if v is None else f'{v:.1f}':>11}" for v in cells))
     if result.limiter_most_db > 0.05:
         print(
-            f"The true-peak limiter took up to {result.limiter_most_db:.1f} dB, "
+            f"The true-peak limiter reduced peaks by up to {result.limiter_most_db:.1f} dB, "
             f"{result.limiter_active_percent:.1f} % of the time."
         )
     for sentence in (*result.decision.notes, *result.warnings):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 TOP_OF_BAND = 0.49
-"""Frequencies are held below this share of the sample rate, so that a setting made for a high
+"""Frequencies are clamped to this fraction of the sample rate, so that a setting made for a high
 rate stays stable at a low one."""
 
 

@@ -55,10 +55,3 @@ def split(
         below, rest = both.reshape(batch, 2, channels, length).unbind(1)
         bands.append(below)
     return torch.stack([*bands, rest], dim=1), after
-
-
-def sum_response(frequency_hz: Tensor, crossovers_hz: Tensor, sample_rate: float) -> Tensor:
-    """Response of the bands' sum: the product of the all-passes, [B, F] complex."""
-    return biquad.response(
-        biquad.butterworth(crossovers_hz, sample_rate)[2], frequency_hz, sample_rate
-    )

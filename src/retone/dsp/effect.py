@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from retone.dsp.param import ParamTable, Setting
+from retone.dsp.stages import Stage
+from retone.dsp.views import ResponseView, View, decibels
 from retone.errors import SettingError, ShapeError, expect
 
 State = dict[str, Any]
@@ -38,12 +41,110 @@ class Effect(ABC):
 
     Shapes: audio [B, C, T] float32 or float64, settings name -> [B]. Gradients reach the audio,
     every parameter and the state.
+
+    A subclass must give ``kind``, ``params`` and ``_render``. Everything else has a default:
+    settings files are written from the dataclass's fields, the report draws ``response``, and
+    exports note that the effect is left out.
     """
 
     name: str
     latency_samples: int = 0
+
+    kind: ClassVar[str] = ""
+    """The type's name in settings files and in the registry, such as ``"compressor"``."""
     has_dynamics: ClassVar[bool] = False
-    """Whether gain follows level, so that there is something to settle (see `settled`)."""
+    """Gain follows the level over time, so that it needs a warm-up (see ``warm_state``)."""
+    level_dependent: ClassVar[bool] = False
+    """Gain depends on the level, so that there need not be a linear ``response``."""
+    linear_across_channels: ClassVar[bool] = True
+    """A channel that is a quieter copy of another comes out as the same quieter copy."""
+    has_crossover: ClassVar[bool] = False
+    """A neutral setting is an all-pass instead of the identity."""
+    gain_curve: ClassVar[str] = ""
+    """Name of the curve of ``render`` that, with makeup, is the whole gain over time in dB."""
+    tied_to_rate: ClassVar[bool] = False
+    """It is made for one sample rate, which its settings file names."""
+    tables: ClassVar[Mapping[str, ParamTable]] = {}
+    """The parameter tables that a field ``table`` may hold, by their names in settings files."""
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        """Instances that the contract tests run over: the default one, and other modes."""
+        return (cls(),)
+
+    def __call__(
+        self,
+        audio: Tensor,
+        sample_rate: float,
+        setting: Mapping[str, Tensor] | None = None,
+        **values: float,
+    ) -> Tensor:
+        """Process audio with a setting, or with plain values and defaults for the rest.
+
+        ``Equalizer()(audio, 48000, peak_1_gain_db=6.0)`` returns audio of the same shape.
+        Members of a chain have dotted names: ``effect(audio, 48000, **{"equalizer.peak_1_q": 2})``.
+
+        Args:
+            audio: [B, C, T], float32 or float64.
+            sample_rate: in Hz.
+            setting: every parameter's value, name -> [B]; excludes ``values``.
+            values: parameters in physical units; those not named keep their default.
+
+        Raises:
+            TypeError: audio is no tensor, or both a setting and values are given.
+            ShapeError: audio is not [B, C, T].
+            SettingError: a parameter is missing, unknown or out of range.
+        """
+        if setting is not None and values:
+            raise TypeError(
+                f"{self.name}: got a setting and also {', '.join(values)}. Pass one of the two; "
+                "effect.params.setting({...}) makes a setting of numbers."
+            )
+        if setting is None:
+            batch = audio.shape[0] if isinstance(audio, Tensor) and audio.ndim == 3 else 1
+            setting = self.params.setting(values, batch)
+        return self.render(audio, sample_rate, setting).audio
+
+    def stages(self, setting: Mapping[str, Tensor], sample_rate: float) -> tuple[Stage, ...] | None:
+        """What the effect does in terms that other programs know (``retone.dsp.stages``).
+
+        Args:
+            setting: one item, name -> [1].
+            sample_rate: in Hz.
+
+        Returns:
+            Stages in processing order, none where the setting does nothing; None if the effect
+            cannot be expressed in stages, which exports note.
+        """
+        return None
+
+    def views(
+        self, setting: Mapping[str, Tensor], sample_rate: float, frequency_hz: np.ndarray
+    ) -> tuple[View, ...]:
+        """What the report and the studio draw: the linear response, if there is one.
+
+        Args:
+            setting: one item, name -> [1].
+            sample_rate: in Hz.
+            frequency_hz: [F], where responses are wanted.
+        """
+        f = torch.from_numpy(np.asarray(frequency_hz, dtype=np.float64))
+        response = self.response(f, sample_rate, setting)
+        if response is None:
+            return ()
+        return (ResponseView("", "", decibels(response[0]), about=self._about_response()),)
+
+    def _about_response(self) -> str:
+        return ""
+
+    def curve_band(
+        self, curve: str, setting: Mapping[str, Tensor]
+    ) -> tuple[int, float | None, float | None] | None:
+        """The band a curve of ``render`` belongs to, from 1, and its lower and upper end in Hz.
+
+        None for a curve of the whole signal; an end that is open is None.
+        """
+        return None
 
     @property
     @abstractmethod
@@ -61,7 +162,7 @@ class Effect(ABC):
         return self._render(audio, sample_rate, setting, None, False).audio
 
     def problems(self) -> list[str]:
-        """What went wrong since the last time of asking and was worked around, in sentences."""
+        """Sentences on what failed and was worked around since the last call."""
         return []
 
     def response(
@@ -70,11 +171,13 @@ class Effect(ABC):
         """Linear complex response [B, F] at the given frequencies, None if level-dependent."""
         return None
 
-    def at_rest(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
-        """What is left of the effect when it changes no level: an all-pass for a crossover.
+    def static_path(
+        self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Render with everything bypassed but the crossovers, whose sum is an all-pass.
 
-        Args: as in ``render``, without state. Effects whose neutral setting is the identity give
-        the audio back.
+        Args: as in ``render``, without state. Effects whose neutral setting is the identity
+        return the audio unchanged.
         """
         return audio
 
@@ -93,38 +196,38 @@ class Effect(ABC):
             audio: [B, C, T], float32 or float64; recursions run in float64 either way.
             sample_rate: in Hz.
             setting: every parameter's value in physical units, name -> [B].
-            state: what the previous block returned; None starts from rest.
+            state: what the previous block returned; None starts from silence.
             curves: also return the curves over time the effect has (gain reduction in dB).
 
         Raises:
+            TypeError: audio is no tensor.
             ShapeError: audio is not [B, C, T].
             SettingError: a parameter is missing, unknown or of another batch size.
         """
         full = self._checked(audio, sample_rate, setting)
         return self._render(audio, sample_rate, full, state, curves)
 
-    def settled(
+    def warm_state(
         self, head: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
     ) -> State | None:
-        """The state in which a recording that begins with ``head`` finds settled dynamics.
+        """The state after a warm-up: pre-roll of the recording's beginning, reversed in time.
 
-        A compressor at rest lets the first milliseconds of a recording that starts in mid-sound
-        through at full makeup gain. Here it has heard the beginning before, backwards, so that it
-        arrives at the first sample. Effects that are filters alone stay at rest, for nothing
-        sounded before.
+        A compressor that starts from silence lets the first milliseconds of a recording that
+        begins in mid-sound through at full makeup gain. After the reversed pre-roll its gain fits
+        the first sample. Effects that only filter start from silence, since nothing came before.
 
         Args:
             head: [B, C, T], the beginning; half a second is several attack times.
 
         Returns:
-            What `render` takes as ``state``; None for effects without dynamics.
+            What ``render`` takes as ``state``; None for effects without dynamics.
         """
-        return self._settled(head, sample_rate, self._checked(head, sample_rate, setting))[0]
+        return self._warm_state(head, sample_rate, self._checked(head, sample_rate, setting))[0]
 
-    def _settled(
+    def _warm_state(
         self, head: Tensor, sample_rate: float, setting: Setting
     ) -> tuple[State | None, Tensor]:
-        """`settled`, and the head as the effect renders it from there."""
+        """``warm_state``, and the head as the effect renders it from there."""
         state = None
         if self.has_dynamics:
             state = self._render(head.flip(-1), sample_rate, setting, None, False).state
@@ -140,6 +243,11 @@ class Effect(ABC):
         return self._relax(audio, sample_rate, full) if audio.numel() else audio.clone()
 
     def _checked(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Setting:
+        if not isinstance(audio, Tensor):
+            raise TypeError(
+                f"{self.name}: audio must be a torch tensor [B, C, T], got {type(audio).__name__}. "
+                "torch.from_numpy(audio)[None] makes one of a NumPy array [C, T]."
+            )
         batch = expect(audio, "B C T", f"{self.name}: audio")["B"]
         if audio.shape[1] == 0:
             raise ShapeError(

@@ -1,7 +1,7 @@
-"""What networks hear, summed in compiled loops: of frames in frequency, of blocks in time.
+"""Network input features in compiled loops: sums over spectral frames, levels of time blocks.
 
-Both are for float32 on a CPU; elsewhere the same sums are written in tensor operations by whoever
-needs them (``retone.nets.frontend``).
+Both are for float32 on a CPU; ``retone.nets.frontend`` has the same sums as tensor operations for
+other devices.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retone.dsp.first_order import first_order
+from retone.dsp.no_double_backward import no_double_backward
 from retone.kernels.frame_measures import FramePlan
 
 
@@ -29,11 +29,11 @@ class _FrameMeasures(torch.autograd.Function):
         return torch.from_numpy(linear), torch.from_numpy(magnitudes)
 
     @staticmethod
-    @first_order
-    def backward(ctx: Any, *onto: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    @no_double_backward
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         from retone.kernels.frame_measures import measure_frames_adjoint
 
-        linear, magnitudes = (t.contiguous().numpy() for t in onto)
+        linear, magnitudes = (t.contiguous().numpy() for t in grads)
         out = measure_frames_adjoint(linear, magnitudes, ctx.spectra, ctx.length, ctx.plan)
         return torch.from_numpy(out), None
 
@@ -57,29 +57,30 @@ class _BlockLevels(torch.autograd.Function):
         from retone.kernels.block_levels import block_levels
 
         x, each = audio.detach().contiguous().numpy(), np.array(sizes)
-        blocks, whole, places = block_levels(x, each)
+        blocks, whole, peak_indices = block_levels(x, each)
         ctx.save_for_backward(audio)
-        ctx.arrays = (x, each, places) if any(ctx.needs_input_grad) else None
+        ctx.arrays = (x, each, peak_indices) if any(ctx.needs_input_grad) else None
         return torch.from_numpy(blocks), torch.from_numpy(whole)
 
     @staticmethod
-    @first_order
-    def backward(ctx: Any, *onto: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    @no_double_backward
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         from retone.kernels.block_levels import block_levels_adjoint
 
-        blocks, whole = (t.contiguous().numpy() for t in onto)
+        blocks, whole = (t.contiguous().numpy() for t in grads)
         return torch.from_numpy(block_levels_adjoint(blocks, whole, *ctx.arrays)), None
 
 
 def block_levels(audio: Tensor, sizes: tuple[int, ...]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Mean squares of blocks of several lengths, and of all; and the peak.
+    """Mean squares of blocks of several lengths, and mean square and peak of each clip.
 
     Args:
         audio: [B, T], float32 on a CPU.
         sizes: lengths in samples, 1 ... T.
 
     Returns:
-        For every length the blocks' mean squares [B, K]; the clips' mean squares and peaks [B].
+        For every length the mean squares of its blocks [B, K]; mean squares [B] and peaks [B] of
+        the clips.
     """
     blocks, whole = _BlockLevels.apply(audio, sizes)  # type: ignore[no-untyped-call]
     counts = [audio.shape[-1] // n for n in sizes]

@@ -1,11 +1,11 @@
-"""Style statistics: how a recording sounds, whatever is said or played in it.
+"""Style statistics: spectrum, dynamics and levels of a recording, largely independent of content.
 
-All frequencies are in Hz and all times in seconds, so that the numbers of recordings at
-different sample rates can be compared; bands that a sample rate cannot hold are NaN.
+All frequencies are in Hz and all times in seconds, so recordings at different sample rates can be
+compared; bands above the reach of a sample rate are NaN.
 
 Band levels are *equivariant*: each band is gated by its own loudest frames, so a linear filter
-moves every band's level by its gain there and leaves the spread alone. A gate on the whole
-signal would choose other frames after filtering.
+moves the level of a band by the gain there and leaves the spread unchanged. A gate on the whole
+signal would select different frames after filtering.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Array = NDArray[np.float64]
 BANDS = 48
 LOW_HZ, HIGH_HZ = 50.0, 18000.0
 TOP_OF_BAND = 0.46
-"""A band counts while its upper edge lies below this share of the sample rate."""
+"""A band is valid if its upper edge is below this fraction of the sample rate."""
 FRAME_S = 0.064
 ACTIVE_DB = 40.0
-"""Frames further than this below the loud ones are pauses."""
+"""Frames this far or more below the loud frames (95th percentile) are pauses."""
 LOUD_SHARE = 0.5
-"""Share of each band's active frames, the loudest, that make its level."""
+"""Fraction of a band's active frames, the loudest ones, that define its level."""
 FLOOR_DB = -120.0
 WINDOWS_S = (0.01, 0.1, 0.4)
-_FRAMES_AT_ONCE = 32  # what is made of them stays in cache
+_FRAMES_AT_ONCE = 32  # intermediate arrays stay in cache
 PERCENTILES = (10.0, 30.0, 50.0, 70.0, 95.0)
 GROUP_EDGES_HZ = (50.0, 400.0, 1200.0, 3500.0, 18000.0)
 MODULATION_EDGES_HZ = (0.5, 2.0, 4.0, 8.0, 15.0)
@@ -53,7 +53,7 @@ def band_centres_hz() -> Array:
 
 
 def valid_bands(sample_rate: float) -> NDArray[np.bool_]:
-    """Which bands [BANDS] a sample rate can hold, their upper slope included."""
+    """Mask [BANDS] of the bands that fit a sample rate, upper slope included."""
     return _band_edges()[2:] < TOP_OF_BAND * sample_rate
 
 
@@ -66,7 +66,7 @@ def _band_edges() -> Array:
 
 @lru_cache(maxsize=8)
 def _bank(size: int, sample_rate: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Triangles on the ERB-number scale [bins, BANDS] whose sum is 1, and the K-weights [bins]."""
+    """Triangles on the ERB-number scale [bins, BANDS] that sum to 1, and K-weights [bins]."""
     bins = np.fft.rfftfreq(size, 1.0 / sample_rate).astype(np.float64)
     number, centre = erb_number(bins)[:, None], erb_number(band_centres_hz())[None]
     weights = np.clip(1.0 - np.abs(number - centre) / (centre[0, 1] - centre[0, 0]), 0.0, None)
@@ -80,21 +80,21 @@ def k_weight(frequency_hz: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class StyleStatistics:
-    """Statistics of B recordings; every field is [B] or [B, N] in dB unless its name says else.
+    """Statistics of B recordings; fields are [B] or [B, N], in dB unless named otherwise.
 
     Args:
-        band_level_db: [B, BANDS] mean level of each band's louder half of active frames.
+        band_level_db: [B, BANDS] mean level of the louder half of each band's active frames.
         band_spread_db: [B, BANDS] standard deviation of a band's level over active frames.
         band_floor_db: [B, BANDS] 10th percentile of a band's level over all frames.
         level_percentiles_db: [B, 15] percentiles 10/30/50/70/95 of the 10, 100 and 400 ms levels
-            of active parts, relative to the mean level of those parts.
+            of active passages, relative to their mean level.
         band_crest_db: [B, 4] peak frame over mean power, in four groups of bands.
         modulation_db: [B, 16] strength of level changes at 0.5-2, 2-4, 4-8 and 8-15 Hz in the
             four groups of bands.
-        crest_db: [B] sample peak over the level of active parts.
-        level_db: [B] mean level of active parts, dB of full scale.
-        loudness_db: [B] gated loudness after BS.1770, from the bands (within about 0.3 LU).
-        active_s: [B] seconds that are not pauses.
+        crest_db: [B] sample peak over the level of active passages.
+        level_db: [B] mean level of active passages in dBFS.
+        loudness_db: [B] gated BS.1770 loudness in LUFS, from frame powers (within about 0.3 LU).
+        active_s: [B] duration without pauses, in seconds.
     """
 
     band_level_db: Array
@@ -125,7 +125,7 @@ class StyleStatistics:
         return tuple(out)
 
     def vector(self) -> Array:
-        """All statistics side by side, [B, P]; bands above the sample rate's reach are NaN."""
+        """All statistics concatenated, [B, P]; bands that do not fit the sample rate are NaN."""
         parts = [getattr(self, f.name).reshape(len(self), -1) for f in fields(self)]
         return np.concatenate(parts, axis=1)
 
@@ -133,13 +133,14 @@ class StyleStatistics:
 def average(
     statistics: Sequence[StyleStatistics], weights: Sequence[float] | None = None
 ) -> StyleStatistics:
-    """The mean of several recordings' statistics, one row.
+    """Mean statistics of several recordings, one row.
 
-    A band that only some recordings can hold is averaged over those.
+    A band that is valid for only some recordings is averaged over those.
 
     Args:
-        statistics: one or more, each with one row or more (all rows count alike).
-        weights: one number per item of ``statistics``; None gives each the seconds it is active.
+        statistics: one or more, each with one or more rows.
+        weights: one number per item of ``statistics``, shared equally by its rows; None weights
+            each row by its ``active_s``.
     """
     if not statistics:
         raise AudioError("average: expected at least one recording's statistics, got none.")
@@ -170,7 +171,7 @@ def measure(audio: Any, sample_rate: float) -> StyleStatistics:
 
     Raises:
         ShapeError: audio is not [B, T].
-        AudioError: the recordings are shorter than half a second or hold no sound.
+        AudioError: the recordings are shorter than half a second or silent.
     """
     x = audio.detach().cpu().numpy() if hasattr(audio, "detach") else np.asarray(audio)
     x = x[None] if x.ndim == 1 else x
@@ -180,7 +181,7 @@ def measure(audio: Any, sample_rate: float) -> StyleStatistics:
             f"measure: the recording lasts {length / sample_rate:.2f} s; statistics need 0.5 s."
         )
     if not (np.abs(x).max(axis=1) > 0).all():
-        raise AudioError("measure: a recording is silent. Choose a passage with sound in it.")
+        raise AudioError("measure: a recording is silent. Use a passage with sound.")
     x = np.ascontiguousarray(x, dtype=np.float32)
 
     power, weighted = _frames(x, sample_rate)
@@ -231,7 +232,7 @@ def _frames(x: NDArray[np.float32], sample_rate: float) -> tuple[Array, Array]:
 
 
 def _band_levels(bands_db: Array, active: NDArray[np.bool_]) -> tuple[Array, Array]:
-    # Pauses sink to the bottom of the sort, so ranks among active frames start at the top.
+    # Pauses sort last, so the active frames have the lowest ranks.
     ranked = -np.sort(-np.where(active[..., None], bands_db, -np.inf), axis=1)
     count = active.sum(axis=1)[:, None, None]
     rank = np.arange(bands_db.shape[1])[None, :, None]
@@ -254,7 +255,7 @@ def _groups(power: Array, active: NDArray[np.bool_]) -> tuple[Array, Array]:
         count = np.maximum(active.sum(axis=1), 1)
         mean = (group * active).sum(axis=1) / count
         crest.append(10 * np.log10(group.max(axis=1) / mean))
-        # Pauses are held at the gate: how deep they are is the noise floor's business.
+        # Pauses are clamped at the gate: their depth is a matter of the noise floor.
         level = 10 * np.log10(np.maximum(group, group.max(axis=1, keepdims=True) * 1e-4))
         level = (level - level.mean(axis=1, keepdims=True)) * window
         energy = np.abs(np.fft.rfft(level, axis=1)) ** 2 / (window**2).sum() / frames
@@ -265,7 +266,7 @@ def _groups(power: Array, active: NDArray[np.bool_]) -> tuple[Array, Array]:
 
 
 def short_levels_db(x: NDArray[Any], sample_rate: float) -> list[Array]:
-    """Levels [B, N] in dB of 10, 100 and 400 ms windows that start every 10 ms."""
+    """Levels [B, N] in dB of 10, 100 and 400 ms windows with a 10 ms hop."""
     hop = max(1, round(WINDOWS_S[0] * sample_rate))
     count = x.shape[1] // hop
     blocks = x[:, : count * hop].reshape(x.shape[0], count, hop)
@@ -280,7 +281,7 @@ def short_levels_db(x: NDArray[Any], sample_rate: float) -> list[Array]:
 
 
 def measure_dynamics(audio: Any, sample_rate: float) -> tuple[Array, Array]:
-    """The statistics of level alone, without any spectrum: a fraction of ``measure``'s time.
+    """Level statistics only, without a spectrum: a fraction of the time of ``measure``.
 
     Args:
         audio: [B, T], array or tensor.
@@ -299,7 +300,7 @@ def _levels(x: NDArray[np.float32], sample_rate: float) -> tuple[Array, Array, A
     short, middle, long = short_levels_db(x, sample_rate)
     rows, means, seconds = [], [], []
     for b in range(x.shape[0]):
-        # The gate works on 100 ms levels, and a 10 ms level counts where its surroundings do.
+        # The gate uses 100 ms levels; a 10 ms level is active if its surroundings are.
         gate = _percentiles(middle[b], (95.0,))[0] - ACTIVE_DB
         on = middle[b] > gate
         around = np.zeros(short.shape[1], dtype=bool)
@@ -313,7 +314,7 @@ def _levels(x: NDArray[np.float32], sample_rate: float) -> tuple[Array, Array, A
 
 
 def _percentiles(values: Array, percent: tuple[float, ...]) -> Array:
-    """``np.percentile`` for a small array, without what it costs to call: most of a search."""
+    """``np.percentile`` for small arrays, without its call overhead (most of a search)."""
     ranked = np.sort(values)
     place = np.asarray(percent) * ((len(ranked) - 1) / 100)
     low = place.astype(int)
@@ -322,7 +323,7 @@ def _percentiles(values: Array, percent: tuple[float, ...]) -> Array:
 
 
 def _loudness(weighted: Array) -> Array:
-    """BS.1770's gates over 400 ms means of the K-weighted frame power [B, F]."""
+    """BS.1770 gating over 400 ms means of the K-weighted frame power [B, F]."""
     n = min(round(0.4 / (FRAME_S / 2)), weighted.shape[1])
     running = np.concatenate(
         [np.zeros((weighted.shape[0], 1)), np.cumsum(weighted, axis=1)], axis=1

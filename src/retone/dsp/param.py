@@ -1,7 +1,8 @@
 """Parameters of effects: one declarative table, and everything that follows from it.
 
-A table is the only place where a range stands. Sampling, sliders, command-line overrides,
-preset checks, the controller's width and the documentation are all derived from it.
+The table is the only place where a range is defined. Sampling, sliders, locks, preset checks,
+the width of a network's output and the documentation are derived from it. What a parameter means
+to the rest of the code is its ``role``, never its name.
 """
 
 from __future__ import annotations
@@ -20,23 +21,34 @@ from retone.errors import SettingError
 Setting = dict[str, Tensor]
 """Parameter values in physical units: name -> tensor [B]."""
 
+Scale = Literal["linear", "log", "slope"]
+Role = Literal["threshold", "ratio", "knee", "makeup", "gain", "frequency", "q", "time", "mix", ""]
+"""What a parameter does.
+
+``makeup`` is a gain of the whole signal; ``gain`` is a gain of one band, which its own
+``frequency`` and ``q`` go with; ``time`` is an attack or release; ``""`` is anything else.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Param:
     """One parameter: its name (unit included), range, default and scale.
 
     Args:
-        name: what a person reads, with the unit at the end (``threshold_db``).
+        name: what users read, with the unit at the end (``threshold_db``).
         unit: ``"dB"``, ``"Hz"``, ``"ms"``, ``":1"`` or ``""``.
         low, high: range in physical units, independent of the sample rate.
         default: value of an untouched slider.
         scale: how a slider and the unit interval map to the range: ``"linear"``, ``"log"``, or
             ``"slope"`` (linear in ``1 - 1/value``, for ratios).
-        help: one line for people.
+        help: one sentence for users.
         neutral: the value at which the parameter has no effect, if it has one; ``amount``
             moves the parameter between this and its set value.
         audible_when: name of the parameter that must be off its neutral value for this one to
-            be heard (a band's frequency needs its gain).
+            be audible (a band's frequency needs its gain).
+        role: what the parameter does (see ``Role``).
+        level_relative: whether the value is a level of the input in dBFS, so that it moves with
+            the input's gain, as thresholds do.
     """
 
     name: str
@@ -44,10 +56,12 @@ class Param:
     low: float
     high: float
     default: float
-    scale: Literal["linear", "log", "slope"]
+    scale: Scale
     help: str
     neutral: float | None = None
     audible_when: str | None = None
+    role: Role = ""
+    level_relative: bool = False
 
     def __post_init__(self) -> None:
         if not self.low <= self.default <= self.high or not self.low < self.high:
@@ -76,6 +90,16 @@ class Param:
             return ((1 - 1 / value) - low) / (high - low)
         return (value - self.low) / (self.high - self.low)
 
+    def tidy(self, value: float) -> float:
+        """A value rounded to the digits an engineer would write; see ``tidy_setting``."""
+        if self.unit == "dB":
+            rounded = round(value, 2)
+        else:
+            digits = 4 if self.unit in ("Hz", ":1") else 3
+            size = math.floor(math.log10(abs(value))) if value else 0
+            rounded = round(value, digits - 1 - size)
+        return min(max(rounded, self.low), self.high)
+
     def blend(self, value: Tensor, amount: float) -> Tensor:
         """Move from neutral (amount 0) to the value (amount 1); unchanged without a neutral.
 
@@ -99,7 +123,7 @@ class ParamTable:
         names = [p.name for p in self.params]
         twice = {n for n in names if names.count(n) > 1}
         if twice:
-            raise SettingError(f"parameter names must differ, {sorted(twice)} stand twice.")
+            raise SettingError(f"parameter names must differ, but {sorted(twice)} appear twice.")
 
     def __iter__(self) -> Iterator[Param]:
         return iter(self.params)
@@ -121,8 +145,12 @@ class ParamTable:
     def names(self) -> tuple[str, ...]:
         return tuple(p.name for p in self.params)
 
+    def with_role(self, *roles: Role) -> tuple[str, ...]:
+        """Names of the parameters with one of these roles, in order."""
+        return tuple(p.name for p in self.params if p.role in roles)
+
     def prefixed(self, prefix: str) -> ParamTable:
-        """The same table with dotted names, as it stands inside a chain."""
+        """The same table with dotted names, for use inside a chain."""
         return ParamTable(
             tuple(
                 replace(
@@ -191,5 +219,18 @@ class ParamTable:
 
 
 def to_numbers(setting: Mapping[str, Tensor], item: int = 0) -> dict[str, float]:
-    """One item of a setting as plain floats, in the setting's order."""
+    """One item of a setting as plain numbers, in the setting's order."""
     return {name: float(value[item]) for name, value in setting.items()}
+
+
+def tidy_setting(table: ParamTable, setting: Mapping[str, Tensor]) -> Setting:
+    """A setting rounded to the digits an engineer would write, still inside its ranges.
+
+    Decibels get two decimals, everything else three or four significant digits; an equaliser's
+    response moves by 0.02 dB at its worst frequency as a rule, by 0.16 dB at the extremes of the
+    ranges. Round before rendering, and the settings file holds short numbers that replay exactly.
+    """
+    return {
+        p.name: torch.tensor([p.tidy(float(v)) for v in setting[p.name]], dtype=torch.float64)
+        for p in table
+    }

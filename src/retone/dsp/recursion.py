@@ -1,12 +1,13 @@
 """Exact recursive filters and dynamics as differentiable functions of tensors.
 
-Each function picks its path by where the tensor lies: compiled loops on the CPU
+Each function chooses its path by the tensor's device: compiled loops on the CPU
 (``retone.kernels``), a parallel-in-time formulation on a GPU (``retone.dsp.scan``). Both are
 exact. Recursions run in float64; the result has the audio's dtype.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,52 +15,41 @@ import torch
 from torch import Tensor
 
 from retone.dsp import biquad, scan
-from retone.dsp.first_order import first_order
-
-
-def _numpy(tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
-    tensor = tensor.detach()
-    if dtype is not None:
-        tensor = tensor.to(dtype)
-    return tensor.contiguous().resolve_neg().numpy()
+from retone.dsp.kernel_function import Arrays, KernelFunction, as_array
 
 
 def use_scan(tensor: Tensor) -> bool:
-    """Whether the parallel formulation runs: always off the CPU, on it inside ``scan.forced()``."""
+    """Whether to use the parallel formulation: off the CPU, or inside ``scan.forced()``."""
     return tensor.device.type != "cpu" or scan.is_forced()
 
 
-class _Sections(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, audio: Tensor, sections: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        from retone.kernels.sections import sections_forward
+def _sections_forward(arrays: Arrays, keep: bool) -> tuple[Arrays, Any]:
+    from retone.kernels.sections import sections_forward
 
-        x, sos, s0 = _numpy(audio), _numpy(sections), _numpy(state)
-        keep = any(ctx.needs_input_grad)
-        result: Any = sections_forward(  # type: ignore[call-overload]
-            x, sos, s0, threads=torch.get_num_threads(), checkpoints=keep
-        )
-        ctx.arrays = (x, sos, s0, result[2]) if keep else None
-        ctx.save_for_backward(audio, sections, state)
-        return torch.from_numpy(result[0]), torch.from_numpy(result[1])
+    audio, sections, start = arrays
+    found: Any = sections_forward(  # type: ignore[call-overload]
+        audio, sections, start, threads=torch.get_num_threads(), checkpoints=keep
+    )
+    return found[:2], found[2] if keep else None
 
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        from retone.kernels.sections import sections_backward
 
-        x, sos, s0, checkpoints = ctx.arrays
-        grad_y, grad_state = grads
-        out = sections_backward(
-            _numpy(grad_y, torch.float64 if x.dtype == "float64" else torch.float32),
-            x,
-            sos,
-            s0,
-            _numpy(grad_state),
-            threads=torch.get_num_threads(),
-            checkpoints=checkpoints,
-        )
-        return tuple(torch.from_numpy(g) for g in out)  # type: ignore[return-value]
+def _sections_backward(arrays: Arrays, kept: Any, grads: Sequence[Tensor]) -> Arrays:
+    from retone.kernels.sections import sections_backward
+
+    dtype = torch.float64 if arrays[0].dtype == "float64" else torch.float32
+    audio, sections, start = arrays
+    return sections_backward(
+        as_array(grads[0], dtype),
+        audio,
+        sections,
+        start,
+        as_array(grads[1]),
+        threads=torch.get_num_threads(),
+        checkpoints=kept,
+    )
+
+
+_sections = KernelFunction(_sections_forward, _sections_backward)
 
 
 def cascade(audio: Tensor, sections: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -68,7 +58,7 @@ def cascade(audio: Tensor, sections: Tensor, state: Tensor | None = None) -> tup
     Args:
         audio: [R, T], float32 or float64.
         sections: [K, S, 5] float64; R is a multiple of K; row r uses ``sections[r // (R // K)]``.
-        state: [R, S, 2] float64, transposed direct form II (scipy's ``zi``); None is rest.
+        state: [R, S, 2] float64, transposed direct form II (scipy's ``zi``); None means zeros.
 
     Returns:
         The filtered audio [R, T] in the audio's dtype, and the state after it.
@@ -79,30 +69,30 @@ def cascade(audio: Tensor, sections: Tensor, state: Tensor | None = None) -> tup
         return audio.clone(), state.clone()
     if use_scan(audio):
         return scan.cascade(audio, sections, state)
-    return _Sections.apply(audio, sections, state)
+    y, after = _sections(audio, sections, state)
+    return y, after
 
 
-class _Design(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, frequency_hz: Tensor, gain_db: Tensor, q: Tensor, kinds: Any, rates: Any
-    ) -> Tensor:
-        from retone.kernels.designs import design_forward
+def _design_forward(
+    arrays: Arrays, keep: bool, kinds: Any, rates: tuple[float, float]
+) -> tuple[Arrays, Any]:
+    from retone.kernels.designs import design_forward
 
-        arrays = (_numpy(frequency_hz), _numpy(gain_db), _numpy(q))
-        sections = design_forward(kinds, *arrays, *rates)
-        ctx.arrays = (kinds, *arrays, *rates, sections)
-        ctx.save_for_backward(frequency_hz, gain_db, q)
-        return torch.from_numpy(sections)
+    frequency_hz, gain_db, q = arrays
+    sections = design_forward(kinds, frequency_hz, gain_db, q, *rates)
+    return (sections,), sections
 
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        from retone.kernels.designs import design_backward
 
-        given: Any = ctx.arrays
-        out: Any = design_backward(*(*given, _numpy(grads[0])))
-        return (*(torch.from_numpy(g) for g in out), None, None)
+def _design_backward(
+    arrays: Arrays, kept: Any, grads: Sequence[Tensor], kinds: Any, rates: tuple[float, float]
+) -> Arrays:
+    from retone.kernels.designs import design_backward
+
+    frequency_hz, gain_db, q = arrays
+    return design_backward(kinds, frequency_hz, gain_db, q, *rates, kept, as_array(grads[0]))
+
+
+_design = KernelFunction(_design_forward, _design_backward)
 
 
 def peaks_and_shelves(
@@ -133,35 +123,27 @@ def peaks_and_shelves(
 
     kinds = np.array([LOW_SHELF, *[PEAK] * (frequency_hz.shape[1] - 2), HIGH_SHELF])
     rates = (float(sample_rate), biquad.TOP_OF_BAND * sample_rate)
-    return _Design.apply(*values, kinds, rates)  # type: ignore[no-any-return]
+    return _design(*values, kinds=kinds, rates=rates)[0]
 
 
-class _Ballistics(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tensor
-    ) -> Tensor:
-        from retone.kernels.ballistics import ballistics_forward
+def _ballistics_forward(arrays: Arrays, keep: bool) -> tuple[Arrays, Any]:
+    from retone.kernels.ballistics import ballistics_forward
 
-        arrays: tuple[Any, Any, Any, Any] = (
-            _numpy(signal), _numpy(k_attack), _numpy(k_release), _numpy(start)
-        )  # fmt: skip
-        y = ballistics_forward(*arrays, threads=torch.get_num_threads())
-        ctx.arrays = arrays
-        ctx.save_for_backward(signal, k_attack, k_release, start)
-        return torch.from_numpy(y)
+    signal, k_attack, k_release, start = arrays
+    threads = torch.get_num_threads()
+    return (ballistics_forward(signal, k_attack, k_release, start, threads=threads),), None
 
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        from retone.kernels.ballistics import ballistics_backward
 
-        x, k_attack, k_release, start = ctx.arrays
-        grad = _numpy(grads[0]).astype(x.dtype)
-        out = ballistics_backward(
-            grad, x, k_attack, k_release, start, threads=torch.get_num_threads()
-        )
-        return tuple(torch.from_numpy(g) for g in out)
+def _ballistics_backward(arrays: Arrays, kept: Any, grads: Sequence[Tensor]) -> Arrays:
+    from retone.kernels.ballistics import ballistics_backward
+
+    signal, k_attack, k_release, start = arrays
+    grad = as_array(grads[0]).astype(signal.dtype)
+    threads = torch.get_num_threads()
+    return ballistics_backward(grad, signal, k_attack, k_release, start, threads=threads)
+
+
+_ballistics = KernelFunction(_ballistics_forward, _ballistics_backward)
 
 
 def ballistics(signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tensor) -> Tensor:
@@ -173,63 +155,58 @@ def ballistics(signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tenso
         signal: [R, T]; k_attack, k_release, start (y before the first sample): [R] float64.
 
     Returns:
-        [R, T] in the signal's dtype. The gradient takes each sample's branch as the forward pass
-        chose it, which is exact but where x equals y (C.-Y. Yu et al., arXiv 2404.07970).
+        [R, T] in the signal's dtype. The gradient follows the branch that the forward pass took at
+        each sample, which is exact except where x equals y (C.-Y. Yu et al., arXiv 2404.07970).
     """
     if use_scan(signal):
         return scan.ballistics(signal, k_attack, k_release, start)
-    return _Ballistics.apply(signal, k_attack, k_release, start)
+    return _ballistics(signal, k_attack, k_release, start)[0]
 
 
-class _Compress(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        audio: Tensor,
-        params: Tensor,
-        state: Tensor,
-        expander: bool,
-        averaged: bool,
-        curves: bool,
-    ) -> tuple[Tensor, ...]:
-        from retone.kernels.dynamics import compress_forward
+def _compress_forward(
+    arrays: Arrays, keep: bool, expander: bool, averaged: bool, curves: bool
+) -> tuple[Arrays, Any]:
+    from retone.kernels.dynamics import compress_forward
 
-        x, p, s0 = _numpy(audio), _numpy(params), _numpy(state)
-        keep = any(ctx.needs_input_grad)
-        y, state_out, gain_db, checkpoints = compress_forward(
-            x,
-            p,
-            s0,
-            threads=torch.get_num_threads(),
-            curves=curves,
-            checkpoints=keep,
-            expander=expander,
-        )
-        ctx.arrays = (x, p, s0, checkpoints) if keep else None
-        ctx.save_for_backward(audio, params, state)
-        ctx.expander, ctx.averaged, ctx.curves = expander, averaged, curves
-        out = (torch.from_numpy(y), torch.from_numpy(state_out))
-        return (*out, torch.from_numpy(gain_db)) if curves else out
+    audio, params, start = arrays
+    y, state, gain_db, kept = compress_forward(
+        audio,
+        params,
+        start,
+        threads=torch.get_num_threads(),
+        curves=curves,
+        checkpoints=keep,
+        expander=expander,
+    )
+    return ((y, state, gain_db) if curves else (y, state)), kept
 
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        from retone.kernels.dynamics import compress_backward
 
-        x, p, s0, checkpoints = ctx.arrays
-        out = compress_backward(
-            _numpy(grads[0]),
-            x,
-            p,
-            s0,
-            _numpy(grads[1]),
-            grad_gain_db=_numpy(grads[2]) if ctx.curves else None,
-            checkpoints=checkpoints,
-            threads=torch.get_num_threads(),
-            expander=ctx.expander,
-            averaged=ctx.averaged,
-        )
-        return (*(torch.from_numpy(g) for g in out), None, None, None)
+def _compress_backward(
+    arrays: Arrays,
+    kept: Any,
+    grads: Sequence[Tensor],
+    expander: bool,
+    averaged: bool,
+    curves: bool,
+) -> Arrays:
+    from retone.kernels.dynamics import compress_backward
+
+    audio, params, start = arrays
+    return compress_backward(
+        as_array(grads[0]),
+        audio,
+        params,
+        start,
+        as_array(grads[1]),
+        grad_gain_db=as_array(grads[2]) if curves else None,
+        checkpoints=kept,
+        threads=torch.get_num_threads(),
+        expander=expander,
+        averaged=averaged,
+    )
+
+
+_compress = KernelFunction(_compress_forward, _compress_backward)
 
 
 def compress(
@@ -250,15 +227,15 @@ def compress(
             expander_threshold_db, expander_slope (expander ratio - 1).
         state: [B, 3] float64: mean square, smoothed dB above the compressor's threshold,
             smoothed dB below the expander's.
-        expander: whether the last two columns act.
+        expander: whether to apply the last two columns.
         curves: also return the gain over time.
-        averaged: whether the level is a mean over time. False says that the level coefficients
-            are 1 and constant, which makes gradients cheaper.
+        averaged: whether the level is averaged over time. False promises that the level
+            coefficients are a constant 1, which makes gradients cheaper.
 
     Returns:
         audio [B, C, T], state [B, 3], and the gain in dB [B, T] (makeup included) or None.
     """
     if use_scan(audio):
         return scan.compress(audio, params, state, expander=expander, curves=curves)
-    out = _Compress.apply(audio, params, state, expander, averaged, curves)
+    out = _compress(audio, params, state, expander=expander, averaged=averaged, curves=curves)
     return out[0], out[1], out[2] if curves else None

@@ -1,8 +1,8 @@
-"""The papers' approximations: recursive filters applied by sampling their frequency response.
+"""The papers' approximation: recursive filters applied by frequency sampling.
 
-An IIR filter is treated as an FIR of as many samples as the FFT has, that is, its response is
-wrapped round in time. Kept as the papers' mode and as a cross-check of the exact recursions; the
-exact ones are faster on a CPU and need no long window.
+An IIR filter is replaced by an FIR filter as long as the FFT, so its impulse response is aliased
+in time. Kept to reproduce the papers and to cross-check the exact recursions, which are faster on
+a CPU and need no long window.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def fft_size(length: int) -> int:
-    """The next power of two from ``2 length - 1`` on, as DeepAFx-ST takes it."""
+    """The smallest power of two >= ``2 length - 1``, as in DeepAFx-ST."""
     return 1 << max(2 * length - 2, 1).bit_length()
 
 

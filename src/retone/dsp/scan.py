@@ -1,10 +1,10 @@
-"""The exact recursions, written parallel in time for GPUs (and testable on any machine).
+"""The exact recursions, parallel in time for GPUs (and testable on any machine).
 
 A linear recursion is solved by blocks whose end states are joined by a prefix scan in
 ``log2`` steps. The branching smoother is linear once each sample's branch is known; the branches
-are found by repeating "solve, look which branch each sample takes" until nothing changes, which
-is then the sequential answer: every round fixes at least one more sample, in practice a few
-rounds fix all.
+are found by alternately solving and updating the branches until nothing changes, which gives the
+sequential result: every round settles at least one more sample, in practice a few rounds settle
+all.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retone.dsp.first_order import first_order
+from retone.dsp.curve import POWER_FLOOR, knee
+from retone.dsp.no_double_backward import no_double_backward
 
 BLOCK = 128
 TIE = 1e-12
-"""Input and smoothed value that differ by less than this share count as equal."""
+"""An input and a smoothed value with a smaller relative difference count as equal."""
 _FORCED: ContextVar[bool] = ContextVar("retone_scan_forced", default=False)
 
 
@@ -127,8 +128,8 @@ class _Ballistics(torch.autograd.Function):
             y = _linear(1 - k, push)
             before = torch.cat([start[:, None], y[:, :-1]], dim=1)
             now = x > before
-            # Where both are equal to rounding either branch gives the same y: counting those
-            # as undecided would cost one round per sample on a settled signal.
+            # If both are equal within rounding, either branch gives the same y: counting these
+            # samples as undecided would cost one round per sample on a settled signal.
             decided = (now == attack) | ((x - before).abs() <= TIE * x.abs())
             if bool(decided.all()):
                 break
@@ -137,7 +138,7 @@ class _Ballistics(torch.autograd.Function):
         return y
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         x, _, _, _, before, k, attack = ctx.saved_tensors
         # v[n] = g[n] + (1 - k[n+1]) v[n+1]: the same recursion, backwards in time.
@@ -159,19 +160,11 @@ def ballistics(signal: Tensor, k_attack: Tensor, k_release: Tensor, start: Tenso
     return _Ballistics.apply(signal.double(), k_attack, k_release, start).to(signal.dtype)
 
 
-def knee(over_db: Tensor, knee_db: Tensor) -> Tensor:
-    """dB above a threshold: 0 below the knee, ``over_db`` above it, a parabola inside."""
-    width = knee_db.clamp(min=1e-12)
-    above = over_db + width / 2  # the knee's lower end
-    inside = torch.minimum(above.clamp_min(0), width)
-    return inside * inside / (2 * width) + (above - width).clamp_min(0)
-
-
 def level_db(audio: Tensor, k_level: Tensor, mean_square: Tensor) -> tuple[Tensor, Tensor]:
     """Side-chain level [B, T] in dB (loudest channel), and the mean square at its end."""
     power = (audio.double() ** 2).amax(dim=1)
     smooth = ballistics(power, k_level, k_level, mean_square)
-    return 10 * torch.log10(smooth.clamp(min=1e-12)), smooth[:, -1]
+    return 10 * torch.log10(smooth.clamp(min=POWER_FLOOR)), smooth[:, -1]
 
 
 def compress(
@@ -180,7 +173,9 @@ def compress(
     """``retone.dsp.recursion.compress``, parallel in time; differentiable through autograd."""
     if audio.shape[-1] == 0:
         return audio.clone(), state.clone(), audio.new_zeros(audio.shape[0], 0).double()
-    threshold, slope, k_attack, k_release, knee_db, makeup, k_level, below, steep = params.unbind(1)
+    threshold, slope, k_attack, k_release, knee_db, makeup, k_level, below, exp_slope = (
+        params.unbind(1)
+    )
     level, mean_square = level_db(audio, k_level, state[:, 0])
     over = knee(level - threshold[:, None], knee_db[:, None])
     over = ballistics(over, k_attack, k_release, state[:, 1])
@@ -189,9 +184,9 @@ def compress(
     if expander:
         under = knee(below[:, None] - level, knee_db[:, None])
         under = ballistics(under, k_release, k_attack, state[:, 2])  # opening is the attack
-        gain_db = gain_db - steep[:, None] * under
+        gain_db = gain_db - exp_slope[:, None] * under
         under_end = under[:, -1]
-    gain_db = gain_db + 0 * params.sum(1, keepdim=True)  # comparisons drop NaN; this keeps it
+    gain_db = gain_db + 0 * params.sum(1, keepdim=True)  # comparisons drop NaN; this restores it
     y = audio.double() * 10 ** (gain_db / 20)[:, None]
     after = torch.stack([mean_square, over[:, -1], under_end], dim=1)
     return y.to(audio.dtype), after, gain_db if curves else None

@@ -1,7 +1,7 @@
-"""STFT, mel bands and shape of a spectrum: one definition for losses, metrics and front ends.
+"""STFT, mel bands and spectral shape: one definition for losses, metrics and front ends.
 
 Shapes: F frequencies, N frames. Frames are centred on multiples of the hop; at the edges the
-signal is mirrored about its first and last sample, as often as a short signal needs.
+signal is mirrored about its first and last sample, repeatedly if it is short.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from retone.audio.meters.k_weighting import k_weighting_response
-from retone.dsp.first_order import first_order
+from retone.dsp.no_double_backward import no_double_backward
 from retone.errors import SettingError, ShapeError
 
 MAGNITUDE_FLOOR = 1e-4  # of |X|; the square root of the power floor 1e-8
@@ -59,7 +59,7 @@ def stft(audio: Tensor, fft_size: int, hop: int, window: int | None = None) -> T
         ``torch.stft(..., center=True)`` where that accepts the length.
 
     Raises:
-        SettingError: if the sizes contradict each other.
+        SettingError: if the sizes are inconsistent.
     """
     width = fft_size if window is None else window
     if fft_size < 2 or fft_size % 2 or hop < 1 or not 1 <= width <= fft_size:
@@ -184,7 +184,7 @@ def flatness(magnitude: Tensor, power_floor: float = 1e-10) -> Tensor:
 
     Args:
         magnitude: [..., F, N], >= 0.
-        power_floor: powers below count as this, so silence reads 1.
+        power_floor: lower powers are raised to this, so silence gives 1.
 
     Returns:
         [..., N] in (0, 1].
@@ -205,9 +205,9 @@ def k_weighting_gain(frequency_hz: Tensor) -> Tensor:
 
 
 def power_frames(audio: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Power |STFT|^2 of frames as they lie in ``audio``, [B, T] -> [B, N, F]; no padding.
+    """Power |STFT|^2 of the frames of ``audio``, [B, T] -> [B, N, F], without padding.
 
-    As ``torch.stft`` gives, with a gradient that costs one real inverse transform.
+    Same values as ``torch.stft``; the gradient costs one real inverse transform.
 
     Args:
         audio: [B, T], T >= the window's length W, which is even and a multiple of ``hop``.
@@ -233,7 +233,7 @@ class _PowerFrames(torch.autograd.Function):
         return torch.einsum("bnfc,bnfc->bnf", parts, parts)
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         _, spectrum, window = ctx.saved_tensors
         size, hop = window.numel(), ctx.hop

@@ -1,9 +1,14 @@
-"""The effects: one file holds one effect. ``EFFECTS`` lists them all for tests, docs and tools."""
+"""The effects: one file holds one effect, and ``EFFECT_TYPES`` lists them.
+
+Another package adds a type by an entry point in the group ``retone.effects``, under its ``kind``.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from retone.dsp.effect import Effect
-from retone.effects.chain import Chain, chain
+from retone.effects.chain import Chain, chain, leaves
 from retone.effects.compressor import (
     COMPRESSOR_TABLE,
     EXPANDER_TABLE,
@@ -15,6 +20,7 @@ from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equ
 from retone.effects.fir import Fir
 from retone.effects.gain import Gain
 from retone.effects.multiband_equalizer import MultibandEqualizer
+from retone.registry import Registry
 
 MATCH_CHAIN = chain("match", Equalizer(), Compressor())
 """What ``retone match`` drives: the six-band equaliser, then the compressor."""
@@ -29,22 +35,46 @@ PAPER_CHAIN = chain(
 ENHANCE_CHAIN = chain("enhance", Equalizer(), MultibandEqualizer())
 """What ``retone enhance`` drives: the six-band equaliser, then the multiband dynamics."""
 
+
+def _complaint(name: str, member: Any) -> str | None:
+    if not (isinstance(member, type) and issubclass(member, Effect)):
+        return "is not a subclass of Effect"
+    return None if member.kind == name else f"has the kind '{member.kind}', not '{name}'"
+
+
+EFFECT_TYPES: Registry[type[Effect]] = Registry(
+    "retone.effects",
+    "effect type",
+    {
+        "gain": Gain,
+        "equalizer": Equalizer,
+        "compressor": Compressor,
+        "dynamic_equalizer": DynamicEqualizer,
+        "multiband_equalizer": MultibandEqualizer,
+        "plugin": "retone.effects.plugin:Plugin",
+        "fir": Fir,
+        "chain": Chain,
+    },
+    check=_complaint,
+)
+"""Effect types by ``Effect.kind``, which settings files name."""
+
 EFFECTS: tuple[Effect, ...] = (
-    Gain(),
-    Equalizer(),
-    Compressor(),
-    Compressor(name="expander_compressor", table=EXPANDER_TABLE, rms_ms=10.0),
-    Compressor(name="linear_compressor", table=EXPANDER_TABLE, rms_ms=10.0, smooth="gain"),
-    DynamicEqualizer(),
-    MultibandEqualizer(),
+    *(
+        effect
+        for kind in (Gain, Equalizer, Compressor, DynamicEqualizer, MultibandEqualizer)
+        for effect in kind.examples()
+    ),
     MATCH_CHAIN,
     PAPER_CHAIN,
     ENHANCE_CHAIN,
 )
+"""Examples of retone's own effects, over which the contract tests run."""
 
 __all__ = [
     "COMPRESSOR_TABLE",
     "EFFECTS",
+    "EFFECT_TYPES",
     "ENHANCE_CHAIN",
     "EQUALIZER_TABLE",
     "EXPANDER_TABLE",
@@ -60,4 +90,5 @@ __all__ = [
     "Gain",
     "MultibandEqualizer",
     "chain",
+    "leaves",
 ]

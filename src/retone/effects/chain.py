@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ class Chain(Effect):
     ``equalizer.low_shelf_gain_db`` is the member's name, a dot, and its own parameter's name.
     """
 
+    kind: ClassVar[str] = "chain"
     name: str
     members: tuple[Effect, ...]
 
@@ -43,6 +45,26 @@ class Chain(Effect):
     def latency_samples(self) -> int:  # type: ignore[override]
         return sum(m.latency_samples for m in self.members)
 
+    @property
+    def has_dynamics(self) -> bool:  # type: ignore[override]
+        return any(m.has_dynamics for m in self.members)
+
+    @property
+    def level_dependent(self) -> bool:  # type: ignore[override]
+        return any(m.level_dependent for m in self.members)
+
+    @property
+    def linear_across_channels(self) -> bool:  # type: ignore[override]
+        return all(m.linear_across_channels for m in self.members)
+
+    @property
+    def has_crossover(self) -> bool:  # type: ignore[override]
+        return any(m.has_crossover for m in self.members)
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return ()
+
     def _render(
         self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
     ) -> Rendered:
@@ -59,12 +81,12 @@ class Chain(Effect):
             all_curves.update({f"{m.name}.{n}": c for n, c in own.items()})
         return Rendered(audio, after, all_curves)
 
-    def _settled(
+    def _warm_state(
         self, head: Tensor, sample_rate: float, setting: Setting
     ) -> tuple[State | None, Tensor]:
         state: State = {}
         for m in self.members:
-            state[m.name], head = m._settled(head, sample_rate, split_setting(setting, m.name))
+            state[m.name], head = m._warm_state(head, sample_rate, split_setting(setting, m.name))
         return (state if any(s is not None for s in state.values()) else None), head
 
     def _relax(self, audio: Tensor, sample_rate: float, setting: Setting) -> Tensor:
@@ -72,9 +94,11 @@ class Chain(Effect):
             audio = m._relax(audio, sample_rate, split_setting(setting, m.name))
         return audio
 
-    def at_rest(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
+    def static_path(
+        self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
+    ) -> Tensor:
         for m in self.members:
-            audio = m.at_rest(audio, sample_rate, split_setting(setting, m.name))
+            audio = m.static_path(audio, sample_rate, split_setting(setting, m.name))
         return audio
 
     def problems(self) -> list[str]:
@@ -95,3 +119,16 @@ class Chain(Effect):
 def chain(name: str, *members: Effect) -> Chain:
     """Effects in series: ``chain("voice", Equalizer(), Compressor())``."""
     return Chain(name, tuple(members))
+
+
+def leaves(
+    effect: Effect, setting: Mapping[str, Tensor], path: str = ""
+) -> list[tuple[str, Effect, Setting]]:
+    """An effect's members that are no chains: (dotted name, effect, its own setting)."""
+    if not isinstance(effect, Chain):
+        return [(path or effect.name, effect, dict(setting))]
+    return [
+        leaf
+        for m in effect.members
+        for leaf in leaves(m, split_setting(setting, m.name), f"{path}.{m.name}".lstrip("."))
+    ]

@@ -20,51 +20,50 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from retone.dsp import relaxed, scan
+from retone.dsp import curve, relaxed, scan
 from retone.dsp.effect import Effect, Rendered, State
-from retone.dsp.param import Param, ParamTable, Setting
+from retone.dsp.param import Param, ParamTable, Setting, to_numbers
 from retone.dsp.recursion import ballistics, compress
+from retone.dsp.stages import QUIET_DB, Dynamics, Stage
+from retone.dsp.views import CurveView, View
 from retone.units import DB_PER_NEPER
 from retone.units import smoothing as coefficient
 
 _COMPRESSOR = (
     Param("threshold_db", "dB", -100, 0, -20, "linear", "Level above which gain is reduced.",
-          audible_when="ratio"),
-    Param(
-        "ratio", ":1", 1, 20, 2, "slope", "Input dB per output dB above the threshold.", neutral=1
-    ),
+          audible_when="ratio", role="threshold", level_relative=True),
+    Param("ratio", ":1", 1, 20, 2, "slope", "Input dB per output dB above the threshold.",
+          neutral=1, role="ratio"),
     Param("attack_ms", "ms", 0.1, 200, 5, "log", "10-90 % time when the level rises.",
-          audible_when="ratio"),
+          audible_when="ratio", role="time"),
     Param("release_ms", "ms", 5, 2000, 100, "log", "10-90 % time when the level falls.",
-          audible_when="ratio"),
+          audible_when="ratio", role="time"),
     Param("knee_db", "dB", 0, 24, 6, "linear", "Full width of the rounded part of the curve.",
-          audible_when="ratio"),
-    Param("makeup_db", "dB", -24, 24, 0, "linear", "Gain after compression.", neutral=0),
+          audible_when="ratio", role="knee"),
+    Param("makeup_db", "dB", -24, 24, 0, "linear", "Gain after compression.", neutral=0,
+          role="makeup"),
 )  # fmt: skip
 _EXPANDER = (
     Param("expander_threshold_db", "dB", -100, 0, -60, "linear", "Level below which gain falls.",
-          audible_when="expander_ratio"),
-    Param("expander_ratio", ":1", 1, 6, 1, "linear", "Output dB per input dB below it.", neutral=1),
+          audible_when="expander_ratio", role="threshold", level_relative=True),
+    Param("expander_ratio", ":1", 1, 6, 1, "linear", "Output dB per input dB below it.",
+          neutral=1, role="ratio"),
 )  # fmt: skip
+_PAPER_RANGES = ((-80, 0, -12), (1, 20, 2), (0.1, 100, 1), (5, 1000, 45), (0, 12, 6), (-48, 48, 0))
 
 COMPRESSOR_TABLE = ParamTable(_COMPRESSOR)
 EXPANDER_TABLE = ParamTable(_COMPRESSOR + _EXPANDER)
 PAPER_COMPRESSOR_TABLE = ParamTable(
-    (
-        Param(
-            "threshold_db", "dB", -80, 0, -12, "linear", _COMPRESSOR[0].help, audible_when="ratio"
-        ),
-        Param("ratio", ":1", 1, 20, 2, "linear", _COMPRESSOR[1].help, neutral=1),
-        Param("attack_ms", "ms", 0.1, 100, 1, "linear", _COMPRESSOR[2].help, audible_when="ratio"),
-        Param("release_ms", "ms", 5, 1000, 45, "linear", _COMPRESSOR[3].help, audible_when="ratio"),
-        Param("knee_db", "dB", 0, 12, 6, "linear", _COMPRESSOR[4].help, audible_when="ratio"),
-        Param("makeup_db", "dB", -48, 48, 0, "linear", _COMPRESSOR[5].help, neutral=0),
+    tuple(
+        replace(p, low=low, high=high, default=default, scale="linear")
+        for p, (low, high, default) in zip(_COMPRESSOR, _PAPER_RANGES, strict=True)
     )
 )
 """Ranges and linear scales of DeepAFx-ST."""
@@ -81,11 +80,27 @@ class Compressor(Effect):
             gain, as torchcomp and Diff-DEQ do, with the stronger of compressor and expander.
     """
 
+    kind: ClassVar[str] = "compressor"
     has_dynamics: ClassVar[bool] = True
+    level_dependent: ClassVar[bool] = True
+    gain_curve: ClassVar[str] = "gain_reduction_db"
+    tables: ClassVar[Mapping[str, ParamTable]] = {
+        "default": COMPRESSOR_TABLE,
+        "expander": EXPANDER_TABLE,
+        "paper": PAPER_COMPRESSOR_TABLE,
+    }
     name: str = "compressor"
     table: ParamTable = COMPRESSOR_TABLE
-    rms_ms: float = 0.0
-    smooth: Literal["db", "gain"] = "db"
+    rms_ms: float = field(default=0.0, metadata={"low": 0.0, "high": 1000.0})
+    smooth: curve.Smoothing = "db"
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (
+            cls(),
+            cls(name="expander_compressor", table=EXPANDER_TABLE, rms_ms=10.0),
+            cls(name="linear_compressor", table=EXPANDER_TABLE, rms_ms=10.0, smooth="gain"),
+        )
 
     @property
     def params(self) -> ParamTable:
@@ -143,19 +158,50 @@ class Compressor(Effect):
         columns = self._columns(sample_rate, setting).to(audio.device)
         threshold, slope, k_attack, _, knee_db, makeup = columns.unbind(1)[:6]
         level, _ = scan.level_db(audio, torch.ones_like(threshold), torch.zeros_like(threshold))
-        over = scan.knee(level - threshold[:, None], knee_db[:, None])
+        over = curve.knee(level - threshold[:, None], knee_db[:, None])
         gain_db = makeup[:, None] - slope[:, None] * relaxed.one_pole(over, k_attack)
         return audio * (10 ** (gain_db / 20)).to(audio.dtype)[:, None]
 
+    def static_gain_db(self, level_db: Tensor, setting: Mapping[str, Tensor]) -> Tensor:
+        """Gain for a steady input level, makeup not included; level_db [L] in dB -> [B, L]."""
+        c = self._columns(1000.0, setting)
+        level, knee_db = level_db[None], c[:, 4:5]
+        gain = curve.compression_db(level, c[:, 0:1], c[:, 1:2], knee_db)
+        if self.has_expander:
+            below = curve.expansion_db(level, c[:, 7:8], c[:, 8:9], knee_db)
+            gain = curve.combined_db(gain, below, self.smooth)
+        return gain
+
     def static_curve(self, level_db: Tensor, setting: Mapping[str, Tensor]) -> Tensor:
         """Output level for a steady input level, both in dB; level_db [L] -> [B, L]."""
-        c = self._columns(1000.0, setting)
-        over = scan.knee(level_db[None] - c[:, 0:1], c[:, 4:5])
-        gain = -c[:, 1:2] * over
-        if self.has_expander:
-            low = -c[:, 8:9] * scan.knee(c[:, 7:8] - level_db[None], c[:, 4:5])
-            gain = gain + low if self.smooth == "db" else torch.minimum(gain, low)
-        return level_db[None] + c[:, 5:6] + gain
+        makeup_db = setting["makeup_db"].double()[:, None]
+        return level_db[None] + makeup_db + self.static_gain_db(level_db, setting)
+
+    def stages(self, setting: Mapping[str, Tensor], sample_rate: float) -> tuple[Stage, ...]:
+        one = dynamics_stage("", self, to_numbers(setting))
+        return (one,) if one.acts or abs(one.makeup_db) > QUIET_DB else ()
+
+    def views(
+        self, setting: Mapping[str, Tensor], sample_rate: float, frequency_hz: np.ndarray
+    ) -> tuple[View, ...]:
+        return (static_view(self, setting, dynamics_stage("", self, to_numbers(setting))),)
+
+
+def dynamics_stage(name: str, effect: Compressor, values: Mapping[str, float]) -> Dynamics:
+    """A compressor with plain values as a stage."""
+    names = ("threshold_db", "ratio", "attack_ms", "release_ms", "knee_db", "makeup_db")
+    more = ("expander_threshold_db", "expander_ratio") if effect.has_expander else ()
+    own = {n: values[n] for n in (*names, *more)}
+    return Dynamics(name, rms_ms=effect.rms_ms, smooth=effect.smooth, **own)
+
+
+def static_view(
+    effect: Compressor, setting: Mapping[str, Tensor], stage: Dynamics, band: int | None = None
+) -> CurveView:
+    """A compressor's static curve from -100 to 0 dB, drawn for one item of a setting."""
+    level = np.linspace(-100.0, 0.0, 401)
+    output = effect.static_curve(torch.from_numpy(level), setting)[0].numpy()
+    return CurveView("", "", level, output, to_numbers(setting), stage, band)
 
 
 def _compress_linear(
@@ -168,11 +214,12 @@ def _compress_linear(
     x = audio.double()
     power = (x * x).amax(dim=1) if x.shape[1] > 1 else (x * x)[:, 0]
     power = ballistics(power, k_level, k_level, state[:, 0])
-    level = 10 * torch.log10(power.clamp(min=1e-12))
-    gain_db = -slope[:, None] * scan.knee(level - threshold[:, None], knee_db[:, None])
+    level = 10 * torch.log10(power.clamp(min=curve.POWER_FLOOR))
+    width = knee_db[:, None]
+    gain_db = curve.compression_db(level, threshold[:, None], slope[:, None], width)
     if expander:
-        low = -steep[:, None] * scan.knee(below[:, None] - level, knee_db[:, None])
-        gain_db = torch.minimum(gain_db, low)
+        low = curve.expansion_db(level, below[:, None], steep[:, None], width)
+        gain_db = curve.combined_db(gain_db, low, "gain")
     # exp, not 10 ** x: torch's power rounds the last few samples of a block differently.
     wanted = torch.exp(gain_db / DB_PER_NEPER)
     reduction = ballistics(1 - wanted, k_attack, k_release, state[:, 1])

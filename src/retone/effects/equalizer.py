@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from retone.dsp import biquad, relaxed
 from retone.dsp.effect import Effect, Rendered, State
-from retone.dsp.param import Param, ParamTable, Setting
+from retone.dsp.param import Param, ParamTable, Scale, Setting, to_numbers
 from retone.dsp.recursion import cascade, peaks_and_shelves
+from retone.dsp.stages import QUIET_DB, Filter, Stage
+from retone.dsp.views import BandView, ResponseView, View, band_reach, decibels, words
 
+_MOVES = {"frequency": "frequency_hz", "gain": "gain_db", "q": "q"}
 BANDS = ("low_shelf", "peak_1", "peak_2", "peak_3", "peak_4", "high_shelf")
 
 
@@ -21,21 +26,22 @@ def _band(
     frequency_hz: tuple[float, float, float],
     q: tuple[float, float, float],
     *,
-    scale: str,
+    scale: Scale,
 ) -> tuple[Param, Param, Param]:
     what = name.replace("_", " ").capitalize()
     low, high, default = frequency_hz
     gain = f"{name}_gain_db"
     place = "centre" if name.startswith("peak") else "corner"
     return (
-        Param(gain, "dB", -24, 24, 0, "linear", f"{what}: gain.", neutral=0),
+        Param(gain, "dB", -24, 24, 0, "linear", f"{what}: gain.", neutral=0,
+              role="gain"),
         Param(
-            f"{name}_frequency_hz", "Hz", low, high, default, scale,  # type: ignore[arg-type]
-            f"{what}: {place} frequency.", audible_when=gain,
+            f"{name}_frequency_hz", "Hz", low, high, default, scale,
+            f"{what}: {place} frequency.", audible_when=gain, role="frequency",
         ),
         Param(
-            f"{name}_q", "", q[0], q[1], q[2], scale,  # type: ignore[arg-type]
-            f"{what}: Q, higher is narrower.", audible_when=gain,
+            f"{name}_q", "", q[0], q[1], q[2], scale,
+            f"{what}: Q, higher is narrower.", audible_when=gain, role="q",
         ),
     )  # fmt: skip
 
@@ -44,7 +50,7 @@ def _table(
     frequencies: tuple[tuple[float, float, float], ...],
     shelf_q: tuple[float, float, float],
     peak_q: tuple[float, float, float],
-    scale: str,
+    scale: Scale,
 ) -> ParamTable:
     rows: tuple[Param, ...] = ()
     for name, f in zip(BANDS, frequencies, strict=True):
@@ -89,6 +95,11 @@ class Equalizer(Effect):
     ``table`` holds names and ranges; the band names must be those of ``BANDS``.
     """
 
+    kind: ClassVar[str] = "equalizer"
+    tables: ClassVar[Mapping[str, ParamTable]] = {
+        "default": EQUALIZER_TABLE,
+        "paper": PAPER_EQUALIZER_TABLE,
+    }
     name: str = "equalizer"
     table: ParamTable = EQUALIZER_TABLE
 
@@ -128,3 +139,39 @@ class Equalizer(Effect):
         """Complex response of each band alone, [B, 6, F]."""
         sections = self.sections(sample_rate, setting)
         return biquad.response(sections[:, :, None], frequency_hz, sample_rate)
+
+    def _filters(self, setting: Mapping[str, Tensor], sample_rate: float) -> tuple[Filter, ...]:
+        """Each band's filter, at the frequency it runs at."""
+        v = to_numbers(setting)
+        top = biquad.TOP_OF_BAND * sample_rate
+        return tuple(
+            Filter(
+                band,
+                "peak" if band.startswith("peak") else band,
+                min(v[f"{band}_frequency_hz"], top),
+                v[f"{band}_gain_db"],
+                v[f"{band}_q"],
+            )
+            for band in BANDS
+        )
+
+    def stages(self, setting: Mapping[str, Tensor], sample_rate: float) -> tuple[Stage, ...]:
+        filters = self._filters(setting, sample_rate)
+        return tuple(f for f in filters if abs(f.gain_db) > QUIET_DB)
+
+    def views(
+        self, setting: Mapping[str, Tensor], sample_rate: float, frequency_hz: np.ndarray
+    ) -> tuple[View, ...]:
+        f = torch.from_numpy(np.asarray(frequency_hz, dtype=np.float64))
+        each = decibels(self.band_responses(f, sample_rate, setting)[0])
+        bands = []
+        for i, shape in enumerate(self._filters(setting, sample_rate)):
+            names = {r: f"{shape.name}_{what}" for r, what in _MOVES.items()}
+            centre = float(setting[names["frequency"]][0])
+            low, high = band_reach(shape.kind, centre, shape.q, sample_rate / 2)
+            bands.append(
+                BandView(
+                    words(shape.name), centre, shape.gain_db, shape.q, each[i], low, high, names
+                )
+            )
+        return (ResponseView("", "", each.sum(axis=0), tuple(bands)),)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from retone.dsp.effect import Effect, Rendered, State
 from retone.dsp.param import ParamTable, Setting
+from retone.dsp.stages import Fixed, Stage
 
 _SEGMENT = 16384
 
@@ -21,8 +23,14 @@ class Fir(Effect):
     Blocks equal the whole to rounding: the convolution runs in float64 by FFT over segments.
     """
 
+    kind: ClassVar[str] = "fir"
+    tied_to_rate: ClassVar[bool] = True
     name: str
     taps: tuple[float, ...]
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return ()  # without parameters there is nothing for the contract to move
 
     @property
     def params(self) -> ParamTable:
@@ -57,3 +65,9 @@ class Fir(Effect):
         lag = torch.arange(h.numel(), dtype=torch.float64)
         turn = torch.polar(torch.ones(1, dtype=torch.float64), -w[:, None] * lag)
         return (turn * h).sum(-1)[None]
+
+    def stages(self, setting: Mapping[str, Tensor], sample_rate: float) -> tuple[Stage, ...]:
+        return (Fixed("", self.taps),)
+
+    def _about_response(self) -> str:
+        return f"A fixed filter of {len(self.taps)} taps."

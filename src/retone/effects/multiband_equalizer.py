@@ -13,53 +13,48 @@ downward expander; what they change is added to the input::
 The low-passes are first-order. Two neighbouring gains then make a first-order shelf, monotone and
 minimum-phase. Subtracting second-order low-passes gives no steeper bands below the crossover (the
 complement's zero stays single) and steps with a dip: a Butterworth step of +12 dB dips by 3 dB an
-octave beyond the crossover. The price is selectivity: a detector hears its neighbours, 7 dB down
-an octave past the border. Narrow static corrections are an ``Equalizer``'s work, before this.
+octave beyond the crossover. The price is selectivity: a detector also picks up its neighbours, 7 dB
+down an octave past the border. For narrow static corrections put an ``Equalizer`` before this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from retone.dsp import biquad
-from retone.dsp.effect import Effect, Rendered, State
+from retone.dsp.effect import Rendered, State
 from retone.dsp.param import Param, ParamTable, Setting
 from retone.dsp.recursion import cascade
+from retone.effects.bands import BANDS, Banded, crossover_rows, time_rows
 from retone.effects.compressor import EXPANDER_TABLE, Compressor
-from retone.effects.dynamic_equalizer import BANDS, CROSSOVER_RANGES_HZ, KNEE_DB
 from retone.units import db_to_gain
 
 
 def _table() -> ParamTable:
-    rows: list[Param] = []
-    for i, (low, high) in enumerate(CROSSOVER_RANGES_HZ, start=1):
-        middle = float((low * high) ** 0.5)
-        rows.append(
-            Param(f"crossover_{i}_hz", "Hz", low, high, middle, "log",
-                  f"Border between bands {i} and {i + 1}.",
-                  audible_when=f"band_{i}_gain_db")
-        )  # fmt: skip
+    rows = crossover_rows()
     for i in range(1, BANDS + 1):
         b, ratio, steep = f"band_{i}", f"band_{i}_ratio", f"band_{i}_expander_ratio"
         rows += [
-            Param(f"{b}_gain_db", "dB", -24, 24, 0, "linear", f"Band {i}: gain.", neutral=0),
+            Param(f"{b}_gain_db", "dB", -24, 24, 0, "linear", f"Band {i}: gain.", neutral=0,
+                  role="gain"),
             Param(f"{b}_threshold_db", "dB", -70, 0, -30, "linear",
-                  f"Band {i}: level above which the ratio acts.", audible_when=ratio),
+                  f"Band {i}: level above which the ratio acts.", audible_when=ratio,
+                  role="threshold", level_relative=True),
             Param(ratio, ":1", 0.5, 20, 1, "slope",
-                  f"Band {i}: compression above 1, upward expansion below 1.", neutral=1),
-            Param(f"{b}_attack_ms", "ms", 1, 100, 10, "log", f"Band {i}: attack, 10-90 %.",
-                  audible_when=ratio),
-            Param(f"{b}_release_ms", "ms", 10, 500, 100, "log", f"Band {i}: release, 10-90 %.",
-                  audible_when=ratio),
+                  f"Band {i}: compression above 1, upward expansion below 1.", neutral=1,
+                  role="ratio"),
+            *time_rows(i),
             Param(f"{b}_expander_threshold_db", "dB", -90, -20, -60, "linear",
-                  f"Band {i}: level below which gain falls.", audible_when=steep),
+                  f"Band {i}: level below which gain falls.", audible_when=steep,
+                  role="threshold", level_relative=True),
             Param(steep, ":1", 1, 4, 1, "linear",
-                  f"Band {i}: output dB per input dB below that level.", neutral=1),
+                  f"Band {i}: output dB per input dB below that level.", neutral=1,
+                  role="ratio"),
         ]  # fmt: skip
     return ParamTable(tuple(rows))
 
@@ -76,33 +71,27 @@ _DYNAMICS = (
 
 
 @dataclass(frozen=True)
-class MultibandEqualizer(Effect):
+class MultibandEqualizer(Banded):
     """See the module's text. Neutral is the identity, to the last bit.
 
     ``compressor`` gives each band's detector; gain over time is smoothed in dB.
     """
 
-    has_dynamics: ClassVar[bool] = True
+    kind: ClassVar[str] = "multiband_equalizer"
+    split: ClassVar[str] = "subtracted"
     name: str = "multiband"
-    compressor: Compressor = Compressor(table=EXPANDER_TABLE, rms_ms=10.0)
+    compressor: Compressor = field(
+        default=Compressor(table=EXPANDER_TABLE, rms_ms=10.0),
+        metadata={"key": "", "only": ("rms_ms",), "base": Compressor(table=EXPANDER_TABLE)},
+    )
 
     @property
     def params(self) -> ParamTable:
         return MULTIBAND_EQUALIZER_TABLE
 
-    def crossovers_hz(self, setting: Mapping[str, Tensor]) -> Tensor:
-        """The five crossover frequencies of a setting, [B, 5]."""
-        return torch.stack([setting[f"crossover_{i}_hz"].double() for i in range(1, BANDS)], dim=1)
-
-    def _bands(self, setting: Mapping[str, Tensor], what: str) -> Tensor:
-        return torch.stack(
-            [setting[f"band_{i}_{what}"].double() for i in range(1, BANDS + 1)], dim=1
-        )
-
     def _band_setting(self, setting: Mapping[str, Tensor]) -> Setting:
         """The bands' compressor settings with bands as the batch: name -> [B * 6]."""
-        own = {n: self._bands(setting, n).reshape(-1) for n in _DYNAMICS}
-        own["knee_db"] = torch.full_like(own["ratio"], KNEE_DB)
+        own = self._compressor_setting(setting, *_DYNAMICS)
         own["makeup_db"] = self._bands(setting, "gain_db").reshape(-1)
         return own
 
@@ -128,21 +117,12 @@ class MultibandEqualizer(Effect):
             state["dynamics"] if state else None,
             curves,
         )
-        out = {}
-        if own:
-            reduction = own["gain_reduction_db"].reshape(batch, BANDS, length)
-            out = {f"band_{i + 1}_gain_reduction_db": reduction[:, i] for i in range(BANDS)}
+        out = self._band_curves(own, batch)
         change = shaped.reshape(batch, BANDS, channels, length) - bands
         y = x
         for i in range(BANDS):  # a fixed order: torch's sum changes its own with the length
             y = y + change[:, i]
         return Rendered(y.to(audio.dtype), {"split": split_state, "dynamics": dynamics_state}, out)
-
-    def response(
-        self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Linear response with every band's dynamics at rest, [B, F]."""
-        return self.band_responses(frequency_hz, sample_rate, setting).sum(dim=1)
 
     def band_responses(
         self, frequency_hz: Tensor, sample_rate: float, setting: Mapping[str, Tensor]

@@ -4,19 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from retone.dsp.effect import Effect, Rendered, State
-from retone.dsp.param import Param, ParamTable, Setting
+from retone.dsp.param import Param, ParamTable, Role, Setting
 from retone.errors import PluginError, SettingError
+from retone.jsonfields import Fields
 from retone.plugins import Stream, allow, host_of
 
 UNITS = {"db": "dB", "hz": "Hz", "ms": "ms"}
+_ROLES: dict[str, Role] = {
+    "threshold": "threshold",
+    "ratio": "ratio",
+    "mix": "mix",
+    "attack": "time",
+    "release": "time",
+}
 LEVELS = ("gain", "boost", "cut", "makeup", "level", "volume")
+
+
+def _rows(table: ParamTable) -> list[dict[str, Any]]:
+    names = ("name", "unit", "low", "high", "default", "scale", "neutral")
+    return [{n: getattr(p, n) for n in names} for p in table]
+
+
+def _table(f: Fields, key: str) -> ParamTable:
+    params = []
+    for i, row in enumerate(f.items(key)):
+        p = Fields(row, f"{f.where}.{key}[{i}]")
+        params.append(
+            _param(
+                p.text("name"), p.text("unit"), p.number("low"), p.number("high"),
+                p.number("default"), p.choice("scale", ("linear", "log", "slope")),
+                p.number("neutral", None),
+            )
+        )  # fmt: skip
+        p.done()
+    return ParamTable(tuple(params))
+
+
+def _held(f: Fields, key: str) -> tuple[tuple[str, float], ...]:
+    held = f.fields(key)
+    return tuple((n, held.number(n)) for n in held.names)
 
 
 @dataclass(frozen=True)
@@ -37,12 +70,23 @@ class Plugin(Effect):
             ``Spsa`` passes over, and tells ``problems``.
     """
 
+    kind: ClassVar[str] = "plugin"
+    level_dependent: ClassVar[bool] = True
+    linear_across_channels: ClassVar[bool] = False
     name: str
     source: str
-    table: ParamTable
-    fixed: tuple[tuple[str, float], ...] = ()
-    limit_s: float = 20.0
-    on_failure: str = field(default="stop", compare=False)
+    table: ParamTable = field(
+        metadata={"key": "parameters", "write": _rows, "read": _table, "last": True}
+    )
+    fixed: tuple[tuple[str, float], ...] = field(
+        default=(), metadata={"write": dict, "read": _held}
+    )
+    limit_s: float = field(default=20.0, metadata={"spec": False})
+    on_failure: str = field(default="stop", compare=False, metadata={"spec": False})
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return ()
 
     @staticmethod
     def open(
@@ -117,7 +161,7 @@ class Plugin(Effect):
         place = {"streams": after, "at": (state["at"] if state else 0) + audio.shape[-1]}
         return Rendered(y.to(audio.device, audio.dtype), place, {})
 
-    def _settled(
+    def _warm_state(
         self, head: Tensor, sample_rate: float, setting: Setting
     ) -> tuple[State | None, Tensor]:
         return None, head  # a plug-in's memory cannot be set
@@ -162,5 +206,24 @@ def param_of(data: Mapping[str, Any]) -> Param:
     elif unit == "dB" and low <= 0 <= high and any(w in words for w in LEVELS):
         neutral = 0.0
     default = min(max(float(data["default"]), low), high)
-    return Param(name, unit, low, high, default, scale, name.replace("_", " ").capitalize() + ".",
-                 neutral=neutral)  # fmt: skip
+    return _param(name, unit, low, high, default, scale, neutral)
+
+
+def _param(
+    name: str,
+    unit: str,
+    low: float,
+    high: float,
+    default: float,
+    scale: Any,
+    neutral: float | None,
+) -> Param:
+    """A row whose role follows from its name: a plug-in says no more about its parameters."""
+    words = name.lower().split("_")
+    role: Role = next((role for word, role in _ROLES.items() if word in words), "")
+    if name in ("gain_db", "makeup_db"):
+        role = "makeup"
+    return Param(
+        name, unit, low, high, default, scale, name.replace("_", " ").capitalize() + ".",
+        neutral=neutral, role=role, level_relative=name.endswith("threshold_db"),
+    )  # fmt: skip

@@ -1,72 +1,54 @@
 """Effects as plain data, for files: ``effect_to_spec`` and ``effect_from_spec``.
 
-A spec names an effect's type, its own name and what it was built with; it holds no parameter
-values. Tables go by name: only those that ship with retone can be written.
+A spec names an effect's type (``Effect.kind``), its own name and the fields of its dataclass; it
+holds no parameter values. How a field is written follows from its type: text, numbers, choices,
+effects, tuples of them, and parameter tables by their names in ``Effect.tables``. A field's
+``metadata`` may say more:
+
+- ``low``, ``high``: range of a number
+- ``spec``: False leaves the field out of files
+- ``key``: its name in files; ``last``: written after the others
+- ``write``, ``read``: functions value -> JSON and (``Fields``, key) -> value
+- ``only``, ``base``: the field is an effect that may differ from ``base`` in these fields alone,
+  which are written under ``key`` (in the effect's own object if ``key`` is empty)
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-
-import torch
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from retone.dsp.effect import Effect
-from retone.dsp.param import Param, ParamTable, Setting
-from retone.effects.chain import Chain
-from retone.effects.compressor import (
-    COMPRESSOR_TABLE,
-    EXPANDER_TABLE,
-    PAPER_COMPRESSOR_TABLE,
-    Compressor,
-)
-from retone.effects.dynamic_equalizer import DynamicEqualizer
-from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equalizer
-from retone.effects.fir import Fir
-from retone.effects.gain import Gain
-from retone.effects.multiband_equalizer import MultibandEqualizer
-from retone.effects.plugin import Plugin
+from retone.dsp.param import ParamTable
+from retone.effects import EFFECT_TYPES
 from retone.errors import DataError, SettingError
 from retone.jsonfields import Fields, number
 
-EQUALIZER_TABLES: dict[str, ParamTable] = {
-    "default": EQUALIZER_TABLE,
-    "paper": PAPER_EQUALIZER_TABLE,
-}
-COMPRESSOR_TABLES: dict[str, ParamTable] = {
-    "default": COMPRESSOR_TABLE,
-    "expander": EXPANDER_TABLE,
-    "paper": PAPER_COMPRESSOR_TABLE,
-}
-MAX_TAPS = 1 << 20
-
+MAX_ITEMS = 1 << 20
 Spec = dict[str, Any]
-
-
-class _Kind(NamedTuple):
-    effect: type[Effect]
-    write: Callable[[Any, float], Spec]
-    read: Callable[[Fields, str, float], Effect]
 
 
 def effect_to_spec(effect: Effect, sample_rate: float) -> Spec:
     """An effect as JSON-ready data.
 
     Args:
-        effect: one of retone's effects, or a chain of them.
+        effect: an effect of a registered type, or a chain of them.
         sample_rate: in Hz, the rate FIR filters in it were made for.
 
     Raises:
-        SettingError: for an effect or a table that retone does not ship.
+        SettingError: for an effect type that is not registered, or a table without a name.
     """
-    for name, kind in _KINDS.items():
-        if type(effect) is kind.effect:
-            return {"type": name, "name": effect.name, **kind.write(effect, sample_rate)}
-    raise SettingError(
-        f"{effect.name}: a {type(effect).__name__} cannot be written to a settings file; "
-        f"expected one of {', '.join(_KINDS)}."
-    )
+    cls = type(effect)
+    if EFFECT_TYPES.get(effect.kind) is not cls:
+        raise SettingError(
+            f"{effect.name}: a {cls.__name__} cannot be written to a settings file, because no "
+            f"effect type is registered for it. Give it a 'kind' and an entry point in "
+            f"'{EFFECT_TYPES.group}', or call EFFECT_TYPES.add(kind, {cls.__name__})."
+        )
+    rate = {"sample_rate_hz": sample_rate} if effect.tied_to_rate else {}
+    return {"type": effect.kind, "name": effect.name, **rate, **_written(effect, sample_rate)}
 
 
 def effect_from_spec(
@@ -87,166 +69,138 @@ def effect_from_spec(
 
 
 def _read(f: Fields, sample_rate: float) -> Effect:
-    kind = _KINDS[f.choice("type", tuple(_KINDS))]
+    kind = f.text("type")
+    try:
+        cls = EFFECT_TYPES.named(kind)
+    except SettingError:
+        f.choice("type", tuple(EFFECT_TYPES))  # raises with the place and the nearest names
+        raise
     name = f.text("name")
     if not name or "." in name:
         raise DataError(f"{f.where}.name: '{name}' must be a word without dots.")
-    effect = kind.read(f, name, sample_rate)
+    if cls.tied_to_rate:
+        made_for = f.number("sample_rate_hz", low=1.0)
+    values = {w.name: _read_field(f, w, hint, cls, sample_rate) for w, hint in _fields(cls)}
     f.done()
-    return effect
-
-
-def _table_name(effect: Effect, table: ParamTable, known: Mapping[str, ParamTable]) -> str:
-    for name, own in known.items():
-        if own == table:
-            return name
-    raise SettingError(
-        f"{effect.name}: its parameter table is not one of {', '.join(known)}, so it cannot be "
-        "written to a settings file."
-    )
-
-
-def _read_compressor(f: Fields, name: str, sample_rate: float) -> Compressor:
-    table = COMPRESSOR_TABLES[f.choice("table", tuple(COMPRESSOR_TABLES))]
-    rms_ms = f.number("rms_ms", low=0.0, high=1000.0)
-    smooth = f.choice("smooth", ("db", "gain"))
-    return Compressor(name, table, rms_ms, smooth)  # type: ignore[arg-type]
-
-
-def _write_compressor(c: Compressor, sample_rate: float) -> Spec:
-    table = _table_name(c, c.table, COMPRESSOR_TABLES)
-    return {"table": table, "rms_ms": c.rms_ms, "smooth": c.smooth}
-
-
-def _read_dynamic(f: Fields, name: str, sample_rate: float) -> DynamicEqualizer:
-    detector = f.fields("detector")
-    rms_ms = detector.number("rms_ms", low=0.0, high=1000.0)
-    smooth = detector.choice("smooth", ("db", "gain"))
-    detector.done()
-    return DynamicEqualizer(name, Compressor(rms_ms=rms_ms, smooth=smooth))  # type: ignore[arg-type]
-
-
-def _write_dynamic(d: DynamicEqualizer, sample_rate: float) -> Spec:
-    if d.compressor != Compressor(rms_ms=d.compressor.rms_ms, smooth=d.compressor.smooth):
-        raise SettingError(
-            f"{d.name}: its bands' compressor may differ from Compressor() in rms_ms and smooth "
-            "only, so it cannot be written to a settings file."
-        )
-    return {"detector": {"rms_ms": d.compressor.rms_ms, "smooth": d.compressor.smooth}}
-
-
-def _read_multiband(f: Fields, name: str, sample_rate: float) -> MultibandEqualizer:
-    rms_ms = f.number("rms_ms", low=0.0, high=1000.0)
-    return MultibandEqualizer(name, Compressor(table=EXPANDER_TABLE, rms_ms=rms_ms))
-
-
-def _write_multiband(m: MultibandEqualizer, sample_rate: float) -> Spec:
-    if m.compressor != Compressor(table=EXPANDER_TABLE, rms_ms=m.compressor.rms_ms):
-        raise SettingError(
-            f"{m.name}: its bands' compressor may differ from Compressor(table=EXPANDER_TABLE) "
-            "in rms_ms only, so it cannot be written to a settings file."
-        )
-    return {"rms_ms": m.compressor.rms_ms}
-
-
-def _read_fir(f: Fields, name: str, sample_rate: float) -> Fir:
-    made_for = f.number("sample_rate_hz", low=1.0)
-    taps = f.items("taps")
-    if not 0 < len(taps) <= MAX_TAPS:
-        raise DataError(f"{f.where}.taps: expected 1..{MAX_TAPS} numbers, got {len(taps)}.")
-    values = tuple(number(t, f"{f.where}.taps[{i}]") for i, t in enumerate(taps))
-    if made_for != sample_rate:
+    if cls.tied_to_rate and made_for != sample_rate:
         raise SettingError(
             f"{f.where}: the filter '{name}' was made for {made_for:g} Hz and cannot run at "
             f"{sample_rate:g} Hz. Resample the recording to {made_for:g} Hz first."
         )
-    return Fir(name, values)
-
-
-def _write_fir(fir: Fir, sample_rate: float) -> Spec:
-    return {"sample_rate_hz": sample_rate, "taps": [float(t) for t in fir.taps]}
-
-
-def _write_plugin(p: Plugin, sample_rate: float) -> Spec:
-    rows = [
-        {"name": q.name, "unit": q.unit, "low": q.low, "high": q.high, "default": q.default,
-         "scale": q.scale, "neutral": q.neutral}
-        for q in p.table
-    ]  # fmt: skip
-    return {"source": p.source, "fixed": dict(p.fixed), "parameters": rows}
-
-
-def _read_plugin(f: Fields, name: str, sample_rate: float) -> Plugin:
-    """The effect, not yet run: that takes someone's word (``retone.plugins.allow``)."""
-    held, params = f.fields("fixed"), []
-    fixed = tuple((n, held.number(n)) for n in held.names)
-    for i, row in enumerate(f.items("parameters")):
-        p = Fields(row, f"{f.where}.parameters[{i}]")
-        word = p.text("name")
-        params.append(
-            Param(
-                word, p.text("unit"), p.number("low"), p.number("high"), p.number("default"),
-                p.choice("scale", ("linear", "log", "slope")),  # type: ignore[arg-type]
-                word.replace("_", " ").capitalize() + ".", neutral=p.number("neutral", None),
-            )
-        )  # fmt: skip
-        p.done()
-    return Plugin(name, f.text("source"), ParamTable(tuple(params)), fixed)
-
-
-def _read_chain(f: Fields, name: str, sample_rate: float) -> Chain:
-    members = [
-        _read(Fields(m, f"{f.where}.members[{i}]"), sample_rate)
-        for i, m in enumerate(f.items("members"))
-    ]
     try:
-        return Chain(name, tuple(members))
+        return cls(name=name, **values)  # type: ignore[call-arg]
     except SettingError as error:
         raise DataError(f"{f.where}: {error}") from None
 
 
-_KINDS: dict[str, _Kind] = {
-    "gain": _Kind(Gain, lambda e, fs: {}, lambda f, name, fs: Gain(name)),
-    "equalizer": _Kind(
-        Equalizer,
-        lambda e, fs: {"table": _table_name(e, e.table, EQUALIZER_TABLES)},
-        lambda f, name, fs: Equalizer(
-            name, EQUALIZER_TABLES[f.choice("table", tuple(EQUALIZER_TABLES))]
-        ),
-    ),
-    "compressor": _Kind(Compressor, _write_compressor, _read_compressor),
-    "dynamic_equalizer": _Kind(DynamicEqualizer, _write_dynamic, _read_dynamic),
-    "multiband_equalizer": _Kind(MultibandEqualizer, _write_multiband, _read_multiband),
-    "plugin": _Kind(Plugin, _write_plugin, _read_plugin),
-    "fir": _Kind(Fir, _write_fir, _read_fir),
-    "chain": _Kind(
-        Chain,
-        lambda e, fs: {"members": [effect_to_spec(m, fs) for m in e.members]},
-        _read_chain,
-    ),
-}
+def _fields(cls: type[Effect]) -> Iterator[tuple[Field[Any], Any]]:
+    """The fields that files hold, with their types, in their order there."""
+    hints = get_type_hints(cls)
+    kept = [f for f in fields(cls) if f.name != "name" and f.metadata.get("spec", True)]  # type: ignore[arg-type]
+    for f in sorted(kept, key=lambda f: f.metadata.get("last", False)):
+        yield f, hints[f.name]
 
 
-def tidy_setting(table: ParamTable, setting: Mapping[str, torch.Tensor]) -> Setting:
-    """A setting rounded to the digits a person would write, still inside its ranges.
-
-    Decibels get two decimals, everything else three or four significant digits; an equaliser's
-    response moves by 0.02 dB at its worst frequency as a rule, by 0.16 dB at the extremes of the
-    ranges. Round before rendering, and the settings file holds short numbers that replay exactly.
-    """
-    full: Setting = {}
-    for p in table:
-        values = [tidy_number(p, float(v)) for v in setting[p.name]]
-        full[p.name] = torch.tensor(values, dtype=torch.float64)
-    return full
+def _key(field: Field[Any]) -> str:
+    return str(field.metadata.get("key", field.name))
 
 
-def tidy_number(param: Param, value: float) -> float:
-    """One value rounded as ``tidy_setting`` does."""
-    if param.unit == "dB":
-        rounded = round(value, 2)
-    else:
-        digits = 4 if param.unit in ("Hz", ":1") else 3
-        size = math.floor(math.log10(abs(value))) if value else 0
-        rounded = round(value, digits - 1 - size)
-    return min(max(rounded, param.low), param.high)
+def _written(effect: Effect, sample_rate: float) -> Spec:
+    found: Spec = {}
+    for field, hint in _fields(type(effect)):
+        value, meta, key = getattr(effect, field.name), field.metadata, _key(field)
+        if "only" in meta:
+            own = {n: getattr(value, n) for n in meta["only"]}
+            if value != replace(meta["base"], **own):
+                raise SettingError(
+                    f"{effect.name}: its {field.name} may differ from {_shown(meta['base'])} in "
+                    f"{' and '.join(own)} only, so it cannot be written to a settings file."
+                )
+            found.update({key: own} if key else own)
+        elif "write" in meta:
+            found[key] = meta["write"](value)
+        elif hint is ParamTable:
+            found[key] = _table_name(effect, value)
+        elif isinstance(value, Effect):
+            found[key] = effect_to_spec(value, sample_rate)
+        elif isinstance(value, tuple):
+            found[key] = [
+                effect_to_spec(v, sample_rate) if isinstance(v, Effect) else v for v in value
+            ]
+        else:
+            found[key] = value
+    return found
+
+
+def _shown(effect: Effect) -> str:
+    """An effect as its constructor's call; named tables stand for themselves."""
+    given = []
+    for f in fields(effect):  # type: ignore[arg-type]
+        value = getattr(effect, f.name)
+        if value != f.default:
+            given.append(f"{f.name}={_table_name(effect, value)!r}"
+                         if isinstance(value, ParamTable) else f"{f.name}={value!r}")  # fmt: skip
+    return f"{type(effect).__name__}({', '.join(given)})"
+
+
+def _table_name(effect: Effect, table: ParamTable) -> str:
+    for name, own in effect.tables.items():
+        if own == table:
+            return name
+    raise SettingError(
+        f"{effect.name}: its parameter table is not one of {', '.join(effect.tables) or 'none'}, "
+        "so it cannot be written to a settings file."
+    )
+
+
+def _read_field(
+    f: Fields, field: Field[Any], hint: Any, cls: type[Effect], sample_rate: float
+) -> Any:
+    meta, key = field.metadata, _key(field)
+    if "only" in meta:
+        base = meta["base"]
+        place = f.fields(key) if key else f
+        own = {
+            w.name: _read_field(place, w, h, type(base), sample_rate)
+            for w, h in _fields(type(base))
+            if w.name in meta["only"]
+        }
+        if key:
+            place.done()
+        return replace(base, **own)
+    if "read" in meta:
+        return meta["read"](f, key)
+    if hint is ParamTable:
+        return cls.tables[f.choice(key, tuple(cls.tables))]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f.choice(key, arguments)
+    if origin in (types.UnionType,) and type(None) in arguments:
+        if f.take(key) is None:
+            return None
+        hint = next(a for a in arguments if a is not type(None))
+    if hint is bool:
+        return f.flag(key)
+    if hint in (int, float):
+        bounds = {n: meta[n] for n in ("low", "high") if n in meta}
+        return f.number(key, whole=hint is int, **bounds)
+    if hint is str:
+        return f.text(key)
+    if isinstance(hint, type) and issubclass(hint, Effect):
+        return _read(f.fields(key), sample_rate)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return _read_items(f, key, arguments[0], sample_rate)
+    raise SettingError(
+        f"{cls.__name__}.{field.name}: a field of type {hint} cannot be read from a settings file. "
+        "Use text, numbers, choices or effects, or give 'read' and 'write' in its metadata."
+    )
+
+
+def _read_items(f: Fields, key: str, item: Any, sample_rate: float) -> tuple[Any, ...]:
+    items = f.items(key)
+    where = f"{f.where}.{key}"
+    if isinstance(item, type) and issubclass(item, Effect):
+        return tuple(_read(Fields(m, f"{where}[{i}]"), sample_rate) for i, m in enumerate(items))
+    if not 0 < len(items) <= MAX_ITEMS:
+        raise DataError(f"{where}: expected 1..{MAX_ITEMS} numbers, got {len(items)}.")
+    return tuple(number(v, f"{where}[{i}]", whole=item is int) for i, v in enumerate(items))

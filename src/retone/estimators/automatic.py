@@ -1,4 +1,4 @@
-"""The default estimator: the network that knows this kind of recording, or the closed form."""
+"""The default estimator: the network for this kind of recording, or the closed form."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from importlib import resources
 
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
-from retone.estimators.content import content_of
+from retone.estimators.speech_music import content_of
+from retone.progress import Progress, silent
 
-HEARD_S = 15.0
+ANALYSED_S = 15.0
 
 
 @dataclass(frozen=True)
 class Automatic:
-    """Hears whether the source is speech or music and asks the network trained on such recordings.
+    """Detects speech or music and uses the network that was trained on that kind of recording.
 
-    Without weights for that kind, and for presets, whose profiles the closed form reads best, it
-    asks the closed form.
+    The closed form is used if there are no weights for it, and for presets, whose profiles it
+    uses best.
     """
 
     otherwise: ClosedForm = field(default_factory=ClosedForm)
@@ -30,22 +31,22 @@ class Automatic:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``."""
-        heard = all(isinstance(r, Excerpt) for r in references)
-        kind = content_of(_beginning(source)).kind if heard else ""
-        if not (heard and shipped(kind)):
+        recordings = all(isinstance(r, Excerpt) for r in references)
+        kind = content_of(_beginning(source)).kind if recordings else ""
+        if not (recordings and shipped(kind)):
             return self.otherwise.estimate(source, references, locks=locks, progress=progress)
         from retone.estimators.network import Network
 
         found = Network(weights=kind).estimate(source, references, locks=locks, progress=progress)
-        return replace(found, notes=(f"Settings by the network for {kind}.", *found.notes))
+        return replace(found, notes=(f"Settings from the network for {kind}.", *found.notes))
 
 
 def _beginning(source: Excerpt) -> Excerpt:
-    """As much of an excerpt as the decision takes; more would cost a match half its time."""
-    return replace(source, audio=source.audio[: round(HEARD_S * source.sample_rate)])
+    """The part of an excerpt that the detection uses; more would double the time of a match."""
+    return replace(source, audio=source.audio[: round(ANALYSED_S * source.sample_rate)])
 
 
 def shipped(kind: str) -> bool:

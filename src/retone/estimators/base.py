@@ -1,7 +1,7 @@
-"""What an estimator is: it listens to recordings and returns an effect with its setting.
+"""What an estimator is: it analyses recordings and returns an effect with its setting.
 
-An estimator is an object that is passed to a matcher. It never reads or writes files and never
-renders the result; it sees excerpts that the matcher chose and normalised.
+An estimator is an object that is passed to ``retone.decide``. It never reads or writes files and
+never renders the result; it gets excerpts that were chosen and normalised for it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import torch
 from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable, Setting
 from retone.estimators.profile import Profile
+from retone.progress import Progress, silent
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What an estimator hears of a recording: its most active part, mono.
+    """What an estimator analyses of a recording: its most active part, mono.
 
     ``audio`` [T] float32 at ``sample_rate``, scaled so that its peak is ``NORMAL_PEAK_DB``.
     """
@@ -29,7 +30,7 @@ class Excerpt:
 
 
 Reference = Excerpt | Profile
-"""What sounds right: a recording as it was heard, or a profile of many."""
+"""What sounds right: an excerpt of a recording, or a profile of many recordings."""
 
 NORMAL_PEAK_DB = -12.0
 """Peak of every excerpt in dBFS, as in DeepAFx-ST, so that thresholds mean the same everywhere."""
@@ -38,21 +39,37 @@ NORMAL_PEAK_DB = -12.0
 def shift_thresholds(
     table: ParamTable, setting: Setting, by_db: float | torch.Tensor
 ) -> tuple[Setting, bool]:
-    """Move every threshold by a level difference, held in its range; says whether one was held."""
+    """Move every level-relative parameter by a level difference, held in its range.
+
+    Returns:
+        The setting, and whether a parameter reached the lower end of its range.
+    """
     moved, held = dict(setting), False
     for p in table:
-        if p.name.endswith("threshold_db"):
+        if p.level_relative:
             value = setting[p.name] + by_db
             moved[p.name] = value.clamp(p.low, p.high)
             held |= bool((value < p.low).any())
     return moved, held
 
 
+def shift_locks(effect: Effect, locks: Mapping[str, float], by_db: float) -> dict[str, float]:
+    """Locked values, level-relative ones moved by a level difference and held in their range.
+
+    Names that the effect does not have are left alone; the estimator refuses them.
+    """
+    relative = {p.name: p for p in effect.params if p.level_relative}
+    return {
+        n: min(max(v + by_db, relative[n].low), relative[n].high) if n in relative else v
+        for n, v in locks.items()
+    }
+
+
 @dataclass(frozen=True)
 class Estimate:
     """An effect with one setting (batch size 1), made for an input whose peak is -12 dBFS.
 
-    ``notes`` are sentences for the person: what was limited, left out or uncertain.
+    ``notes`` are sentences for the user: what was limited, left out or uncertain.
     """
 
     effect: Effect
@@ -62,7 +79,11 @@ class Estimate:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Chooses settings. Implementations are frozen dataclasses; ``name`` appears in reports."""
+    """Chooses settings. Implementations are frozen dataclasses; ``name`` appears in reports.
+
+    An estimator whose effect is not ``retone.effects.MATCH_CHAIN`` has it as ``effect``, so that
+    locks can be checked against its parameters.
+    """
 
     @property
     def name(self) -> str:
@@ -75,14 +96,14 @@ class Estimator(Protocol):
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
-        """Find the setting that brings the source's sound to the references'.
+        """Find the setting that brings the input's sound to the references'.
 
         Args:
-            source: the recording to change.
+            source: the excerpt of the input, which is to be changed.
             references: one or more that sound right; their statistics are averaged.
             locks: parameters that must keep a value, by dotted name in physical units.
-            progress: a callable taking (done, total), or None.
+            progress: told the steps done, as phase ``retone.progress.ESTIMATING``.
         """
         ...

@@ -1,42 +1,73 @@
-"""Estimators by the names the command line knows."""
+"""Estimators by name.
+
+Another package adds one by an entry point in the group ``retone.estimators`` that names a class
+(or a function) which makes an ``Estimator`` when it is called without arguments.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from retone.errors import SettingError
-from retone.estimators.base import Estimator
+from retone.registry import Registry
 
-NAMES = ("auto", "network", "closed-form", "faithful", "refined", "rules")
+if TYPE_CHECKING:
+    from retone.estimators.base import Estimator
+
 DEFAULT = "auto"
 
 
+def _complaint(name: str, member: Any) -> str | None:
+    return None if callable(member) else "is not a class or function that makes an estimator"
+
+
+_OWN = {
+    "auto": "retone.estimators.automatic:Automatic",
+    "network": "retone.estimators.network:Network",
+    "closed-form": "retone.estimators.closed_form:ClosedForm",
+    "full-match": "retone.estimators.full_match:full_match",
+    "refined": "retone.estimators.refine:Refined",
+    "rules": "retone.estimators.rules:Rules",
+}
+
+ESTIMATORS: Registry[Callable[..., Estimator]] = Registry(
+    "retone.estimators",
+    "estimator",
+    _OWN,
+    check=_complaint,
+)
+"""What makes each estimator, by name; looking at the names loads none of them."""
+
+NAMES = ESTIMATORS
+
+FORMER_NAMES = {"faithful": "full-match"}
+"""Names of earlier versions, still accepted."""
+
+CHOICES = (*_OWN, *FORMER_NAMES)
+"""retone's own names, for command lines: the names of other packages take time to look up."""
+
+
 def estimator_named(name: str | None, *, weights: Path | str | None = None) -> Estimator:
-    """The estimator of that name, None for the default one; ``weights`` are the network's."""
-    match name or DEFAULT:
-        case "auto":
-            from retone.estimators.automatic import Automatic
+    """An estimator with its default settings.
 
-            return Automatic()
-        case "closed-form":
-            from retone.estimators.closed_form import ClosedForm
+    Args:
+        name: its name in ``ESTIMATORS``; None for the default one.
+        weights: of the network, for ``"network"``.
 
-            return ClosedForm()
-        case "faithful":
-            from retone.estimators.faithful import faithful
+    Raises:
+        SettingError: no estimator has that name, or what was made is no estimator.
+    """
+    from retone.estimators.base import Estimator
 
-            return faithful()
-        case "network":
-            from retone.estimators.network import Network
-
-            return Network(weights=weights) if weights else Network()
-        case "refined":
-            from retone.estimators.closed_form import ClosedForm
-            from retone.estimators.refine import Refined
-
-            return Refined(ClosedForm())
-        case "rules":
-            from retone.estimators.rules import Rules
-
-            return Rules()
-    raise SettingError(f"no estimator is called '{name}'. Known: {', '.join(NAMES)}.")
+    name = name or DEFAULT
+    name = FORMER_NAMES.get(name, name)
+    make = ESTIMATORS.named(name)
+    made = make(weights=weights) if weights and name == "network" else make()
+    if not isinstance(made, Estimator):
+        raise SettingError(
+            f"estimator '{name}' made a {type(made).__name__}, which lacks what an Estimator "
+            "needs: a name and estimate(source, references, locks=..., progress=...)."
+        )
+    return made

@@ -1,4 +1,4 @@
-"""The estimator that needs no training: spectra, level histograms, and what is known of voices."""
+"""The closed-form estimator: spectra, level histograms and statistics of content."""
 
 from __future__ import annotations
 
@@ -23,56 +23,58 @@ from retone.effects import MATCH_CHAIN
 from retone.effects.compressor import Compressor
 from retone.effects.equalizer import Equalizer
 from retone.errors import AudioError
-from retone.estimators import compression, equalizer_fit, treatment
+from retone.estimators import compression, equalizer_fit, separation
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
+from retone.estimators.content_statistics import ContentStatistics, packaged
+from retone.estimators.preset_change import Change, infer_change
 from retone.estimators.profile import Profile
-from retone.estimators.statistics import ContentStatistics, packaged
-from retone.estimators.style_change import Change, infer_change
+from retone.progress import ESTIMATING, Progress, silent
 
 EQUALIZER, COMPRESSOR = MATCH_CHAIN.members
 EDGE_TRUST = 0.05
+STEPS = 3
 
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """EQ from average spectra and compressor from level histograms, shrunk to what is certain.
+    """EQ from average spectra and compressor from level histograms, shrunk by their uncertainty.
 
-    1. The difference of both recordings' band levels is split into treatment and content
-       (``retone.estimators.treatment``); only treatment is undone. With another voice as
-       reference that is the smaller part.
+    1. The difference of both recordings' band levels is split into processing and content
+       (``retone.estimators.separation``); only processing is matched. If the reference is
+       another voice, that is the smaller part.
     2. The six-band equaliser is fitted to it (``retone.estimators.equalizer_fit``).
     3. The compressor is searched on the equalised source
-       (``retone.estimators.compression``); makeup brings the loudness to the reference's, as far
-       as voices of equal peak agree in loudness.
+       (``retone.estimators.compression``); makeup brings the loudness towards the reference's, as
+       far as the loudness of voices at equal peak is known.
 
     Args:
-        voices: ``"same"`` or ``"other"`` if the reference's voice is known, ``"auto"`` to judge
-            by the spectra.
-        smooth_octaves: extra smoothing of the target curve (full width at half height); the
-            split into treatment and content smooths already.
+        voices: ``"same"`` or ``"other"`` if the reference's voice is known, ``"auto"`` to infer it
+            from the spectra.
+        smooth_octaves: extra smoothing of the target curve (full width at half maximum); the
+            separation of processing and content already smooths.
         equalizer: limits of the EQ (gain, Q of boosts, steps).
         dynamics: grid and prior of the compressor search.
-        other_amount: share of the EQ and of the compressor's slope that is kept when the
-            reference is another voice; in between by probability.
-        profile_scales: strengths to weigh when the reference is a profile of many voices; with
-            "nothing was done" among them, what is in the style already is left alone.
-        style_spread: share of what voices' dynamics differ by that remains when a profile knows
+        different_voice_amount: share of the EQ and of the compressor's slope that is kept if the
+            reference is a different voice; interpolated by probability.
+        profile_scales: strengths of processing to consider if the reference is a profile of many
+            voices; 0 among them leaves recordings alone that are in the style already.
+        style_spread: share of the usual differences in dynamics that remains if a profile knows
             what its style changes.
-        scales, same_scales, temper: strengths of treatment to weigh if the voices differ and if
-            they do not, and the exponent of their likelihood.
-        level_trust: how far makeup goes to the reference's loudness, from that of the usual
-            peak, for the same voice and for another one.
+        scales, same_scales, temper: strengths of processing to consider if the voices differ and
+            if they do not, and the exponent of their likelihood.
+        level_trust: how far makeup moves from the loudness at the usual peak to the reference's
+            loudness, for the same voice and for a different one.
         max_seconds: how much of the source the compressor search renders; of longer recordings
-            four parts from all over them.
-        content: statistics of voices; None takes the packaged ones.
+            four parts, evenly spaced.
+        content: content statistics; None takes the packaged ones.
     """
 
     name: str = "closed-form"
-    voices: treatment.Voices = "auto"
+    voices: separation.Voices = "auto"
     smooth_octaves: float = 0.0
     equalizer: equalizer_fit.FitRules = equalizer_fit.FitRules()
     dynamics: compression.SearchRules = compression.SearchRules()
-    other_amount: float = 0.5
+    different_voice_amount: float = 0.5
     style_spread: float = 0.25
     profile_scales: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
     scales: tuple[float, ...] = (0.6, 1.0, 1.4)
@@ -88,7 +90,7 @@ class ClosedForm:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting of ``retone.effects.MATCH_CHAIN``; see ``Estimator.estimate``.
 
@@ -99,17 +101,17 @@ class ClosedForm:
         checked = MATCH_CHAIN.params.setting(locks)
         fixed = {name: float(checked[name][0]) for name in locks}
         own = normalised(source)
-        heard = measure(own, source.sample_rate)
+        statistics = measure(own, source.sample_rate)
         reference = average_of(references)
         rate = min(source.sample_rate, *(r.sample_rate for r in references))
 
         content, many = self._content(references)
-        change = self._change(heard, references, content, rate)
+        change = self._change(statistics, references, content, rate)
         if change:
-            split = change.treatment
+            split = change.equalisation
         else:
-            split = treatment.infer(
-                heard,
+            split = separation.infer(
+                statistics,
                 reference,
                 content,
                 sample_rate=rate,
@@ -118,13 +120,13 @@ class ClosedForm:
                 temper=self.temper,
                 same_scales=None if many else self.same_scales,
             )
-        share = 1.0 if many else self.other_amount
+        share = 1.0 if many else self.different_voice_amount
         share = split.same_voice + (1 - split.same_voice) * share
-        _report(progress, 1)
+        progress(ESTIMATING, 1, STEPS)
         eq = self._fit(split, share, source.sample_rate, rate, split_locks(fixed, "equalizer"))
         setting = MATCH_CHAIN.params.neutral(1)
         _put(setting, "equalizer", eq)
-        _report(progress, 2)
+        progress(ESTIMATING, 2, STEPS)
 
         part = torch.as_tensor(samples_of(own, int(self.max_seconds * source.sample_rate)))
         part = part[None, None]
@@ -136,29 +138,29 @@ class ClosedForm:
         spread = p * content.same + (1 - p) * content.other
         goal, rules = compression.dynamics(reference)[0], self.dynamics
         if change:  # this recording's own dynamics, changed as the style changes a voice's
-            goal = compression.dynamics(heard)[0] + change.dynamics
+            goal = compression.dynamics(statistics)[0] + change.dynamics
             spread, rules = self.style_spread * spread, replace(rules, temper=1.0)
         self._compress(
             setting, toned, source, goal, reference, spread, p, share, rules,
             split_locks(fixed, "compressor"),
         )  # fmt: skip
         _put(setting, "", fixed)
-        _report(progress, 3)
+        progress(ESTIMATING, 3, STEPS)
         return Estimate(MATCH_CHAIN, setting, notes=self._notes(split, many, change, rate, setting))
 
     def _change(
         self,
-        heard: StyleStatistics,
+        source: StyleStatistics,
         references: Sequence[Reference],
         content: ContentStatistics,
         rate: int,
     ) -> Change | None:
-        """What a single profile that knows its style's change asks for."""
+        """The change that a single profile asks for, if it knows what its style changes."""
         only = references[0]
-        if len(references) != 1 or not isinstance(only, Profile) or only.untreated is None:
+        if len(references) != 1 or not isinstance(only, Profile) or only.unprocessed is None:
             return None
         return infer_change(
-            heard, only, content, sample_rate=rate, scales=self.profile_scales, temper=self.temper
+            source, only, content, sample_rate=rate, scales=self.profile_scales, temper=self.temper
         )
 
     def _content(self, references: Sequence[Reference]) -> tuple[ContentStatistics, bool]:
@@ -172,7 +174,7 @@ class ClosedForm:
 
     def _fit(
         self,
-        split: treatment.Treatment,
+        split: separation.ProcessingPosterior,
         share: float,
         sample_rate: int,
         analysed_rate: int,
@@ -184,7 +186,7 @@ class ClosedForm:
             use = valid_bands(analysed_rate)
         limit = self.equalizer.max_gain_db
         curve = share * smooth(centres, split.mean_db, self.smooth_octaves)
-        # Where a recording has no energy the wish fades out instead of being extrapolated.
+        # Where a recording has no energy the target fades out instead of being extrapolated.
         curve = np.clip(
             curve - np.average(curve[use], weights=split.trust[use] + 1e-6), -limit, limit
         )
@@ -237,18 +239,18 @@ class ClosedForm:
                 toned, source.sample_rate, split_setting(setting, "compressor")
             ).audio[0]
         after = measure(out, source.sample_rate)
-        # Without a reference one would expect the usual peak. Two parts of one recording share
-        # their level; another voice's loudness says little of this one's at equal peak.
+        # Without a reference the usual peak is the best guess. Two parts of one recording share
+        # their level; the loudness of another voice says little about this one at equal peak.
         usual = NORMAL_PEAK_DB - float(after.level_db[0] + after.crest_db[0])
-        heard = float(reference.loudness_db[0] - after.loudness_db[0])
+        matched = float(reference.loudness_db[0] - after.loudness_db[0])
         trust = p * self.level_trust[0] + (1 - p) * self.level_trust[1]
         makeup = COMPRESSOR.params["makeup_db"]
-        value = float(np.clip(usual + trust * (heard - usual), makeup.low, makeup.high))
+        value = float(np.clip(usual + trust * (matched - usual), makeup.low, makeup.high))
         _put(setting, "compressor", {"makeup_db": value})
 
     def _notes(
         self,
-        split: treatment.Treatment,
+        split: separation.ProcessingPosterior,
         many: bool,
         change: Change | None,
         rate: int,
@@ -260,15 +262,15 @@ class ClosedForm:
         if weak.any():
             place = frequencies_in_words(band_centres_hz()[known], weak[known])
             notes.append(
-                f"{place} one recording has hardly any energy; the EQ leaves that range alone as "
-                "far as it can."
+                f"{place} one recording has hardly any energy; the EQ changes that range as "
+                "little as possible."
             )
         if change and change.needed < 0.3:
-            notes.append("This sounds as if it were in the style already; little is changed.")
+            notes.append("The recording already sounds like this style; little is changed.")
         if split.same_voice < 0.5 and not many:
             notes.append(
                 "The reference sounds like another source (another voice or other music); only "
-                "differences that two such recordings rarely have were matched."
+                "differences that are unusual between such recordings were matched."
             )
         if float(setting["compressor.ratio"][0]) <= 1.0 + 1e-6:
             notes.append("The reference is not more compressed; the compressor stays off.")
@@ -276,7 +278,7 @@ class ClosedForm:
 
 
 def frequencies_in_words(centres_hz: Array, weak: NDArray[np.bool_]) -> str:
-    """Words for the bands [F] that are marked: below, between or above frequencies."""
+    """Text for the marked bands [F], such as "above 8000 Hz"."""
     at = np.flatnonzero(weak)
     texts = []
     for run in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1):
@@ -310,7 +312,7 @@ def statistics_of(reference: Reference) -> StyleStatistics:
 
 
 def samples_of(audio: Array, most: int, parts: int = 4) -> Array:
-    """``audio`` [T], or ``parts`` stretches from all over it, ``most`` samples together."""
+    """``audio`` [T], or ``parts`` evenly spaced parts of it with ``most`` samples in all."""
     if len(audio) <= most:
         return audio
     size = most // parts
@@ -326,7 +328,7 @@ def average_of(references: Sequence[Reference]) -> StyleStatistics:
 
 
 def smooth(frequency_hz: Array, curve_db: Array, octaves: float) -> Array:
-    """A curve smoothed by a Gaussian in log frequency whose width at half height is ``octaves``."""
+    """A curve smoothed by a Gaussian in log frequency of ``octaves`` full width at half maximum."""
     if octaves <= 0:
         return curve_db
     place = np.log2(frequency_hz)
@@ -345,8 +347,3 @@ def _put(setting: Setting, member: str, values: Mapping[str, float]) -> None:
     start = member + "." if member else ""
     for name, value in values.items():
         setting[start + name] = torch.tensor([value], dtype=torch.float64)
-
-
-def _report(progress: object | None, done: int) -> None:
-    if callable(progress):
-        progress(done, 3)

@@ -1,10 +1,10 @@
-"""Choose a compressor so that the levels over time spread as the reference's do.
+"""Find a compressor that gives the source the reference's distribution of levels over time.
 
 Candidates on a grid are rendered with the effect itself. Each is scored by how likely the rest of
-the difference in level percentiles and crest is mere content (covariance from
-``retone.estimators.statistics``), plus a prior that favours no compression. The answer is the
-best candidate with its slope ``1 - 1/ratio`` drawn towards the weighted mean of all, so that weak
-evidence gives weak compression.
+the difference in level percentiles and crest is only content (covariance from
+``retone.estimators.content_statistics``), plus a prior that favours no compression. The answer is
+the best candidate with its slope ``1 - 1/ratio`` moved towards the weighted mean of all, so that
+weak evidence gives weak compression.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class SearchRules:
         knee_db: knee of every candidate.
         prior_none: prior probability that the reference is not more compressed.
         temper: exponent on the likelihood, below 1 because levels are not independent evidence.
-        model_db: spread added to every statistic for what the effect cannot imitate.
+        model_db: standard deviation in dB added to every statistic for what the effect cannot
+            match.
         batch: candidates rendered at a time (bounds the memory).
     """
 
@@ -76,11 +77,11 @@ def search(
 
     Args:
         compressor: the effect, which renders the candidates.
-        audio: [T] what enters it.
+        audio: [T] its input.
         sample_rate: in Hz.
         reference: [16] ``dynamics`` of the reference.
         covariance: [16, 16] of content.
-        locks: parameters (the compressor's own names) that keep a value.
+        locks: parameters (the compressor's own names) with fixed values.
         rules: grid and prior.
     """
     table = compressor.params

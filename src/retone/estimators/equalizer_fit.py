@@ -1,8 +1,8 @@
 """Fit the six-band equaliser's own response to a target curve, by bounded Gauss-Newton steps.
 
 The unknowns are gain in dB, log frequency and log Q; the response is the one the effect renders
-with (``retone.dsp.biquad``). Residuals are whitened by the target's covariance, so that a curve
-is followed where it is certain. Weak priors keep unused bands at their defaults.
+with (``retone.dsp.biquad``). Residuals are whitened by the target's covariance, so the fit is
+closest where the curve is certain. Weak priors keep unused bands at their defaults.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ DESIGNS = (
     (biquad.peak, slice(1, 5)),
     (biquad.high_shelf, slice(5, 6)),
 )
-"""How the equaliser's bands, in its order, are designed."""
+"""Design function of the equaliser's bands, in order."""
 STEP = np.array([1e-4, 1e-5, 1e-5])
 """Steps of the difference quotients by gain in dB, log frequency and log Q."""
 
 
 @dataclass(frozen=True)
 class FitRules:
-    """What a fitted equaliser may look like.
+    """Limits and priors of a fitted equaliser.
 
     Args:
         max_gain_db: largest gain of a band, either way.
         max_q: largest Q of a band that cuts.
         max_boost_q: Q above which a boost costs extra.
-        gain_sd_db: spread of the prior on gains; smaller keeps bands that change little at 0.
-        place_sd: spread of the prior on log frequency and log Q around the defaults.
-        steps: most Gauss-Newton steps for each start.
+        gain_sd_db: standard deviation of the prior on gains; smaller keeps bands that change little
+            at 0.
+        place_sd: standard deviation of the prior on log frequency and log Q around the defaults.
+        steps: maximum number of Gauss-Newton steps per start.
     """
 
     max_gain_db: float = 18.0
@@ -64,7 +65,7 @@ def fit(
         equalizer: gives names and ranges.
         frequency_hz, target_db: [F] the wanted gain; covariance: [F, F] its uncertainty in dB^2.
         sample_rate: at which the equaliser will run, in Hz.
-        locks: parameters (the equaliser's own names) that keep a value.
+        locks: parameters (the equaliser's own names) with fixed values.
         rules: limits and priors.
     """
     problem = _Problem(equalizer, frequency_hz, target_db, covariance, sample_rate, locks, rules)
@@ -116,14 +117,14 @@ class _Problem:
         self.whiten = np.linalg.inv(root)
         table = equalizer.params
         self.names = table.names
-        self.is_gain = np.array([n.endswith("gain_db") for n in self.names])
+        self.is_gain = np.array([p.role == "gain" for p in table])
         low = np.array([table[n].low for n in self.names], dtype=np.float64)
         high = np.array([table[n].high for n in self.names], dtype=np.float64)
         default = np.array([table[n].default for n in self.names], dtype=np.float64)
         for i, name in enumerate(self.names):
             if self.is_gain[i]:
                 low[i], high[i] = max(low[i], -rules.max_gain_db), min(high[i], rules.max_gain_db)
-            elif name.endswith("_q"):
+            elif table[name].role == "q":
                 high[i] = max(min(high[i], rules.max_q), 1.001 * low[i])
             else:
                 high[i] = max(min(high[i], 0.45 * sample_rate), 1.001 * low[i])
@@ -158,8 +159,8 @@ class _Problem:
     def evaluate(self, full: Array) -> tuple[Array, Array]:
         """Response in dB [F] and its slope by each parameter [P, F].
 
-        A parameter moves its own band only, so each band is designed four times: as it is, and
-        with each of its three parameters a little higher.
+        A parameter moves its own band only, so each band is designed four times: unchanged, and
+        with each of its three parameters slightly increased.
         """
         if self.last is not None and np.array_equal(self.last[0], full):
             return self.last[1], self.last[2]

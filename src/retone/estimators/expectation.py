@@ -1,31 +1,32 @@
-"""Fit an effect's setting to the statistics that a network expects of the result.
+"""Fit an effect's setting to the statistics that a network predicts for the target.
 
-A network guesses settings and statistics alike, but what a setting does can be computed: a few
-steps of gradient descent through the exact effect find the setting whose result has the expected
-statistics, each weighed by how sure the network is of it, near the setting that it guessed.
+A network predicts settings and statistics with similar errors, but the effect of a setting can be
+computed: a few steps of gradient descent through the exact effect find a setting, close to the
+predicted one, whose result has the predicted statistics, each weighted by its certainty.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from retone.dsp.effect import Effect
-from retone.nets.frontend import together
+from retone.nets.frontend import merge_clips
 from retone.nets.iterative import Expected
+from retone.progress import ESTIMATING, Progress, silent
 
 LEARNING_RATE = 0.06
 MARGIN = 0.002
 
 
 class Adam:
-    """torch's Adam for one tensor, bit for bit.
+    """torch's Adam for one tensor, bit-identical.
 
-    ``torch.optim`` loads torch's compiler at its first use, which takes longer than this fit.
+    ``torch.optim`` loads torch's compiler when first used, which takes longer than this fit.
     """
 
     def __init__(self, value: Tensor, betas: tuple[float, float] = (0.9, 0.999)) -> None:
@@ -55,19 +56,20 @@ def fit_expectation(
     steps: int,
     prior: float,
     locks: Mapping[str, float],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Tensor:
-    """Unit parameters [1, P] after ``steps`` of Adam on ``surprise + prior |z - z0|^2``.
+    """Unit parameters [1, P] after ``steps`` of Adam on ``nll + prior |z - z0|^2``.
 
-    The best seen is kept; it is never worse than the beginning, and always finite.
+    ``nll`` is the negative log-likelihood of the result's statistics. The best setting is kept; it
+    is never worse than the start, and always finite.
 
     Args:
-        network: hears clips (``statistics`` with gradient: ``listen`` and ``standardized``).
-        effect: what is set.
+        network: computes the statistics (``encode`` and ``standardized``, with gradient).
+        effect: the effect to set.
         clips: pieces of the source [N, T] at ``sample_rate``; one setting serves them all.
-        expected: of the result, [1, S], all pieces together.
-        unit: where to begin, and the centre z0 (as logits) of the prior, [1, P].
-        steps, prior: how far and how freely the setting moves.
+        expected: predicted statistics of all pieces together, [1, S].
+        unit: start and, as logits, centre z0 of the prior, [1, P].
+        steps, prior: number of steps and weight of the prior.
         locks: parameters that keep a physical value.
     """
     table = effect.params
@@ -84,9 +86,9 @@ def fit_expectation(
     for step in range(steps + 1):
         setting = table.to_physical(result().expand(clips.shape[0], -1))
         audio = effect.render(clips[:, None], sample_rate, setting).audio[:, 0]
-        heard = together(network.listen(audio))
-        surprise = expected.surprise(network.standardized(heard.summary)).mean()
-        loss = surprise + prior * (z - start).square().mean()
+        features = merge_clips(network.encode(audio))
+        nll = expected.nll(network.standardized(features.summary)).mean()
+        loss = nll + prior * (z - start).square().mean()
         if not bool(torch.isfinite(loss)):
             break
         if float(loss.detach()) < best:
@@ -97,6 +99,5 @@ def fit_expectation(
         if not bool(torch.isfinite(slope).all()):
             break
         optimizer.step(slope, LEARNING_RATE * (1 - step / steps))
-        if progress is not None:
-            progress(step + 1, steps)
+        progress(ESTIMATING, step + 1, steps)
     return kept

@@ -1,9 +1,9 @@
-"""What estimators know of recordings that are not there: a reference without any sound in it.
+"""Profiles: statistics of recordings, used as a reference without any audio.
 
 A profile holds statistics averaged over recordings and, for networks that compare frames, a few
-dozen *typical* frames. A typical frame is the mean of many log-mel frames that lie near each
-other, from whatever recording they come; there are no phases, no order and no single moment of
-any recording in it, so no speech can be made of it.
+dozen *typical* frames. A typical frame is the mean of many similar log-mel frames from any of the
+recordings. It holds no phase, no order and no single moment of a recording, so no speech can be
+reconstructed from it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 import torch
 
 from retone.dsp.measure import Array, StyleStatistics
-from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+from retone.nets.frontend import Features, FrontEnd, FrontEndConfig
 
-LEAST_FRAMES = 3
-"""Every typical frame is the mean of so many frames at least."""
+MIN_FRAMES = 3
+"""Fewest frames that are averaged to one typical frame."""
 HOLD = 4
-"""How often a network hears each typical frame in a row: its layers look at neighbours."""
+"""Repetitions of each typical frame for a network, whose layers look at neighbouring frames."""
 
 
 @dataclass(frozen=True, eq=False)
 class TypicalFrames:
-    """What a front end heard, reduced: ``frames`` [M, K], ``energy`` [K] and ``summary`` [S].
+    """Reduced features of a front end: ``frames`` [M, K], ``energy`` [K] and ``summary`` [S].
 
-    Units are those of ``retone.nets.frontend.Heard``; ``front_end`` says with what settings.
+    Units are those of ``retone.nets.frontend.Features``; ``front_end`` is the config used.
     """
 
     front_end: FrontEndConfig
@@ -35,11 +35,11 @@ class TypicalFrames:
     energy: Array
     summary: Array
 
-    def heard(self) -> Heard:
-        """As a network hears it, a batch of one."""
+    def features(self) -> Features:
+        """As features for a network, a batch of one."""
         frames = torch.from_numpy(np.repeat(self.frames, HOLD, axis=1)).float()
         energy = torch.from_numpy(np.repeat(self.energy / HOLD, HOLD)).float()
-        return Heard(frames[None], energy[None], torch.from_numpy(self.summary).float()[None])
+        return Features(frames[None], energy[None], torch.from_numpy(self.summary).float()[None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +50,14 @@ class Profile:
         name: what it is called in reports.
         statistics: one row, of excerpts whose peak is -12 dBFS.
         frequency_hz, spectrum_db: average level in 1/6 octave [F] at the same peak; NaN where
-            nothing is known.
-        sample_rate: rate in Hz of what was heard.
-        voices: how many voices (or pieces of music) it averages; 1 if that is not known.
-        seconds: how much was heard.
-        loudness_lufs: loudness that a result should get; None keeps the recording's own.
-        typical: for networks; None if there is nothing for them.
+            unknown.
+        sample_rate: sample rate in Hz of the recordings.
+        voices: how many voices (or pieces of music) it averages; 1 if unknown.
+        seconds: total duration analysed.
+        loudness_lufs: loudness of results; None keeps a recording's own.
+        typical: features for networks, if known.
         kind: ``"speech"`` or ``"music"``.
-        untreated: statistics of the same recordings before they were treated, if known.
+        unprocessed: statistics of the same recordings before processing, if known.
     """
 
     name: str
@@ -70,10 +70,10 @@ class Profile:
     loudness_lufs: float | None
     typical: TypicalFrames | None
     kind: str = "speech"
-    untreated: StyleStatistics | None = None
+    unprocessed: StyleStatistics | None = None
 
     def spectrum(self, frequency_hz: Array) -> Array:
-        """Level in dB of the 1/6 octave around each frequency; NaN beyond what is known."""
+        """Level in dB of the 1/6 octave around each frequency; NaN where unknown."""
         known = np.isfinite(self.spectrum_db)
         f, db = np.log(self.frequency_hz[known]), self.spectrum_db[known]
         return np.interp(np.log(np.maximum(frequency_hz, 1e-3)), f, db, right=np.nan)
@@ -86,29 +86,29 @@ def typical_frames(
 
     Args:
         clips: (audio [T], recording number) at the front end's rate, peak -12 dBFS. Every
-            recording counts alike, whatever its length.
+            recording has the same weight, whatever its length.
     """
     front_end = FrontEnd(config)
     frames, weights, summaries = [], [], []
     numbers = [n for _, n in clips]
     with torch.no_grad():
         for audio, number in clips:
-            heard = front_end(audio[None])
-            frames.append(heard.frames[0].T.numpy())
-            weights.append(heard.energy[0].numpy() / numbers.count(number))
-            summaries.append(heard.summary[0].double().numpy() / numbers.count(number))
+            features = front_end(audio[None])
+            frames.append(features.frames[0].T.numpy())
+            weights.append(features.energy[0].numpy() / numbers.count(number))
+            summaries.append(features.summary[0].double().numpy() / numbers.count(number))
     x, w = np.concatenate(frames).astype(np.float64), np.concatenate(weights)
     x, w = x[w > 0], w[w > 0].astype(np.float64)
     count = min(count, max(1, len(x) // 4))
     rng = np.random.default_rng(seed)
-    few = rng.permutation(len(x))[:20000]
+    drawn = rng.permutation(len(x))[:20000]
     from scipy.cluster.vq import kmeans2
 
-    centres, _ = kmeans2(x[few], count, minit="++", rng=rng, iter=20)
+    centres, _ = kmeans2(x[drawn], count, minit="++", rng=rng, iter=20)
     place = _nearest(x, centres)
-    while len(centres) > 1:  # no typical frame may be one or two frames of a recording
+    while len(centres) > 1:  # no typical frame may be only one or two frames
         members = np.bincount(place, minlength=len(centres))
-        if members.min() >= LEAST_FRAMES:
+        if members.min() >= MIN_FRAMES:
             break
         centres = np.delete(centres, int(members.argmin()), axis=0)
         place = _nearest(x, centres)
@@ -119,14 +119,14 @@ def typical_frames(
     used = energy > 0
     order = np.argsort(-energy[used])
     means = (total[:, used] / energy[used])[:, order]
-    people = len(set(numbers))
+    recordings = len(set(numbers))
     return TypicalFrames(
-        config, means, (energy[used] / energy.sum())[order], np.sum(summaries, axis=0) / people
+        config, means, (energy[used] / energy.sum())[order], np.sum(summaries, axis=0) / recordings
     )
 
 
 def with_measures(known: TypicalFrames) -> TypicalFrames:
-    """The same for a front end with ``measures``, estimated if they were not taken.
+    """The same for a front end with ``measures``; they are estimated if absent.
 
     RMS is the summary's own; K-weighted level and centroid are those of the typical frames, a
     spectrum interpolated between their bands: within 1 dB and 0.2 kHz on the presets that ship.

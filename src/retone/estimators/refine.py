@@ -1,4 +1,4 @@
-"""Improve another estimator's answer by a few steps through the exact effects."""
+"""Refine another estimator's setting by a few steps through the exact effects."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from retone.dsp.effect import Effect
 from retone.dsp.measure import BANDS, Array, StyleStatistics, average, measure, valid_bands
 from retone.dsp.param import Setting
-from retone.estimators import compression, statistics, treatment
+from retone.estimators import compression, content_statistics, separation
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm, average_of, normalised
 from retone.estimators.profile import Profile
+from retone.progress import ESTIMATING, Progress, silent
 
-LEVEL_PARAMETERS = ("makeup_db", "gain_db")
 STEP = 0.01
 MIN_HALF_S = 1.0
 
@@ -27,18 +27,19 @@ class Refined:
     """Levenberg-Marquardt steps on whitened style statistics around a first estimate.
 
     The objective is ``|W (s(output) - s(reference))|^2 + |(u - u0) / prior_sd|^2`` over unit
-    parameters ``u``, with statistics ``s``: W whitens by the content covariance, so that what
-    differs between untreated recordings anyway counts little; the prior holds the answer near the
-    first one. The steps see the first half of source and reference. They are kept only if the
-    second halves, which they did not see, agree by ``margin``; otherwise the first estimate
-    stands. Loudness stays the first estimate's.
+    parameters ``u``, with statistics ``s``. W whitens by the content covariance, so that usual
+    differences between unprocessed recordings count little; the prior keeps the result close to
+    the first estimate. The steps use the first halves of source and references. They are kept only
+    if the misfit of the second halves falls by ``margin``; otherwise the first estimate is
+    returned. Loudness stays that of the first estimate.
 
     Args:
-        first: the estimator whose answer is refined.
+        first: the estimator whose setting is refined.
         steps: number of steps; each renders half the source once per free parameter.
-        prior_sd: spread of the prior, in shares of each parameter's range.
-        model_db: spread added to every statistic for what the effect cannot imitate.
-        margin: least relative fall of the held-out misfit.
+        prior_sd: standard deviation of the prior, as a fraction of each parameter's range.
+        model_db: standard deviation in dB added to every statistic for what the effect cannot
+            match.
+        margin: smallest relative decrease of the held-out misfit.
         content: statistics of voices; None takes the packaged ones.
     """
 
@@ -47,7 +48,7 @@ class Refined:
     prior_sd: float = 0.08
     model_db: float = 1.0
     margin: float = 0.0
-    content: statistics.ContentStatistics | None = field(default=None, repr=False)
+    content: content_statistics.ContentStatistics | None = field(default=None, repr=False)
     name: str = "refined"
 
     def estimate(
@@ -56,34 +57,32 @@ class Refined:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Estimate, then refine; see ``Estimator.estimate``.
 
         Any effect with parameters can be refined. Recordings of less than two seconds are too
-        short to hold half of them out: the first estimate is returned with a note.
+        short to hold out one half: the first estimate is returned with a note.
         """
-        start = self.first.estimate(source, references, locks=locks, progress=None)
+        start = self.first.estimate(source, references, locks=locks)
         table = start.effect.params
-        free = [
-            i
-            for i, p in enumerate(table)
-            if p.name not in locks and p.name.split(".")[-1] not in LEVEL_PARAMETERS
-        ]
+        free = [i for i, p in enumerate(table) if p.name not in locks and p.role != "makeup"]
         recordings = (source, *(r for r in references if isinstance(r, Excerpt)))
         shortest = min(e.audio.numel() / e.sample_rate for e in recordings)
         if not free or shortest < 2 * MIN_HALF_S:
-            return replace(start, notes=(*start.notes, "Too short to refine and check."))
+            return replace(
+                start, notes=(*start.notes, "The recordings are too short to refine the settings.")
+            )
         own = torch.as_tensor(normalised(source))
         half = own.numel() // 2
         near, far = (
-            _Side(own[:half], source, references, 0),
-            _Side(own[half:], source, references, 1),
+            Half(own[:half], source, references, 0),
+            Half(own[half:], source, references, 1),
         )
         weights = self._weights(source, references, near.valid)
 
         u0 = table.to_unit({n: v.double() for n, v in start.setting.items()}).numpy()[0]
-        # A band that the first estimate left at 0 dB has no gradient for its place: no harm done.
+        # A band at 0 dB has no gradient for its frequency and Q, which then stay.
         u = u0.copy()
         damping = 1.0
         misfit = self._objective(near, start.effect, weights, u[None], u0, free)[0]
@@ -103,8 +102,7 @@ class Refined:
             u, misfit, damping = (
                 (trial, value, damping / 3) if value < misfit else (u, misfit, damping * 5)
             )
-            if callable(progress):
-                progress(step + 1, self.steps)
+            progress(ESTIMATING, step + 1, self.steps)
 
         before, after = (
             float(((weights @ (row - far.reference)) ** 2).sum())
@@ -112,9 +110,9 @@ class Refined:
         )
         if not after < (1 - self.margin) * before:
             return replace(
-                start, notes=(*start.notes, "Refining did not help on the part held out.")
+                start, notes=(*start.notes, "Refinement did not help on the held-out part.")
             )
-        setting = _setting(start.effect, u[None])
+        setting = setting_of(start.effect, u[None])
         for name, value in start.setting.items():
             if table.names.index(name) not in free:
                 setting[name] = value.clone()
@@ -123,32 +121,32 @@ class Refined:
     def _weights(
         self, source: Excerpt, references: Sequence[Reference], valid: NDArray[np.bool_]
     ) -> Array:
-        content = self.content or statistics.packaged()
-        heard = measure(normalised(source), source.sample_rate)
+        content = self.content or content_statistics.packaged()
+        own = measure(normalised(source), source.sample_rate)
         reference = average_of(references)
         voices = [r.voices if isinstance(r, Profile) else 1 for r in references]
         if all(n > 1 for n in voices):
             content, p = content.against_mean_of(sum(voices)), 0.0
         else:
-            p = treatment.same_voice(heard, reference, content)
+            p = separation.same_voice(own, reference, content)
         mixed = p * content.same + (1 - p) * content.other
         bands = np.flatnonzero(valid)
-        place = BANDS + np.arange(15)
-        chosen = np.concatenate([bands, place, [len(mixed) - 2]])
+        percentiles = BANDS + np.arange(15)
+        chosen = np.concatenate([bands, percentiles, [len(mixed) - 2]])
         covariance = mixed[np.ix_(chosen, chosen)] + self.model_db**2 * np.eye(len(chosen))
-        covariance[: len(bands), : len(bands)] += treatment.LEVEL_VARIANCE  # level is free
+        covariance[: len(bands), : len(bands)] += separation.LEVEL_VARIANCE
         return np.linalg.inv(np.linalg.cholesky(covariance))
 
     def _objective(
-        self, side: _Side, effect: Effect, weights: Array, u: Array, u0: Array, free: list[int]
+        self, side: Half, effect: Effect, weights: Array, u: Array, u0: Array, free: list[int]
     ) -> Array:
         error = (side.statistics(effect, u) - side.reference) @ weights.T
         prior = ((u - u0)[:, free] / self.prior_sd) ** 2
         return np.asarray((error**2).sum(axis=1) + prior.sum(axis=1))
 
 
-class _Side:
-    """One half of the source and of the references, with what is compared between them."""
+class Half:
+    """One half of the source and of the references, and their statistics."""
 
     def __init__(
         self, audio: torch.Tensor, source: Excerpt, references: Sequence[Reference], half: int
@@ -178,12 +176,12 @@ class _Side:
             rows = u[start : start + 8]
             many = self.audio.expand(len(rows), 1, -1)
             with torch.no_grad():
-                y = effect.render(many, self.sample_rate, _setting(effect, rows)).audio[:, 0]
+                y = effect.render(many, self.sample_rate, setting_of(effect, rows)).audio[:, 0]
             out.append(self._chosen(measure(y, self.sample_rate)))
         return np.concatenate(out)
 
 
-def _setting(effect: Effect, u: Array) -> Setting:
+def setting_of(effect: Effect, u: Array) -> Setting:
     return effect.params.to_physical(torch.as_tensor(u, dtype=torch.float64))
 
 
@@ -195,11 +193,7 @@ def _same_loudness(
     locks: Mapping[str, float],
 ) -> Setting:
     """The setting with its level parameter moved so that the loudness stays."""
-    names = [
-        n
-        for n in start.effect.params.names
-        if n.split(".")[-1] in LEVEL_PARAMETERS and n not in locks
-    ]
+    names = [n for n in start.effect.params.with_role("makeup") if n not in locks]
     if not names:
         return setting
     with torch.no_grad():

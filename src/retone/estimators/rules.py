@@ -1,4 +1,4 @@
-"""The rule-based matcher of DeepAFx-ST (RB-DSP): a short FIR, then a compressor found by trying."""
+"""The rule-based matcher of DeepAFx-ST (RB-DSP): a short FIR, then a compressor found by search."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.closed_form import normalised
 from retone.estimators.profile import Profile
+from retone.progress import ESTIMATING, Progress, silent
 
 FFT, HOP, SMOOTHING_BINS = 65536, 16384, 1025
 STEP_DB, LAST_DB, TOLERANCE_LU = 0.5, -80.0, 0.5
@@ -27,7 +28,7 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Rules:
-    """DeepAFx-ST's baseline: spectral ratio as a 63-tap FIR, then a compressor by trial.
+    """DeepAFx-ST's baseline: spectral ratio as a 63-tap FIR, then a compressor by search.
 
     Mean magnitude spectra of source and reference (65536 points, smoothed by Savitzky-Golay over
     1025 bins) are divided; the ratio becomes an FIR by frequency sampling. Then the threshold of
@@ -36,7 +37,7 @@ class Rules:
     down (C. J. Steinmetz et al., JAES 70(9), 2022).
 
     Args:
-        paper: keep two habits of the published code: the FIR is linear-phase with its delay left
+        paper: keep two quirks of the published code: the FIR is linear-phase with its delay left
             in, and the step before the one that reached the loudness is used. Otherwise the FIR
             is its minimum-phase equivalent, without delay, and the step that reached it is used.
         taps: length of the FIR (odd).
@@ -52,7 +53,7 @@ class Rules:
         references: Sequence[Reference],
         *,
         locks: Mapping[str, float],
-        progress: object | None = None,
+        progress: Progress = silent,
     ) -> Estimate:
         """Find the setting of a chain FIR, compressor, gain; see ``Estimator.estimate``.
 
@@ -93,16 +94,15 @@ class Rules:
         }
         setting["gain.gain_db"] = torch.tensor([gain_db], dtype=torch.float64)
         setting |= {name: fixed[name] for name in locks}
-        if callable(progress):
-            progress(1, 1)
+        progress(ESTIMATING, 1, 1)
         return Estimate(effect, setting)
 
     def _design(self, ratio: Array) -> Array:
         from scipy.signal import firwin2, minimum_phase
 
-        wish = ratio.copy()
-        wish[-1] = 0.0  # a filter of this symmetry has no gain at the Nyquist frequency
-        fir = np.asarray(firwin2(self.taps, np.linspace(0.0, 1.0, wish.size), wish))
+        goal = ratio.copy()
+        goal[-1] = 0.0  # a filter of this symmetry has no gain at the Nyquist frequency
+        fir = np.asarray(firwin2(self.taps, np.linspace(0.0, 1.0, goal.size), goal))
         return fir if self.paper else np.asarray(minimum_phase(fir, half=False))
 
     def _search(
@@ -148,8 +148,8 @@ def mean_spectrum(audio: Array) -> Array:
 def _wanted(reference: Reference, own: Array, rate: int) -> tuple[float, Array]:
     """Loudness at a peak of -12 dBFS, and mean spectrum [32769], of one reference.
 
-    A profile holds levels in 1/6 octave; what these differ by from the source's own is put onto
-    the source's spectrum. Beyond what the profile knows, the source's stays.
+    A profile holds levels in 1/6 octave; their difference to the source's levels is added to the
+    source's spectrum. Where the profile has no data the source's spectrum stays.
     """
     if not isinstance(reference, Profile):
         audio = _at_rate(reference, rate)

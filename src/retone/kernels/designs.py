@@ -1,8 +1,8 @@
-"""Cookbook peaks and shelves from frequency, gain and Q, and the exact adjoint of their design.
+"""Cookbook peak and shelf filter design from frequency, gain and Q, with its exact adjoint.
 
-The formulas are those of ``retone.dsp.biquad``. A design is a few dozen operations; as tensor
-operations they cost more time than filtering seconds of audio. Every section is computed by
-itself, so its bits do not depend on what else is designed with it.
+The formulas are those of ``retone.dsp.biquad``. A design takes a few dozen
+operations; as tensor operations they take longer than filtering seconds of audio. Each section is
+computed independently, so its bits do not depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from retone.compiled import njit
 from retone.errors import SettingError, expect
-from retone.kernels.fastmath import inner_njit
+from retone.kernels.jit import inner_njit
 
 Array = NDArray[Any]
 
 PEAK, LOW_SHELF, HIGH_SHELF = 0, 1, -1
-"""Kinds of sections; of a shelf also the sign of its cosine and odd coefficients."""
+"""Section kinds; for a shelf also the sign of its cosine and odd coefficients."""
 _PER_DB = math.log(10.0) / 40.0
 
 
 @inner_njit
 def _angle(frequency_hz: float, sample_rate: float, top_hz: float) -> Any:
-    held = top_hz if frequency_hz > top_hz else frequency_hz  # so that NaN stays NaN
+    held = top_hz if frequency_hz > top_hz else frequency_hz  # keeps NaN
     w = 2 * math.pi / sample_rate * held
     return math.cos(w), math.sin(w)
 
@@ -79,7 +79,7 @@ def _adjoint(  # type: ignore[no-untyped-def]
                 root = sin / quality * math.sqrt(a)
                 up, down = a + 1, a - 1
                 a0 = up + down * side * cos + root
-            # of the coefficients before they are divided by a0
+            # gradients on the coefficients before division by a0
             n0, n1, n2 = grad[i, k, 0] / a0, grad[i, k, 1] / a0, grad[i, k, 2] / a0
             d0, d1, d2 = -total / a0, grad[i, k, 3] / a0, grad[i, k, 4] / a0
             if side == 0:
@@ -91,8 +91,8 @@ def _adjoint(  # type: ignore[no-untyped-def]
                 g_quality = -g_alpha * alpha / quality
             else:
                 c = side * cos
-                plus, minus = n0 * a, n2 * a  # of up - down c + root, up - down c - root
-                middle, other = 2 * side * a * n1, -2 * side * d1  # of down - up c, down + up c
+                plus, minus = n0 * a, n2 * a  # on up - down c + root, up - down c - root
+                middle, other = 2 * side * a * n1, -2 * side * d1  # on down - up c, down + up c
                 g_root = plus - minus + d0 - d2
                 g_up = plus + minus - c * middle + d0 + d2 + c * other
                 g_down = -c * (plus + minus) + middle + c * (d0 + d2) + other
@@ -110,7 +110,9 @@ def _adjoint(  # type: ignore[no-untyped-def]
 
 def _checked(kinds: Array, where: str, **values: Array) -> Any:
     if not set(kinds.tolist()) <= {PEAK, LOW_SHELF, HIGH_SHELF}:
-        raise SettingError(f"{where}: kinds {kinds} hold another than PEAK, LOW_SHELF, HIGH_SHELF.")
+        raise SettingError(
+            f"{where}: kinds are {kinds}, expected only PEAK, LOW_SHELF and HIGH_SHELF."
+        )
     rows = next(iter(values.values())).shape[0]
     out = [np.ascontiguousarray(kinds, np.int64)]
     for name, value in values.items():
@@ -122,11 +124,11 @@ def _checked(kinds: Array, where: str, **values: Array) -> Any:
 def design_forward(
     kinds: Array, frequency_hz: Array, gain_db: Array, q: Array, sample_rate: float, top_hz: float
 ) -> Array:
-    """Sections of B settings.
+    """Design the sections of B settings.
 
     Args:
         kinds: [S], each ``PEAK``, ``LOW_SHELF`` or ``HIGH_SHELF``.
-        frequency_hz, gain_db, q: [B, S]; frequencies above ``top_hz`` count as that.
+        frequency_hz, gain_db, q: [B, S]; frequencies above ``top_hz`` are clamped to it.
         sample_rate, top_hz: in Hz.
 
     Returns:
@@ -134,7 +136,7 @@ def design_forward(
 
     Raises:
         ShapeError: the sizes do not fit together.
-        SettingError: a kind that is none.
+        SettingError: an unknown kind.
     """
     args = _checked(kinds, "design_forward", frequency_hz=frequency_hz, gain_db=gain_db, q=q)
     out = np.empty((*args[1].shape, 5))
@@ -156,13 +158,13 @@ def design_backward(
     """Gradients of ``design_forward``.
 
     Args:
-        kinds, frequency_hz, gain_db, q, sample_rate, top_hz: what it was given.
-        sections: what it returned, [B, S, 5].
-        grad: gradient of that.
+        kinds, frequency_hz, gain_db, q, sample_rate, top_hz: the inputs of the forward pass.
+        sections: its result, [B, S, 5].
+        grad: gradient on the result.
 
     Returns:
-        Gradients of frequency_hz, gain_db and q, [B, S] float64; that of a frequency above
-        ``top_hz`` is 0.
+        Gradients on frequency_hz, gain_db and q, [B, S] float64; 0 for a frequency above
+        ``top_hz``.
     """
     where = "design_backward"
     args = _checked(kinds, where, frequency_hz=frequency_hz, gain_db=gain_db, q=q)

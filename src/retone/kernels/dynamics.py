@@ -1,6 +1,6 @@
-"""A whole compressor (level, curve, smoothing, gain) as one pass over the samples, with adjoint.
+"""Compressor (level detector, curve, smoothing, gain) in one pass over the samples, with adjoint.
 
-Per item, in float64, with the side-chain linked over the channels::
+Per item, in float64, with linked channels::
 
     m     = max over channels of x^2
     p     = p + k_level (m - p)
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone.errors import ShapeError, expect
-from retone.kernels import reused
+from retone.kernels import pool
 from retone.kernels.ballistics import BLOCK, signal_like
 from retone.kernels.lane_memory import tiles
 from retone.kernels.rows import run_rows
@@ -33,7 +33,7 @@ PARAMS = (
 )  # fmt: skip
 """Columns of the parameter table."""
 STATES = ("power", "over_db", "under_db")
-"""Columns of the state: mean square, smoothed excess, smoothed shortfall. All 0 at rest."""
+"""Columns of the state: mean square, smoothed dB above and below the thresholds; 0 at the start."""
 
 Array = NDArray[Any]
 _TILE, _AUDIO = 8 * (BLOCK + 1), 8 * BLOCK
@@ -52,14 +52,14 @@ def _run_forward(
 ) -> Array:
     from retone.kernels.dynamics_forward import forward
 
-    kernel: Any = forward  # numba's stubs do not know its arguments
+    kernel: Any = forward  # numba's stubs lack its arguments
 
     batch, channels, length = x.shape
-    marks = np.empty((batch, -(-length // BLOCK) + 1, len(STATES)))
+    block_states = np.empty((batch, -(-length // BLOCK) + 1, len(STATES)))
     if x.size == 0:
-        marks[:] = state[:, None]
-        return marks
-    flat = [a.reshape(-1) for a in (x, y, curve, marks)]
+        block_states[:] = state[:, None]
+        return block_states
+    flat = [a.reshape(-1) for a in (x, y, curve, block_states)]
 
     def work(first: int, stop: int) -> None:
         kernel(
@@ -68,7 +68,7 @@ def _run_forward(
         )  # fmt: skip
 
     run_rows(work, batch, threads, 8)
-    return marks
+    return block_states
 
 
 def compress_forward(
@@ -80,23 +80,23 @@ def compress_forward(
     checkpoints: bool = False,
     expander: bool = False,
 ) -> tuple[Array, Array, Array | None, Array | None]:
-    """Compress (and, if asked, expand downwards) every item of a batch.
+    """Compress (and optionally expand downwards) every item of a batch.
 
     Args:
         x: audio, [B, C, T], float32 or float64.
         params: [B, 9], columns as in ``PARAMS``: thresholds, knee_db (>= 0) and makeup_db in dB;
             slope = 1 - 1/ratio; update coefficients k in 0...1; expander_slope = ratio - 1.
         state: [B, 3], columns as in ``STATES``; zeros at the start of a signal.
-        threads: most threads to use over items.
+        threads: maximum number of threads over items.
         curves: also return the gain curve.
-        checkpoints: also return the states along the way, for ``compress_backward``.
-        expander: whether the two expander columns act; without, they cost nothing.
+        checkpoints: also return the state before each block, for ``compress_backward``.
+        expander: whether to apply the two expander columns; if not, they cost nothing.
 
     Returns:
         y [B, C, T] of ``x``'s type; the state after the last sample [B, 3]; the gain in dB
-        [B, T] of ``x``'s type, or None; checkpoints [B, blocks + 1, 3], or None. Cutting the
-        signal anywhere, batching items or adding threads does not change a bit of any of them.
-        An item with NaN among its parameters is NaN throughout.
+        [B, T] of ``x``'s type, or None; checkpoints [B, blocks + 1, 3], or None. All are
+        bit-identical however the signal is cut, the items are batched or the threads are set.
+        An item with a NaN parameter gives NaN throughout.
 
     Raises:
         ShapeError: if the shapes do not fit.
@@ -105,15 +105,15 @@ def compress_forward(
     x = signal_like(x)
     params = _table(params, size["B"], len(PARAMS), "params")
     state = _table(state, size["B"], len(STATES), "state")
-    y = reused.empty_like(x)
+    y = pool.empty_like(x)
     curve = np.empty((size["B"], size["T"] if curves else 0), x.dtype)
-    marks = _run_forward(x, y, curve, params, state, expander, threads)
-    ends = marks[:, -1].copy()
+    block_states = _run_forward(x, y, curve, params, state, expander, threads)
+    ends = block_states[:, -1].copy()
     if not expander:
         ends[:, 2] = state[:, 2]
     for result in (y, ends, curve):
-        result[np.isnan(params).any(axis=1)] = np.nan  # comparisons in the kernels would drop it
-    return y, ends, curve if curves else None, marks if checkpoints else None
+        result[np.isnan(params).any(axis=1)] = np.nan  # comparisons in the kernels drop NaN
+    return y, ends, curve if curves else None, block_states if checkpoints else None
 
 
 def compress_backward(
@@ -128,27 +128,27 @@ def compress_backward(
     expander: bool = False,
     averaged: bool = True,
 ) -> tuple[Array, Array, Array]:
-    """Exact adjoint of ``compress_forward``, also through its state and its gain curve.
+    """Exact adjoint of ``compress_forward``, including its state and gain curve.
 
-    Where the function has a corner the gradient is one-sided and finite: the loudest channel
-    (the first of equals) takes the level's gradient; below the floor of -120 dB it is 0; a hard
-    knee counts as above at the threshold itself.
+    At corners the gradient is one-sided and finite: the loudest channel (the first if several
+    are equal) receives the level gradient; below the -120 dB floor it is 0; a hard knee counts as
+    above the threshold at the threshold itself.
 
     Args:
         grad_y: gradient on y, [B, C, T].
         x: input of the forward pass, [B, C, T].
         params: as in the forward pass, [B, 9].
         state: as in the forward pass, [B, 3].
-        grad_state_out: gradient on the last state, [B, 3], or None for 0.
-        grad_gain_db: gradient on the gain curve, [B, T], or None for 0.
-        checkpoints: what the forward pass returned; without, its recursion runs once more.
-        threads: most threads to use over items.
+        grad_state_out: gradient on the final state, [B, 3]; None means 0.
+        grad_gain_db: gradient on the gain curve, [B, T]; None means 0.
+        checkpoints: the checkpoints of the forward pass; None recomputes them.
+        threads: maximum number of threads over items.
         expander: as in the forward pass.
-        averaged: whether the level is a mean over time. False says that every k_level is 1 and
-            a constant: its gradient comes back as 0, and the rest comes faster.
+        averaged: whether the level is averaged over time. False promises that every k_level is a
+            constant 1: its gradient is returned as 0, and the adjoint runs faster.
 
     Returns:
-        Gradients of x [B, C, T] (of ``x``'s type), params [B, 9] and state [B, 3] (float64).
+        Gradients on x [B, C, T] (of ``x``'s type), params [B, 9] and state [B, 3] (float64).
 
     Raises:
         ShapeError: if the shapes do not fit.
@@ -165,27 +165,27 @@ def compress_backward(
     params = _table(params, batch, len(PARAMS), "params")
     state = _table(state, batch, len(STATES), "state")
     none = np.empty(0, x.dtype)
-    onto_gain = none
+    gain_grad = none
     if grad_gain_db is not None:
         expect(grad_gain_db, "B T", "compress: grad_gain_db", B=batch, T=length)
-        onto_gain = signal_like(grad_gain_db, x.dtype).reshape(-1)
-    onto_end = np.zeros((batch, len(STATES)))
+        gain_grad = signal_like(grad_gain_db, x.dtype).reshape(-1)
+    end_grad = np.zeros((batch, len(STATES)))
     if grad_state_out is not None:
-        onto_end = _table(grad_state_out, batch, len(STATES), "grad_state_out")
+        end_grad = _table(grad_state_out, batch, len(STATES), "grad_state_out")
     if x.size == 0:
-        return np.zeros_like(x), np.zeros_like(params), onto_end.copy()
+        return np.zeros_like(x), np.zeros_like(params), end_grad.copy()
     if checkpoints is None:
         checkpoints = _run_forward(x, none, none, params, state, expander, threads)
     expect(checkpoints, "B blocks states", "compress: checkpoints",
            B=batch, blocks=-(-length // BLOCK) + 1, states=len(STATES))  # fmt: skip
-    marks = np.ascontiguousarray(checkpoints, dtype=np.float64).reshape(-1)
-    gx = reused.empty_like(x)
+    block_states = np.ascontiguousarray(checkpoints, dtype=np.float64).reshape(-1)
+    gx = pool.empty_like(x)
     sums = np.zeros((batch, len(PARAMS) + len(STATES)))
-    flat = [grad_y.reshape(-1), x.reshape(-1), onto_gain, gx.reshape(-1), marks]
+    flat = [grad_y.reshape(-1), x.reshape(-1), gain_grad, gx.reshape(-1), block_states]
 
     def work(first: int, stop: int) -> None:
         kernel(
-            *flat, channels, length, params, onto_end, sums, True if expander else None,
+            *flat, channels, length, params, end_grad, sums, True if expander else None,
             True if averaged else None, tiles(18, _TILE), tiles(1, 2 * channels * _AUDIO)[0],
             np.zeros(8, np.int64), first, stop,
         )  # fmt: skip
@@ -197,5 +197,5 @@ def compress_backward(
         result[np.isnan(params).any(axis=1)] = np.nan
     grad_state = sums[:, len(PARAMS) :].copy()
     if not expander:
-        grad_state[:, 2] = onto_end[:, 2]
+        grad_state[:, 2] = end_grad[:, 2]
     return gx, sums[:, : len(PARAMS)].copy(), grad_state

@@ -1,8 +1,8 @@
 """Forward kernels of the fused compressor, for one row and for eight rows in vector lanes.
 
-Both layouts do the same IEEE operations in the same order for a given row, so that their results
-agree bit for bit. A block's level and gain curve run on eight values at a time in either layout;
-only the smoothing recursion runs along time.
+Both layouts apply the same IEEE operations in the same order to a row, so their results are
+bit-identical. Both compute the level and gain curve of a block eight values at a time; only the
+smoothing recursion is sequential in time.
 """
 
 # mypy: disable-error-code="no-untyped-def, var-annotated, has-type, call-arg, arg-type, operator"
@@ -17,28 +17,28 @@ import numpy as np
 from retone.compiled import njit
 from retone.kernels.ballistics import (
     BLOCK,
-    FEWEST,
+    MIN_LANE_ROWS,
     lane_rows,
     lanes_to_rows,
-    rows_soon,
+    prefetch_rows,
     rows_to_lanes,
 )
-from retone.kernels.fastmath import (
+from retone.kernels.jit import inner_njit
+from retone.kernels.lane_memory import load8, store8
+from retone.kernels.lanes import (
     LANES,
     exp2_as,
     fma,
-    inner_njit,
-    larger,
     log2_as,
-    smaller,
+    maximum,
+    minimum,
+    select_gt,
     splat8,
-    where_more,
 )
-from retone.kernels.lane_memory import load8, store8
 
-FLOOR = 1e-12  # mean square below which the level stands still: -120 dB
+FLOOR = 1e-12  # lowest mean square: the level is clamped at -120 dB
 LEVEL_DB = 10.0 * math.log10(2.0)  # log2 of a power to dB
-AUDIO_TILE = LANES * BLOCK  # numbers of one channel of eight rows
+AUDIO_TILE = LANES * BLOCK  # samples per channel in a tile of eight rows
 LOG2_GAIN = math.log2(10.0) / 20.0  # gain in dB to log2 of amplitude
 
 # rows of the constants table, eight lanes each
@@ -47,7 +47,7 @@ LOG2_GAIN = math.log2(10.0) / 20.0  # gain in dB to log2 of amplitude
 
 
 @inner_njit
-def derive(params, index, out) -> None:
+def fill_constants(params, index, out) -> None:
     """Fill the constants of eight lanes from rows ``index`` of the parameter table."""
     for j in range(LANES):
         row = params[index[j]]
@@ -74,24 +74,24 @@ def derive(params, index, out) -> None:
 
 @inner_njit
 def knee(octaves, scale, low, width, curve, none):
-    """The textbook soft knee, free of branches and of a division by its width.
+    """The textbook soft knee, without branches or a division by the width.
 
     With ``a = max(d + W/2, 0)`` and ``t = min(a, W)``: ``t^2 / (2W) + (a - t)``.
     """
-    a = larger(fma(scale, octaves, low), none)
-    t = smaller(a, width)
+    a = maximum(fma(scale, octaves, low), none)
+    t = minimum(a, width)
     return fma(t * curve, t, a - t)
 
 
 @inner_njit
 def peak8(x, base, channels, length):
-    """Largest squared sample over the channels, of eight neighbours."""
+    """Largest squared sample over the channels, of eight consecutive samples."""
     v = load8(x, base)
-    most = v * v
+    peak = v * v
     for c in range(1, channels):
         v = load8(x, base + c * length)
-        most = larger(v * v, most)
-    return most
+        peak = maximum(v * v, peak)
+    return peak
 
 
 @inner_njit
@@ -112,7 +112,7 @@ def peaks(x, base, channels, length, count, out, at) -> None:
         top = s * s
         for c in range(1, channels):
             s = np.float64(x[base + c * length + i])
-            top = larger(s * s, top)
+            top = maximum(s * s, top)
         out[at + i] = top
 
 
@@ -131,76 +131,77 @@ def _apply(x, y, base, channels, length, count, gains, at) -> None:
 def lane_peak(audio, i, channels):
     """Largest squared sample over the channels, of eight lanes at ``i``."""
     v = load8(audio, i)
-    most = v * v
+    peak = v * v
     for c in range(1, channels):
         v = load8(audio, c * AUDIO_TILE + i)
-        most = larger(v * v, most)
-    return most
+        peak = maximum(v * v, peak)
+    return peak
 
 
 @inner_njit
-def mark(marks, index, stride, step, p, z, u, lane) -> None:
+def save_states(block_states, index, stride, step, p, z, u, lane) -> None:
     """Write the three states of eight lanes, lane j at ``index[j] * stride + step``."""
     store8(lane, 0, p)
     store8(lane, 8, z)
     store8(lane, 16, u)
     for j in range(LANES):
         for i in range(3):
-            marks[index[j] * stride + step + i] = lane[i * LANES + j]
+            block_states[index[j] * stride + step + i] = lane[i * LANES + j]
 
 
 @inner_njit
 def _forward_lanes(
-    x, y, curve, marks, channels, length, index, t, states, expander, work, audio
+    x, y, curve, block_states, channels, length, index, t, states, expander, work, audio
 ) -> None:
-    tile, gains, falls = work[0], work[1], work[2]
+    tile, gains, unders = work[0], work[1], work[2]
     item = channels * length
     stride = 3 * (-(-length // BLOCK) + 1)
     low, width, half_curve = load8(t, 0), load8(t, KNEE * LANES), load8(t, HALF_CURVE * LANES)
     sign = load8(t, SIGN * LANES)
-    # the sign that turns a minimum into a maximum is folded into the coefficients
+    # the sign that turns the minimum into a maximum is folded into the coefficients
     ka, aa = load8(t, K_ATTACK * LANES) * sign, load8(t, A_ATTACK * LANES)
     kr, ar = load8(t, K_RELEASE * LANES) * sign, load8(t, A_RELEASE * LANES)
     none, floor = splat8(0.0), splat8(FLOOR)
     to_log2, to_db = splat8(LOG2_GAIN), splat8(1.0 / LOG2_GAIN)
-    # the gain is counted in log2 of amplitude
+    # the gain is in log2 of amplitude
     slope = (none - load8(t, SLOPE * LANES)) * sign * to_log2
     makeup = load8(t, MAKEUP * LANES) * to_log2
     kl, al = load8(t, K_LEVEL * LANES), load8(t, A_LEVEL * LANES)
     exp_sign = load8(t, EXP_SIGN * LANES)
     exp_low = load8(t, EXP_LOW * LANES)
     exp_slope = (none - load8(t, EXP_SLOPE * LANES)) * exp_sign * to_log2
-    flip = sign * exp_sign
-    kc, ko = kr * flip, ka * flip  # closing and opening
-    scale, fall = splat8(LEVEL_DB), splat8(-LEVEL_DB)
+    both_signs = sign * exp_sign
+    kc, ko = kr * both_signs, ka * both_signs  # closing and opening
+    scale, neg_scale = splat8(LEVEL_DB), splat8(-LEVEL_DB)
     p, z, u = load8(states, 0), load8(states, 8) * sign, load8(states, 16) * exp_sign
-    audible = y.size > 0
+    has_output = y.size > 0
     for at in range(0, length, BLOCK):
         count = min(BLOCK, length - at)
-        mark(marks, index, stride, at // BLOCK * 3, p, z * sign, u * exp_sign, tile)
+        save_states(block_states, index, stride, at // BLOCK * 3, p, z * sign, u * exp_sign, tile)
         for c in range(channels):
             rows_to_lanes(x, index, item, c * length + at, count, audio, c * AUDIO_TILE)
-            rows_soon(x, index, item, c * length + at + BLOCK)
-        # short loops: a processor then has several samples under way at once
+            prefetch_rows(x, index, item, c * length + at + BLOCK)
+        # short loops let the processor overlap several samples
         for n in range(count):
             i = n * LANES
             power = kl * lane_peak(audio, i, channels)
-            p = where_more(al, none, fma(al, p, power), power)  # a peak forgets, NaN too
-            octaves = log2_as(x, larger(p, floor))
+            # a peak detector has no memory, not even of NaN
+            p = select_gt(al, none, fma(al, p, power), power)
+            octaves = log2_as(x, maximum(p, floor))
             store8(gains, i, knee(octaves, scale, low, width, half_curve, none))
             if expander is not None:
-                store8(falls, i, knee(octaves, fall, exp_low, width, half_curve, none))
-        if audible:
+                store8(unders, i, knee(octaves, neg_scale, exp_low, width, half_curve, none))
+        if has_output:
             for c in range(channels):
-                rows_soon(y, index, item, c * length + at + BLOCK)
+                prefetch_rows(y, index, item, c * length + at + BLOCK)
         for n in range(count):
             i = n * LANES
             over = load8(gains, i)
-            z = larger(fma(aa, z, ka * over), fma(ar, z, kr * over))
+            z = maximum(fma(aa, z, ka * over), fma(ar, z, kr * over))
             gain = fma(slope, z, makeup)
             if expander is not None:
-                under = load8(falls, i)
-                u = larger(fma(ar, u, kc * under), fma(aa, u, ko * under))
+                under = load8(unders, i)
+                u = maximum(fma(ar, u, kc * under), fma(aa, u, ko * under))
                 gain = fma(exp_slope, u, gain)
             if curve.size > 0:
                 store8(tile, i, gain * to_db)
@@ -210,40 +211,42 @@ def _forward_lanes(
                 store8(audio, k, load8(audio, k) * gain)
         if curve.size > 0:
             lanes_to_rows(tile, 0, curve, index, length, at, count)
-        if audible:
+        if has_output:
             for c in range(channels):
                 lanes_to_rows(audio, c * AUDIO_TILE, y, index, item, c * length + at, count)
-    mark(marks, index, stride, stride - 3, p, z * sign, u * exp_sign, tile)
+    save_states(block_states, index, stride, stride - 3, p, z * sign, u * exp_sign, tile)
 
 
 @inner_njit
-def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander, work) -> None:
+def _forward_row(
+    x, y, curve, block_states, channels, length, row, t, states, expander, work
+) -> None:
     level, gains, decibels, zs, us = work[0], work[1], work[2], work[3], work[4]
-    rise, fall_by, close, open_by = work[5], work[6], work[7], work[8]
+    attack_step, release_step, close_step, open_step = work[5], work[6], work[7], work[8]
     start, line = row * channels * length, row * length
     place = row * 3 * (-(-length // BLOCK) + 1)
     low, width, half_curve = load8(t, 0), load8(t, KNEE * LANES), load8(t, HALF_CURVE * LANES)
     sign, exp_sign = t[SIGN * LANES], t[EXP_SIGN * LANES]
     ka, kr = splat8(t[K_ATTACK * LANES] * sign), splat8(t[K_RELEASE * LANES] * sign)
     aa, ar = t[A_ATTACK * LANES], t[A_RELEASE * LANES]
-    flip = splat8(exp_sign * sign)
-    kc, ko = kr * flip, ka * flip  # closing uses the release coefficient
+    both_signs = splat8(exp_sign * sign)
+    kc, ko = kr * both_signs, ka * both_signs  # closing uses the release coefficient
     none, floor = splat8(0.0), splat8(FLOOR)
     slope = splat8(-t[SLOPE * LANES] * sign * LOG2_GAIN)
     makeup = splat8(t[MAKEUP * LANES] * LOG2_GAIN)
     kl, al = t[K_LEVEL * LANES], t[A_LEVEL * LANES]
     exp_low = load8(t, EXP_LOW * LANES)
     exp_slope = splat8(-t[EXP_SLOPE * LANES] * exp_sign * LOG2_GAIN)
-    scale, fall = splat8(LEVEL_DB), splat8(-LEVEL_DB)
+    scale, neg_scale = splat8(LEVEL_DB), splat8(-LEVEL_DB)
     to_db = splat8(1.0 / LOG2_GAIN)
     p, z, u = states[0], states[8] * sign, states[16] * exp_sign
     block = 0
     simple = al == 0.0 and y.size > 0 and curve.size == 0
     for at in range(0, length, BLOCK):
         count = min(BLOCK, length - at)
-        marks[place + block * 3] = p
-        marks[place + block * 3 + 1] = z * sign
-        marks[place + block * 3 + 2] = u * exp_sign
+        block_states[place + block * 3] = p
+        block_states[place + block * 3 + 1] = z * sign
+        block_states[place + block * 3 + 2] = u * exp_sign
         block += 1
         here = start + at
         # whole blocks of a peak detector need no tiles: level and gain stay in registers
@@ -255,36 +258,36 @@ def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander,
             p = top * top
             for c in range(1, channels):
                 top = np.float64(x[here + c * length + count - 1])
-                p = larger(top * top, p)
+                p = maximum(top * top, p)
         else:
             for n in range(count):
                 p = fma(al, p, kl * level[n])
                 level[n] = p
-        # the gains lag one step behind, to fill the waits of the recursion
+        # the gains run one step behind, to fill the latency of the recursion
         for c in range(0, count + LANES, LANES):
             if c < count:
                 power = peak8(x, here + c, channels, length) if direct else load8(level, c)
-                octaves = log2_as(x, larger(power, floor))
+                octaves = log2_as(x, maximum(power, floor))
                 over = knee(octaves, scale, low, width, half_curve, none)
-                store8(rise, 0, ka * over)
-                store8(fall_by, 0, kr * over)
+                store8(attack_step, 0, ka * over)
+                store8(release_step, 0, kr * over)
                 if expander is not None:
-                    under = knee(octaves, fall, exp_low, width, half_curve, none)
-                    store8(close, 0, kc * under)
-                    store8(open_by, 0, ko * under)
+                    under = knee(octaves, neg_scale, exp_low, width, half_curve, none)
+                    store8(close_step, 0, kc * under)
+                    store8(open_step, 0, ko * under)
             if count - c >= LANES:
                 for i in range(LANES):
-                    z = larger(fma(aa, z, rise[i]), fma(ar, z, fall_by[i]))
+                    z = maximum(fma(aa, z, attack_step[i]), fma(ar, z, release_step[i]))
                     zs[c + i] = z
                     if expander is not None:
-                        u = larger(fma(ar, u, close[i]), fma(aa, u, open_by[i]))
+                        u = maximum(fma(ar, u, close_step[i]), fma(aa, u, open_step[i]))
                         us[c + i] = u
             else:
                 for i in range(count - c):
-                    z = larger(fma(aa, z, rise[i]), fma(ar, z, fall_by[i]))
+                    z = maximum(fma(aa, z, attack_step[i]), fma(ar, z, release_step[i]))
                     zs[c + i] = z
                     if expander is not None:
-                        u = larger(fma(ar, u, close[i]), fma(aa, u, open_by[i]))
+                        u = maximum(fma(ar, u, close_step[i]), fma(aa, u, open_step[i]))
                         us[c + i] = u
             if c > 0:
                 gain = fma(slope, load8(zs, c - LANES), makeup)
@@ -301,9 +304,9 @@ def _forward_row(x, y, curve, marks, channels, length, row, t, states, expander,
                 curve[line + at + n] = decibels[n]
         if y.size > 0 and not direct:
             _apply(x, y, here, channels, length, count, gains, 0)
-    marks[place + block * 3] = p
-    marks[place + block * 3 + 1] = z * sign
-    marks[place + block * 3 + 2] = u * exp_sign
+    block_states[place + block * 3] = p
+    block_states[place + block * 3 + 1] = z * sign
+    block_states[place + block * 3 + 2] = u * exp_sign
 
 
 @inner_njit
@@ -316,26 +319,52 @@ def gather_states(table, index, out) -> None:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def forward(
-    x, y, curve, marks, channels, length, params, state, expander, work, audio, index, first, stop
+    x,
+    y,
+    curve,
+    block_states,
+    channels,
+    length,
+    params,
+    state,
+    expander,
+    work,
+    audio,
+    index,
+    first,
+    stop,
 ) -> None:
-    """Rows ``first`` ... ``stop - 1``; arrays of signals are flat; empty ones are not written.
+    """Rows ``first`` ... ``stop - 1``; signal arrays are flat; empty ones are not written.
 
-    ``marks``, flat [B, blocks + 1, 3], gets the states before every block and after the last.
+    ``block_states``, flat [B, blocks + 1, 3], receives the states before each block and at the end.
     """
     table, states = work[9], work[10]
     row = first
     while row < stop:
         valid = 1
-        if stop - row >= FEWEST:
+        if stop - row >= MIN_LANE_ROWS:
             valid = lane_rows(row, stop, index)
         else:
             lane_rows(row, row + 1, index)
-        derive(params, index, table)
+        fill_constants(params, index, table)
         gather_states(state, index, states)
-        if stop - row >= FEWEST:
+        if stop - row >= MIN_LANE_ROWS:
             _forward_lanes(
-                x, y, curve, marks, channels, length, index, table, states, expander, work, audio
+                x,
+                y,
+                curve,
+                block_states,
+                channels,
+                length,
+                index,
+                table,
+                states,
+                expander,
+                work,
+                audio,
             )
         else:
-            _forward_row(x, y, curve, marks, channels, length, row, table, states, expander, work)
+            _forward_row(
+                x, y, curve, block_states, channels, length, row, table, states, expander, work
+            )
         row += valid

@@ -1,8 +1,8 @@
 """Sums over the bins of every short-time frame, and their adjoint, without whole spectrograms.
 
-A feature extractor that keeps power and magnitude of all frames of a batch moves them through
-memory once per operation. Here one clip's frames are transformed and reduced while they lie in
-the cache. Per frame, with ``P = |X|^2 / W`` of the Hann-windowed frame X of W samples::
+A feature extractor that keeps the power and magnitude of a whole batch moves them through memory
+once per operation. Here the frames of one clip are transformed and reduced in cache. Per frame,
+with ``P = |X|^2 / W`` of the windowed frame X of W samples::
 
     linear_l = sum_k weights[l, k] P_k
     magnitude = sum_k sqrt(P_k + FLOOR)         moment = sum_k frequency_k sqrt(P_k + FLOOR)
@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from retone.kernels.fft_rows import run_fft_rows
+from retone.kernels.jit import fastmath_njit
 from retone.kernels.stft_bins import overlap_add, write_frames
-from retone.kernels.torch_rows import loose_njit, on_rows
 
 FLOOR = 1e-10
 Array = NDArray[np.float32]
@@ -26,10 +27,10 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class FramePlan:
-    """What is summed: float32 arrays, contiguous.
+    """What to sum: contiguous float32 arrays.
 
-    ``window`` [W] of frames that lie ``hop`` samples apart, the first centred on the first sample,
-    edges mirrored; ``weights`` [L, F] on the power and ``frequency`` [F] on the magnitude, with
+    ``window`` [W], for frames ``hop`` samples apart, the first centred on the first sample, edges
+    mirrored; ``weights`` [L, F] for the power and ``frequency`` [F] for the magnitude, with
     F = W / 2 + 1.
     """
 
@@ -39,20 +40,20 @@ class FramePlan:
     frequency: Array
 
     def frames(self, length: int) -> int:
-        """Number of frames of so many samples."""
+        """Number of frames in ``length`` samples."""
         return 1 + length // self.hop
 
 
-@loose_njit
+@fastmath_njit
 def _powers(spectrum, frequency, scale, power, magnitudes):  # type: ignore[no-untyped-def]
     floor = np.float32(FLOOR)
     for f in range(power.shape[0]):
-        source, goal = spectrum[f], power[f]
+        source, out_row = spectrum[f], power[f]
         total: Any = np.float32(0.0)
         moment: Any = np.float32(0.0)
         for k in range(power.shape[1]):
             p = (source[2 * k] * source[2 * k] + source[2 * k + 1] * source[2 * k + 1]) * scale
-            goal[k] = p
+            out_row[k] = p
             m = np.sqrt(p + floor)
             total += m
             moment += m * frequency[k]
@@ -60,32 +61,32 @@ def _powers(spectrum, frequency, scale, power, magnitudes):  # type: ignore[no-u
         magnitudes[f, 1] = moment
 
 
-@loose_njit
-def _onto_spectrum(spectrum, frequency, scale, onto, onto_magnitudes, out):  # type: ignore[no-untyped-def]
+@fastmath_njit
+def _spectrum_gradient(spectrum, frequency, scale, grad, grad_magnitudes, out):  # type: ignore[no-untyped-def]
     """The spectrum whose unscaled inverse transform is the gradient of the windowed frames."""
     floor, half = np.float32(FLOOR), np.float32(0.5)
-    bins = onto.shape[1]
-    for f in range(onto.shape[0]):
-        source, goal, slopes = spectrum[f], out[f], onto[f]
-        by_total, by_moment = onto_magnitudes[f, 0] * half, onto_magnitudes[f, 1] * half
+    bins = grad.shape[1]
+    for f in range(grad.shape[0]):
+        source, out_row, slopes = spectrum[f], out[f], grad[f]
+        by_total, by_moment = grad_magnitudes[f, 0] * half, grad_magnitudes[f, 1] * half
         for k in range(bins):
             re, im = source[2 * k], source[2 * k + 1]
             m = np.sqrt((re * re + im * im) * scale + floor)
             g = (slopes[k] + (by_total + by_moment * frequency[k]) / m) * scale
-            goal[2 * k] = g * re
-            goal[2 * k + 1] = g * im
-        for k in (0, bins - 1):  # the inverse transform counts all others twice
-            goal[2 * k] *= np.float32(2.0)
-            goal[2 * k + 1] = np.float32(0.0)
+            out_row[2 * k] = g * re
+            out_row[2 * k + 1] = g * im
+        for k in (0, bins - 1):  # the inverse transform counts all other bins twice
+            out_row[2 * k] *= np.float32(2.0)
+            out_row[2 * k + 1] = np.float32(0.0)
 
 
 def measure_frames(audio: Array, plan: FramePlan, keep: bool) -> tuple[Array, Array, Array | None]:
-    """The sums of every frame.
+    """Compute the sums of every frame.
 
     Args:
         audio: clips [B, T], T >= 1, contiguous.
-        plan: what is summed.
-        keep: whether the spectra are kept for ``measure_frames_adjoint``.
+        plan: what to sum.
+        keep: whether to keep the spectra for ``measure_frames_adjoint``.
 
     Returns:
         linear [B, N, L]; magnitude and moment [B, N, 2]; spectra [B, N, 2 F] or None.
@@ -109,32 +110,32 @@ def measure_frames(audio: Array, plan: FramePlan, keep: bool) -> tuple[Array, Ar
             _powers(parts, plan.frequency, scale, power.numpy(), magnitudes[row])
             torch.mm(power, weights, out=linear[row])
 
-    on_rows(work, batch)
+    run_fft_rows(work, batch)
     kept = torch.view_as_real(spectra).flatten(2).numpy() if keep else None
     return linear.numpy(), magnitudes, kept
 
 
 def measure_frames_adjoint(
-    onto_linear: Array, onto_magnitudes: Array, spectra: Array, length: int, plan: FramePlan
+    grad_linear: Array, grad_magnitudes: Array, spectra: Array, length: int, plan: FramePlan
 ) -> Array:
-    """Gradient of the audio [B, T] from those of the sums; ``spectra`` as they were kept."""
-    batch, count, _ = onto_linear.shape
+    """Gradient on the audio [B, T] from the gradients on the sums and the kept spectra."""
+    batch, count, _ = grad_linear.shape
     size = plan.window.size
     bins = size // 2 + 1
     out = np.zeros((batch, length), np.float32)
     weights, scale = torch.from_numpy(plan.weights), np.float32(1 / size)
 
     def work(start: int, stop: int) -> None:
-        frames, onto = torch.empty(count, size), torch.empty(count, bins)
+        frames, grad = torch.empty(count, size), torch.empty(count, bins)
         spectrum = torch.empty(count, bins, dtype=torch.complex64)
         parts = torch.view_as_real(spectrum).flatten(1).numpy()
         for row in range(start, stop):
-            torch.mm(torch.from_numpy(onto_linear[row]), weights, out=onto)
-            _onto_spectrum(
-                spectra[row], plan.frequency, scale, onto.numpy(), onto_magnitudes[row], parts
+            torch.mm(torch.from_numpy(grad_linear[row]), weights, out=grad)
+            _spectrum_gradient(
+                spectra[row], plan.frequency, scale, grad.numpy(), grad_magnitudes[row], parts
             )
             torch.fft.irfft(spectrum, n=size, norm="forward", out=frames)
             overlap_add(frames.numpy(), 0, plan.hop, plan.window, 0, out[row])
 
-    on_rows(work, batch)
+    run_fft_rows(work, batch)
     return out

@@ -1,8 +1,8 @@
-"""Eight lanes from memory and back: neighbours, or one sample of each of eight rows.
+"""Load and store eight lanes: consecutive samples, or one sample from each of eight rows.
 
-The rows of a batch lie apart; a kernel that works on eight of them at once wants the samples of
-one moment side by side. ``lanes_in8`` and ``lanes_out8`` transpose blocks of eight by eight, in
-the type of the audio, which for float32 is half the work.
+A kernel that works on eight rows of a batch needs their simultaneous samples next to each other.
+``lanes_in8`` and ``lanes_out8`` transpose blocks of eight by eight in the type of the audio, which
+for float32 halves the work.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from retone.kernels.fastmath import LANES, lanes
+from retone.kernels.lanes import LANES, lanes
 
 _DOUBLE = ir.DoubleType()
 _INT = ir.IntType(64)
@@ -27,20 +27,20 @@ LINE_SAMPLES = _LINE // 4
 
 
 def tiles(rows: int, numbers: int) -> NDArray[np.float64]:
-    """Scratch rows of at least ``numbers`` float64, each from a cache line on.
+    """Scratch rows of at least ``numbers`` float64, each aligned to a cache line.
 
-    Neighbouring rows lie a quarter of a 4096-byte page apart (modulo the page): processors take
-    a load for dependent on an earlier store when the addresses agree modulo a page, and kernels
-    that walk through several rows side by side would wait for their own stores.
+    Neighbouring rows are offset by a quarter of a 4096-byte page (modulo the page). Processors
+    assume that a load depends on an earlier store if the addresses agree modulo a page, so a
+    kernel that walks several rows in parallel would otherwise wait for its own stores.
     """
     width = -(-numbers * 8 // 4096) * 4096 + _SPREAD
-    room = np.zeros(rows * width // 8 + _LINE // 8)
-    skip = -room.ctypes.data % _LINE // 8
-    return room[skip : skip + rows * width // 8].reshape(rows, width // 8)
+    buffer = np.zeros(rows * width // 8 + _LINE // 8)
+    skip = -buffer.ctypes.data % _LINE // 8
+    return buffer[skip : skip + rows * width // 8].reshape(rows, width // 8)
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> tuple[Any, int]:
-    """Pointer to 8 neighbours of a contiguous 1-D array, and their alignment in bytes."""
+    """Pointer to 8 consecutive numbers of a contiguous 1-D array, and their alignment in bytes."""
     data = cgutils.create_struct_proxy(kind)(context, builder, array).data
     element = ir.DoubleType() if kind.dtype == types.float64 else ir.FloatType()
     pointer = builder.bitcast(
@@ -98,7 +98,7 @@ def _shuffled(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
 
 
 def transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Eight vectors of eight, transposed; in their own type."""
+    """Transpose eight vectors of eight numbers, keeping their type."""
     if rows[0].type.element == _DOUBLE:
         rows = list(rows)
         for gap in (1, 2, 4):  # swap the off-diagonal blocks of size gap
@@ -110,7 +110,7 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
                     rows[i] = _shuffled(builder, a, b, low)
                     rows[i + gap] = _shuffled(builder, a, b, high)
         return rows
-    # each stage leaves the columns in another order, which the last one sets right
+    # each stage permutes the columns; the return restores their order
     for gap, low, high in _F32_STAGES:
         after: list[Any] = [None] * LANES
         for i in range(LANES):
@@ -118,7 +118,7 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
                 after[i] = _shuffled(builder, rows[i], rows[i + gap], low)
                 after[i + gap] = _shuffled(builder, rows[i], rows[i + gap], high)
         rows = after
-    # row i now holds the column whose number is i with its bits 0 and 1 in the other order
+    # row i now holds the column whose number is i with bits 0 and 1 swapped
     return [rows[(i & 4) | (i & 1) << 1 | (i & 2) >> 1] for i in range(LANES)]
 
 
@@ -158,7 +158,7 @@ def lanes_in8(typingctx, source, index, stride, at, out, place):  # type: ignore
 
 @intrinsic
 def lanes_out8(typingctx, flat, place, out, index, stride, at):  # type: ignore[no-untyped-def]
-    """The way back: ``out[index[j] * stride + at + n] = flat[place + 8 n + j]``, rounded."""
+    """Inverse of ``lanes_in8``: ``out[index[j] * stride + at + n] = flat[place + 8 n + j]``."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         source, start, array, rows, step, first = args
@@ -181,8 +181,8 @@ def lanes_out8(typingctx, flat, place, out, index, stride, at):  # type: ignore[
 
 
 @intrinsic
-def soon(typingctx, array, index):  # type: ignore[no-untyped-def]
-    """Have the cache line of ``array[index]`` brought to the second level; never a fault."""
+def prefetch(typingctx, array, index):  # type: ignore[no-untyped-def]
+    """Prefetch the cache line of ``array[index]`` into L2; any index is safe."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = cgutils.create_struct_proxy(sig.args[0])(context, builder, args[0]).data
@@ -193,9 +193,9 @@ def soon(typingctx, array, index):  # type: ignore[no-untyped-def]
 
 
 def emit_prefetch(builder: Any, pointer: Any) -> None:
-    """The instruction that asks for a cache line and does not wait for it."""
+    """Emit the prefetch instruction."""
     word = ir.IntType(32)
     place = builder.bitcast(pointer, ir.IntType(8).as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [place.type, word, word, word])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [place, word(0), word(2), word(1)])  # to read, not to L1, data
+    builder.call(function, [place, word(0), word(2), word(1)])  # read, L2, data cache

@@ -1,8 +1,8 @@
-"""Work split over rows: contiguous chunks on a few threads that outlive the call.
+"""Split work over rows: contiguous chunks on a persistent thread pool.
 
-The compiled kernels release the interpreter lock, so plain threads run them side by side.
-numba's own parallel layer is not used: its default back end must not be entered by two Python
-threads at once, which a server or a data loader will do.
+The compiled kernels release the GIL, so plain threads run them in parallel. numba's own parallel
+layer is not used: its default back end is not safe for two Python threads at once, as in a server
+or a data loader.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def _pool(workers: int) -> ThreadPoolExecutor:
         return _pools[workers]
 
 
-def _forget_pools() -> None:
-    """A forked child inherits the pools but not their threads: start anew."""
+def _reset_after_fork() -> None:
+    """A forked child inherits the pools but not their threads."""
     global _lock
     _lock = threading.Lock()
     _pools.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pools)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def row_chunks(rows: int, threads: int, multiple: int = 1) -> list[tuple[int, int]]:
@@ -39,9 +39,9 @@ def row_chunks(rows: int, threads: int, multiple: int = 1) -> list[tuple[int, in
 
     Args:
         rows: number of rows, >= 0.
-        threads: most chunks wanted; values below 1 count as 1.
-        multiple: every chunk but the last starts and ends at a multiple of this, so that
-            kernels with that many SIMD lanes stay full.
+        threads: maximum number of chunks; values below 1 count as 1.
+        multiple: every chunk but the last starts and ends at a multiple of this, which keeps
+            SIMD lanes full.
 
     Returns:
         Pairs (start, stop), in order, none empty; an empty list for no rows.
@@ -58,15 +58,15 @@ def run_rows(
     """Call ``work(start, stop)`` over all rows, on up to ``threads`` threads.
 
     Args:
-        work: handles rows start..stop-1. It must write only to those rows, must release the
-            interpreter lock to gain anything, and must not call ``run_rows`` itself.
+        work: handles rows start..stop-1. It must write only to those rows and must not call
+            ``run_rows`` itself; it runs in parallel only if it releases the GIL.
         rows: number of rows, >= 0.
-        threads: 1 calls ``work`` here, once; more hands contiguous chunks to a thread pool that
-            is kept for later calls. The caller's thread takes the first chunk.
+        threads: 1 calls ``work`` once in this thread; more hands contiguous chunks to a
+            persistent thread pool. The calling thread takes the first chunk.
         multiple: chunk edges fall on multiples of this (see ``row_chunks``).
 
     Raises:
-        Exception: what ``work`` raised first, after every chunk has ended.
+        Exception: the first exception of ``work``, after every chunk has ended.
     """
     chunks = row_chunks(rows, threads, multiple)
     if not chunks:

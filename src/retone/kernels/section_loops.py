@@ -4,13 +4,14 @@ One section in transposed direct form II::
 
     y[n] = b0 x[n] + s1        s1' = b1 x[n] - a1 y[n] + s2        s2' = b2 x[n] - a2 y[n]
 
-is computed with y[n] put into the other two, so that the recursion does not wait for the output::
+is computed with y[n] substituted into the other two, so the recursion does not wait for the
+output::
 
     y[n] = b0 x[n] + s1        s1' = c1 x[n] - a1 s1 + s2          s2' = c2 x[n] - a2 s1
     c1 = b1 - a1 b0            c2 = b2 - a2 b0
 
-The states are the same numbers; the loop-carried chain is 1.5 fused multiply-adds per sample in
-place of 2, and c1, c2, rounded once, keep the digits that b1 x - a1 y cancels.
+The states are the same numbers; the loop-carried chain is 1.5 fused multiply-adds per sample
+instead of 2, and c1, c2, rounded once, keep the digits that b1 x - a1 y would cancel.
 
 Its adjoint, with gy the gradient of y and g1, g2 those of s1', s2', runs backward in time::
 
@@ -18,8 +19,8 @@ Its adjoint, with gy the gradient of y and g1, g2 those of s1', s2', runs backwa
     d b0 += gY x   d b1 += g1 x   d b2 += g2 x   d a1 -= g1 y   d a2 -= g2 y
 
 gx is a filter of three taps and the sums are correlations at three lags, which Winograd's minimal
-filtering (Arithmetic Complexity of Computations, SIAM 1980) does for two samples at once in four
-products in place of six. With d_k the gY of sample n + k, ``e = d1 + d2`` and ``f = d2 - d1``::
+filtering (Arithmetic Complexity of Computations, SIAM 1980) computes for two samples with four
+products instead of six. With d_k the gY of sample n + k, ``e = d1 + d2`` and ``f = d2 - d1``::
 
     mean = e (b0 + b1 + b2) / 2    slope = f (b0 - b1 + b2) / 2
     gx[n] = b0 (d0 - d2) + mean + slope    gx[n+1] = mean - slope - b2 (d1 - d3)
@@ -27,15 +28,15 @@ products in place of six. With d_k the gY of sample n + k, ``e = d1 + d2`` and `
     t = e (x[n] + x[n+1]) / 2      u = f (x[n] - x[n+1]) / 2
     d b0 += (d0 - d2) x[n] + t + u   d b1 += t - u   d b2 += t + u - (d1 - d3) x[n+1]
 
-and likewise, at two lags, for a1 and a2 in three products in place of four. Processors add
-beside their multiplications, so the additions cost next to nothing.
+and likewise, at two lags, for a1 and a2 with three products instead of four. Processors add in
+parallel with multiplications, so the extra additions are almost free.
 
-Two layouts do the same operations on every number, so their results are the same bits:
+Two layouts apply the same operations to every sample, so their results are bit-identical:
 
 *across*: lane i is row i of eight; sections follow one another.
-*skewed*: lane i is section i of one row; it works two samples behind lane i - 1, which has by
-then handed its output on. The sections sit in the last lanes; at both ends of a block a mask keeps
-the states of the lanes that have no sample. More than eight sections take several passes.
+*skewed*: lane i is section i of one row; it works two samples behind lane i - 1, whose output
+is ready by then. The sections occupy the last lanes; at both ends of a block a mask preserves the
+states of the lanes that have no sample. More than eight sections take several passes.
 """
 
 from __future__ import annotations
@@ -60,16 +61,16 @@ from retone.kernels.vector import (
     subtract,
 )
 
-_compile: Any = njit  # its stub does not know every option
-inner = _compile(nogil=True, no_cpython_wrapper=True)  # for functions only compiled code calls
+_compile: Any = njit  # its stub lacks some options
+inner = _compile(nogil=True, no_cpython_wrapper=True)  # for functions that only compiled code calls
 
 
 @inner
 def scratch(size: int) -> Any:
-    """Flat float64 array that starts at a cache line, uninitialised."""
-    room = np.empty(size + 8, np.float64)
-    shift = (64 - room.ctypes.data % 64) % 64 // 8
-    return room[shift : shift + size]
+    """Uninitialised flat float64 array, aligned to a cache line."""
+    buffer = np.empty(size + 8, np.float64)
+    shift = (64 - buffer.ctypes.data % 64) % 64 // 8
+    return buffer[shift : shift + size]
 
 
 @njit(nogil=True, forceinline=True)
@@ -79,13 +80,13 @@ def _section(x: Any, s1: Any, s2: Any, b0: Any, c1: Any, c2: Any, m1: Any, m2: A
 
 
 @njit(nogil=True, forceinline=True)
-def _filtered(gy: Any, g1: Any, g2: Any, m1: Any, m2: Any) -> Any:
+def _output_gradient(gy: Any, g1: Any, g2: Any, m1: Any, m2: Any) -> Any:
     """gY of one sample; m1 and m2 are -a1 and -a2."""
     return fma(m1, g1, fma(m2, g2, gy))
 
 
 @njit(nogil=True, forceinline=True)
-def _mixed(b0: Any, b1: Any, b2: Any) -> Any:
+def _half_sums(b0: Any, b1: Any, b2: Any) -> Any:
     """``(b0 + b1 + b2) / 2`` and ``(b0 - b1 + b2) / 2``."""
     half = splat(0.5)
     ends = add(b0, b2)
@@ -94,7 +95,7 @@ def _mixed(b0: Any, b1: Any, b2: Any) -> Any:
 
 @njit(nogil=True, forceinline=True)
 def _pair(d0: Any, d1: Any, d2: Any, d3: Any, b0: Any, b2: Any, c1: Any, c2: Any) -> Any:
-    """gx of two samples from gY of four, and the differences that the sums need too."""
+    """gx of two samples from gY of four, and the differences that the coefficient sums need."""
     first, middle, step, last = (
         subtract(d0, d2), add(d1, d2), subtract(d2, d1), subtract(d1, d3),
     )  # fmt: skip
@@ -106,7 +107,7 @@ def _pair(d0: Any, d1: Any, d2: Any, d3: Any, b0: Any, b2: Any, c1: Any, c2: Any
 
 @inner
 def put_section(sos: Any, k: int, s: int, forward: Any, backward: Any, at: int) -> None:
-    """Write sos[k, s] at place ``at``, and every 8 numbers on, of both coefficient tables."""
+    """Write sos[k, s] to both coefficient tables, at ``at`` and then every 8 numbers."""
     b0, b1, b2, a1, a2 = sos[k, s, 0], sos[k, s, 1], sos[k, s, 2], sos[k, s, 3], sos[k, s, 4]
     forward[at] = b0
     forward[at + 8] = fma(-a1, b0, b1)
@@ -126,13 +127,13 @@ def across_forward(
 
     Args:
         signal: flat, sample-major, 8 numbers per sample; hop 0 works in place.
-        samples: how many samples.
-        hop: numbers from one section's signal to the next one's.
+        samples: number of samples.
+        hop: offset from the signal of one section to that of the next.
         table: forward coefficients, [sections, 5, 8] flat.
         state: [sections, 2, 8] flat, updated in place.
-        sections: how many sections.
+        sections: number of sections.
     """
-    for s in range(0, sections - 1, 2):  # two sections at once: each hides the other's latency
+    for s in range(0, sections - 1, 2):  # two sections at once hide each other's latency
         p, q = 40 * s, 40 * (s + 1)
         b0, c1, c2 = load(table, p), load(table, p + 8), load(table, p + 16)
         m1, m2 = load(table, p + 24), load(table, p + 32)
@@ -173,28 +174,28 @@ def across_backward(
     """Adjoint of section s on eight rows, in place on the gradient signal.
 
     Args:
-        gradient: flat, sample-major; gradient of the section's output, then of its input.
-        signal: what ``across_forward`` left with this hop.
-        samples: how many samples.
-        hop: numbers from one section's signal to the next one's.
+        gradient: flat, sample-major; on the section's output, overwritten by that on its input.
+        signal: as ``across_forward`` left it with this hop.
+        samples: number of samples.
+        hop: offset from the signal of one section to that of the next.
         table: backward coefficients, [sections, 5, 8] flat.
-        state: gradients of the states, [sections, 2, 8] flat, updated in place.
-        sums: gradients of b0 b1 b2 -a1 -a2, [sections, 5, 8] flat, added to.
+        state: gradients on the states, [sections, 2, 8] flat, updated in place.
+        sums: gradients on b0 b1 b2 -a1 -a2, [sections, 5, 8] flat, added to.
         s: the section.
     """
     p = 40 * s
     b0, b2 = load(table, p), load(table, p + 16)
-    c1, c2 = _mixed(b0, load(table, p + 8), b2)
+    c1, c2 = _half_sums(b0, load(table, p + 8), b2)
     m1, m2 = load(table, p + 24), load(table, p + 32)
     d2, d3 = load(state, 16 * s), load(state, 16 * s + 8)
     zero = splat(0.0)
     u0, u1, u2, u3 = zero, zero, zero, zero
     v0, v1, v2 = zero, zero, zero
     near, far = s * hop, (s + 1) * hop
-    if samples % 2:  # the last one: a pair whose second sample is not there
+    if samples % 2:  # the last sample: a pair without a second sample
         i = 8 * samples - 8
         x, y = load(signal, near + i), load(signal, far + i)
-        d0 = _filtered(load(gradient, i), d2, d3, m1, m2)
+        d0 = _output_gradient(load(gradient, i), d2, d3, m1, m2)
         gx, _, first, middle, step, _ = _pair(d0, d2, d3, zero, b0, b2, c1, c2)
         store(gradient, i, gx)
         u0, u1, u2 = multiply(first, x), multiply(middle, x), multiply(step, x)
@@ -202,8 +203,8 @@ def across_backward(
         d3, d2 = d2, d0
     for n in range(samples - samples % 2 - 2, -1, -2):
         i, j = 8 * n, 8 * n + 8
-        d1 = _filtered(load(gradient, j), d2, d3, m1, m2)
-        d0 = _filtered(load(gradient, i), d1, d2, m1, m2)
+        d1 = _output_gradient(load(gradient, j), d2, d3, m1, m2)
+        d0 = _output_gradient(load(gradient, i), d1, d2, m1, m2)
         gx0, gx1, first, middle, step, last = _pair(d0, d1, d2, d3, b0, b2, c1, c2)
         store(gradient, j, gx1)
         store(gradient, i, gx0)
@@ -223,7 +224,7 @@ def across_backward(
 def _add_sums(
     sums: Any, p: int, u0: Any, u1: Any, u2: Any, u3: Any, v0: Any, v1: Any, v2: Any
 ) -> None:
-    """Gradients of b0 b1 b2 -a1 -a2 from the sums of products, added to a table's vectors."""
+    """Add the gradients on b0 b1 b2 -a1 -a2, from the sums of products, to a table."""
     half = splat(0.5)
     u1, u2 = multiply(half, u1), multiply(half, u2)
     both = add(u1, u2)
@@ -247,19 +248,19 @@ def skewed_forward(
     p: int,
     sections: int,
 ) -> None:
-    """Cascade of up to eight sections on one row, sections side by side.
+    """Cascade of up to eight sections on one row, one section per lane.
 
     Args:
         io: flat; sample i is read at i, and its output written at i + 2 * (sections - 1).
-        xs, ys: with ``record``, every lane's input and output at step t go to 8 * t and on.
-        record: see above.
-        samples: how many samples.
+        xs, ys: with ``record``, every lane's input and output at step t go to index 8 * t.
+        record: whether to fill xs and ys.
+        samples: number of samples.
         table: forward coefficients, [passes, 5, 8] flat; zero in lanes without a section.
         state: [passes, 2, 8] flat, updated in place.
-        layout: [passes, 3, 8] flat: minus the lane's delay; 1 where input enters; 1 where it
-            leaves.
-        p: which pass of table, state and layout.
-        sections: how many sections.
+        layout: [passes, 3, 8] flat: minus the lane's delay; 1 in the first section's lane; 1 in
+            the last section's lane.
+        p: index of the pass in table, state and layout.
+        sections: number of sections.
     """
     b0, c1, c2 = load(table, 40 * p), load(table, 40 * p + 8), load(table, 40 * p + 16)
     m1, m2 = load(table, 40 * p + 24), load(table, 40 * p + 32)
@@ -310,17 +311,17 @@ def skewed_backward(
     """Adjoint of ``skewed_forward``.
 
     Args:
-        gradient: flat; of output sample i at i + 2 * (sections - 1); on return of input sample
-            i at i.
+        gradient: flat; on output sample i at i + 2 * (sections - 1); on return, on input
+            sample i at i.
         xs, ys: what ``skewed_forward`` recorded; xs is overwritten.
-        samples: how many samples.
+        samples: number of samples.
         table: backward coefficients, [passes, 5, 8] flat.
-        state: gradients of the states, [passes, 2, 8] flat, updated in place.
-        sums: gradients of b0 b1 b2 -a1 -a2, [passes, 5, 8] flat, added to.
+        state: gradients on the states, [passes, 2, 8] flat, updated in place.
+        sums: gradients on b0 b1 b2 -a1 -a2, [passes, 5, 8] flat, added to.
         layout, p, sections: as in ``skewed_forward``.
     """
     b0, b2 = load(table, 40 * p), load(table, 40 * p + 16)
-    c1, c2 = _mixed(b0, load(table, 40 * p + 8), b2)
+    c1, c2 = _half_sums(b0, load(table, 40 * p + 8), b2)
     m1, m2 = load(table, 40 * p + 24), load(table, 40 * p + 32)
     g1, g2 = load(state, 16 * p), load(state, 16 * p + 8)
     delay, leave = load(layout, 24 * p), load(layout, 24 * p + 16)
@@ -333,13 +334,13 @@ def skewed_backward(
     for t in range(steps - 1 + steps % 2, -1, -2):  # delays are even: pairs meet pairs
         here0 = between(fma(one, splat(float(t - 1)), delay), zero, end)
         here1 = between(fma(one, splat(float(t)), delay), zero, end)
-        # where a lane has no sample there is no gradient either, whatever lies in memory
+        # a lane without a sample has no gradient, whatever its memory holds
         gy0, gy1 = pick(here0, pick(leave, splat(gradient[t - 1]), after0), zero), zero
         if t < steps:
             gy1 = pick(here1, pick(leave, splat(gradient[t]), after1), zero)
-        d1 = pick(here1, _filtered(gy1, g1, g2, m1, m2), g1)
+        d1 = pick(here1, _output_gradient(gy1, g1, g2, m1, m2), g1)
         d2 = pick(here1, g1, g2)
-        d0 = _filtered(gy0, d1, d2, m1, m2)
+        d0 = _output_gradient(gy0, d1, d2, m1, m2)
         gx0, gx1, first, middle, step, last = _pair(d0, d1, d2, g2, b0, b2, c1, c2)
         at = 8 * t
         x0, y0 = pick(here0, load(xs, at - 8), zero), pick(here0, load(ys, at - 8), zero)

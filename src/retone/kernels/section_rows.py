@@ -1,8 +1,7 @@
 """Rows of audio through the biquad loops: blocks, tables, states, and the choice of layout.
 
-Audio comes as a pair (float32 array, float64 array) of which one is empty, so that everything but
-the copying in and out is compiled once for both. numba's cache on disk notices changes in this
-file only: after an edit of the loops or of ``vector`` touch this one.
+Audio is passed as a pair (float32 array, float64 array), one of them empty, so that everything but
+the copying in and out is compiled once for both.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from retone.compiled import njit
-from retone.kernels.section_copies import read_block, states_soon, write_block
+from retone.kernels.section_io import prefetch_states, read_block, write_block
 from retone.kernels.section_loops import (
     across_backward,
     across_forward,
@@ -27,11 +26,11 @@ from retone.kernels.vector import (
     restore_denormals,
 )
 
-CHECKPOINT = 512  # samples between two kept states; a block's signals then fit the L2 cache
-# From so many rows on, eight lanes across rows beat one row after the other.
-_FEWEST_FORWARD = 5
-_FEWEST_BACKWARD = 4
-_RAMP = 16  # a pass of eight sections ends 14 samples late
+CHECKPOINT = 512  # samples between checkpoints: the signals of a block fit the L2 cache
+# With this many rows or more, eight lanes across rows beat one row at a time.
+_MIN_LANE_ROWS_FORWARD = 5
+_MIN_LANE_ROWS_BACKWARD = 4
+_RAMP = 16  # a pass of eight sections ends 14 samples late, rounded up to whole lanes
 
 
 @inner
@@ -42,16 +41,16 @@ def _lag(sections: int) -> int:
 
 @inner
 def _place(k: int, row: int, sections: int, skewed: bool) -> Any:
-    """Which vector of a table, and which lane of it, section k of a row is in."""
+    """The vector of a table, and the lane in it, that hold section k of a row."""
     if not skewed:
         return k, row
     first = k - k % 8
-    return k // 8, 8 - min(8, sections - first) + k % 8  # every pass fills the last lanes
+    return k // 8, 8 - min(8, sections - first) + k % 8  # every pass uses the last lanes
 
 
 @inner
-def _tables(sos: Any, share: int, row: int, last: int, skewed: bool) -> Any:
-    """Forward and backward coefficients and the layout, as the loops want them."""
+def _tables(sos: Any, rows_per_set: int, row: int, last: int, skewed: bool) -> Any:
+    """Forward and backward coefficients and the layout, in the format of the loops."""
     sections = sos.shape[1]
     forward, backward = scratch(40 * sections), scratch(40 * sections)
     layout = scratch(24 * sections)
@@ -61,13 +60,13 @@ def _tables(sos: Any, share: int, row: int, last: int, skewed: bool) -> Any:
     for r in range(row, last + 1):
         for k in range(sections):
             vector, lane = _place(k, r - row, sections, skewed)
-            put_section(sos, r // share, k, forward, backward, 40 * vector + lane)
+            put_section(sos, r // rows_per_set, k, forward, backward, 40 * vector + lane)
     if skewed:
         for p in range((sections + 7) // 8):
             count = min(8, sections - 8 * p)
             for lane in range(8):
                 k = lane - (8 - count)
-                layout[24 * p + lane] = -2.0 * k if k >= 0 else -1e18  # no section: never its turn
+                layout[24 * p + lane] = -2.0 * k if k >= 0 else -1e18  # no section: never active
             layout[24 * p + 8 + 8 - count] = 1.0
             layout[24 * p + 16 + 7] = 1.0
     return forward, backward, layout
@@ -75,18 +74,18 @@ def _tables(sos: Any, share: int, row: int, last: int, skewed: bool) -> Any:
 
 @inner
 def _states(
-    flat: Any, rows: Any, block: int, row: int, last: int, skewed: bool, keep: bool
+    flat: Any, rows: Any, block: int, row: int, last: int, skewed: bool, to_rows: bool
 ) -> None:
-    """Copy states [R, blocks, S, 2] of one block to lanes, or (keep) back."""
+    """Copy states [R, blocks, S, 2] of one block to lanes, or with ``to_rows`` back."""
     sections = rows.shape[2]
-    if not keep:
+    if not to_rows:
         flat[:] = 0.0
     for r in range(row, last + 1):
         for k in range(sections):
             vector, lane = _place(k, r - row, sections, skewed)
             for i in range(2):
                 at = 16 * vector + 8 * i + lane
-                if keep:
+                if to_rows:
                     rows[r, block, k, i] = flat[at]
                 else:
                     flat[at] = rows[r, block, k, i]
@@ -104,7 +103,7 @@ def _cascade(
     layout: Any,
     sections: int,
 ) -> None:
-    """One skewed row, in place on io, the output ``_lag`` late; pass p records to xs[p], ys[p]."""
+    """One skewed row, in place on io, its output ``_lag`` late; pass p records to xs[p], ys[p]."""
     for p in range((sections + 7) // 8):
         if p > 0:
             for i in range(samples):
@@ -119,28 +118,28 @@ def _cascade(
 def _forward(
     x: Any,
     sos: Any,
-    share: int,
+    rows_per_set: int,
     state: Any,
     y: Any,
     state_out: Any,
-    points: Any,
+    checkpoints: Any,
     row: int,
     last: int,
     skewed: bool,
 ) -> None:
     sections, total = sos.shape[1], max(x[0].shape[1], x[1].shape[1])
-    table, _, layout = _tables(sos, share, row, last, skewed)
+    table, _, layout = _tables(sos, rows_per_set, row, last, skewed)
     flat, lag = scratch(16 * sections), _lag(sections)
     _states(flat, state, np.int64(0), row, last, skewed, False)
-    keeps = points.shape[1] > 0
-    block = 4 * CHECKPOINT if skewed and not keeps else CHECKPOINT
+    store_checkpoints = checkpoints.shape[1] > 0
+    block = 4 * CHECKPOINT if skewed and not store_checkpoints else CHECKPOINT
     ahead = CHECKPOINT
     signal = scratch(block + _RAMP if skewed else 8 * block)
     unused = signal.reshape(1, signal.size)
     for start in range(0, total, block):
         samples = min(block, total - start)
-        if keeps:
-            _states(flat, points, start // block, row, last, skewed, True)
+        if store_checkpoints:
+            _states(flat, checkpoints, start // block, row, last, skewed, True)
         read_block(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
         if skewed:
             _cascade(signal, unused, unused, False, samples, table, flat, layout, sections)
@@ -184,8 +183,8 @@ def _backward(
     gy: Any,
     x: Any,
     sos: Any,
-    share: int,
-    points: Any,
+    rows_per_set: int,
+    checkpoints: Any,
     gs: Any,
     gx: Any,
     gc: Any,
@@ -194,7 +193,7 @@ def _backward(
     skewed: bool,
 ) -> None:
     sections, total = sos.shape[1], max(x[0].shape[1], x[1].shape[1])
-    table, table_back, layout = _tables(sos, share, row, last, skewed)
+    table, table_back, layout = _tables(sos, rows_per_set, row, last, skewed)
     flat, flow, sums = scratch(16 * sections), scratch(16 * sections), scratch(40 * sections)
     _states(flow, gs, np.int64(0), row, last, skewed, False)
     sums[:] = 0.0
@@ -203,15 +202,15 @@ def _backward(
     gradient = scratch(CHECKPOINT + _RAMP if skewed else hop)
     ahead = -CHECKPOINT
     passes = (sections + 7) // 8 if skewed else 0
-    step_room = 8 * (CHECKPOINT + _RAMP)
-    xs = scratch(passes * step_room).reshape(passes, step_room)
-    ys = scratch(passes * step_room).reshape(passes, step_room)
-    for block in range(points.shape[1] - 1, -1, -1):
+    record_size = 8 * (CHECKPOINT + _RAMP)
+    xs = scratch(passes * record_size).reshape(passes, record_size)
+    ys = scratch(passes * record_size).reshape(passes, record_size)
+    for block in range(checkpoints.shape[1] - 1, -1, -1):
         start = block * CHECKPOINT
         samples = min(CHECKPOINT, total - start)
-        _states(flat, points, block, row, last, skewed, False)
+        _states(flat, checkpoints, block, row, last, skewed, False)
         if block > 0:
-            states_soon(points, row, last, block - 1)
+            prefetch_states(checkpoints, row, last, block - 1)
         read_block(signal, np.int64(0), x, row, last, start, samples, ahead, skewed)
         read_block(gradient, lag, gy, row, last, start, samples, ahead, skewed)
         if skewed:
@@ -234,29 +233,29 @@ def _backward(
 def forward_rows(
     x: Any,
     sos: Any,
-    share: int,
+    rows_per_set: int,
     state: Any,
     y: Any,
     state_out: Any,
-    points: Any,
+    checkpoints: Any,
     row: int,
     stop: int,
 ) -> None:
     """``sections_forward`` for rows row..stop-1.
 
     Args:
-        x, y: pairs of [R, T], see above; y may be a pair of empty arrays.
+        x, y: pairs of [R, T] as in the module docstring; y may be a pair of empty arrays.
         sos: [K, S, 5].
-        share: rows per set of coefficients.
+        rows_per_set: rows per set of coefficients.
         state, state_out: [R, 1, S, 2].
-        points: [R, blocks, S, 2] to be filled, or no blocks.
+        checkpoints: [R, blocks, S, 2] to be filled; blocks may be 0.
         row, stop: the rows.
     """
     mode = flush_denormals()
     while row < stop:
-        skewed = stop - row < _FEWEST_FORWARD
+        skewed = stop - row < _MIN_LANE_ROWS_FORWARD
         last = row if skewed else min(row + 8, stop) - 1
-        _forward(x, sos, share, state, y, state_out, points, row, last, skewed)
+        _forward(x, sos, rows_per_set, state, y, state_out, checkpoints, row, last, skewed)
         row = last + 1
     restore_denormals(mode)
 
@@ -266,8 +265,8 @@ def backward_rows(
     gy: Any,
     x: Any,
     sos: Any,
-    share: int,
-    points: Any,
+    rows_per_set: int,
+    checkpoints: Any,
     gs: Any,
     gx: Any,
     gc: Any,
@@ -279,16 +278,16 @@ def backward_rows(
     Args:
         gy, x, gx: pairs of [R, T].
         sos: [K, S, 5].
-        share: rows per set of coefficients.
-        points: [R, blocks, S, 2], from ``forward_rows``.
-        gs: [R, 1, S, 2], in: gradient of the last states, out: of the first.
-        gc: [R, S, 5], gradient of the coefficients, row by row.
+        rows_per_set: rows per set of coefficients.
+        checkpoints: [R, blocks, S, 2], from ``forward_rows``.
+        gs: [R, 1, S, 2], in: gradient on the final states; out: on the initial states.
+        gc: [R, S, 5], gradient on the coefficients, row by row.
         row, stop: the rows.
     """
     mode = flush_denormals()
     while row < stop:
-        skewed = stop - row < _FEWEST_BACKWARD
+        skewed = stop - row < _MIN_LANE_ROWS_BACKWARD
         last = row if skewed else min(row + 8, stop) - 1
-        _backward(gy, x, sos, share, points, gs, gx, gc, row, last, skewed)
+        _backward(gy, x, sos, rows_per_set, checkpoints, gs, gx, gc, row, last, skewed)
         row = last + 1
     restore_denormals(mode)

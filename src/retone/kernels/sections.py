@@ -1,9 +1,9 @@
-"""Cascades of second-order sections on numpy arrays: forward, and the exact adjoint.
+"""Cascades of second-order sections on numpy arrays: forward pass and exact adjoint.
 
-The recursion is float64 whatever the audio's type; float32 audio is rounded once, at the output.
-Processing in blocks with the state carried over, alone or in a batch, on one thread or several,
-gives the same bits. Denormals count as zero inside the kernels (below 2.3e-308, for float32
-audio below 1.2e-38): the tail of a filter would otherwise stay in them, at a large cost.
+The recursion always runs in float64; float32 audio is rounded once, at the output. Results are
+bit-identical whether a signal is processed whole or in blocks with the state carried over, alone
+or in a batch, on one thread or several. The kernels flush denormals to zero (below 2.3e-308, for
+float32 audio below 1.2e-38): a decaying tail would otherwise run in them, at a large cost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone.errors import SettingError, ShapeError, expect
-from retone.kernels import reused
+from retone.kernels import pool
 from retone.kernels.rows import run_rows
 from retone.kernels.section_rows import CHECKPOINT, backward_rows, forward_rows
 
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 def _either(audio: Array) -> tuple[Array, Array]:
-    """The pair (float32, float64) the compiled code takes, one of them empty: see section_rows."""
+    """The pair (float32, float64), one of them empty, that the compiled code takes."""
     if audio.dtype == np.float32:
         return audio, np.empty((0, 0))
     return np.empty((0, 0), np.float32), audio
@@ -46,7 +46,7 @@ def _checked(x: Any, sos: Any, state: Any, where: str) -> tuple[Any, Any, Any, d
 
 
 def _edge(rows: int, threads: int) -> int:
-    """Where threads may split the rows: keep the lanes full if every thread still gets work."""
+    """Row multiple at which threads may split: full lanes if every thread still gets work."""
     return 8 if rows >= 8 * threads else 2 if rows >= 2 * threads else 1
 
 
@@ -61,37 +61,37 @@ def sections_forward(
 def sections_forward(
     x: Array, sos: Array, state: Array, threads: int = 1, checkpoints: bool = False
 ) -> tuple[Array, ...]:
-    """Filter every row by a cascade of second-order sections, in transposed direct form II.
+    """Filter every row with a cascade of second-order sections, in transposed direct form II.
 
     y[n] = b0 x[n] + s1; s1 = b1 x[n] - a1 y[n] + s2; s2 = b2 x[n] - a2 y[n] in every section,
-    computed in float64 as ``section_loops`` describes. State means the same as ``zi`` of
+    computed in float64 as ``section_loops`` describes. The state equals ``zi`` of
     scipy.signal.sosfilt.
 
     Args:
         x: audio [R, T], float32 or float64.
         sos: coefficients b0 b1 b2 a1 a2 (a0 = 1) [K, S, 5]; row r takes set r // (R // K).
         state: states before the first sample [R, S, 2].
-        threads: rows are split over so many threads; the result doesn't depend on it.
-        checkpoints: also return the states ``sections_backward`` starts its blocks from.
+        threads: number of threads over rows; the result does not depend on it.
+        checkpoints: also return the states from which ``sections_backward`` starts its blocks.
 
     Returns:
         Filtered audio [R, T] of x's type; states after the last sample [R, S, 2], float64; and,
-        if asked for, states before every 512th sample [R, ceil(T / 512), S, 2].
+        with ``checkpoints``, the states before every 512th sample [R, ceil(T / 512), S, 2].
 
     Raises:
-        ShapeError: the sizes do not fit together.
+        ShapeError: the shapes do not match.
         SettingError: x is neither float32 nor float64.
     """
     x, sos, state, size = _checked(x, sos, state, "sections_forward")
     rows, total, sections = size["R"], size["T"], size["S"]
-    y, state_out = reused.empty_like(x), np.empty_like(state)
+    y, state_out = pool.empty_like(x), np.empty_like(state)
     blocks = -(-total // CHECKPOINT) if checkpoints else 0
     points = np.empty((rows, blocks, sections, 2))
-    share = rows // size["K"]
+    rows_per_set = rows // size["K"]
     pair, out, before, after = _either(x), _either(y), state[:, None], state_out[:, None]
 
     def work(start: int, stop: int) -> None:
-        forward_rows(pair, sos, share, before, out, after, points, start, stop)
+        forward_rows(pair, sos, rows_per_set, before, out, after, points, start, stop)
 
     run_rows(work, rows, threads, _edge(rows, threads))
     return (y, state_out, points) if checkpoints else (y, state_out)
@@ -108,22 +108,22 @@ def sections_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients of ``sections_forward`` by its exact adjoint, run backward in time.
 
-    The sections' signals are not kept: they are computed again, 512 samples at a time, from
-    states kept on the way forward.
+    The signals between sections are not stored: they are recomputed, 512 samples at a time, from
+    the checkpoints.
 
     Args:
-        grad_y: gradient of the filtered audio [R, T].
-        x, sos, state: what ``sections_forward`` was given.
-        grad_state_out: gradient of the last states [R, S, 2].
+        grad_y: gradient on the filtered audio [R, T].
+        x, sos, state: the inputs of the forward pass.
+        grad_state_out: gradient on the final states [R, S, 2].
         threads: as in ``sections_forward``.
-        checkpoints: its third result; None runs it once more.
+        checkpoints: those of the forward pass; None recomputes them.
 
     Returns:
-        Gradients of x [R, T] in x's type, of sos [K, S, 5] summed over the rows that share a
-        set, and of state [R, S, 2], the last two float64.
+        Gradients on x [R, T] in x's type, on sos [K, S, 5] summed over the rows that share a
+        set, and on state [R, S, 2]; the last two are float64.
 
     Raises:
-        ShapeError: the sizes do not fit together.
+        ShapeError: the shapes do not match.
         SettingError: x is neither float32 nor float64.
     """
     where = "sections_backward"
@@ -132,9 +132,9 @@ def sections_backward(
     expect(grad_y, "R T", f"{where}: grad_y", R=rows, T=total)
     expect(grad_state_out, "R S states", f"{where}: grad_state_out", R=rows, S=sections, states=2)
     grad_y = np.ascontiguousarray(grad_y, x.dtype)
-    share = rows // size["K"]
+    rows_per_set = rows // size["K"]
     grad_state = np.array(grad_state_out, np.float64, order="C")
-    grad_x, grad_rows = reused.empty_like(x), np.empty((rows, sections, 5))
+    grad_x, grad_rows = pool.empty_like(x), np.empty((rows, sections, 5))
     blocks = -(-total // CHECKPOINT)
     if checkpoints is not None:
         expect(
@@ -149,9 +149,11 @@ def sections_backward(
 
     def work(start: int, stop: int) -> None:
         if checkpoints is None:
-            forward_rows(pair, sos, share, before, no_audio, last_state, points, start, stop)
-        backward_rows(pair_gy, pair, sos, share, points, flow, pair_gx, grad_rows, start, stop)
+            forward_rows(pair, sos, rows_per_set, before, no_audio, last_state, points, start, stop)
+        backward_rows(
+            pair_gy, pair, sos, rows_per_set, points, flow, pair_gx, grad_rows, start, stop
+        )
 
     run_rows(work, rows, threads, _edge(rows, threads))
-    grad_sos = grad_rows.reshape(size["K"], share, sections, 5).sum(axis=1)
+    grad_sos = grad_rows.reshape(size["K"], rows_per_set, sections, 5).sum(axis=1)
     return grad_x, grad_sos, grad_state

@@ -1,4 +1,4 @@
-"""Compiled loops of the spectrogram distance: framing, overlap-add, and the work per bin.
+"""Compiled loops of the spectrogram distance: framing, overlap-add and per-bin terms.
 
 Per bin, with power ``p = max(re^2 + im^2, POWER_FLOOR)`` of the estimate and ``q`` of the target::
 
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from retone.kernels.torch_rows import loose_njit
+from retone.kernels.jit import fastmath_njit
 
 POWER_FLOOR = 1e-8  # of |X|^2, so magnitudes end at 1e-4
 _EPS = np.float32(POWER_FLOOR)
 
 
-@loose_njit
+@fastmath_njit
 def _log(x: Any) -> Any:
     """ln of a normal positive float32: exponent plus a polynomial, exactly 0 at 1."""
     bits = np.float32(x).view(np.int32)
@@ -41,9 +41,9 @@ def _log(x: Any) -> Any:
     )
 
 
-@loose_njit
+@fastmath_njit
 def _reflect(i: int, length: int) -> int:
-    """Index into a signal continued by mirroring about its first and last samples."""
+    """Index into a signal that is mirrored about its first and last samples."""
     if length == 1:
         return 0
     period = 2 * (length - 1)
@@ -51,7 +51,7 @@ def _reflect(i: int, length: int) -> int:
     return i if i < length else period - i
 
 
-@loose_njit
+@fastmath_njit
 def write_frames(signal, first, hop, window, offset, out):  # type: ignore[no-untyped-def]
     """Windowed frames first, first + 1, ... of one centred, mirrored signal."""
     count, size = out.shape
@@ -72,7 +72,7 @@ def write_frames(signal, first, hop, window, offset, out):  # type: ignore[no-un
                 part[i] = signal[_reflect(start + i, length)] * window[i]
 
 
-@loose_njit
+@fastmath_njit
 def overlap_add(frames, first, hop, window, offset, signal):  # type: ignore[no-untyped-def]
     """Adjoint of ``write_frames``: adds to ``signal``."""
     count, size = frames.shape
@@ -82,41 +82,41 @@ def overlap_add(frames, first, hop, window, offset, signal):  # type: ignore[no-
         start = (first + f) * hop - size // 2 + offset
         part = frames[f, offset : offset + width]
         if start >= 0 and start + width <= length:
-            goal = signal[start : start + width]
+            destination = signal[start : start + width]
             for i in range(width):
-                goal[i] += part[i] * window[i]
+                destination[i] += part[i] * window[i]
         else:
             for i in range(width):
                 signal[_reflect(start + i, length)] += part[i] * window[i]
 
 
-@loose_njit
+@fastmath_njit
 def power(spectrum, out):  # type: ignore[no-untyped-def]
     """Floored power of interleaved complex rows [n, 2 F] into [n, F]."""
     for f in range(out.shape[0]):
         source = spectrum[f]
-        goal = out[f]
+        out_row = out[f]
         for k in range(out.shape[1]):
             re = source[2 * k]
             im = source[2 * k + 1]
             p = re * re + im * im
-            goal[k] = _EPS if p < _EPS else p
+            out_row[k] = _EPS if p < _EPS else p
 
 
-@loose_njit
+@fastmath_njit
 def convergence_sums(spectrum, target):  # type: ignore[no-untyped-def]
     """Sums of (M - M')^2 and of M'^2."""
     difference = 0.0
     energy = 0.0
     for f in range(target.shape[0]):
         source = spectrum[f]
-        goal = target[f]
+        target_row = target[f]
         d: Any = np.float32(0.0)
         e: Any = np.float32(0.0)
         for k in range(target.shape[1]):
             re = source[2 * k]
             im = source[2 * k + 1]
-            q = goal[k]
+            q = target_row[k]
             x = np.sqrt(max(re * re + im * im, _EPS)) - np.sqrt(q)
             d += x * x
             e += q
@@ -125,7 +125,7 @@ def convergence_sums(spectrum, target):  # type: ignore[no-untyped-def]
     return difference, energy
 
 
-@loose_njit
+@fastmath_njit
 def compare(spectrum, target, c_log, c_linear, c_convergence, gradient):  # type: ignore[no-untyped-def]
     """Sums of |ln M - ln M'| and |M - M'|; the spectrum becomes the one to invert.
 
@@ -140,7 +140,7 @@ def compare(spectrum, target, c_log, c_linear, c_convergence, gradient):  # type
     zero = np.float32(0.0)
     for f in range(target.shape[0]):
         source = spectrum[f]
-        goal = target[f]
+        target_row = target[f]
         logs: Any = zero
         differences: Any = zero
         for k in range(bins):
@@ -148,7 +148,7 @@ def compare(spectrum, target, c_log, c_linear, c_convergence, gradient):  # type
             im = source[2 * k + 1]
             power = re * re + im * im
             p = _EPS if power < _EPS else power  # NaN stays NaN
-            q = goal[k]
+            q = target_row[k]
             m = np.sqrt(p)
             inverse = one / m
             d = m - np.sqrt(q)

@@ -1,9 +1,9 @@
 """Distance between two spectrograms and its gradient, without a graph.
 
-Everything a multi-resolution STFT loss does between two waveforms, fused: framing with reflected
-edges and window, real FFT, logarithmic and linear magnitude differences, their exact derivative,
-inverse FFT, overlap-add. Frames go through in chunks that stay in the cache, so the memory needed
-does not grow with the batch, and the gradient is ready when the forward pass ends.
+The whole computation of a multi-resolution STFT loss, fused: windowed frames with mirrored edges,
+real FFT, logarithmic and linear magnitude differences, their exact derivative, inverse FFT,
+overlap-add. Frames are processed in chunks that stay in cache, so memory does not grow with the
+batch, and the gradient is ready when the forward pass ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from retone.kernels.fft_rows import run_fft_rows
 from retone.kernels.stft_bins import (
     compare,
     convergence_sums,
@@ -21,10 +22,9 @@ from retone.kernels.stft_bins import (
     write_frames,
 )
 from retone.kernels.stft_bins import power as power_of
-from retone.kernels.torch_rows import on_rows
 
 CHUNK_SAMPLES = 131072  # framed samples (estimate and target) per chunk: 1 MB with the spectra
-LEAST_PAIRS = 16  # frames of each per chunk: setting up an FFT costs about as much as eight
+MIN_PAIRS = 16  # per chunk: setting up an FFT costs about as much as eight frames
 
 _Segment = tuple[int, int, int, int]
 
@@ -98,8 +98,8 @@ class _Scratch:
 
 
 def _chunk(resolution: Resolution, frames: int) -> int:
-    """Pairs of frames to transform in one call: a cacheful, but enough to pay for the plan."""
-    return min(frames, max(LEAST_PAIRS, CHUNK_SAMPLES // (2 * resolution.fft_size)))
+    """Pairs of frames per transform call: they fit the cache but amortise the FFT set-up."""
+    return min(frames, max(MIN_PAIRS, CHUNK_SAMPLES // (2 * resolution.fft_size)))
 
 
 def _segments(start: int, stop: int, frames: int, chunk: int) -> Iterator[list[_Segment]]:
@@ -115,7 +115,7 @@ def _segments(start: int, stop: int, frames: int, chunk: int) -> Iterator[list[_
 
 
 def target_powers(target: np.ndarray, plan: tuple[Resolution, ...]) -> list[np.ndarray]:
-    """Floored power spectrograms of a target, to be used many times.
+    """Floored power spectrograms of a target, for repeated use.
 
     Args:
         target: waveforms [R, T], float32, contiguous.
@@ -141,7 +141,7 @@ def target_powers(target: np.ndarray, plan: tuple[Resolution, ...]) -> list[np.n
                         scratch.interleaved[at : at + count], power[row, first : first + count]
                     )
 
-    on_rows(work, rows)
+    run_fft_rows(work, rows)
     return powers
 
 
@@ -156,10 +156,10 @@ def stft_distance(
 
     Args:
         estimate: waveforms [R, T], float32, contiguous.
-        target: waveforms [R, T], float32, contiguous, or what ``target_powers`` made of them.
+        target: waveforms [R, T], float32, contiguous, or the result of ``target_powers``.
         plan: the resolutions.
         terms: weights of the terms.
-        gradient: whether the derivative is wanted.
+        gradient: whether to compute the derivative.
 
     Returns:
         Distances [R] in float64, and their derivatives by the estimate [R, T] in float32 or None.
@@ -171,11 +171,11 @@ def stft_distance(
 
     def work(start: int, stop: int) -> None:
         for index, resolution in enumerate(plan):
-            goal = target[index] if isinstance(target, list) else target
+            reference = target[index] if isinstance(target, list) else target
             share = 1.0 / len(plan)
-            per_row(start, stop, estimate, goal, resolution, terms, share, distances, slopes)
+            per_row(start, stop, estimate, reference, resolution, terms, share, distances, slopes)
 
-    on_rows(work, rows)
+    run_fft_rows(work, rows)
     return distances, slopes
 
 
@@ -190,7 +190,7 @@ def _without_convergence(
     distances: np.ndarray,
     slopes: np.ndarray | None,
 ) -> None:
-    """Chunks run across rows, so that few long frames still fill a transform."""
+    """Chunks run across rows, so that even a few long frames fill a transform call."""
     frames = resolution.frames(estimate.shape[1])
     chunk = _chunk(resolution, frames * (stop - start))
     scratch = _Scratch(resolution, chunk)
@@ -228,7 +228,7 @@ def _with_convergence(
     distances: np.ndarray,
     slopes: np.ndarray | None,
 ) -> None:
-    """The slope of spectral convergence needs sums over all frames: a row's spectra are kept."""
+    """Spectral convergence needs sums over all frames first, so the spectra of a row are kept."""
     frames = resolution.frames(estimate.shape[1])
     chunk = _chunk(resolution, frames)
     scratch = _Scratch(resolution, chunk, frames)

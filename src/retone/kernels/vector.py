@@ -1,9 +1,9 @@
 """Vectors of eight float64 inside numba: a value type and its operations.
 
 numba leaves vectorisation to LLVM's loop vectoriser, which cannot see the parallelism of a
-recursive filter. Here the lanes are written out and LLVM maps them on whatever registers the
-processor has. Every operation rounds in one defined way (``fma`` is always fused, nothing else
-ever is), so two kernels that apply the same operations to a number give the same bits.
+recursive filter. Here the lanes are explicit, and LLVM maps them to the registers of the
+processor. Rounding is defined (``fma`` is always fused, nothing else is), so two kernels that
+apply the same operations to a number give the same bits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba.extending import models, register_model
 
 from retone.kernels.lane_memory import emit_prefetch, transposed
 
-intrinsic: Any = _numba_intrinsic  # its stub wants the typing context from the caller too
+intrinsic: Any = _numba_intrinsic  # its stub expects the caller to pass the typing context
 
 LANES = 8  # one AVX-512 register, two of AVX2, four of NEON
 
@@ -120,7 +120,7 @@ def load_row(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
 
 @intrinsic
 def store_row(typingctx: Any, array: Any, row: Any, column: Any, value: Any) -> Any:
-    """store_row(array, row, column, value): the way back, rounded to the array's type."""
+    """store_row(array, row, column, value): inverse of load_row, rounded to the array's type."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array_type = signature.args[0]
@@ -282,7 +282,7 @@ def tile_in(
 def tile_out(
     typingctx: Any, flat: Any, at: Any, array: Any, row: Any, last_row: Any, column: Any
 ) -> Any:
-    """tile_out(flat, at, array, row, last_row, column): the way back of ``tile_in``.
+    """tile_out(flat, at, array, row, last_row, column): the inverse of ``tile_in``.
 
     Rows beyond last_row are padding: they are written to last_row before its own numbers are.
     """
@@ -309,8 +309,8 @@ def tile_out(
 
 
 @intrinsic
-def soon_row(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
-    """soon_row(array, row, column): have that number's cache line brought to the second level."""
+def prefetch_row(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
+    """prefetch_row(array, row, column): prefetch the cache line of that element into L2."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit_prefetch(builder, _address(context, builder, signature.args[0], args[0], args[1:]))
@@ -355,10 +355,10 @@ def _flush_bits() -> int:
 
 @intrinsic
 def flush_denormals(typingctx: Any) -> Any:
-    """flush_denormals(): from here on this thread takes denormals as zero; returns the old mode.
+    """flush_denormals(): make this thread treat denormals as zero; returns the previous mode.
 
-    A filter's tail decays into denormals and stays there, at a hundred times the cost per
-    sample. The mode is the processor's (x86-64, ARM64; elsewhere nothing happens).
+    A decaying filter tail stays in denormals, at a hundred times the cost per sample. This sets
+    the processor's mode on x86-64 and ARM64 and does nothing elsewhere.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -371,7 +371,7 @@ def flush_denormals(typingctx: Any) -> Any:
 
 @intrinsic
 def restore_denormals(typingctx: Any, mode: Any) -> Any:
-    """restore_denormals(mode): put back what ``flush_denormals`` returned."""
+    """restore_denormals(mode): restore the mode that ``flush_denormals`` returned."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _control_register(context, builder, args[0])

@@ -1,1 +1,1 @@
-"""Tables, figures and benchmarks: everything that measures retone and that no recording needs."""
+"""Tables, figures and benchmarks that measure retone; nothing in it is needed to process audio."""

@@ -1,10 +1,10 @@
-"""The presets that ship: what each does to many voices or pieces before they are averaged.
+"""The presets that ship: the processing of voices or pieces before they are averaged.
 
 Each is made by the protocol of the five styles (``retone.training.data.styles``): a clip's peak
 is set 3-9 dB below full scale, an equaliser and a compressor with drawn settings are applied, the
 peak is normalised. ``scripts/make_presets.py`` does it with free recordings. Neutral, Broadcast and
-Telephone are the paper's styles; its Warm and Bright (shelves of 20-26 dB) are meant to be told
-apart by a machine, so those here are gentler.
+Telephone are the paper's styles; its Warm and Bright (shelves of 20-26 dB) are meant for
+classifiers, so those here are gentler.
 """
 
 from __future__ import annotations
@@ -20,14 +20,21 @@ from retone.effects import MATCH_CHAIN
 from retone.errors import DataError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.presets.file import Preset
-from retone.presets.making import Heard, profile_of
+from retone.presets.making import VoiceExcerpt, profile_of
 from retone.training.data.corpora import Corpus, Track
-from retone.training.data.styles import LEAD_SAMPLES, QUIETEST, STYLES, TRIES, Style, apply_style
+from retone.training.data.styles import (
+    LEAD_SAMPLES,
+    MIN_MEAN_SQUARE,
+    STYLES,
+    TRIES,
+    Style,
+    apply_style,
+)
 
 
 @dataclass(frozen=True)
 class Curated:
-    """One preset to make: the treatment, what for, and at what loudness (None: its own)."""
+    """One preset to make: processing, kind, and loudness in LUFS (None: a result's own)."""
 
     style: Style
     kind: str
@@ -134,11 +141,11 @@ CURATED: dict[str, Curated] = {
 }  # fmt: skip
 
 
-def treated(
+def processed_excerpts(
     corpus: Corpus, style: Style, *, seconds: float, per_voice: int, seed: int
-) -> list[Heard]:
-    """Clips of every voice or piece of a corpus, treated by drawn settings of a style."""
-    heard = []
+) -> list[VoiceExcerpt]:
+    """Clips of every voice or piece of a corpus, processed with random settings of a style."""
+    excerpts = []
     length = round(seconds * corpus.sample_rate)
     for number, track in enumerate(sorted(corpus.tracks, key=lambda t: t.group)):
         if track.samples < length + LEAD_SAMPLES:
@@ -156,10 +163,10 @@ def treated(
             out = out[LEAD_SAMPLES:]
             out *= np.float32(10 ** (NORMAL_PEAK_DB / 20) / np.abs(out).max())
             both = [Excerpt(torch.from_numpy(x), corpus.sample_rate) for x in (out, before)]
-            heard.append(Heard(both[0], number, both[1]))
-    if not heard:
+            excerpts.append(VoiceExcerpt(both[0], number, both[1]))
+    if not excerpts:
         raise DataError(f"{corpus.name}: no voice or piece of {seconds:g} s and more.")
-    return heard
+    return excerpts
 
 
 def pick_patch(track: Track, need: int, rng: np.random.Generator) -> np.ndarray | None:
@@ -175,7 +182,7 @@ def pick_patch(track: Track, need: int, rng: np.random.Generator) -> np.ndarray 
         level = float((patch * patch).mean())
         if best is None or level > best[0]:
             best = (level, patch)
-        if level > QUIETEST * 10:
+        if level > MIN_MEAN_SQUARE * 10:
             break
     return None if best is None else best[1].copy()
 
@@ -192,10 +199,12 @@ def make_curated(
     progress: Callable[[str], None] = lambda text: None,
 ) -> Preset:
     """Make one shipped preset from a corpus of many voices or pieces."""
-    heard = treated(corpus, curated.style, seconds=seconds, per_voice=per_voice, seed=seed)
-    voices = len({h.voice for h in heard})
+    excerpts = processed_excerpts(
+        corpus, curated.style, seconds=seconds, per_voice=per_voice, seed=seed
+    )
+    voices = len({h.voice for h in excerpts})
     profile = profile_of(
-        curated.name, heard, voices=voices, loudness_lufs=curated.loudness_lufs,
+        curated.name, excerpts, voices=voices, loudness_lufs=curated.loudness_lufs,
         kind=curated.kind, seed=seed,
     )  # fmt: skip
     progress(f"{curated.name}: {voices} voices or pieces, {profile.seconds / 60:.1f} min")

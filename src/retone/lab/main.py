@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of every command; imports only the light modules of ``retone.lab.commands``."""
     return terminal.build_parser(
         "python -m retone.lab",
-        "Measure retone: the papers' tables and figures, benchmarks, on anyone's recordings.",
+        "Measure retone: the papers' tables and figures, and benchmarks, on any recordings.",
         "Example: python -m retone.lab bench effects",
         {name: f"retone.lab.commands.{name}" for name in COMMANDS},
     )

@@ -1,4 +1,4 @@
-"""A training loss on what is heard as style: long-term spectrum, brightness and level."""
+"""A training loss for style: long-term spectrum, brightness and level."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StyleDistance:
         return self.per_item(estimate, target, sample_rate).mean()
 
     def prepare(self, target: Tensor) -> PreparedTarget:
-        """Nothing is kept."""
+        """Nothing to prepare."""
         return PreparedTarget(target)
 
     def per_item(
@@ -46,16 +46,16 @@ class StyleDistance:
         size = expect(estimate, "B C T", "StyleDistance")
         expect(audio, "B C T", "StyleDistance: target", **size)
         batch, channels, length = estimate.shape
-        one = self._picture(estimate.reshape(-1, length), sample_rate)
+        one = self._features(estimate.reshape(-1, length), sample_rate)
         with torch.no_grad():
-            other = self._picture(audio.reshape(-1, length), sample_rate)
+            other = self._features(audio.reshape(-1, length), sample_rate)
         mel = (one[0] - other[0]).abs().mean(1) / 10
         level = (one[1] - other[1]).abs().mean(1)
         centroid = (one[2] - other[2]).abs() / 1000
         total = self.mel_weight * mel + self.level_weight * level + self.centroid_weight * centroid
         return total.reshape(batch, channels).mean(1)
 
-    def _picture(self, audio: Tensor, sample_rate: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _features(self, audio: Tensor, sample_rate: float) -> tuple[Tensor, Tensor, Tensor]:
         """Long-term mel spectrum in dB [R, M], levels in dB [R, 2], centroid in Hz [R]."""
         bank, weight, window, frequency = _tables(sample_rate, audio.dtype, audio.device)
         frames = audio.shape[-1] // _WINDOW

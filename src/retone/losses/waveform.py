@@ -2,7 +2,7 @@
 
 Every loss is a frozen dataclass called as ``loss(estimate, target, sample_rate)`` with waveforms
 [B, C, T]. It returns the mean over the batch; ``per_item`` returns one number per item [B].
-``prepare(target)`` does what depends on the target alone, for a target that is used many times.
+``prepare(target)`` computes what depends on the target alone, for targets that are used repeatedly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from retone.kernels.stft_distance import Resolution, Terms, stft_distance, targe
 
 @dataclass(frozen=True)
 class PreparedTarget:
-    """A target [B, C, T] and the power spectrograms that losses will ask for."""
+    """A target [B, C, T] and its power spectrograms for losses."""
 
     audio: Tensor
     powers: dict[tuple[Resolution, ...], list[Any]] = field(default_factory=dict, repr=False)
@@ -31,7 +31,7 @@ class PreparedTarget:
 
 @runtime_checkable
 class Loss(Protocol):
-    """What training needs of a loss."""
+    """The interface of a training loss."""
 
     def __call__(
         self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
@@ -136,7 +136,7 @@ class MultiResolutionSTFT:
         Args:
             estimate: [B, C, T], T >= 1.
             target: [B, C, T] or what ``prepare`` made of it.
-            sample_rate: in Hz; the sizes are in samples, so it has no influence here.
+            sample_rate: in Hz; the sizes are in samples, so it is not used.
 
         Returns:
             [B].
@@ -254,7 +254,7 @@ class WeightedSum:
         return total
 
     def prepare(self, target: Tensor) -> PreparedTarget:
-        """What the losses want prepared, together."""
+        """Prepare the target for all losses."""
         prepared = PreparedTarget(target)
         for loss in self.losses:
             prepared.powers.update(loss.prepare(target).powers)
@@ -263,14 +263,13 @@ class WeightedSum:
 
 @dataclass(frozen=True)
 class AtEqualLoudness:
-    """A loss after the estimate is brought to the target's K-weighted level, over a faint floor.
+    """A loss after the estimate is matched to the target's K-weighted level, with a noise floor.
 
-    What remains is what a listener hears once levels are matched, so a predictor spends nothing on
-    a level it cannot know. The same white noise is added to both: below it nothing is compared,
-    or a digitally silent pause of the target would count like speech.
+    The level cannot be predicted from one signal, so it should not count. The same white noise is
+    added to both signals: otherwise a digitally silent pause of the target would count like speech.
 
     Args:
-        loss: what to measure then.
+        loss: the loss to compute then.
         floor_dbfs: RMS of the noise, dB of full scale.
     """
 
@@ -294,7 +293,7 @@ class AtEqualLoudness:
         return self.loss.per_item(estimate * gain + floor, audio + floor, sample_rate)
 
     def prepare(self, target: Tensor) -> PreparedTarget:
-        """Nothing is prepared: the floor is added to both."""
+        """Nothing to prepare, since the floor is added."""
         return PreparedTarget(target)
 
     def _floor(self, like: Tensor) -> Tensor:
@@ -322,7 +321,7 @@ def _fusable(*audio: Tensor) -> bool:
 
 
 class _Fused(torch.autograd.Function):
-    """Distances per row; the gradient is ready at the end of the forward pass."""
+    """Distances per row; the gradient is computed in the forward pass."""
 
     @staticmethod
     def forward(  # type: ignore[override]

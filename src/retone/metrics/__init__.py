@@ -1,4 +1,4 @@
-"""What a result is measured by: the metrics of both papers, one entry each in ``METRICS``."""
+"""Metrics of both papers, one entry each in ``METRICS``."""
 
 from __future__ import annotations
 

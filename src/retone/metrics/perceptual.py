@@ -1,7 +1,7 @@
 """Scores of speech quality from optional packages: PESQ, STOI, DNSMOS.
 
-``pip install 'retone[metrics]'`` brings them. A score that cannot be had for a recording is NaN
-together with the reason, so it cannot slip into a mean as a low value.
+``pip install 'retone[metrics]'`` installs them. A score that is undefined for a recording is
+NaN with the reason, so that it cannot enter a mean as a low value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SILENT = 1e-7  # peak
 
 @dataclass(frozen=True)
 class Score:
-    """A score, or NaN with the reason why there is none."""
+    """A score, or NaN with the reason."""
 
     value: float
     reason: str = ""
@@ -127,7 +127,7 @@ def stoi(estimate: Any, target: Any, sample_rate: float) -> Score:
     if len(y) < 0.41 * sample_rate:
         return _missing("STOI needs 0.4 s of speech")
     with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)  # how pystoi says: too little speech
+        warnings.simplefilter("error", RuntimeWarning)  # pystoi's signal for too little speech
         try:
             return Score(float(pystoi.stoi(y, x, round(sample_rate), extended=False)))
         except RuntimeWarning:
@@ -159,13 +159,13 @@ def dnsmos(audio: Any, sample_rate: float) -> dict[str, Score]:
         return {name: _missing("the audio is empty or not finite") for name in names}
     x = x / max(1.0, float(abs(x).max()))
     if peer.dnsmos is None:
-        _calm(peer)
+        _limit_threads(peer)
     found = peer.run(x.astype(np.float32), DNSMOS_RATE)
     return {name: Score(float(found[key])) for name, key in names.items()}
 
 
-def _calm(peer: Any) -> None:
-    """Give the package's models one thread each: theirs spin on every core while they wait."""
+def _limit_threads(peer: Any) -> None:
+    """Give the package's models one thread each; by default they busy-wait on every core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -173,7 +173,7 @@ def _calm(peer: Any) -> None:
     folder = Path(peer.__file__).absolute().parent / "dnsmos_models"
     paths = [str(folder / name) for name in ("sig_bak_ovr.onnx", "model_v8.onnx")]
     model = peer.DNSMOS.__new__(peer.DNSMOS)
-    model.primary_model_path = paths[0]  # as run() asks for it, or it makes its own
+    model.primary_model_path = paths[0]  # run() creates its own without it
     model.onnx_sess, model.p808_onnx_sess = (
         onnxruntime.InferenceSession(p, options, providers=["CPUExecutionProvider"]) for p in paths
     )
@@ -195,7 +195,7 @@ def nisqa(audio: Any, sample_rate: float) -> dict[str, Score]:
 
     Raises:
         MissingExtraError: without torchmetrics, librosa or requests.
-        DataError: its weights are not there and cannot be fetched.
+        DataError: its weights are missing and cannot be downloaded.
     """
     try:
         import librosa  # noqa: F401

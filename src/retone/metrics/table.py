@@ -1,10 +1,10 @@
-"""Numbers that say how near an output came to its target: the metrics of both papers.
+"""Metrics of how close an output is to its target, from both papers.
 
 A ``Metric`` is called with an estimate, a target and a sample rate. Waveforms are [T] or [C, T],
 numpy or torch. Spectral metrics are means over channels, level metrics take all channels
 together, PESQ and STOI fold to mono.
 
-Silence reads finite numbers: levels end at -120 dB, loudness at -70 LUFS (the gate of BS.1770),
+Silence gives finite numbers: levels end at -120 dB, loudness at -70 LUFS (the gate of BS.1770),
 magnitudes at 1e-4; the crest factor of silence is 0 dB. Only PESQ, STOI and DNSMOS can be NaN,
 for recordings they are not defined on (``retone.metrics.perceptual`` gives the reason).
 """
@@ -30,6 +30,7 @@ from retone.dsp.spectral import (
 from retone.errors import ShapeError, expect
 from retone.losses import MultiResolutionSTFT, auraloss_default
 from retone.metrics import perceptual
+from retone.registry import Registry, called
 from retone.units import DB_PER_NEPER
 
 LEVEL_FLOOR_DB = -120.0
@@ -91,7 +92,7 @@ class Metric:
             return float(self.function(x, y, sample_rate))
 
     def error(self, value: float) -> float:
-        """A number that is smaller for a better value, to rank by."""
+        """A number to rank by: lower is better."""
         return {"lower": value, "higher": -value, "zero": abs(value)}[self.direction]
 
 
@@ -161,7 +162,7 @@ def _stft_auraloss(x: Tensor, y: Tensor, rate: float) -> float:
 
 
 def _msd(x: Tensor, y: Tensor, rate: float) -> float:
-    """DeepAFx-ST's present mel-spectral distance: one huge window, log plus linear."""
+    """DeepAFx-ST's current mel-spectral distance: one very long window, log plus linear."""
     bank = mel_filterbank(128, MSD_WINDOW, rate).to(x.dtype)
     a, b = (bank @ stft_magnitude(s, MSD_WINDOW, MSD_WINDOW) for s in (x, y))
     return float((a.log() - b.log()).abs().mean() + (a - b).abs().mean())
@@ -178,8 +179,8 @@ def _log_mel_distance(x: Tensor, y: Tensor, rate: float) -> float:
 
 def _mean_over_sound(value: Tensor, magnitude: Tensor) -> float:
     """Mean over the frames that are not digital silence; 0 if there is none."""
-    heard = magnitude.sum(-2) > 1e-9
-    return float(value[heard].mean()) if bool(heard.any()) else 0.0
+    active = magnitude.sum(-2) > 1e-9
+    return float(value[active].mean()) if bool(active.any()) else 0.0
 
 
 def _centroid(x: Tensor, rate: float) -> float:
@@ -221,7 +222,7 @@ def _onsets(x: Tensor, rate: float) -> Tensor:
 def _onset_correlation(x: Tensor, y: Tensor, rate: float) -> float:
     a, b = (o - o.mean() for o in (_onsets(x, rate), _onsets(y, rate)))
     norms = [float(o.norm()) if o.numel() else 0.0 for o in (a, b)]
-    if min(norms) < 1e-6:  # no onsets to lose, or all of them lost
+    if min(norms) < 1e-6:  # no onsets in both, or in one of them
         return 1.0 if max(norms) < 1e-6 else 0.0
     return float(a @ b) / (norms[0] * norms[1])
 
@@ -316,7 +317,8 @@ _TABLE = (
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in _TABLE}
 
-METRICS: tuple[Metric, ...] = _TABLE
+METRICS: Registry[Metric] = Registry("retone.metrics", "metric", _BY_NAME, check=called(Metric))
+"""Metrics by name; other packages add theirs by entry points in ``retone.metrics``."""
 
 
 def _group(*names: str) -> tuple[Metric, ...]:
@@ -336,10 +338,10 @@ TABLE_I = _group(
     "flatness", "phase", "onsets", "crest",
 )  # fmt: skip
 """Diff-DEQ's Table I, row by row. Its "transient preservation" has values above 1 and no formula;
-here it is the correlation of the onset strengths. Its signed loudness difference, of which lower is
-called better, is the size of that difference here (``lufs_signed`` keeps the sign)."""
+here it is the correlation of the onset strengths. Its signed loudness difference, where lower is
+called better, is the absolute difference here (``lufs_signed`` keeps the sign)."""
 LEVEL_FREE = frozenset(
     ("pesq", "stoi", "sce", "bandwidth", "bandwidth_hz", "flatness", "phase", "onsets", "crest",
      "crest_linear", "crest_paper")
 )  # fmt: skip
-"""Metrics that a gain on the estimate does not change (PESQ: hardly), so measured once."""
+"""Metrics that do not depend on the level of the estimate (PESQ: hardly)."""

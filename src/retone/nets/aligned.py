@@ -1,9 +1,9 @@
-"""A compact style network that compares like with like.
+"""A compact style network that compares frames with the same content.
 
-Two recordings differ by their treatment and by their content. The network looks, for every frame
-of one recording, for frames of the other with the same content (attention over features freed of
-each recording's mean spectrum, so that equalisation does not disturb the search), and reads the
-treatment from what differs between a frame and its match.
+Two recordings differ in processing and in content. For every frame of one recording the network
+looks for frames of the other with the same content, by attention over features without each
+recording's mean spectrum, so that equalisation does not affect the search. What differs between a
+frame and its match is due to processing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+from retone.nets.frontend import Features, FrontEnd, FrontEndConfig
 from retone.nets.precision import full_precision
 
 
@@ -30,7 +30,7 @@ class AlignedNetConfig:
     trunk: int = 192
     hidden: int = 512
     initial: Sequence[float] = field(default=())
-    """Unit parameters an untrained network gives (identity); empty means all in the middle."""
+    """Unit parameters that an untrained network predicts; if empty, 0.5 for all."""
 
     def build(self) -> AlignedNet:
         return AlignedNet(self)
@@ -82,7 +82,7 @@ class AlignedNet(nn.Module):
     @torch.no_grad()
     def statistics(self, audio: Tensor) -> Tensor:
         """Summary statistics [B, S] of clips [B, T], before scaling."""
-        return self.listen(audio).summary
+        return self.encode(audio).summary
 
     @torch.no_grad()
     def standardize(self, summaries: Tensor) -> None:
@@ -90,18 +90,18 @@ class AlignedNet(nn.Module):
         self.center.copy_(summaries.mean(0))
         self.scale.copy_(summaries.std(0).clamp(min=1e-2))
 
-    def listen(self, audio: Tensor) -> Heard:
+    def encode(self, audio: Tensor) -> Features:
         """Features of clips [B, T] at the front end's rate."""
         return self.front_end(audio)
 
-    def compare(self, source: Heard, reference: Heard) -> Tensor:
+    def compare(self, source: Features, reference: Features) -> Tensor:
         """Features of both -> unit parameters [B, P]."""
         found = self.features(source, reference)
         with full_precision(found.device):
             return torch.sigmoid(self.head(found))
 
-    def features(self, source: Heard, reference: Heard) -> Tensor:
-        """Features of both -> what the head sees, [B, F]."""
+    def features(self, source: Features, reference: Features) -> Tensor:
+        """Features of both -> input of the head, [B, F]."""
         keys = [self._keys(h) for h in (source, reference)]
         match = self.sharpness.exp() * torch.einsum("bkn,bkm->bnm", *keys)
         there = self._difference(source, reference, match)
@@ -112,15 +112,15 @@ class AlignedNet(nn.Module):
             return torch.cat([there.float(), back.float(), a, b, b - a], dim=1)
 
     def forward(self, source: Tensor, reference: Tensor) -> Tensor:
-        return self.compare(self.listen(source), self.listen(reference))
+        return self.compare(self.encode(source), self.encode(reference))
 
-    def _keys(self, heard: Heard) -> Tensor:
-        mean = (heard.frames * heard.energy[:, None]).sum(-1, keepdim=True)
-        keys = self.content(heard.frames - mean)
+    def _keys(self, features: Features) -> Tensor:
+        mean = (features.frames * features.energy[:, None]).sum(-1, keepdim=True)
+        keys = self.content(features.frames - mean)
         return nn.functional.normalize(keys, dim=1)
 
-    def _difference(self, one: Heard, other: Heard, match: Tensor) -> Tensor:
-        """What differs between each frame of ``one`` and its match in ``other``, pooled."""
+    def _difference(self, one: Features, other: Features, match: Tensor) -> Tensor:
+        """Differences between each frame of ``one`` and its match in ``other``, pooled."""
         weights = torch.softmax(match + torch.log(other.energy[:, None] + 1e-9), dim=-1)
         found = torch.einsum("bnm,bcm->bcn", weights, other.frames)
         pooled_difference = ((found - one.frames) * one.energy[:, None]).sum(-1)

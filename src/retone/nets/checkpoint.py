@@ -1,8 +1,7 @@
 """Weights and training states as single safetensors files, written atomically.
 
-Everything that is not a tensor travels as JSON in the file's header, so one file is one
-consistent state, a crash while writing leaves the previous file whole, and nothing is ever
-unpickled.
+Everything that is not a tensor is JSON in the file's header, so one file is one consistent state.
+A crash while writing leaves the previous file intact, and nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -19,10 +18,13 @@ from retone.atomic import AtomicFile
 from retone.errors import DataError
 
 _KEY = "retone"
+NETWORK, EFFECT_NETWORKS = "model.", "model.stand_in."
+"""How names of tensors start: those of the estimator's network, and those of networks that a
+differentiation strategy puts in the effect's place."""
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON header; the file appears complete or not at all."""
+    """Write tensors and a JSON header; the file is complete or absent."""
     from safetensors.torch import save_file
 
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
@@ -47,8 +49,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError, ValueError) as e:
         if _pickled(path):
             raise DataError(
-                f"{path} is a pickle (as torch.save writes), which retone never opens, since "
-                "reading one can run any code. Give it weights that retone train wrote."
+                f"{path} is a pickle (as torch.save writes). retone never opens pickles, because "
+                "reading one can run any code. Use weights that 'retone train' wrote."
             ) from e
         raise DataError(f"{path} is not a readable safetensors file ({e}).") from e
     if _KEY not in metadata:
@@ -56,21 +58,35 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         known = json.loads(metadata[_KEY])
     except ValueError as e:
-        raise DataError(f"{path}: its '{_KEY}' entry is not JSON ({e}); it is damaged.") from e
+        raise DataError(
+            f"{path}: its '{_KEY}' entry is not JSON ({e}); the file is damaged."
+        ) from e
     if not isinstance(known, dict):
         raise DataError(f"{path}: its '{_KEY}' entry is not an object; the file is damaged.")
-    return _expanded(tensors), known
+    return _dequantised(tensors), known
+
+
+def tensors_under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with ``prefix``, named without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def network_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The estimator's network of a weights file, by the module's own names."""
+    own = {n: t for n, t in tensors.items() if not n.startswith(EFFECT_NETWORKS)}
+    return tensors_under(own, NETWORK)
 
 
 ROW_SCALE = ".row_scale"
 SMALL = 4096
-"""Tensors of fewer numbers keep 16 bits."""
+"""Tensors with fewer elements are stored in 16 bits."""
 
 
-def in_bytes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights for shipping: 8 bits a number with one scale for each row, 16 bits if small.
+def quantised(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for shipping: 8 bits per element with one scale per row; 16 bits for small tensors.
 
-    A number is off by at most half of its row's largest magnitude / 127. ``read`` undoes it.
+    The error of an element is at most half of its row's largest magnitude / 127. ``read`` restores
+    float tensors.
     """
     packed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -84,7 +100,7 @@ def in_bytes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return packed
 
 
-def _expanded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _dequantised(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     scales = {n for n in tensors if n.endswith(ROW_SCALE)}
     out = {}
     for name, tensor in tensors.items():
@@ -119,7 +135,7 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor],
 def unpack_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
 ) -> None:
-    """Put back what ``pack_optimizer`` took."""
+    """Restore what ``pack_optimizer`` stored."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
@@ -129,7 +145,7 @@ def unpack_optimizer(
 
 
 def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Load a module's weights, refusing any that do not fit.
+    """Load a module's weights; names and shapes must match exactly.
 
     Raises:
         DataError: names or shapes differ; the message lists the first of them.

@@ -1,6 +1,6 @@
-"""What Diff-DEQ's network is told about a clip as a whole: 32 global features.
+"""Global features that condition Diff-DEQ's network: 32 per clip.
 
-The paper names loudness, MFCCs and spectral centroid as examples; this is the choice made here::
+The paper names loudness, MFCCs and spectral centroid as examples. The features used here::
 
     integrated loudness (LUFS), RMS level (dB), crest factor (dB)                      3
     centroid, bandwidth (octaves re 1 kHz) and flatness (dB), mean and spread          6

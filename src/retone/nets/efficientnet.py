@@ -23,7 +23,7 @@ STEM, HEAD = 32, 1280
 
 
 class Stage(NamedTuple):
-    """A run of equal blocks, before scaling."""
+    """A series of equal blocks, before scaling."""
 
     expand: int
     channels: int
@@ -48,10 +48,10 @@ class EfficientNetConfig:
     """Scaling of the B0 layout; the defaults are B2.
 
     Args:
-        channels: of the input.
-        width, depth: factors on channels and on blocks per stage.
-        drop_connect: chance of leaving out the last block's branch in training, per item;
-            earlier blocks less, in proportion to their place. 0.2 in the original.
+        channels: input channels.
+        width, depth: factors for channels and on blocks per stage.
+        drop_connect: probability of dropping the last block's branch in training, per item;
+            lower for earlier blocks, in proportion to their index. 0.2 in the original.
     """
 
     channels: int = 1
@@ -66,7 +66,7 @@ class EfficientNetConfig:
             raise SettingError(f"EfficientNet: drop_connect {self.drop_connect} is not in [0, 1).")
 
     def scaled(self, channels: int) -> int:
-        """Channels times width, to a multiple of 8 that is not 10 % less."""
+        """Channels times width, rounded to a multiple of 8 that is at most 10 % lower."""
         wanted = channels * self.width
         rounded = max(8, int(wanted + 4) // 8 * 8)
         return rounded + 8 if rounded < 0.9 * wanted else rounded
@@ -98,7 +98,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    """Expand, filter each channel, weigh channels by what all places hold, project back."""
+    """Inverted bottleneck: expand, filter each channel, squeeze and excite, project."""
 
     def __init__(
         self, inputs: int, outputs: int, expand: int, kernel: int, stride: int, drop: float

@@ -1,4 +1,4 @@
-"""What the compact networks hear: log-mel frames and level statistics of a normalised clip."""
+"""Features of the compact networks: log-mel frames and level statistics of a normalised clip."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BAND_QUANTILES = (0.1, 0.5, 0.9)
 FLOOR_DB = -100.0
 MEASURES = 3
 MEASURE_WEIGHT = 20.0
-"""Weight of a measure that style is judged by, that of one band's statistic being 1."""
+"""Weight of one of the ``MEASURES``, relative to 1 for a statistic of one band."""
 
 
-class Heard(NamedTuple):
+class Features(NamedTuple):
     """Features of a batch of clips.
 
     ``frames`` [B, M, N]: log-mel power in dB / 20; ``energy`` [B, N]: each frame's weight, summing
@@ -34,11 +34,11 @@ class Heard(NamedTuple):
     summary: Tensor
 
 
-def together(heard: Heard) -> Heard:
-    """Clips [B, ...] of one recording as one clip [1, ...]: all frames, the mean statistics."""
-    frames, energy, summary = heard
+def merge_clips(features: Features) -> Features:
+    """Features of B clips of one recording as one clip [1, ...]: all frames, mean statistics."""
+    frames, energy, summary = features
     count = frames.shape[0]
-    return Heard(
+    return Features(
         frames.transpose(0, 1).flatten(1)[None], energy.flatten()[None] / count,
         summary.mean(0, keepdim=True),
     )  # fmt: skip
@@ -48,9 +48,9 @@ def together(heard: Heard) -> Heard:
 class FrontEndConfig:
     """Analysis settings.
 
-    ``sample_rate`` is the rate clips are resampled to before analysis, in Hz. With ``measures``
-    the summary ends with what style is judged by: RMS and K-weighted level in dB / 20, and the
-    time-mean spectral centroid in kHz.
+    ``sample_rate`` is the rate in Hz to which clips are resampled before analysis. With
+    ``measures`` the summary ends with the measures that style is scored by: RMS and K-weighted
+    level in dB / 20, and the time-mean spectral centroid in kHz.
     """
 
     sample_rate: int
@@ -66,11 +66,15 @@ class FrontEndConfig:
         return bands + levels + MEASURES * self.measures
 
 
-class _Sums(NamedTuple):
-    """What all features are made of.
+COMPACT_FRONT_END = FrontEndConfig(sample_rate=24000, measures=True)
+"""The front end of the compact networks, which presets keep typical frames for."""
 
-    Of each frame: mel powers [B, N, M]; mean power, K-weighted power and centroid in kHz [B, N].
-    Of blocks: mean squares [B, K] for each length. Of the clip: mean square and peak [B].
+
+class _Sums(NamedTuple):
+    """Intermediate sums from which all features follow.
+
+    Per frame: mel powers [B, N, M]; mean power, K-weighted power and centroid in kHz [B, N].
+    Per block: mean squares [B, K] for each length. Per clip: mean square and peak [B].
     """
 
     mel: Tensor
@@ -83,14 +87,14 @@ class _Sums(NamedTuple):
 
 
 class FrontEnd(nn.Module):
-    """Clip [B, T] at the config's rate -> ``Heard``. No trainable weights."""
+    """Clip [B, T] at the config's rate -> ``Features``. No trainable weights."""
 
     bank: Tensor
     window: Tensor
     frequency: Tensor
     k_weight: Tensor
     weight: Tensor
-    """What each summary statistic [S] counts among them; 1 on average."""
+    """Weight of each summary statistic [S]; 1 on average."""
 
     def __init__(self, config: FrontEndConfig) -> None:
         super().__init__()
@@ -109,11 +113,11 @@ class FrontEnd(nn.Module):
         self.register_buffer("weight", weight / weight.mean(), persistent=False)
         self._plan: FramePlan | None = None
 
-    def forward(self, audio: Tensor) -> Heard:
+    def forward(self, audio: Tensor) -> Features:
         with full_precision(audio.device):
-            return self._hear(audio)
+            return self._analyse(audio)
 
-    def _hear(self, audio: Tensor) -> Heard:
+    def _analyse(self, audio: Tensor) -> Features:
         compiled = audio.device.type == "cpu" and audio.dtype == torch.float32
         compiled = compiled and not torch.compiler.is_compiling()
         sums = self._compiled_sums(audio) if compiled else self._sums(audio)
@@ -126,10 +130,10 @@ class FrontEnd(nn.Module):
         summary = self._summary(sums, frames, energy)
         if self.config.measures:
             summary = torch.cat([summary, self._measures(sums)], dim=1)
-        return Heard(frames, energy, summary)
+        return Features(frames, energy, summary)
 
     def _block_sizes(self, length: int) -> tuple[int, ...]:
-        """Samples of the blocks whose levels are heard; a clip may be shorter than one."""
+        """Sizes in samples of the blocks whose levels are measured, at most the clip's length."""
         wanted = (round(ms * 1e-3 * self.config.sample_rate) for ms in LEVEL_FRAMES_MS)
         return tuple(min(max(1, n), length) for n in wanted)
 
@@ -173,7 +177,7 @@ class FrontEnd(nn.Module):
     def _summary(self, sums: _Sums, frames: Tensor, energy: Tensor) -> Tensor:
         mean = (frames * energy[:, None]).sum(-1)
         variance = ((frames - mean[..., None]).square() * energy[:, None]).sum(-1)
-        spread = variance.clamp(min=1e-10).sqrt()  # a band at the floor has none, and a gradient
+        spread = variance.clamp(min=1e-10).sqrt()  # keeps a gradient at the floor
         q = frames.new_tensor(BAND_QUANTILES)
         bands = torch.quantile(frames, q, dim=-1).permute(1, 0, 2).flatten(1)
         rows = [mean, spread, bands]

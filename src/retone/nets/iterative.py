@@ -1,9 +1,9 @@
-"""A style network that hears its own result and revises its answer.
+"""A style network that refines its prediction iteratively.
 
-One look at two recordings must guess all settings at once, and the guess is what errs: given the
-wanted result itself as reference, a network of one look is hardly closer to it. So the answer is
-rendered and heard in turn, and the network says what to change, several times over. It also says
-which statistics it expects of the wanted result, that is, the reference's, freed of its content.
+A single forward pass predicts all settings at once and is often inaccurate, even if the reference
+is the target itself. So the effect renders the prediction, the network analyses the result and
+predicts a change, several times. It also predicts the statistics of the target: those of the
+reference without its content.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
-from retone.nets.frontend import Heard
+from retone.nets.frontend import Features
 from retone.nets.precision import full_precision
 
 Render = Callable[[Tensor], Tensor]
-"""Unit parameters [B, P] -> the source as the effect renders it with them, [B, T]."""
-Hear = Callable[[Tensor], Heard]
+"""Unit parameters [B, P] -> the source rendered with them, [B, T]."""
+Encode = Callable[[Tensor], Features]
 LOGIT_LIMIT = 6.0
 
 
@@ -29,36 +29,36 @@ class Expected(NamedTuple):
     """Standardised summary statistics [B, S] expected of a clip, and their uncertainty.
 
     Each statistic has a Laplace distribution around ``mean`` with the scale ``exp(log_scale)``.
-    ``weight`` [B, S] is what each counts in the surprise; all alike without it.
+    ``weight`` [B, S] weights them in the negative log-likelihood; None: all alike.
     """
 
     mean: Tensor
     log_scale: Tensor
     weight: Tensor | None = None
 
-    def surprise(self, statistics: Tensor) -> Tensor:
+    def nll(self, statistics: Tensor) -> Tensor:
         """Negative log-likelihood of statistics [B, S], weighted mean over them, [B], less ln 2."""
         miss = (statistics - self.mean).abs() * (-self.log_scale).exp() + self.log_scale
         return (miss if self.weight is None else miss * self.weight).mean(1)
 
 
-class Answers(NamedTuple):
-    """What every pass said, K of each.
+class Predictions(NamedTuple):
+    """Predictions of K passes.
 
     ``units``: unit parameters [B, P]; ``renders``: the source rendered with them [B, T];
-    ``expected``: what statistics the wanted result should have; ``truth`` gives those of a clip
-    [B, T]. Both are empty for a network that expects nothing.
+    ``expected``: predicted statistics of the target; ``target_statistics`` computes the same
+    statistics of a clip [B, T]. Both are empty for networks that predict no statistics.
     """
 
     units: list[Tensor]
     renders: list[Tensor]
     expected: list[Expected]
-    truth: Callable[[Tensor], Tensor] | None = None
+    target_statistics: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class IterativeNetConfig(AlignedNetConfig):
-    """Sizes; ``passes`` is how often the answer is given."""
+    """Sizes; ``passes`` is the number of predictions."""
 
     passes: int = 3
 
@@ -67,10 +67,10 @@ class IterativeNetConfig(AlignedNetConfig):
 
 
 class IterativeNet(AlignedNet):
-    """(source [B, T], reference [B, T], render) -> ``Answers``.
+    """(source [B, T], reference [B, T], render) -> ``Predictions``.
 
-    Pass k hears the source as the answer of pass k - 1 renders it, and adds to that answer's
-    logits. No gradient flows from one pass to the one before.
+    Pass k analyses the source rendered with the prediction of pass k - 1 and adds to its logits.
+    No gradient flows from one pass to the previous one.
     """
 
     config: IterativeNetConfig
@@ -98,64 +98,64 @@ class IterativeNet(AlignedNet):
 
     start: Tensor
 
-    def forward(self, source: Tensor, reference: Tensor, render: Render) -> Answers:  # type: ignore[override]
-        return self.answer(self.listen(source), self.listen(reference), render)
+    def forward(self, source: Tensor, reference: Tensor, render: Render) -> Predictions:  # type: ignore[override]
+        return self.predict(self.encode(source), self.encode(reference), render)
 
-    def answer(
-        self, source: Heard, reference: Heard, render: Render, hear: Hear | None = None
-    ) -> Answers:
-        """All passes over a source and a reference that were heard already.
+    def predict(
+        self, source: Features, reference: Features, render: Render, encode: Encode | None = None
+    ) -> Predictions:
+        """All passes, given the features of source and reference.
 
-        ``hear`` listens to renders; ``listen`` by default.
+        ``encode`` computes the features of renders; the default is the method ``encode``.
         """
-        hear = hear or self.listen
-        answers = Answers([], [], [], self._truth)
-        heard = source
+        encode = encode or self.encode
+        predictions = Predictions([], [], [], self._target_statistics)
+        result = source
         logit = self.start.expand(source.summary.shape[0], -1)
         for number in range(self.config.passes):
             if number:
-                heard = hear(answers.renders[-1].detach())
-            change, expected = self._revise(source, heard, reference, logit)
+                result = encode(predictions.renders[-1].detach())
+            change, expected = self._revise(source, result, reference, logit)
             logit = (logit.detach() + change).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-            answers.units.append(torch.sigmoid(logit))
+            predictions.units.append(torch.sigmoid(logit))
             with full_precision(logit.device):
-                answers.renders.append(render(answers.units[-1]))
-            answers.expected.append(expected)
-        return answers
+                predictions.renders.append(render(predictions.units[-1]))
+            predictions.expected.append(expected)
+        return predictions
 
-    def revise(self, source: Tensor, heard: Tensor, reference: Tensor, logit: Tensor) -> Tensor:
-        """One pass by itself, for other programs: the next answer's logits [B, P].
+    def revise(self, source: Tensor, result: Tensor, reference: Tensor, logit: Tensor) -> Tensor:
+        """A single pass, for export: logits [B, P] of the next prediction.
 
         Args:
             source, reference: clips [B, T].
-            heard: the source as the last answer renders it; the source itself at first.
-            logit: the last answer's logits [B, P]; ``start`` at first.
+            result: the source rendered with the last prediction; at first the source itself.
+            logit: logits [B, P] of the last prediction; at first ``start``.
         """
-        clips = [self.listen(audio) for audio in (source, heard, reference)]
+        clips = [self.encode(audio) for audio in (source, result, reference)]
         change, _ = self._revise(clips[0], clips[1], clips[2], logit)
         return (logit + change).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
     @torch.no_grad()
-    def _truth(self, audio: Tensor) -> Tensor:
-        return self.standardized(self.listen(audio).summary)
+    def _target_statistics(self, audio: Tensor) -> Tensor:
+        return self.standardized(self.encode(audio).summary)
 
     def standardized(self, summary: Tensor) -> Tensor:
-        """Summary statistics [B, S] on the scale of ``Answers.expected``."""
+        """Summary statistics [B, S] on the scale of ``Predictions.expected``."""
         return (summary - self.center) / self.scale
 
     def _revise(
-        self, source: Heard, heard: Heard, reference: Heard, logit: Tensor
+        self, source: Features, result: Features, reference: Features, logit: Tensor
     ) -> tuple[Tensor, Expected]:
-        """Change of the logits [B, P], and what is expected of the wanted result.
+        """Change of the logits [B, P], and the predicted statistics of the target.
 
-        Expected is a point between the statistics of what was heard and of the reference, and a
-        correction.
+        The prediction is a point between the statistics of the result and of the reference, plus
+        a correction.
         """
-        keys = [self._keys(h) for h in (heard, reference)]
+        keys = [self._keys(h) for h in (result, reference)]
         match = self.sharpness.exp() * torch.einsum("bkn,bkm->bnm", *keys)
-        there = self._difference(heard, reference, match)
-        back = self._difference(reference, heard, match.transpose(1, 2))
-        a, b = self.standardized(heard.summary), self.standardized(reference.summary)
+        there = self._difference(result, reference, match)
+        back = self._difference(reference, result, match.transpose(1, 2))
+        a, b = self.standardized(result.summary), self.standardized(reference.summary)
         first = self.standardized(source.summary)
         with full_precision(a.device):
             found = torch.cat([there.float(), back.float(), a, b, b - a], dim=1)

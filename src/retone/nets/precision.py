@@ -1,4 +1,4 @@
-"""Islands of float32 inside a network that otherwise computes in bfloat16."""
+"""float32 sections inside a network that otherwise computes in bfloat16."""
 
 from __future__ import annotations
 

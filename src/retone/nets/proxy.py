@@ -1,12 +1,13 @@
-"""A temporal convolutional network that is told the settings of an effect and imitates it.
+"""A temporal convolutional network that imitates an effect, given its settings.
 
 The proxy of DeepAFx-ST: blocks of a dilated convolution, batch norm, FiLM by the unit parameters
-(E. Perez et al., AAAI 2018), PReLU, and a residual path. Causal; with the paper's sizes it sees
-7021 samples (293 ms at 24 kHz). It knows only the sample rate that it learnt at.
+(E. Perez et al., AAAI 2018), PReLU, and a residual path. Causal; with the paper's sizes its
+receptive field is 7021 samples (293 ms at 24 kHz). It works at the sample rate of its training
+only.
 
-One stated difference: the residual path is cropped at the old end, so that it is in time with the
-convolution (the published program is a sample late); FiLM's scales start around 1. A small machine
-has no hours to learn that most of the output is the input: ``TcnSizes.identity`` starts there.
+Stated differences: the residual path is cropped at its beginning, so that it is aligned with the
+convolution (in the published program it is one sample late), and FiLM's scales start around 1. For
+short trainings ``TcnSizes.identity`` starts with a network that passes its input on.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from retone.errors import expect
 class TcnSizes:
     """Channels, kernel and dilations of the blocks; the defaults are the paper's.
 
-    With ``identity`` an untrained network passes the audio on unchanged: the first channel is
-    the input itself, and the others come to be heard as they learn.
+    With ``identity`` an untrained network passes the audio unchanged: the first channel is the
+    input, and the others contribute as they are trained.
     """
 
     channels: int = 64
@@ -35,20 +36,20 @@ class TcnSizes:
 
     @property
     def reach(self) -> int:
-        """Samples that one output sample sees."""
+        """Receptive field in samples."""
         return 1 + (self.kernel - 1) * sum(self.dilations)
 
 
 @dataclass(frozen=True)
 class ProxyConfig:
-    """A network for so many unit parameters.
+    """A network for a number of unit parameters.
 
     Args:
-        settings: number of unit parameters it is told.
-        sizes: of its blocks.
-        gain: which of them is a gain behind the effect, applied outside the network; the network
-            is told its middle. None without any.
-        gain_db: range of that gain.
+        settings: number of unit parameters.
+        sizes: sizes of the blocks.
+        gain: index of a parameter that is a gain after the effect; it is applied outside the
+            network, whose input for it is always 0.5. None if there is none.
+        gain_db: range of that gain in dB.
     """
 
     settings: int
@@ -93,7 +94,7 @@ class Block(nn.Module):
 
 
 class Proxy(nn.Module):
-    """(audio [B, C, T], unit parameters [B, P]) -> audio [B, C, T]; channels go one by one."""
+    """(audio [B, C, T], unit parameters [B, P]) -> audio [B, C, T]; each channel on its own."""
 
     def __init__(self, config: ProxyConfig) -> None:
         super().__init__()
@@ -115,15 +116,15 @@ class Proxy(nn.Module):
         gain_db, unit = self._split(unit.to(audio.dtype))
         channels = size["C"]
         x = audio.reshape(size["B"] * channels, 1, size["T"])
-        told = unit.repeat_interleave(channels, 0)
+        settings = unit.repeat_interleave(channels, 0)
         x = nn.functional.pad(x, (self.config.sizes.reach - 1, 0))
         for block in self.blocks:
-            x = block(x, told)
+            x = block(x, settings)
         y = self.mix(x).reshape(audio.shape)
         return y if gain_db is None else y * (10 ** (gain_db / 20))[:, None, None]
 
     def _split(self, unit: Tensor) -> tuple[Tensor | None, Tensor]:
-        """The gain in dB [B], and what the network is told."""
+        """The gain in dB [B], and the network's unit parameters [B, P]."""
         index = self.config.gain
         if index is None:
             return None, unit
@@ -133,12 +134,12 @@ class Proxy(nn.Module):
         return low + (high - low) * unit[:, index], torch.where(pinned, 0.5, unit)
 
 
-class StandIn(nn.Module):
-    """Networks in the place of effects, by the effects' names; called with the name first.
+class EffectNetworks(nn.Module):
+    """Networks that replace effects, by effect name; called as ``networks(name, audio, unit)``.
 
     Args:
-        configs: name -> sizes.
-        frozen: they learn nothing more, and batch norm keeps its statistics.
+        configs: effect name -> config.
+        frozen: weights and batch-norm statistics stay as they are.
     """
 
     def __init__(self, configs: Mapping[str, ProxyConfig], *, frozen: bool = False) -> None:
@@ -149,7 +150,7 @@ class StandIn(nn.Module):
             self.requires_grad_(False)
             self.eval()
 
-    def train(self, mode: bool = True) -> StandIn:
+    def train(self, mode: bool = True) -> EffectNetworks:
         super().train(mode and not self.frozen)
         return self
 
@@ -159,7 +160,7 @@ class StandIn(nn.Module):
 
 @dataclass(frozen=True)
 class GivenConfig:
-    """The network of ``proxy_`` recipes, which passes on the settings it is given."""
+    """The "estimator" of ``proxy_`` recipes: it returns the settings it is given."""
 
     outputs: int
 

@@ -22,7 +22,7 @@ MAGNITUDE_FLOOR = 1e-8
 
 @dataclass(frozen=True)
 class SpectrogramConfig:
-    """Analysis; ``sample_rate`` is the rate clips are resampled to before it."""
+    """Analysis; ``sample_rate`` is the rate in Hz to which clips are resampled before it."""
 
     sample_rate: int
     window: int = 4096
@@ -109,10 +109,10 @@ class SiameseNet(nn.Module):
         self.front_end.center.copy_(mean)
         self.front_end.scale.copy_((square - mean * mean).clamp(min=1e-6).sqrt())
 
-    def listen(self, audio: Tensor) -> Embedded:
+    def encode(self, audio: Tensor) -> Embedded:
         """Embeddings of clips [B, T] at the front end's rate."""
         features = self.encoder(self.front_end(audio))
-        # Linear after the mean over time and frequency: the same as before it, and cheaper.
+        # A linear layer commutes with the mean over time and frequency; after it is cheaper.
         return Embedded(nn.functional.normalize(self.embed(features.mean((2, 3))), dim=1))
 
     def compare(self, source: Embedded, reference: Embedded) -> Tensor:
@@ -122,6 +122,6 @@ class SiameseNet(nn.Module):
             return torch.sigmoid(self.controller(both.float()))
 
     def forward(self, source: Tensor, reference: Tensor) -> Tensor:
-        heard = self.listen(torch.cat([source, reference])).vector
+        vectors = self.encode(torch.cat([source, reference])).vector
         count = source.shape[0]
-        return self.compare(Embedded(heard[:count]), Embedded(heard[count:]))
+        return self.compare(Embedded(vectors[:count]), Embedded(vectors[count:]))

@@ -1,15 +1,16 @@
 """Diff-DEQ's network: a temporal convolutional network that global features modulate.
 
 S. Sarkar, L. Lindborg, "Diff-DEQ: differentiable dynamic equalization for studio-quality speech
-processing", EUSIPCO 2025. It hears one recording and no reference. Global features go through an
-MLP to a scale and a shift for every channel of every block (FiLM; E. Perez et al., AAAI 2018); the
-blocks' output goes through a bidirectional GRU, the mean over time, and an MLP with sigmoids.
+processing", EUSIPCO 2025. It analyses one recording, without a reference. Global features go
+through an MLP to a scale and a shift for every channel of every block (FiLM; E. Perez et al., AAAI
+2018); the blocks' output goes through a bidirectional GRU, the mean over time, and an MLP with
+sigmoids.
 
-Choices where the paper is silent or cannot be meant as written: eight blocks with four dilations
-are two stacks of 1, 3, 9, 27. On samples their reach would be 321 samples (13 ms), and a GRU would
-take 70,972 steps; so a front end comes first that makes frames, either strided convolutions on the
-waveform (``ConvStemConfig``, 512 samples a frame, nearest to the paper's raw audio) or log-mel
-power (``MelConfig``). The reach is then 321 frames, more than a clip.
+Choices where the paper is silent or not feasible as written: eight blocks with four dilations
+are two stacks of 1, 3, 9, 27. On samples their receptive field would be 321 samples (13 ms), and a
+GRU would take 70,972 steps; so a front end comes first that makes frames, either strided
+convolutions on the waveform (``ConvStemConfig``, 512 samples a frame, nearest to the paper's raw
+audio) or log-mel power (``MelConfig``). The receptive field is then 321 frames, more than a clip.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from retone.nets.precision import full_precision
 
 CROSSOVERS = ("predicted", "global", "fixed")
 EDGE = 0.005
-"""How near to 0 and 1 a parameter may start: at 0 itself a sigmoid has no slope."""
+"""Distance from 0 and 1 at which a parameter may start; at 0 a sigmoid has no gradient."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class TcnConfig:
 
     Args:
         outputs: number of unit parameters to predict.
-        front_end: what makes frames of the waveform.
-        initial: unit parameters an untrained network gives (identity).
+        front_end: turns the waveform into frames.
+        initial: unit parameters that an untrained network predicts.
         crossover_outputs: which outputs are crossover frequencies.
-        crossover: ``"predicted"`` for each clip, ``"global"``: learnt once for all clips, or
+        crossover: ``"predicted"`` for each clip, ``"global"``: one trained value for all clips, or
             ``"fixed"`` at their initial values.
         channels, kernel, dilations: of the convolutions.
         gru: size per direction.
@@ -104,7 +105,7 @@ class TcnConfig:
 
     @property
     def reach(self) -> int:
-        """Frames that one output frame of the blocks sees."""
+        """Receptive field of the blocks in frames."""
         return 1 + (self.kernel - 1) * sum(self.dilations)
 
     def build(self) -> Tcn:
@@ -184,7 +185,7 @@ class Block(nn.Module):
 class Tcn(nn.Module):
     """Clips [B, T] -> unit parameters [B, P] in (0, 1).
 
-    A second argument, which other networks hear as the reference, is ignored.
+    A second argument, the reference of other networks, is ignored.
     """
 
     is_crossover: Tensor

@@ -1,7 +1,7 @@
-"""Adaptive presets: profiles of how good recordings sound, to match a recording to.
+"""Adaptive presets: profiles of reference recordings to match a recording to.
 
-A preset is no fixed setting. It says what recordings in a style sound like, and an estimator finds
-the settings that bring *this* recording there.
+A preset is no fixed setting. It describes how recordings in a style sound, and an estimator finds
+the settings that bring *this* recording to that style.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Making presets needs the networks' recipes, which using them does not: loaded when asked."""
+    """``make_preset`` is loaded when used: making presets needs more than using them."""
     if name != "make_preset":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from retone.presets.making import make_preset

@@ -1,11 +1,11 @@
-"""The preset file: a profile with its description, readable JSON that holds no sound.
+"""The preset file: a profile with its description, as readable JSON without audio.
 
 Schema version 1. An object with these fields: ``retone_preset`` (the version), ``name``,
 ``description``, ``kind`` (speech or music), ``licence``, ``credits`` (what it was made from),
 ``made_with``, ``voices``, ``seconds``, ``sample_rate_hz``, ``loudness_lufs`` (null keeps a
-recording's own), ``statistics`` and ``spectrum_db`` (averages over everything that was heard, for
-excerpts whose peak is -12 dBFS; null where nothing is known), ``untreated`` (the statistics of the
-same recordings before they were treated, or null) and ``typical_frames`` (see
+recording's own), ``statistics`` and ``spectrum_db`` (averages over all recordings, for excerpts
+whose peak is -12 dBFS; null where unknown), ``untreated`` (the statistics of the same recordings
+before processing, or null) and ``typical_frames`` (see
 ``retone.estimators.profile``; null if there are none).
 """
 
@@ -37,10 +37,10 @@ WIDTHS = {
     "band_crest_db": 4,
     "modulation_db": 16,
 }
-"""Numbers of each statistic; those not named have one."""
+"""Number of values of each statistic; the others have one."""
 SPECTRUM_HZ: Array = np.geomspace(20.0, 20000.0, 121)
-MOST_FRAMES = 64
-"""More typical frames than this are refused, so that no file can smuggle in a recording."""
+MAX_FRAMES = 64
+"""Most typical frames in a file, so that no file can contain a recording."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,10 @@ class Preset:
     """A profile with its name (lower-case letters, digits, hyphens) and where it comes from.
 
     Args:
-        profile: what an estimator is given.
-        description: one or two sentences for people.
-        licence, credits: of what it was made from.
-        made_with: the retone that made it.
+        profile: the reference for estimators.
+        description: one or two sentences for users.
+        licence, credits: licence and sources of the recordings.
+        made_with: the version of retone that made it.
     """
 
     profile: Profile
@@ -88,7 +88,7 @@ class Preset:
             "sample_rate_hz": p.sample_rate,
             "loudness_lufs": p.loudness_lufs,
             "statistics": _statistics_out(p.statistics),
-            "untreated": None if p.untreated is None else _statistics_out(p.untreated),
+            "untreated": None if p.unprocessed is None else _statistics_out(p.unprocessed),
             "spectrum_db": _numbers(p.spectrum(SPECTRUM_HZ), 1),
             "typical_frames": None if p.typical is None else _typical_out(p.typical),
         }
@@ -116,8 +116,8 @@ class Preset:
         loudness = f.take("loudness_lufs", None)
         spectrum_db = _read(f.take("spectrum_db"), len(SPECTRUM_HZ), f"{where}.spectrum_db")[0]
         if np.isfinite(spectrum_db).sum() < 10 or not np.isfinite(statistics.crest_db).all():
-            raise DataError(f"{where}: it holds no spectrum; was it made from silence? Make it "
-                            "again from recordings with sound in them.")  # fmt: skip
+            raise DataError(f"{where}: it holds no spectrum and was probably made from silence. "
+                            "Make it again from other recordings.")  # fmt: skip
         name = f.text("name")
         check_name(name, where)
         profile = Profile(
@@ -133,7 +133,7 @@ class Preset:
             else number(loudness, f"{where}.loudness_lufs", low=-70.0, high=0.0),
             typical=None if typical is None else _typical_in(typical, f"{where}.typical_frames"),
             kind=f.choice("kind", KINDS),
-            untreated=None if before is None else _statistics_in(before, f"{where}.untreated"),
+            unprocessed=None if before is None else _statistics_in(before, f"{where}.untreated"),
         )
         credits = f.items("credits", [])
         preset = cls(
@@ -162,7 +162,7 @@ def check_name(name: str, where: str = "") -> None:
     """Refuse a name that is not lower-case letters, digits and inner hyphens.
 
     Raises:
-        SettingError: it is not; DataError if it stands in the file ``where``.
+        SettingError: it is not; DataError if it is in the file ``where``.
     """
     if NAME.fullmatch(name):
         return
@@ -176,7 +176,7 @@ def check_name(name: str, where: str = "") -> None:
 
 
 def _numbers(values: Any, decimals: int) -> Any:
-    """Rounded numbers, None for what is not finite; a single number stays one."""
+    """Rounded numbers, None for non-finite ones; a single number stays single."""
     if np.ndim(values) == 0:
         return round(float(values), decimals) if math.isfinite(values) else None
     return [_numbers(v, decimals) for v in values]
@@ -230,8 +230,8 @@ def _typical_in(value: Any, where: str) -> TypicalFrames:
     )
     front.done()
     energy = f.items("energy")
-    if not 1 <= len(energy) <= MOST_FRAMES:
-        raise DataError(f"{where}: {len(energy)} frames; expected 1 to {MOST_FRAMES}.")
+    if not 1 <= len(energy) <= MAX_FRAMES:
+        raise DataError(f"{where}: {len(energy)} frames; expected 1 to {MAX_FRAMES}.")
     rows = f.items("frames")
     if len(rows) != len(energy):
         raise DataError(f"{where}: {len(rows)} frames but {len(energy)} energies.")

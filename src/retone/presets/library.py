@@ -1,4 +1,4 @@
-"""Where presets are: those that ship with retone, and a person's own."""
+"""Where presets are: those that ship with retone, and the user's own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from retone.errors import DataError, SettingError, nearest
 from retone.presets.file import Preset
 
 AUTO = {"speech": "podcast", "music": "master-neutral"}
-"""The presets of ``retone match --auto``, by what the recording holds."""
+"""Default presets by kind of recording."""
 SUFFIX = ".json"
 
 
 def own_folder() -> Path:
-    """Folder of a person's own presets: ``RETONE_PRESETS``, else the usual place for settings."""
+    """Folder of the user's own presets: ``RETONE_PRESETS``, else the usual settings folder."""
     stated = os.environ.get("RETONE_PRESETS")
     if stated:
         return Path(stated)
@@ -33,7 +33,7 @@ def _shipped() -> Any:
 
 
 def _places() -> dict[str, Any]:
-    """Name -> file; a person's own comes first."""
+    """Name -> file; the user's own comes first."""
     found: dict[str, Any] = {}
     folder = own_folder()
     if folder.is_dir():
@@ -50,7 +50,7 @@ def names() -> tuple[str, ...]:
 
 
 def available() -> tuple[Preset, ...]:
-    """All presets that can be read: shipped ones and a person's own, speech first, by name."""
+    """All presets that can be read: shipped ones and the user's own, speech first, by name."""
     found = []
     for place in _places().values():
         try:
@@ -61,7 +61,7 @@ def available() -> tuple[Preset, ...]:
 
 
 def broken() -> tuple[str, ...]:
-    """One sentence for each preset that is there and cannot be read."""
+    """One sentence for each preset that cannot be read."""
     sentences = []
     for place in _places().values():
         try:
@@ -72,7 +72,7 @@ def broken() -> tuple[str, ...]:
 
 
 def is_own(name: str) -> bool:
-    """Whether a preset is in a person's own folder."""
+    """Whether a preset is in the user's own folder."""
     return (own_folder() / f"{name}{SUFFIX}").is_file()
 
 
@@ -89,34 +89,34 @@ def open_preset(name: str | Path) -> Preset:
     places = _places()
     if text in places:
         return Preset.read(places[text])
-    hint = nearest(text, places) or " 'retone preset list' shows them."
+    hint = nearest(text, places) or " 'retone preset list' shows all of them."
     raise SettingError(f"no preset is called '{text}'.{hint}")
 
 
 def save_preset(preset: Preset, *, force: bool = False) -> Path:
-    """Put a preset into a person's own folder; returns where.
+    """Save a preset in the user's own folder; returns its path.
 
     Raises:
-        SettingError: one of that name is there and ``force`` is not given.
+        SettingError: it exists and ``force`` is not given.
     """
     folder = own_folder()
     path = folder / f"{preset.name}{SUFFIX}"
     if path.exists() and not force:
         raise SettingError(
-            f"you have a preset '{preset.name}' already: choose another name or pass --force."
+            f"you already have a preset '{preset.name}': choose another name or allow overwriting."
         )
     folder.mkdir(parents=True, exist_ok=True)
     return _write(preset, path, force)
 
 
 def import_preset(path: Path, *, force: bool = False) -> tuple[Preset, Path]:
-    """Check a preset file and copy it into a person's own folder."""
+    """Check a preset file and copy it into the user's own folder."""
     preset = Preset.read(path)
     return preset, save_preset(preset, force=force)
 
 
 def export_preset(name: str, path: Path, *, force: bool = False) -> Path:
-    """Write a preset to a file that can be given away."""
+    """Write a preset to a file that can be shared."""
     return _write(open_preset(name), path, force)
 
 

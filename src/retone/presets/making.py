@@ -1,4 +1,4 @@
-"""Make a preset from recordings: hear them, average what was heard, keep no sound."""
+"""Make a preset from recordings: analyse them, average the results, keep no audio."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.estimators.closed_form import normalised, statistics_of
 from retone.estimators.profile import Profile, TypicalFrames, typical_frames
+from retone.nets.frontend import COMPACT_FRONT_END
 from retone.presets.file import SPECTRUM_HZ, Preset, check_name
-from retone.process.decide import hear, loudness_of
-from retone.progress import Progress, silent
-from retone.training.recipes.style import compact_speech
+from retone.process.excerpt import load_excerpt
+from retone.process.level import loudness_of
+from retone.progress import ANALYSING, Progress, silent
 
 FRAMES = 48
 CLIP_S = 12.0
-"""Length of the pieces in which an excerpt is heard for typical frames, as a network would."""
+"""Length of the pieces that an excerpt is split into for typical frames, as for a network."""
 
 
-class Heard(NamedTuple):
-    """One excerpt, the number of its voice (or piece), and the same before treatment if known."""
+class VoiceExcerpt(NamedTuple):
+    """One excerpt, the number of its voice (or piece), and the excerpt before processing."""
 
     excerpt: Excerpt
     voice: int
-    untreated: Excerpt | None = None
+    unprocessed: Excerpt | None = None
 
 
 def make_preset(
@@ -50,36 +51,35 @@ def make_preset(
 
     Args:
         name: lower-case letters, digits and hyphens.
-        files: recordings that sound right; they count by their length.
-        description: for people.
+        files: reference recordings; they are weighted by their length.
+        description: text for users.
         kind: ``"speech"`` or ``"music"``.
-        voices: how many different voices (or pieces) they hold, if known. From 2 on, a recording
-            that is matched is taken for yet another voice; with 1 that is judged from its sound.
-        loudness_lufs: loudness that a result should get: ``"match"`` the recordings' mean, None
-            for the result's own, or a target.
-        licence: under which the recordings were published.
-        progress: called with files done and in all.
+        voices: number of different voices (or pieces), if known. From 2 on, a recording to match is
+            taken to be another voice; with 1 that is inferred from its sound.
+        loudness_lufs: loudness of results: ``"match"`` for the recordings' mean, None for the
+            result's own, or a target in LUFS.
+        licence: licence of the recordings.
+        progress: told the files done and files in all.
 
     Raises:
         AudioError: no file, or one that cannot be read, is silent or too short.
-        SettingError: the name cannot be a name.
+        SettingError: the name is invalid.
     """
     check_name(name)
     if not files:
         raise AudioError("a preset needs at least one recording.")
-    heard, levels = [], []
+    excerpts, levels = [], []
     for number, file in enumerate(files):
-        path = Path(file)
-        with open_reader(path) as reader:
-            excerpt, _ = hear(reader, path)
-            heard.append(Heard(excerpt, number))
+        with open_reader(file) as reader:
+            excerpt, _ = load_excerpt(reader)
+            excerpts.append(VoiceExcerpt(excerpt, number))
             levels.append(loudness_of(reader))
-        progress(number + 1, len(files))
+        progress(ANALYSING, number + 1, len(files))
     loudness = loudness_lufs
     if loudness == "match":
         known = [v for v in levels if np.isfinite(v)]
         loudness = round(float(np.mean(known)), 1) if known else None
-    profile = profile_of(name, heard, voices=voices, loudness_lufs=loudness, kind=kind)  # type: ignore[arg-type]
+    profile = profile_of(name, excerpts, voices=voices, loudness_lufs=loudness, kind=kind)  # type: ignore[arg-type]
     credits = tuple(Path(f).name for f in files)
     return Preset(profile, description or f"Made from {_count(files)}.", licence, credits,
                   f"retone {__version__}")  # fmt: skip
@@ -87,16 +87,16 @@ def make_preset(
 
 def profile_of(
     name: str,
-    heard: Sequence[Heard],
+    excerpts: Sequence[VoiceExcerpt],
     *,
     voices: int,
     loudness_lufs: float | None,
     kind: str,
     seed: int = 0,
 ) -> Profile:
-    """Average excerpts; every voice counts by the seconds that it is active."""
+    """Average excerpts; every voice is weighted by its active seconds."""
     spectra = []
-    for excerpt, *_ in heard:
+    for excerpt, *_ in excerpts:
         meter = SpectrumMeter(excerpt.sample_rate)
         meter.update(normalised(excerpt)[None])
         db = meter.result(SPECTRUM_HZ)
@@ -105,27 +105,27 @@ def profile_of(
     rows = np.array(spectra)
     known = np.isfinite(rows)
     mean = np.where(known, rows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    before = [statistics_of(h.untreated) for h in heard if h.untreated is not None]
-    weights = [1.0] * len(heard) if before else None  # like for like
+    before = [statistics_of(h.unprocessed) for h in excerpts if h.unprocessed is not None]
+    weights = [1.0] * len(excerpts) if before else None  # like for like
     return Profile(
         name=name,
-        statistics=average([statistics_of(h.excerpt) for h in heard], weights),
+        statistics=average([statistics_of(h.excerpt) for h in excerpts], weights),
         frequency_hz=SPECTRUM_HZ,
         spectrum_db=np.where(known.any(axis=0), mean, np.nan),
-        sample_rate=max(h.excerpt.sample_rate for h in heard),
+        sample_rate=max(h.excerpt.sample_rate for h in excerpts),
         voices=voices,
-        seconds=sum(h.excerpt.audio.numel() / h.excerpt.sample_rate for h in heard),
+        seconds=sum(h.excerpt.audio.numel() / h.excerpt.sample_rate for h in excerpts),
         loudness_lufs=loudness_lufs,
-        typical=_typical(heard, seed),
+        typical=_typical(excerpts, seed),
         kind=kind,
-        untreated=average(before, [1.0] * len(before)) if before else None,
+        unprocessed=average(before, [1.0] * len(before)) if before else None,
     )
 
 
-def _typical(heard: Sequence[Heard], seed: int) -> TypicalFrames:
-    config = compact_speech().network.front_end  # type: ignore[attr-defined]
+def _typical(excerpts: Sequence[VoiceExcerpt], seed: int) -> TypicalFrames:
+    config = COMPACT_FRONT_END
     clips = []
-    for excerpt, voice, _ in heard:
+    for excerpt, voice, _ in excerpts:
         clip = Clip(normalised(excerpt)[None], excerpt.sample_rate).resample(config.sample_rate)
         audio = clip.samples[0]
         count = max(1, round(audio.size / (CLIP_S * config.sample_rate)))

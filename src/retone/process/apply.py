@@ -1,53 +1,36 @@
-"""Doing again, to any recording, what a settings file says."""
+"""Apply a settings file to a recording."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from retone.audio import open_reader
-from retone.process.render import (
-    Decision,
-    MatchResult,
-    Observe,
-    Options,
-    check_output,
-    check_writable,
-    render_file,
-)
+from retone.audio.reader import AudioInfo
+from retone.process.result import Decision, Options
 from retone.process.settings_file import SettingsFile
-from retone.progress import Progress, silent
 
 
-def apply_settings(
-    source: Path,
-    output: Path,
+def decision_of(
     settings: SettingsFile,
+    info: AudioInfo,
     *,
     amount: float | None = None,
     loudness: str | float | None = None,
-    true_peak: str | float | None = "file",
-    force: bool = False,
-    progress: Progress = silent,
-    observe: Observe | None = None,
-) -> MatchResult:
-    """Render a recording with a settings file.
+    true_peak_dbtp: str | float | None = "file",
+) -> tuple[Decision, Options]:
+    """What a settings file says to do to a recording, ready to be rendered.
 
     Args:
-        source: recording to change; any rate and channel count.
-        output: where to write.
-        settings: what ``SettingsFile.from_json`` read.
+        settings: what ``SettingsFile.read`` gave.
+        info: of the recording; any sample rate and channel count.
         amount: instead of the file's.
         loudness: a target in LUFS or ``"off"``; None takes the gain that the file holds, or, with
             another amount than the file's, goes that share of the way to the file's target.
-        true_peak: ceiling in dBTP, None for no limiter, ``"file"`` for the file's own.
+        true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the file's own.
 
     Raises:
-        AudioError: a recording cannot be read or written.
         SettingError: the settings hold a FIR filter made for another sample rate.
     """
-    check_output((source,), output, force)
     plan = settings.level_plan
-    ceiling = (plan.ceiling_dbtp if plan else None) if true_peak == "file" else true_peak
+    own_ceiling = plan.ceiling_dbtp if plan else None
+    ceiling = own_ceiling if true_peak_dbtp == "file" else true_peak_dbtp
     target = float(loudness) if isinstance(loudness, (int, float)) else None
     gain_db = None
     if loudness is None:
@@ -60,23 +43,14 @@ def apply_settings(
         loudness="off" if target is None else "match" if loudness is None else target,
         true_peak_dbtp=None if ceiling is None else float(ceiling),
     )
-    with open_reader(source) as reader:
-        check_writable(reader, output, force)
-        effect = settings.effect_at(reader.info.sample_rate)
-        own = any(s.role == "input" and s.file == source.name for s in settings.sources)
-        notes = settings.notes if own else ()  # they speak of the recording that was heard
-        decision = Decision(effect, effect.params.setting(settings.setting), notes)
-        return render_file(
-            reader,
-            source,
-            output,
-            decision,
-            options,
-            estimator=settings.estimator,
-            target_lufs=target,
-            gain_db=gain_db,
-            warnings=[],
-            force=force,
-            progress=progress,
-            observe=observe,
-        )
+    effect = settings.effect_at(info.sample_rate)
+    own = any(s.role == "input" and s.file == info.path.name for s in settings.sources)
+    decision = Decision(
+        effect,
+        effect.params.setting(settings.setting),
+        estimator=settings.estimator,
+        target_lufs=target,
+        gain_db=gain_db,
+        notes=settings.notes if own else (),  # they are about the recording that was analysed
+    )
+    return decision, options

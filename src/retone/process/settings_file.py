@@ -1,4 +1,4 @@
-"""The settings file: what was done to a recording, readable, editable and exact on replay.
+"""The settings file: what was done to a recording; readable, editable, exact when applied again.
 
 Schema version 1. An object with these fields, in this order: ``retone_settings`` (the version),
 ``estimator``, ``amount``, ``setting`` (one parameter a line, physical units), ``locks``,
@@ -30,7 +30,7 @@ SOURCE_ROLES = ("input", "reference", "output")
 
 @dataclass(frozen=True)
 class Source:
-    """One file that took part; its folder is dropped, so that settings files can be shared.
+    """One recording that was used; its folder is dropped, so that settings files can be shared.
 
     Args:
         role: ``"input"``, ``"reference"`` or ``"output"``.
@@ -88,14 +88,14 @@ class SettingsFile:
         setting: every parameter's value at full strength, by name, in physical units.
         sample_rate: in Hz, at which it was rendered; FIR filters belong to this rate.
         estimator: name of what chose the setting.
-        amount: how much of the setting was heard, 0..1 (``heard`` applies it).
+        amount: how much of the setting is applied, 0..1 (see ``effective_setting``).
         locks: parameters that had to keep a value, and which; ``amount`` leaves them alone.
             What is rendered is always the value in ``setting``.
         level_plan: gain and limiter after the effect.
         levels: ``before``, ``after`` and ``reference`` -> measure -> value, such as
             ``loudness_lufs``; rounded to 0.01, None (null) where silence has none.
-        sources: the files that took part.
-        notes, warnings: sentences for the person.
+        sources: the recordings that were used.
+        notes, warnings: sentences for the user.
         versions: package -> version; ``versions_now()`` fills it.
 
     Raises:
@@ -122,7 +122,7 @@ class SettingsFile:
         for name in table.names:
             if name not in self.setting:
                 raise SettingError(
-                    f"setting: '{name}' is missing. Every parameter must stand in the setting; "
+                    f"setting: '{name}' is missing. Every parameter must be given; "
                     f"its default is {table[name].default:g}."
                 )
         numbers = {n: _digits(self.setting[n], f"setting.{n}") for n in table.names}
@@ -155,8 +155,8 @@ class SettingsFile:
         ):
             object.__setattr__(self, name, value)
 
-    def heard(self) -> Setting:
-        """The setting as it was rendered: ``amount`` applied, locked parameters kept."""
+    def effective_setting(self) -> Setting:
+        """The setting as it is rendered: ``amount`` applied, locked parameters kept."""
         table = self.effect.params
         full = table.setting(self.setting)
         blended = table.blend(full, self.amount)
@@ -206,8 +206,8 @@ class SettingsFile:
     def from_json(cls, text: str, where: str = "settings file") -> SettingsFile:
         """Read and check a settings file's text.
 
-        A parameter may stand as an object (``value``, with ``unit`` and ``range`` as reminders;
-        the range is not read) or as a bare number.
+        A parameter may be an object (``value``, with ``unit`` and ``range`` as reminders;
+        the range is not read) or a bare number.
 
         Args:
             text: the JSON text.

@@ -1,8 +1,8 @@
-"""Running an effect over audio of any length, block by block, with memory that stays flat."""
+"""Run an effect over audio of any length, block by block, in constant memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
 BLOCK_FRAMES = 65536
 BLOCK_SAMPLES = 1 << 19
-EXCERPT_S = 60.0
 HEAD_S = 0.5
-"""How much of a recording's beginning settles the dynamics before it starts."""
-_PIECE_S = 10.0
-_CANDIDATES = 4
+"""Seconds of a recording's beginning that pre-roll the dynamics before it starts."""
 
 
 def block_frames(channels: int) -> int:
@@ -32,7 +29,7 @@ class Renderer:
     """An effect with one setting and the state between blocks.
 
     Blocks of any size give what the whole would give, to the last bit. With ``head`` [C, n], the
-    first `HEAD_S` of the recording, dynamics are settled at the first sample (`Effect.settled`);
+    first `HEAD_S` of the recording, dynamics are settled at the first sample (`Effect.warm_state`);
     without it everything starts from rest.
     """
 
@@ -49,7 +46,7 @@ class Renderer:
         if head is not None and head.shape[1]:
             audio = torch.from_numpy(np.ascontiguousarray(head))[None]
             with torch.no_grad():
-                self._state = effect.settled(audio, sample_rate, setting)
+                self._state = effect.warm_state(audio, sample_rate, setting)
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """Render [C, n] samples; returns [C, n] of the same dtype."""
@@ -90,52 +87,3 @@ def render_whole(
     """A recording [C, T] as the effect renders it with settled dynamics."""
     head = audio[:, : head_frames(sample_rate)]
     return Renderer(effect, setting, sample_rate, head=head).process(audio)
-
-
-def active_excerpt(reader: AudioReader, channel: int | None = None) -> np.ndarray:
-    """The part of a recording an estimator should hear: [n] mono, at the recording's rate.
-
-    ``channel`` (from 0) alone is heard if given, else the mean of all.
-
-    Recordings up to a minute are heard whole. Of longer ones the loudest ten seconds out of a few
-    candidates are taken in each of six stretches, so that one quiet passage or one odd moment does
-    not decide, and the cost does not grow with the length.
-    """
-    rate, total = reader.info.sample_rate, reader.info.frames
-    if total <= EXCERPT_S * 1.5 * rate:
-        return _mono(reader, 0, total, channel)
-    piece = round(_PIECE_S * rate)
-    stretches = round(EXCERPT_S / _PIECE_S)
-    chosen: list[np.ndarray] = []
-    for i in range(stretches):
-        first, last = i * total // stretches, (i + 1) * total // stretches - piece
-        starts = np.unique(np.linspace(first, max(first, last), _CANDIDATES).astype(int))
-        pieces = [_mono(reader, int(s), piece, channel) for s in starts]
-        chosen.append(max(pieces, key=lambda p: float(np.mean(p**2))))
-    return np.concatenate(chosen)
-
-
-def _mono(reader: AudioReader, start: int, count: int, channel: int | None) -> np.ndarray:
-    reader.seek(start)
-    out = np.empty(count, np.float32)
-    done = 0
-    while done < count:
-        block = reader.read(min(BLOCK_FRAMES, count - done))
-        if block.shape[1] == 0:
-            return out[:done]
-        mono = _mean(block) if channel is None else block[channel]
-        out[done : done + block.shape[1]] = mono
-        done += block.shape[1]
-    return out
-
-
-def _mean(block: np.ndarray) -> np.ndarray:
-    total = block[0]
-    for other in block[1:]:
-        total = total + other
-    return np.asarray(total / len(block))
-
-
-def total_frames(readers: Sequence[AudioReader]) -> int:
-    """Frames of all recordings together, for progress."""
-    return sum(r.info.frames for r in readers)

@@ -1,4 +1,4 @@
-"""Sentences about a finished file that its owner should read."""
+"""Warnings about a recording that was read or written."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from retone.audio.meters.true_peak import TruePeakMeter
 from retone.audio.reader import open_reader
 
 _BLOCK = 1 << 16
-_MOST_OFFSET = 0.01
+_LARGEST_OFFSET = 0.01
+_FEWEST_CLIPPED = 10
+
+TOO_QUIET = (
+    "The result is too quiet to measure its loudness, so its level was not changed. Raise the "
+    "input's level first."
+)
 
 
-def missed_loudness(goal_lufs: float, result_lufs: float) -> list[str]:
+def loudness_missed(goal_lufs: float, result_lufs: float) -> list[str]:
     """Whether the limiter kept the result from its loudness."""
     short = goal_lufs - result_lufs
     if not 0.5 < short < math.inf:
         return []
     return [
-        f"The result is {short:.1f} LU quieter than aimed at: the true-peak limiter holds its "
-        "peaks. Ask for a lower --loudness, or for --true-peak off in a float file."
+        f"The result is {short:.1f} LU quieter than its target, because the true-peak limiter "
+        "holds the peaks. Lower the loudness target, or write a float file without a limiter."
     ]
 
 
-def beyond_ceiling(output: Path, ceiling_dbtp: float) -> list[str]:
-    """Whether lossy coding took the peaks of a file over their ceiling; reads it again."""
+def peak_above_ceiling(output: Path, ceiling_dbtp: float) -> list[str]:
+    """Whether lossy coding raised a file's peaks above the ceiling; decodes it again."""
     with open_reader(output) as reader:
         meter = TruePeakMeter(reader.info.sample_rate, reader.info.channels)
         for block in reader.blocks(_BLOCK):
@@ -34,29 +40,25 @@ def beyond_ceiling(output: Path, ceiling_dbtp: float) -> list[str]:
     if not over_db > 0.05:
         return []
     return [
-        f"{output.name}: decoded again, its true peak is {over_db:.1f} dB over the ceiling, for "
-        f"lossy coding moves peaks. Ask for --true-peak {ceiling_dbtp - over_db:.1f}, or write WAV "
-        "or FLAC."
+        f"{output.name}: after lossy encoding the true peak is {over_db:.1f} dB above the ceiling. "
+        f"Set a ceiling of {ceiling_dbtp - over_db:.1f} dBTP, or write WAV or FLAC."
     ]
 
 
-def came_clipped(meter: ClipMeter, source: Path) -> list[str]:
-    """Whether a recording came clipped; a few flat samples are no news."""
+def input_clipped(meter: ClipMeter, name: str) -> list[str]:
+    """Whether the input is clipped; a few flat samples are ignored."""
     count = meter.count()
-    if count < 10:
+    if count < _FEWEST_CLIPPED:
         return []
-    return [
-        f"{source.name} is clipped: {count} samples stand in flat tops, which stay as they are."
-    ]
+    return [f"{name} is clipped ({count} samples). retone does not repair clipping."]
 
 
-def came_with_offset(meter: OffsetMeter, source: Path) -> list[str]:
-    """Whether a recording has a DC offset, which no effect here takes away."""
+def input_dc_offset(meter: OffsetMeter, name: str) -> list[str]:
+    """Whether the input has a DC offset, which no effect here removes."""
     offset = meter.result()
-    if abs(offset) <= _MOST_OFFSET:
+    if abs(offset) <= _LARGEST_OFFSET:
         return []
     return [
-        f"{source.name} has a DC offset of {100 * offset:+.1f} % of full scale, which takes room "
-        "from the sound and stays in the result. Remove it first, for instance by a high-pass "
-        "filter at 10 Hz."
+        f"{name} has a DC offset of {100 * offset:+.1f} % of full scale, which reduces headroom "
+        "and is not removed. Remove it first, for instance with a high-pass filter at 10 Hz."
     ]

@@ -1,102 +1,42 @@
-"""From effects, settings and meters to what the report draws."""
+"""From effects, settings and meters to what the report draws.
+
+Each effect describes its own pictures (``Effect.views``); titles and levels are added here.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from retone.audio.meters.envelope import EnvelopeMeter, LevelHistogram
 from retone.audio.meters.spectrum import FLOOR_DB, log_frequencies
-from retone.dsp.effect import Effect, split_setting
-from retone.dsp.param import Setting
-from retone.effects import (
-    Chain,
-    Compressor,
-    DynamicEqualizer,
-    Equalizer,
-    Fir,
-    MultibandEqualizer,
-)
-from retone.effects.equalizer import BANDS
-from retone.process.settings_file import LevelPlan, SettingsFile, Source
-from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
+from retone.dsp.effect import Effect
+from retone.effects import leaves
+from retone.report.data import CurveView, ReductionView, ReportData, ResponseView
 from retone.report.format import heading, hertz
-from retone.units import DB_PER_NEPER
 
 if TYPE_CHECKING:
-    from retone.process.decide import MatchResult, Side
-
-BANDED = (DynamicEqualizer, MultibandEqualizer)
-LEVEL_FIELDS = (
-    "integrated_lufs",
-    "true_peak_dbtp",
-    "rms_dbfs",
-    "crest_db",
-    "loudness_range_lu",
-    "sample_peak_dbfs",
-    "short_term_max_lufs",
-)
+    from retone.process.result import Rendered, Side
 
 
-def settings_of(result: MatchResult) -> SettingsFile:
-    """The settings file of a finished match."""
-    sides = {s.role: s for s in result.sides}
-    roles = {"before": "input", "after": "output", "reference": "reference"}
-    options = result.options
-    return SettingsFile(
-        effect=result.decision.effect,
-        setting={n: float(v[0]) for n, v in result.decision.setting.items()},
-        sample_rate=sides["before"].sample_rate,
-        estimator=result.estimator,
-        amount=options.amount,
-        locks=options.locks,
-        level_plan=LevelPlan(
-            result.gain_db,
-            result.target_lufs,
-            options.true_peak_dbtp,
-            result.limiter_most_db,
-            result.limiter_active_percent,
-        ),
-        levels={role: _levels(result.sides, role) for role in roles if role in sides},
-        sources=tuple(
-            Source(
-                roles[s.role],
-                f"preset {s.profile.name}" if s.profile else s.path.name,
-                s.sample_rate,
-                s.channels,
-                s.duration_s,
-            )
-            for s in result.sides
-        ),
-        notes=result.decision.notes,
-        warnings=result.warnings,
-    )
-
-
-def report_of(
-    result: MatchResult, histograms: Mapping[str, LevelHistogram] | None = None
-) -> ReportData:
-    """The report's data of a finished match.
-
-    Args:
-        result: what ``Matcher.match`` returned.
-        histograms: dotted name of a compressor (``"compressor"``) -> levels at its input.
-    """
-    settings = settings_of(result)
+def report_of(result: Rendered) -> ReportData:
+    """The report's data of a rendered recording."""
+    settings = result.settings
     frequency_hz = log_frequencies(settings.sample_rate)
     spectra, about = align_spectra(result.sides, frequency_hz)
+    setting = settings.effective_setting()
     return ReportData(
         settings=settings,
         frequency_hz=frequency_hz,
         spectra=spectra,
         spectra_about=about,
-        **views(settings.effect, settings.heard(), settings.sample_rate, frequency_hz, histograms),  # type: ignore[arg-type]
-        reductions=reductions(settings.effect, settings.heard(), result.curves),
+        **views(settings.effect, setting, settings.sample_rate, frequency_hz, result.histograms),  # type: ignore[arg-type]
+        reductions=reductions(settings.effect, setting, result.curves),
         waveforms={
             s.role: s.envelope.result()
             for s in result.sides
@@ -111,37 +51,22 @@ def views(
     sample_rate: float,
     frequency_hz: np.ndarray,
     histograms: Mapping[str, LevelHistogram] | None = None,
-) -> dict[str, tuple[ResponseView, ...] | tuple[CompressorView, ...]]:
-    """``responses`` and ``compressors`` of every member of an effect, in processing order."""
-    f = torch.from_numpy(np.asarray(frequency_hz, dtype=np.float64))
+) -> dict[str, tuple[ResponseView, ...] | tuple[CurveView, ...]]:
+    """``responses`` and ``curves`` of every member of an effect, in processing order."""
     responses: list[ResponseView] = []
-    compressors: list[CompressorView] = []
+    curves: list[CurveView] = []
     for path, member, own in leaves(effect, setting):
         title = heading(member.name)
-        if isinstance(member, Equalizer):
-            responses.append(_equalizer(path, title, member, own, sample_rate, f))
-        elif isinstance(member, BANDED):
-            responses.append(_dynamic(path, title, member, own, sample_rate, f))
-        elif isinstance(member, Fir):
-            total = _db(member.response(f, sample_rate, own)[0])
-            about = f"A fixed filter of {len(member.taps)} taps."
-            responses.append(ResponseView(path, title, total, about=about))
-        elif isinstance(member, Compressor):
-            compressors.append(_compressor(path, title, member, own, (histograms or {}).get(path)))
-    return {"responses": tuple(responses), "compressors": tuple(compressors)}
-
-
-def leaves(
-    effect: Effect, setting: Mapping[str, Tensor], path: str = ""
-) -> list[tuple[str, Effect, Setting]]:
-    """An effect's members that are no chains: (dotted name, effect, its own setting)."""
-    if not isinstance(effect, Chain):
-        return [(path or effect.name, effect, dict(setting))]
-    return [
-        leaf
-        for m in effect.members
-        for leaf in leaves(m, split_setting(setting, m.name), f"{path}.{m.name}".lstrip("."))
-    ]
+        for view in member.views(own, sample_rate, frequency_hz):
+            if isinstance(view, ResponseView):
+                responses.append(replace(view, name=path, title=title))
+            else:
+                seen = (histograms or {}).get(path) if view.band is None else None
+                edges, share = (seen.edges_db, seen.share()) if seen else (None, None)
+                curves.append(
+                    replace(view, name=path, title=title, level_edges_db=edges, level_share=share)
+                )
+    return {"responses": tuple(responses), "curves": tuple(curves)}
 
 
 def align_spectra(
@@ -168,9 +93,9 @@ def align_spectra(
     spectra = {}
     for role, group in found.items():
         power = [10 ** ((db + (goal - lufs if known else 0.0)) / 10) for db, lufs in group]
-        heard = np.isfinite(power).any(axis=0)
+        present = np.isfinite(power).any(axis=0)
         mean = np.nansum(power, axis=0) / np.maximum(np.isfinite(power).sum(axis=0), 1)
-        spectra[role] = np.where(heard, 10 * np.log10(np.maximum(mean, 1e-20)), np.nan)
+        spectra[role] = np.where(present, 10 * np.log10(np.maximum(mean, 1e-20)), np.nan)
     about = "Average level in each 1/6 octave"
     return spectra, about + (", drawn at equal loudness." if known else ".")
 
@@ -185,134 +110,18 @@ def reductions(
         path, _, curve = name.rpartition(".")
         member, own = members.get(path or effect.name, (None, {}))
         title, css = heading(path or effect.name), "after"
-        if isinstance(member, BANDED):
-            band = int(curve.split("_")[1])
-            title, css = _band_title(member, own, band - 1), f"b{band}"
+        band = member.curve_band(curve, own) if member is not None else None
+        if band is not None:
+            title, css = _band_title(*band), f"b{band[0]}"
         found.append(ReductionView(name.replace(".", "-"), title, meter.result(), css))
     return tuple(found)
 
 
-class CompressorLevels:
-    """Histogram of the level at each compressor's input, from what came out of the effect.
-
-    What the compressor did is undone sample by sample: ``|x| = |y| / gain``. That needs nothing
-    but gains behind the compressor; compressors followed by anything else are left out.
-
-    Args:
-        effect, setting, sample_rate: as rendered; sample_rate in Hz.
-    """
-
-    def __init__(self, effect: Effect, setting: Mapping[str, Tensor], sample_rate: float) -> None:
-        self.histograms: dict[str, LevelHistogram] = {}
-        self._undo: list[tuple[str, str, float]] = []
-        after_db = 0.0
-        for path, member, own in reversed(leaves(effect, setting)):
-            if isinstance(member, Compressor):
-                after_db += float(own["makeup_db"][0])
-                curve = f"{path}.gain_reduction_db" if isinstance(effect, Chain) else (
-                    "gain_reduction_db"
-                )  # fmt: skip
-                self._undo.append((path, curve, after_db))
-                self.histograms[path] = LevelHistogram(sample_rate)
-            elif set(own) == {"gain_db"}:
-                after_db += float(own["gain_db"][0])
-                continue
-            break
-
-    def update(self, rendered: np.ndarray, curves: Mapping[str, np.ndarray]) -> None:
-        """Take the effect's output [C, n], before any later gain, and its curves [n]."""
-        for path, curve, after_db in self._undo:
-            gain = np.exp((curves[curve] + after_db) / DB_PER_NEPER)  # much faster than a power
-            self.histograms[path].update(np.abs(rendered).max(axis=0, keepdims=True) / gain)
-
-
-def _equalizer(
-    path: str, title: str, eq: Equalizer, own: Setting, sample_rate: float, f: Tensor
-) -> ResponseView:
-    each = _db(eq.band_responses(f, sample_rate, own)[0])
-    bands = tuple(
-        BandView(
-            heading(name),
-            float(own[f"{name}_frequency_hz"][0]),
-            float(own[f"{name}_gain_db"][0]),
-            float(own[f"{name}_q"][0]),
-            each[i],
-        )
-        for i, name in enumerate(BANDS)
-    )
-    return ResponseView(path, title, each.sum(axis=0), bands)
-
-
-def _dynamic(
-    path: str,
-    title: str,
-    eq: DynamicEqualizer | MultibandEqualizer,
-    own: Setting,
-    sample_rate: float,
-    f: Tensor,
-) -> ResponseView:
-    each = eq.band_responses(f, sample_rate, own)[0]
-    edges = eq.crossovers_hz(own)[0].tolist()
-    middle = [edges[0], *(math.sqrt(a * b) for a, b in zip(edges, edges[1:])), edges[-1]]  # noqa: B905
-    bands = tuple(
-        BandView(
-            f"Band {i + 1}",
-            middle[i],
-            sum(float(own[n][0]) for n in _gains(i + 1) if n in own),
-            float(own[f"band_{i + 1}_q"][0]) if f"band_{i + 1}_q" in own else None,
-            _db(each[i]),
-        )
-        for i in range(each.shape[0])
-    )
-    about = "Response while no band's dynamics are at work; the gain of each band."
-    return ResponseView(path, title, _db(each.sum(dim=0)), bands, about)
-
-
-def _gains(band: int) -> tuple[str, str]:
-    return f"band_{band}_gain_db", f"band_{band}_makeup_db"
-
-
-def _band_title(
-    eq: DynamicEqualizer | MultibandEqualizer, own: Mapping[str, Tensor], band: int
-) -> str:
-    edges = eq.crossovers_hz(own)[0].tolist()
-    if band == 0:
-        return f"Band 1, below {hertz(edges[0])}"
-    if band == len(edges):
-        return f"Band {band + 1}, above {hertz(edges[-1])}"
-    return f"Band {band + 1}, {hertz(edges[band - 1])} to {hertz(edges[band])}"
-
-
-def _compressor(
-    path: str, title: str, member: Compressor, own: Setting, histogram: LevelHistogram | None
-) -> CompressorView:
-    level = np.linspace(-100.0, 0.0, 401)
-    curve = member.static_curve(torch.from_numpy(level), own)[0].numpy()
-    share = histogram.share() if histogram else None
-    return CompressorView(
-        path,
-        title,
-        level,
-        curve,
-        {n: float(v[0]) for n, v in own.items()},
-        histogram.edges_db if histogram else None,
-        share,
-    )
-
-
-def _levels(sides: Sequence[Side], role: str) -> dict[str, float | None]:
-    """Level figures of a role; several references are averaged."""
-    known: list[Mapping[str, float | None]] = [
-        s.levels.to_dict() for s in sides if s.role == role and s.levels is not None
-    ]
-    known += [{"integrated_lufs": s.profile.loudness_lufs}
-              for s in sides if s.role == role and s.profile]  # fmt: skip
-    found: dict[str, float | None] = {}
-    for name in LEVEL_FIELDS:
-        values = [v for d in known if (v := d.get(name)) is not None]
-        found[name] = sum(values) / len(values) if values else None
-    return found
-
-
-def _db(response: Tensor) -> np.ndarray:
-    return np.asarray(20 * torch.log10(response.abs().clamp(min=1e-10)))
+def _band_title(band: int, low_hz: float | None, high_hz: float | None) -> str:
+    if low_hz is None and high_hz is not None:
+        return f"Band {band}, below {hertz(high_hz)}"
+    if low_hz is not None and high_hz is None:
+        return f"Band {band}, above {hertz(low_hz)}"
+    if low_hz is None or high_hz is None:
+        return f"Band {band}"
+    return f"Band {band}, {hertz(low_hz)} to {hertz(high_hz)}"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from retone.audio.meters.envelope import Envelope
-from retone.report.data import BandView, CompressorView, ReductionView, ReportData, ResponseView
+from retone.report.data import BandView, CurveView, ReductionView, ReportData, ResponseView
 from retone.report.format import decibels, hertz, plain, significant
 from retone.report.svg import Axis, Callout, Plot, ticks, time_ticks
 
@@ -78,9 +78,10 @@ def _callout(
     return Callout(at, height, lines, css)
 
 
-def compressor(view: CompressorView) -> Plot:
-    """A compressor's static curve over the histogram of levels it met."""
-    threshold, ratio = view.setting["threshold_db"], view.setting["ratio"]
+def curve(view: CurveView) -> Plot:
+    """A static curve over the histogram of levels at its input, with a compressor's threshold."""
+    d = view.dynamics
+    threshold = d.threshold_db if d else 0.0
     low = min(-60.0, max(20.0 * math.floor((threshold - 8) / 20), float(view.input_db[0])))
     keep = view.input_db >= low
     top = max(0.0, 6 * math.ceil((float(view.output_db[keep].max()) - 0.5) / 6))
@@ -96,9 +97,10 @@ def compressor(view: CompressorView) -> Plot:
         plot.bars(edges, share, "level", share=0.4)
     ends = np.array([low, 0.0])
     plot.line(ends, ends, "unity")
-    threshold, ratio = view.setting["threshold_db"], view.setting["ratio"]
     plot.line(view.input_db[keep], view.output_db[keep], "sum", read="Output")
-    if ratio > 1.005 and threshold > low:
+    if d is None:
+        return plot
+    if d.ratio > 1.005 and threshold > low:
         at = float(np.interp(threshold, view.input_db, view.output_db))
         plot.rule(x=threshold)
         plot.dot(threshold, at, "after")
@@ -111,9 +113,9 @@ def compressor(view: CompressorView) -> Plot:
         middle = threshold / 2
         plot.note(
             middle, float(np.interp(middle, view.input_db, view.output_db)),
-            f"{significant(ratio)} : 1", dy=24, anchor="middle", css="strong",
+            f"{significant(d.ratio)} : 1", dy=24, anchor="middle", css="strong",
         )  # fmt: skip
-    below, opening = (view.setting.get(f"expander_{n}", 0.0) for n in ("threshold_db", "ratio"))
+    below, opening = d.expander_threshold_db, d.expander_ratio
     if opening > 1.005 and below > low:
         at = float(np.interp(below, view.input_db, view.output_db))
         plot.dot(below, at, "reference")

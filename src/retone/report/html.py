@@ -6,7 +6,7 @@ from html import escape
 
 from retone.process.settings_file import SettingsFile, Source
 from retone.report import figures
-from retone.report.data import ReportData
+from retone.report.data import CurveView, ReportData
 from retone.report.format import (
     decibels,
     group,
@@ -46,7 +46,7 @@ def render_report(data: ReportData) -> str:
         _levels(s),
         _spectra(data),
         *(_response(data, i) for i in range(len(data.responses))),
-        *(_compressor(data, i) for i in range(len(data.compressors))),
+        *(_curve(data, v) for v in data.curves if v.band is None),
         _time(data),
         _all_settings(s),
         _notes(s),
@@ -179,9 +179,8 @@ def _response(data: ReportData, index: int) -> str:
     return f'<h2>{escape(view.title)}</h2><p class="sub">{escape(about)}</p>{_figure(svg)}'
 
 
-def _compressor(data: ReportData, index: int) -> str:
-    view = data.compressors[index]
-    about = "Output level for a steady input level."
+def _curve(data: ReportData, view: CurveView) -> str:
+    about = view.about
     if view.level_share is not None:
         about += " Grey bars: how often the recording has each level."
     prefix = "" if data.settings.effect.name == view.name else f"{view.name}."
@@ -190,9 +189,9 @@ def _compressor(data: ReportData, index: int) -> str:
         own = f"{prefix}{name}"
         param = data.settings.effect.params[own]
         rows.append(f"<dt>{escape(label(param))}</dt><dd>{escape(with_unit(param, value))}</dd>")
-    svg = _figure(figures.compressor(view).render(), "square")
+    svg = _figure(figures.curve(view).render(), "square")
     return (
-        f'<h2>{escape(view.title)}</h2><p class="sub">{about}</p>'
+        f'<h2>{escape(view.title)}</h2><p class="sub">{escape(about)}</p>'
         f'<div class="pair">{svg}<dl>{"".join(rows)}</dl></div>'
     )
 
@@ -216,13 +215,13 @@ def _all_settings(s: SettingsFile) -> str:
     table = s.effect.params
     if not len(table):
         return ""
-    heard = s.heard()
+    applied = s.effective_setting()
     groups: dict[tuple[str, str], list[str]] = {}
     for p in table:
         band, name = split_label(p)
-        value, gate = float(heard[p.name][0]), p.audible_when
-        idle = gate is not None and float(heard[gate][0]) == table[gate].neutral
-        at = 100 * min(max(float(p.to_unit(heard[p.name])[0]), 0.0), 1.0)
+        value, gate = float(applied[p.name][0]), p.audible_when
+        idle = gate is not None and float(applied[gate][0]) == table[gate].neutral
+        at = 100 * min(max(float(p.to_unit(applied[p.name])[0]), 0.0), 1.0)
         lock = '<span class="lock">locked</span>' if p.name in s.locks else ""
         groups.setdefault((group(p), band), []).append(
             f'<tr title="{escape(p.help)}"{" class=idle" if idle else ""}>'
@@ -237,7 +236,7 @@ def _all_settings(s: SettingsFile) -> str:
         head = " · ".join(x for x in (member if several or not band else "", band) if x)
         first = f'<tr><th colspan="4">{escape(head)}</th></tr>' if head else ""
         parts.append(f'<table class="settings">{first}{"".join(rows)}</table>')
-    amount = "" if s.amount == 1 else f" Shown as heard, at {plain(100 * s.amount, 0)} % amount."
+    amount = "" if s.amount == 1 else f" Shown as applied, at {plain(100 * s.amount, 0)} % amount."
     return (
         '<h2>All settings</h2><p class="sub">Each value in its range. Grey rows have no effect '
         f'while their band or compressor is neutral.{amount}</p><div class="columns">'

@@ -28,7 +28,7 @@ class Axis:
 
     Args:
         low, high: values at its ends; ``low > 0`` if ``log``.
-        title: what stands beside the axis, unit included.
+        title: the label of the axis, unit included.
         unit: unit of the hover read-out.
         log: logarithmic scale.
         ticks: (value, label) pairs; None chooses them. Empty draws neither grid nor labels.

@@ -20,18 +20,18 @@ MOST_NAME = 120
 
 
 def plain_name(name: str) -> str:
-    """A stated file name as text for people: no folders, no control characters, not long."""
+    """A file name as text to show: no folders, no control characters, not long."""
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(c for c in last if c.isprintable()).strip().strip(".")
     return kept[:MOST_NAME] or "recording"
 
 
 def take(upload: Path, name: str, session: Session, limits: Limits) -> Recording:
-    """Read an upload that lies in the session's folder.
+    """Read an upload in the session's folder.
 
     Args:
-        upload: the received bytes; renamed to what they are, or removed when refused.
-        name: what the page said the file is called; only ever shown.
+        upload: the received file; renamed by its content, or removed when refused.
+        name: the file's name on the page; only shown.
 
     Raises:
         Refused: it is no recording, too long, or has too many channels.
@@ -80,9 +80,9 @@ def _read(path: Path, preview: Path, shown: str, limits: Limits) -> Recording:
             for block in reader.blocks():
                 levels.update(block)
                 spectrum.update(block)
-                heard = np.ascontiguousarray(block[:2].T, dtype=np.float32)
+                stereo = np.ascontiguousarray(block[:2].T, dtype=np.float32)
                 wave.update(block.mean(axis=0, keepdims=True))
-                out.write(heard.tobytes())
+                out.write(stereo.tobytes())
         about = str(info).partition(": ")[2]
         return Recording(
             shown, path, preview, info.sample_rate, info.channels, info.frames, about,
@@ -91,7 +91,7 @@ def _read(path: Path, preview: Path, shown: str, limits: Limits) -> Recording:
 
 
 def _bound(path: Path, shown: str, limits: Limits) -> None:
-    """Refuse by what the header promises, before anything is decoded."""
+    """Refuse by the file's header, before anything is decoded."""
     import soundfile
 
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from retone.errors import RetoneError
-from retone.progress import Progress
+from retone.progress import Phase, Progress
 from retone.studio.limits import Limits, Refused
 
 PROGRESS_EVERY_S = 0.1
@@ -90,13 +90,13 @@ class JobQueue:
         job.notify(done=0.0, total=1.0)
         last = [time.monotonic()]
 
-        def progress(done: float, total: float) -> None:
+        def progress(phase: Phase, done: float, total: float, /) -> None:
             if job.stop.is_set():
                 raise Cancelled
             now = time.monotonic()
             if now - last[0] >= PROGRESS_EVERY_S:
                 last[0] = now
-                job.notify(done=done, total=total)
+                job.notify(phase=phase.name, unit=phase.unit, done=done, total=total)
 
         try:
             result = work(progress)

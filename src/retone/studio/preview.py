@@ -1,18 +1,19 @@
-"""What the page plays: a window around the playhead at once, then the whole recording."""
+"""What the page plays: at once a window around the playhead, then the whole recording."""
 
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from retone.audio import LevelMeter
+from retone.audio.array_reader import ArrayReader
 from retone.audio.meters.envelope import EnvelopeMeter
-from retone.audio.meters.spectrum import SpectrumMeter, log_frequencies
+from retone.audio.meters.spectrum import log_frequencies
+from retone.process.level import gain_to, goal_loudness
+from retone.process.render import Rendering
 from retone.process.stream import Renderer, head_frames
 from retone.report.collect import reductions
 from retone.studio.intake import WAVE_POINTS, short, wave_of
@@ -26,14 +27,14 @@ REDUCTION_POINTS = 800
 
 
 def window(recording: Recording, state: State, start_s: float, stop_s: float) -> bytes:
-    """Render a part, begun a little earlier so that filters and detectors have settled."""
+    """Render a part, with a pre-roll so that filters and detectors have settled."""
     rate = recording.sample_rate
     first = min(max(0, round(start_s * rate)), recording.frames)
     last = min(max(first, round(stop_s * rate)), recording.frames)
     begin = max(0, first - round(PREROLL_S * rate))
     audio = np.array(recording.samples()[:, begin:last])
     head = None if begin else audio[:, : head_frames(rate)]
-    renderer = Renderer(state.driven.effect, state.heard(), rate, head=head)
+    renderer = Renderer(state.effect, state.effective_setting(), rate, head=head)
     y = renderer.process(audio)[:, first - begin :]
     about = {"start": first, "frames": y.shape[1], "channels": y.shape[0], "rate": rate}
     return packed(about, y)
@@ -49,57 +50,42 @@ def whole(session: Session, recording: Recording, state: State, turn: int) -> by
         Refused: a newer request came, or the page is gone.
     """
     rate = recording.sample_rate
-    source = recording.samples()
-    frames = int(source.shape[1])
-    out = np.empty((len(source), frames), np.float32)
-    beginning = np.array(source[:, : head_frames(rate)])
-    renderer = Renderer(state.driven.effect, state.heard(), rate, head=beginning)
-    levels = LevelMeter(rate, len(source))
-    spectrum = SpectrumMeter(rate)
+    reader = ArrayReader(recording.samples(), rate, recording.name)
+    out = np.empty((reader.info.channels, reader.info.frames), np.float32)
+    rendering = Rendering(reader, state.decision, state.options, curve_points=REDUCTION_POINTS)
     wave = EnvelopeMeter(rate, points=WAVE_POINTS)
-    curves: dict[str, EnvelopeMeter] = {}
-    step = round(BLOCK_S * rate)
-    for at in range(0, frames, step):
+    at = 0
+    for block in rendering.effect_blocks(round(BLOCK_S * rate)):
         if session.ended:
             raise Refused(410, "This page's session has ended.")
         if session.newest_render != turn:
             raise Refused(409, "A newer change is being rendered.")
-        block = np.array(source[:, at : at + step])
-        y, own = renderer.process_with_curves(block)
-        out[:, at : at + step] = y
-        levels.update(y)
-        spectrum.update(y)
-        wave.update(y.mean(axis=0, keepdims=True))
-        for name, curve in own.items():
-            if name not in curves:
-                curves[name] = EnvelopeMeter(rate, points=REDUCTION_POINTS)
-            curves[name].update(curve[None])
-    measured = levels.result().to_dict()
+        out[:, at : at + block.shape[1]] = block
+        at += block.shape[1]
+        wave.update(block.mean(axis=0, keepdims=True))
+    measured = rendering.after.levels.result().to_dict()
     gain_db = gain_for(state, measured["integrated_lufs"], recording.levels["integrated_lufs"])
+    spectrum = rendering.after.spectrum
     head = {
-        "start": 0, "frames": frames, "channels": len(out), "rate": rate,
+        "start": 0, "frames": at, "channels": len(out), "rate": rate,
         "gain_db": gain_db,
         "levels": raised(measured, gain_db),
         "spectrum_db": spectrum_of(spectrum, rate, log_frequencies(rate, count=POINTS)),
         "wave": wave_of(wave),
         "reductions": [
             {"title": v.title, "css": v.css, "low": short(v.envelope.low[0], 2)}
-            for v in reductions(state.driven.effect, state.heard(), curves)
+            for v in reductions(state.effect, rendering.setting, rendering.curves)
         ],
     }  # fmt: skip
     return packed(head, out)
 
 
-def gain_for(state: State, after_lufs: float | None, before_lufs: float | None) -> float:
-    """Gain after the effect that reaches the loudness asked for, as ``retone match`` sets it."""
+def gain_for(state: State, rendered_lufs: float | None, input_lufs: float | None) -> float:
+    """Gain in dB after the effect that reaches the target loudness, as a rendered file gets it."""
     target = state.target_lufs
-    if target is None or after_lufs is None:
+    if target is None or rendered_lufs is None:
         return 0.0
-    goal = target
-    if state.loudness == "match" and before_lufs is not None:
-        goal = before_lufs + state.amount * (target - before_lufs)
-    gain_db = goal - after_lufs
-    return round(gain_db, 2) if math.isfinite(gain_db) else 0.0
+    return gain_to(goal_loudness(state.options, target, input_lufs), rendered_lufs) or 0.0
 
 
 def raised(levels: Mapping[str, Any], gain_db: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from retone import __version__
-from retone.export import TARGETS, target_named
+from retone.exports import TARGETS, target_named
 from retone.studio.limits import Refused
 from retone.studio.server_state import POLL_S, ServerState
 from retone.studio.session import Session
@@ -343,7 +343,7 @@ class Routes:
         """The page's settings as a settings file or for another program."""
         session, body = await self._session(request), await self._body(request)
 
-        from retone.export.plan import plan_of
+        from retone.exports.plan import plan_of
         from retone.studio import work
         from retone.studio.state import read_state
 

@@ -1,4 +1,4 @@
-"""One session is one open page: its recordings, its effect, its listeners. Nobody else's."""
+"""One session is one open page: its recordings, its effects, its connections."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from retone.studio.limits import Limits, Refused
 from retone.studio.scratch import ScratchFolder
+
+if TYPE_CHECKING:
+    from retone.process.result import Decision
 
 
 @dataclass
@@ -40,16 +43,6 @@ class Recording:
 
 
 @dataclass
-class Driven:
-    """An effect that the page drives, and what it is remembered for."""
-
-    effect: Any
-    estimator: str
-    target_lufs: float | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass
 class Session:
     """State behind one page. ``guard`` protects it; renders take turns on ``rendering``."""
 
@@ -58,7 +51,7 @@ class Session:
     loop: asyncio.AbstractEventLoop | None = None
     input: Recording | None = None
     references: list[Recording] = field(default_factory=list)
-    effects: dict[int, Driven] = field(default_factory=dict)
+    effects: dict[int, Decision] = field(default_factory=dict)
     downloads: dict[str, tuple[Path, str, str]] = field(default_factory=dict)
     listeners: list[asyncio.Queue[dict[str, Any]]] = field(default_factory=list)
     left_at: float = field(default_factory=time.monotonic)
@@ -80,17 +73,17 @@ class Session:
         """A path in this session's folder, with a name of our own."""
         return self.folder / f"file-{secrets.token_hex(6)}{suffix}"
 
-    def remember(self, driven: Driven, *, keep: int = 24) -> int:
-        """Number under which the page names this effect; the oldest are forgotten."""
+    def remember(self, decision: Decision, *, keep: int = 24) -> int:
+        """Number under which the page names this decision; the oldest are forgotten."""
         with self.guard:
             self._count += 1
-            self.effects[self._count] = driven
+            self.effects[self._count] = decision
             while len(self.effects) > keep:
                 del self.effects[min(self.effects)]
             return self._count
 
-    def driven(self, number: object) -> Driven:
-        """The effect of that number.
+    def decision(self, number: object) -> Decision:
+        """The decision of that number.
 
         Raises:
             Refused: it was forgotten, or never was.
@@ -145,7 +138,7 @@ class Sessions:
         with self._guard:
             found = self._all.get(key)
         if found is None:
-            raise Refused(410, "This page's session has ended. Reload the page to start anew.")
+            raise Refused(410, "This page's session has ended. Reload the page to start again.")
         return found
 
     def all(self) -> list[Session]:
@@ -161,7 +154,7 @@ class Sessions:
         shutil.rmtree(session.folder, ignore_errors=True)
 
     def room(self, size: int) -> None:
-        """Check that an upload of ``size`` bytes fits beside what is there.
+        """Check that an upload of ``size`` bytes fits next to what is there.
 
         Raises:
             Refused: it does not.

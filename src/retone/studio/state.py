@@ -1,14 +1,13 @@
-"""What the page says is set, checked, and what an effect looks like to a page.
+"""The page's settings, checked, and how an effect is described to a page.
 
-The page is built from what ``describe`` returns: stages with their parameters (name, unit, range,
-scale), curves, and which parameters a curve's handles move. It knows no effect by name.
+The page is built from ``stages`` (parameters with name, unit, range and scale) and ``describe``
+(curves, and the parameters that a curve's handles move). It knows no effect by name.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,25 +15,29 @@ import numpy as np
 from retone.audio.meters.spectrum import log_frequencies
 from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable, Setting
+from retone.effects import leaves
 from retone.errors import SettingError
-from retone.export.plan import dynamics_of as stages_of
-from retone.process.render import Decision, Options, heard_setting
-from retone.report.collect import leaves, views
-from retone.report.data import ResponseView
+from retone.process.result import Decision, Options, effective_setting
+from retone.report.collect import views
+from retone.report.data import BandView, CurveView, ResponseView
 from retone.report.format import heading
 from retone.studio.intake import short
 from retone.studio.limits import Refused
-from retone.studio.session import Driven, Recording, Session
+from retone.studio.session import Recording, Session
 
 POINTS = 200
-_GAIN, _FREQUENCY, _Q = "_gain_db", "_frequency_hz", "_q"
+LOWEST_DB = -80.0
+"""Where static curves begin."""
 
 
 @dataclass(frozen=True)
 class State:
-    """The page's settings: an effect with values at full strength, locks, amount and levels."""
+    """The page's settings: an effect with values at full strength, locks, amount and levels.
 
-    driven: Driven
+    ``found`` is the decision that the page began with.
+    """
+
+    found: Decision
     setting: Mapping[str, float]
     locks: tuple[str, ...]
     amount: float
@@ -42,9 +45,17 @@ class State:
     ceiling_dbtp: float | None
 
     @property
+    def effect(self) -> Effect:
+        return self.found.effect
+
+    @property
     def decision(self) -> Decision:
-        table = self.driven.effect.params
-        return Decision(self.driven.effect, table.setting(self.setting), self.driven.notes)
+        """What the page asks for now."""
+        setting = self.effect.params.setting(self.setting)
+        return replace(
+            self.found, setting=setting, target_lufs=self.target_lufs, gain_db=None, references=(),
+            warnings=(),
+        )  # fmt: skip
 
     @property
     def options(self) -> Options:
@@ -60,11 +71,11 @@ class State:
         """Loudness to reach at amount 1, None to leave it."""
         if isinstance(self.loudness, float):
             return self.loudness
-        return self.driven.target_lufs if self.loudness == "match" else None
+        return self.found.target_lufs if self.loudness == "match" else None
 
-    def heard(self) -> Setting:
-        """The setting as ``amount`` and the locks leave it."""
-        return heard_setting(self.decision, self.options)
+    def effective_setting(self) -> Setting:
+        """The setting with ``amount`` and locks applied."""
+        return effective_setting(self.decision, self.options)
 
 
 def read_state(session: Session, body: Mapping[str, Any]) -> State:
@@ -74,11 +85,11 @@ def read_state(session: Session, body: Mapping[str, Any]) -> State:
         Refused: they are not what a page sends, or the effect is no longer known.
         SettingError: a value is unknown, out of range or not a number.
     """
-    driven = session.driven(body.get("effect"))
+    found = session.decision(body.get("effect"))
     given, locks = body.get("setting"), body.get("locks", [])
     if not isinstance(given, dict) or not isinstance(locks, list):
         raise Refused(400, "The request holds no setting.")
-    table: ParamTable = driven.effect.params
+    table: ParamTable = found.effect.params
     full = table.setting(given)
     for name in locks:
         table[str(name)]  # raises with the nearest names
@@ -87,7 +98,7 @@ def read_state(session: Session, body: Mapping[str, Any]) -> State:
         loudness = _number(loudness, "loudness", -70.0, -5.0)
     ceiling = body.get("ceiling_dbtp")
     return State(
-        driven,
+        found,
         {n: float(v[0]) for n, v in full.items()},
         tuple(str(n) for n in locks),
         _number(body.get("amount", 1.0), "amount", 0.0, 1.0),
@@ -103,7 +114,7 @@ def _number(value: Any, what: str, low: float, high: float) -> float:
 
 
 def stages(effect: Effect) -> list[dict[str, Any]]:
-    """The effect's members in order, with the parameters a person may move."""
+    """The effect's members in order, with the parameters that the user may move."""
     found = []
     for path, member, _ in leaves(effect, effect.params.defaults(1)):
         prefix = f"{path}." if effect.params.names and "." in effect.params.names[0] else ""
@@ -124,6 +135,7 @@ def stages(effect: Effect) -> list[dict[str, Any]]:
                     "neutral": p.neutral,
                     "scale": p.scale,
                     "help": p.help,
+                    "role": p.role,
                     "audible_when": prefix + p.audible_when if p.audible_when else None,
                 }
             )
@@ -133,93 +145,56 @@ def stages(effect: Effect) -> list[dict[str, Any]]:
 
 def describe(state: State, sample_rate: int) -> dict[str, Any]:
     """Curves of a setting: responses with their handles, and compressors' static curves."""
-    effect, heard = state.driven.effect, state.heard()
+    effect, setting = state.effect, state.effective_setting()
     frequency = log_frequencies(sample_rate, count=POINTS)
-    found = views(effect, heard, sample_rate, frequency)
-    own_tables = {path: member for path, member, _ in leaves(effect, heard)}
-    responses = []
-    for view in found["responses"]:
-        assert isinstance(view, ResponseView)
-        responses.append(_response(view, own_tables[view.name], effect, state, sample_rate))
+    found = views(effect, setting, sample_rate, frequency)
     return {
         "frequency_hz": short(frequency, 1),
-        "responses": responses,
-        "curves": static_curves(effect, heard),
+        "responses": [
+            _response(v, state) for v in found["responses"] if isinstance(v, ResponseView)
+        ],
+        "curves": [_curve(v) for v in found["curves"] if isinstance(v, CurveView)],
     }
 
 
-def static_curves(effect: Effect, heard: Setting) -> list[dict[str, Any]]:
-    """Output for steady input levels, one curve for each compressor and each band that acts."""
-    level = np.linspace(-80.0, 0.0, 81)
-    found = []
-    for path, member, own in leaves(effect, heard):
-        stages = stages_of(path, member, own)
-        many = len(stages) > 1
-        for i, d in enumerate(stages):
-            if many and not d.acts:
-                continue
-            output = level + d.gain_at(level) + d.makeup_db
-            found.append(
-                {
-                    "title": f"Band {i + 1}" if many else heading(member.name),
-                    "css": f"b{i % 6 + 1}" if many else "after",
-                    "input_db": short(level, 1),
-                    "output_db": short(output),
-                    "threshold_db": None if many else d.threshold_db,
-                }
-            )
-    return found
+def _curve(view: CurveView) -> dict[str, Any]:
+    """Output for steady input levels, one point each decibel."""
+    level = np.arange(LOWEST_DB, 1.0)
+    return {
+        "title": view.title if view.band is None else f"Band {view.band}",
+        "css": "after" if view.band is None else f"b{(view.band - 1) % 6 + 1}",
+        "input_db": short(level, 1),
+        "output_db": short(np.interp(level, view.input_db, view.output_db)),
+        "threshold_db": view.dynamics.threshold_db if view.dynamics and not view.band else None,
+    }
 
 
-def _response(
-    view: ResponseView, member: Effect, effect: Effect, state: State, sample_rate: int
-) -> dict[str, Any]:
-    names = set(effect.params.names)
-    prefix = f"{view.name}." if any("." in n for n in names) else ""
-    stems = [p.name[: -len(_GAIN)] for p in member.params if p.name.endswith(_GAIN)]
-    edges = [prefix + p.name for p in member.params
-             if p.unit == "Hz" and not p.name.endswith(_FREQUENCY)]  # fmt: skip
-    borders = [state.setting[n] for n in edges]
-    bands = []
-    for i, band in enumerate(view.bands):
-        stem = prefix + stems[i] if i < len(stems) else ""
-        x, y, q = (stem + end if stem + end in names else None for end in (_FREQUENCY, _GAIN, _Q))
-        low, high = _reach(stems[i], band.frequency_hz, band.q, borders, i, sample_rate / 2)
-        bands.append(
-            {
-                "label": band.label,
-                "x": x, "y": y, "q": q,
-                "frequency_hz": round(band.frequency_hz, 2),
-                "gain_db": round(band.gain_db, 3),
-                "full_gain_db": state.setting.get(y, 0.0) if y else 0.0,
-                "response_db": short(band.response_db),
-                "low_hz": round(low, 1), "high_hz": round(high, 1),
-            }
-        )  # fmt: skip
+def _response(view: ResponseView, state: State) -> dict[str, Any]:
+    dotted = any("." in n for n in state.effect.params.names)
+    prefix = f"{view.name}." if dotted else ""
+
+    def band(b: BandView) -> dict[str, Any]:
+        x, y, q = (
+            prefix + b.moves[r] if r in b.moves else None for r in ("frequency", "gain", "q")
+        )
+        return {
+            "label": b.label,
+            "x": x, "y": y, "q": q,
+            "frequency_hz": round(b.frequency_hz, 2),
+            "gain_db": round(b.gain_db, 3),
+            "full_gain_db": state.setting.get(y, 0.0) if y else 0.0,
+            "response_db": short(b.response_db),
+            "low_hz": round(b.low_hz, 1), "high_hz": round(b.high_hz, 1),
+        }  # fmt: skip
+
     return {
         "name": view.name,
         "title": view.title,
         "about": view.about,
         "total_db": short(view.total_db),
-        "bands": bands,
-        "edges": [{"x": n, "hz": round(v, 2)} for n, v in zip(edges, borders, strict=True)],
+        "bands": [band(b) for b in view.bands],
+        "edges": [{"x": prefix + n, "hz": round(state.setting[prefix + n], 2)} for n in view.edges],
     }
-
-
-def _reach(
-    stem: str, centre: float, q: float | None, borders: list[float], i: int, top: float
-) -> tuple[float, float]:
-    """Where a band acts, for listening to it alone; in Hz."""
-    if borders:
-        return (borders[i - 1] if i else 20.0), (borders[i] if i < len(borders) else top)
-    if stem.startswith("low"):
-        return 20.0, min(1.4 * centre, top)
-    if stem.startswith("high"):
-        return min(centre / 1.4, 0.9 * top), top
-    centre = min(centre, 0.9 * top)
-    half = 1 / (2 * max(q or 1.0, 0.3))
-    root = math.sqrt(1 + half * half)
-    return max(20.0, centre * (root - half)), min(centre * (root + half), top)
 
 
 def spectrum_of(meter: Any, sample_rate: int, frequency: np.ndarray) -> list[float | None]:
@@ -230,7 +205,7 @@ def spectrum_of(meter: Any, sample_rate: int, frequency: np.ndarray) -> list[flo
 
 
 def spectra_of(session: Session) -> dict[str, Any]:
-    """Spectra of the recordings that are there, at the input's frequencies, with their loudness.
+    """Spectra of the recordings, at the input's frequencies, with their loudness.
 
     Several references are averaged at equal loudness, as in the report.
     """

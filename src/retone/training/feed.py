@@ -1,7 +1,7 @@
-"""How pairs reach the training loop: made by number, in worker processes that may die.
+"""Batches for the training loop: pairs made by number, in worker processes that may die.
 
-Item numbers follow from the step, the process and the batch size alone, so any step's batch can
-be made again: after a stop, after a worker was killed, or by another number of processes.
+Item numbers follow from the step, the process and the batch size alone, so the batch of any step
+can be made again: after a stop, after a worker was killed, or with another number of processes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -19,28 +19,49 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from retone.errors import DataError
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.recipe import Recipe
 
-DRAWS = 3
-SPARE = 1 << 40
-"""Where the numbers of replacement items begin: no run is that long."""
-DEATHS = 3
-"""Workers lost in a row, without one batch in between, before a run gives up."""
+MAX_ATTEMPTS = 3
+"""Draws for one item before a run gives up: the item itself and its replacements."""
+REPLACEMENT_OFFSET = 1 << 40
+"""Replacements are numbered from here on; no run is that long."""
+MAX_WORKER_DEATHS = 3
+"""Workers lost in a row, without a batch in between, before a run gives up."""
 
-Batch = tuple[Tensor, Tensor, Tensor, list[str]]
-"""Source, reference and target [B, T], and for each item why it is a replacement, or ''."""
+
+class Item(NamedTuple):
+    """One training item: audio [T] each, and why it is a replacement, ``""`` if it is not."""
+
+    source: Tensor
+    reference: Tensor
+    target: Tensor
+    problem: str
+
+
+class Batch(NamedTuple):
+    """Items of one step: audio [B, T] each, and each item's ``problem``."""
+
+    source: Tensor
+    reference: Tensor
+    target: Tensor
+    problems: list[str]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        source, reference, target = (t.to(device, non_blocking=True) for t in self[:3])
+        return Batch(source, reference, target, self.problems)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which process this is, of how many, and where its tensors lie."""
+class DistributedContext:
+    """Rank of this process, number of processes (``world``), and the device of its tensors."""
 
     rank: int
     world: int
     device: torch.device
 
     @staticmethod
-    def join(device: str) -> Place:
+    def join(device: str) -> DistributedContext:
         """Join the process group that torchrun announced, if any."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
         rank = int(os.environ.get("RANK", "0"))
@@ -48,21 +69,21 @@ class Place:
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         if world > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return Place(rank, world, torch.device(device))
+        return DistributedContext(rank, world, torch.device(device))
 
-    def any(self, mine: bool) -> bool:
-        """Whether it is so in any process; all must ask."""
+    def any(self, value: bool) -> bool:
+        """Whether ``value`` is true in any process; every process must call this."""
         if self.world == 1:
-            return mine
-        flag = torch.tensor(float(mine), device=self.device)
+            return value
+        flag = torch.tensor(float(value), device=self.device)
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         return bool(flag)
 
-    def mean(self, mine: float) -> float:
-        """Mean over the processes; all must ask."""
+    def mean(self, value: float) -> float:
+        """Mean over the processes; every process must call this."""
         if self.world == 1:
-            return mine
-        total = torch.tensor(mine, dtype=torch.float64, device=self.device)
+            return value
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
         return float(total) / self.world
 
@@ -73,38 +94,42 @@ class PairDataset(Dataset):  # type: ignore[type-arg]
     def __init__(self, recipe: Recipe, corpus: Any) -> None:
         self.maker, self.corpus, self.seed = recipe.pairs, corpus, recipe.seed
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor, str]:
-        """A pair; one that cannot be made is replaced by another, of a fixed number too.
+    def __getitem__(self, number: int) -> Item:
+        """Pair ``number``. If it cannot be made, another pair with a fixed number replaces it.
 
         Raises:
-            DataError: its replacements could not be made either.
+            DataError: its replacements cannot be made either.
         """
         problem = ""
-        for draw in range(DRAWS):
+        for attempt in range(MAX_ATTEMPTS):
             try:
-                pair = self.maker.make(self.corpus, number + draw * SPARE, self.seed)
+                pair = self.maker.make(
+                    self.corpus, number + attempt * REPLACEMENT_OFFSET, self.seed
+                )
             except (DataError, OSError, ValueError) as e:
                 problem = f"{type(e).__name__}: {e}"
                 continue
-            audio = (torch.from_numpy(a) for a in (pair.input, pair.reference, pair.target))
-            return (*audio, problem)  # type: ignore[return-value]
+            source, reference, target = (
+                torch.from_numpy(a) for a in (pair.input, pair.reference, pair.target)
+            )
+            return Item(source, reference, target, problem)
         raise DataError(
-            f"training item {number} could not be made, nor {DRAWS - 1} others in its place. "
+            f"training item {number} could not be made, nor {MAX_ATTEMPTS - 1} replacements. "
             f"The last reason: {problem}"
         )
 
 
 class Numbers(Sampler[int]):
-    """Item numbers of steps [start, recipe.steps) that a process draws, in order."""
+    """Item numbers of steps [start, recipe.steps) for one process, in order."""
 
-    def __init__(self, recipe: Recipe, start: int, place: Place) -> None:
-        self.recipe, self.start, self.place = recipe, start, place
+    def __init__(self, recipe: Recipe, start: int, context: DistributedContext) -> None:
+        self.recipe, self.start, self.context = recipe, start, context
 
     def __len__(self) -> int:
         return (self.recipe.steps - self.start) * self.recipe.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        b, w, r = self.recipe.batch_size, self.place.world, self.place.rank
+        b, w, r = self.recipe.batch_size, self.context.world, self.context.rank
         for step in range(self.start, self.recipe.steps):
             yield from range((step * w + r) * b, (step * w + r + 1) * b)
 
@@ -113,7 +138,7 @@ def batches(
     recipe: Recipe,
     corpus: Any,
     start: int,
-    place: Place,
+    context: DistributedContext,
     workers: int,
     note: Callable[[str], None],
 ) -> Iterator[Batch]:
@@ -122,62 +147,62 @@ def batches(
     Args:
         recipe, corpus: what pairs are made of.
         start: first step.
-        place: which process this is.
-        workers: processes that make pairs; 0 makes them here.
-        note: told of every worker that was lost.
+        context: which process this is.
+        workers: processes that make pairs; 0 makes them in this one.
+        note: called with a sentence for each worker that died.
 
     Raises:
-        DataError: items could not be made, or workers died again and again.
+        DataError: items cannot be made, or workers died ``MAX_WORKER_DEATHS`` times in a row.
     """
     step, deaths = start, 0
     while step < recipe.steps:
         try:
-            for batch in _loader(recipe, corpus, step, place, workers):
-                yield batch  # type: ignore[misc]
+            for items in _loader(recipe, corpus, step, context, workers):
+                yield Batch(*items)
                 step, deaths = step + 1, 0
         except DataError as e:
-            raise DataError(_own_words(e)) from None
+            raise DataError(_original_message(e)) from None
         except RuntimeError as e:
             if "DataLoader worker" not in str(e):
                 raise
             deaths += 1
-            if deaths > DEATHS:
+            if deaths > MAX_WORKER_DEATHS:
                 raise DataError(
                     f"the processes that make pairs died {deaths} times in a row at step {step}. "
-                    "Often memory ran out, or a file of the corpus' cache was cut: lower --workers "
-                    "(0 shows the fault itself) or delete the cache."
+                    "Often memory ran out, or a file in the corpus cache is truncated: use fewer "
+                    "workers (0 shows the original error) or delete the cache."
                 ) from e
-            note(f"a process that makes pairs died at step {step}; another goes on")
+            note(f"a process that makes pairs died at step {step}; another one continues")
 
 
 def _loader(
-    recipe: Recipe, corpus: Any, start: int, place: Place, workers: int
-) -> Iterator[list[Any]]:
+    recipe: Recipe, corpus: Any, start: int, context: DistributedContext, workers: int
+) -> Iterator[Any]:
     before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     loader = iter(
         DataLoader(
             PairDataset(recipe, corpus),
             batch_size=recipe.batch_size,
-            sampler=Numbers(recipe, start, place),
+            sampler=Numbers(recipe, start, context),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
-            pin_memory=place.device.type == "cuda",
-            worker_init_fn=_leave_interrupts,
+            pin_memory=context.device.type == "cuda",
+            worker_init_fn=_ignore_sigint,
         )
     )
     if workers and before is not None and threading.current_thread() is threading.main_thread():
-        # torch would raise from the signal, in the middle of any step; next() tells as well.
+        # torch would raise from the signal handler, in the middle of a step; next() raises too.
         signal.signal(signal.SIGCHLD, before)
     return loader
 
 
-def _leave_interrupts(_: int) -> None:
-    """Ctrl-C is the training process's to handle."""
+def _ignore_sigint(_: int) -> None:
+    """Leave Ctrl-C to the training process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _own_words(error: DataError) -> str:
-    """A worker's error arrives wrapped in its traceback; its own sentence is the last line."""
+def _original_message(error: DataError) -> str:
+    """A worker's error arrives wrapped in a traceback; its own message is the last line."""
     text = str(error)
     if not text.startswith("Caught "):
         return text

@@ -1,4 +1,4 @@
-"""What a training run writes beside its weights: log, curves, provenance, examples to hear."""
+"""What a training run writes next to its weights: log, curves, provenance, audio examples."""
 
 from __future__ import annotations
 
@@ -15,33 +15,35 @@ from retone.atomic import AtomicFile, write_text_atomic
 from retone.errors import DataError
 from retone.training.data.corpora import Corpus
 from retone.training.data.manifest import Manifest
-from retone.training.recipes.config import Recipe, describe, fingerprint
+from retone.training.recipes.recipe import Recipe
+from retone.training.recipes.record import describe, fingerprint
 
 LOG, CURVES, EXAMPLES = "log.jsonl", "tensorboard", "examples"
 
-Report = Callable[[dict[str, Any]], None]
+RowCallback = Callable[[dict[str, Any]], None]
+"""Called with each log row."""
 
 
 class RunLog:
-    """``log.jsonl``, one JSON object a line, and the same numbers for TensorBoard if it is there.
+    """``log.jsonl``, one JSON object per line, and TensorBoard curves if tensorboard is installed.
 
     Args:
         folder: the run folder.
-        step: where the run goes on; rows that a killed process wrote after it are taken back.
+        step: first step; rows that a killed process wrote after it are removed.
         report: called with each row.
     """
 
-    def __init__(self, folder: Path, step: int, report: Report | None = None) -> None:
+    def __init__(self, folder: Path, step: int, report: RowCallback | None = None) -> None:
         self.path, self.report = folder / LOG, report
-        for left in folder.glob(".*.part"):  # of a process killed while it wrote
+        for left in folder.glob(".*.part"):  # from a process killed while writing
             left.unlink(missing_ok=True)
-        self._take_back(step)
+        self._remove_rows_after(step)
         self.curves = _curves(folder / CURVES, step)
         if self.curves is None and step == 0:
-            self.note("no TensorBoard curves: pip install 'retone[train]' for them")
+            self.note("no TensorBoard curves: install them with pip install 'retone[train]'")
 
     def row(self, row: dict[str, Any]) -> None:
-        """Write a row; its numbers become curves over ``step``."""
+        """Write a row; its numbers are also curves over ``step``."""
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"time": round(time.time(), 1), **row}) + "\n")
         if self.curves is not None and "step" in row:
@@ -55,15 +57,15 @@ class RunLog:
             self.report(row)
 
     def note(self, text: str) -> None:
-        """Write a sentence for people."""
+        """Write a sentence."""
         self.row({"note": text})
 
     def close(self) -> None:
-        """Write out the curves."""
+        """Flush the curves."""
         if self.curves is not None:
             self.curves.close()
 
-    def _take_back(self, step: int) -> None:
+    def _remove_rows_after(self, step: int) -> None:
         if not self.path.is_file():
             return
         kept = []
@@ -71,14 +73,14 @@ class RunLog:
             try:
                 row = json.loads(line)
             except ValueError:
-                continue  # torn
+                continue  # incomplete
             if isinstance(row, dict) and row.get("step", 0) <= step:
                 kept.append(line + "\n")
         write_text_atomic(self.path, "".join(kept), force=True, sync=False)
 
 
 def _curves(folder: Path, step: int) -> Any:
-    """A TensorBoard writer, None where the package is not installed."""
+    """A TensorBoard writer, None if tensorboard is not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its own deprecations
@@ -89,7 +91,7 @@ def _curves(folder: Path, step: int) -> Any:
 
 
 def write_record(recipe: Recipe, corpora: dict[str, Corpus], folder: Path) -> None:
-    """``recipe.json`` and ``provenance.json``: what the run is, and of what it is made."""
+    """Write ``recipe.json`` and ``provenance.json``."""
     from retone.training.provenance import provenance
 
     record = {"recipe": describe(recipe), "fingerprint": fingerprint(recipe)}
@@ -99,7 +101,7 @@ def write_record(recipe: Recipe, corpora: dict[str, Corpus], folder: Path) -> No
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
-    """A corpus in numbers."""
+    """Name, size and hash of a corpus."""
     return {
         "name": corpus.name,
         "sample_rate": corpus.sample_rate,
@@ -110,7 +112,7 @@ def corpus_facts(corpus: Corpus) -> dict[str, Any]:
 
 
 def corpus_problems(recipe: Recipe, corpora: dict[str, Corpus]) -> list[str]:
-    """What of the corpora a run cannot use and why, one sentence each."""
+    """What a run cannot use of its corpora, and why: one sentence each."""
     found = []
     folders = {track.path.parent for corpus in corpora.values() for track in corpus.tracks}
     for folder in sorted(folders):
@@ -133,14 +135,15 @@ def corpus_problems(recipe: Recipe, corpora: dict[str, Corpus]) -> list[str]:
     crossed = getattr(recipe.pairs, "cross_source_probability", 0.0) > 0
     if crossed and len({track.group for track in corpora["val"].tracks}) < 2:
         found.append(
-            f"{corpora['val'].name}: one speaker or track only, so no validation pair has a "
-            "reference of another one"
+            f"{corpora['val'].name}: only one speaker or track, so no validation pair has a "
+            "reference from another one"
         )
     return found
 
 
 def write_examples(folder: Path, sample_rate: int, examples: list[dict[str, np.ndarray]]) -> None:
-    """Audio to hear: ``1_input.flac``, ``1_reference.flac``, ``1_target.flac``, ``1_output.flac``.
+    """Write audio examples: ``1_input.flac``, ``1_reference.flac``, ``1_target.flac``,
+    ``1_output.flac``.
 
     The signals [T] of one example share one gain, so that the loudest does not clip.
     """

@@ -1,4 +1,4 @@
-"""How a result came about: versions, machine and command, without names of people or places."""
+"""Where a result comes from: versions, machine and date, without names of people or hosts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of retone and what it rests on, the machine's kind, and the date."""
+    """Versions of retone and its main dependencies, processor, and date."""
     import numpy
     import torch
 
@@ -29,7 +29,7 @@ def provenance() -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as handle:  # noqa: PTH123 - not a file of ours
+        with open("/proc/cpuinfo") as handle:  # noqa: PTH123 - not a data file
             for line in handle:
                 if line.startswith("model name"):
                     return line.split(":", 1)[1].strip()

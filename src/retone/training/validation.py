@@ -1,4 +1,4 @@
-"""Scores during training: a fixed, seeded list of pairs on held-out voices or tracks."""
+"""Scores in training: a fixed, seeded list of pairs from held-out voices or tracks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from retone.metrics import METRICS
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.recipe import Recipe
 
-SCORES = tuple(m for m in METRICS if m.name in ("stft", "msd", "sce", "rms", "lufs"))
+SCORES = tuple(METRICS[name] for name in ("stft", "msd", "sce", "rms", "lufs"))
 
 
 class Validation:
-    """Fixed pairs, the input's own errors on them, and the recipe that is scored."""
+    """Fixed pairs, the errors of the unprocessed input on them, and the recipe to score."""
 
     def __init__(self, recipe: Recipe, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
         self.recipe, self.batches = recipe, batches
@@ -23,7 +23,7 @@ class Validation:
 
     @staticmethod
     def of(recipe: Recipe, corpus: Any) -> Validation:
-        """Make the list, with what the pairs' maker calls a maker for validation."""
+        """Make the pairs with the recipe's ``pairs.for_validation``."""
         maker = recipe.pairs.for_validation(corpus)
         pairs = [
             maker.make(corpus, i, recipe.seed + 1_000_003) for i in range(recipe.validation_pairs)
@@ -49,7 +49,7 @@ class Validation:
         rate = r.pairs.sample_rate
         for source, reference, target in self.batches:
             unit, out = self._result(network, source.to(device), reference.to(device))
-            goal = r.goal(target[:, None].to(device), unit)
+            goal = r.loss_target(target[:, None].to(device), unit)
             losses.append(r.loss.per_item(out, goal, rate).cpu())
             estimates.append(out[:, 0].cpu())
         network.train(was_training)
@@ -58,10 +58,10 @@ class Validation:
         return {"loss": float(torch.cat(losses).mean()), **ratios}
 
     @torch.no_grad()
-    def listen(
+    def examples(
         self, network: nn.Module, device: torch.device, count: int = 3
     ) -> list[dict[str, np.ndarray]]:
-        """The first pairs and what the network makes of them, to be heard: signals [T] by name."""
+        """The first pairs with the rendered output, for listening: signals [T] by name."""
         was_training = network.training
         network.eval()
         found: list[dict[str, np.ndarray]] = []
@@ -71,21 +71,21 @@ class Validation:
                 _, out = self._result(network, one, reference[i : i + 1].to(device))
                 signals = (source[i], reference[i], target[i], out[0, 0].cpu())
                 names = ("input", "reference", "target", "output")
-                heard = zip(names, signals, strict=True)  # settings cannot be heard
-                found.append({n: s.numpy() for n, s in heard if s.shape == source[i].shape})
+                named = zip(names, signals, strict=True)  # settings are no audio
+                found.append({n: s.numpy() for n, s in named if s.shape == source[i].shape})
         network.train(was_training)
         return found
 
     def _result(
         self, network: nn.Module, source: Tensor, reference: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The last answer [B, P] and what it renders, [B, 1, T]."""
+        """The last prediction [B, P] and its render [B, 1, T]."""
 
         def render(unit: Tensor) -> Tensor:
             return self.recipe.infer(network, source, unit)[:, 0]
 
-        answers = self.recipe.answers(network, source, reference, render)
-        return answers.units[-1], answers.renders[-1][:, None]
+        predictions = self.recipe.predict(network, source, reference, render)
+        return predictions.units[-1], predictions.renders[-1][:, None]
 
     def _scores(self, estimates: list[Tensor]) -> dict[str, float]:
         rate = self.recipe.pairs.sample_rate

@@ -31,9 +31,9 @@ SETTING = {
     "makeup_db": 0.0,
 }
 NO_EXPANDER = {"expander_threshold_db": -200.0, "expander_ratio": 0.5}
-"""torchcomp's expander, out of the way: at -200 dB it never acts."""
+"""Disables torchcomp's expander: at -200 dB it never acts."""
 CHECKED_S = 2.0
-"""How much of the signal the plain loops run over."""
+"""Seconds of the signal that the plain loops process."""
 
 
 def setting_of(batch: int = 1, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
@@ -42,7 +42,7 @@ def setting_of(batch: int = 1, dtype: torch.dtype = torch.float64) -> dict[str, 
 
 
 def torchcomp_setting(batch: int = 1, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    """The same for torchcomp: no knee and no make-up gain, an expander out of the way."""
+    """The same for torchcomp: no knee, no makeup gain, expander disabled."""
     values = {**SETTING, **NO_EXPANDER}
     names = ("threshold_db", "ratio", "attack_ms", "release_ms", *NO_EXPANDER)
     return {name: torch.full((batch,), values[name], dtype=dtype) for name in names}
@@ -60,7 +60,7 @@ def torchcomp_exact(audio: Array, sample_rate: float) -> Array:
 
 
 def kernel_columns(sample_rate: float) -> Array:
-    """The setting as the kernel takes it, [1, 9]."""
+    """The setting as columns for the kernel, [1, 9]."""
     attack, release = (smoothing(SETTING[n], sample_rate) for n in ("attack_ms", "release_ms"))
     slope = 1 - 1 / SETTING["ratio"]
     rest = (SETTING["knee_db"], SETTING["makeup_db"], 1.0, -200.0, 0.0)

@@ -1,4 +1,4 @@
-"""Whole files: ``retone enhance``, which hears nothing but the recording itself."""
+"""Whole files: ``retone enhance``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BARE = f"{NAME}, no picture"
 
 
 def arguments(source: Path, place: Path, weights: str) -> list[str]:
-    """The command's words after ``retone``."""
+    """Arguments after ``retone``."""
     words = ["enhance", str(source), "-o", str(place / "enhanced.wav"), "--force", "-q"]
     return [*words, "--weights", weights] if weights else words
 

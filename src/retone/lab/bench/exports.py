@@ -1,4 +1,4 @@
-"""Every export beside retone's own render, on one recording: the page docs/exports.md."""
+"""Every export compared with retone's own render, on one recording: docs/exports.md."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from retone.audio import load
 from retone.dsp.effect import Effect
 from retone.effects import ENHANCE_CHAIN, MATCH_CHAIN
-from retone.export import TARGETS, target_named
-from retone.export.verify import Difference, compare
+from retone.exports import TARGETS, target_named
+from retone.exports.verify import Difference, compare
 from retone.process.settings_file import LevelPlan, SettingsFile
 
 SECONDS = 6.0
@@ -36,7 +36,7 @@ _BANDS = {
 
 @dataclass(frozen=True)
 class Case:
-    """Settings that are exported, and words for them."""
+    """Settings to export, and their title."""
 
     title: str
     settings: SettingsFile
@@ -44,7 +44,7 @@ class Case:
 
 def cases(sample_rate: int) -> tuple[Case, ...]:
     """An equaliser with a compressor, as ``retone match`` sets them, and with bands, as
-    ``retone enhance`` does; every band and every kind of dynamics is at work."""
+    ``retone enhance`` does; with every band and every kind of dynamics active."""
     eq = {f"equalizer.{n}": v for n, v in _EQ.items()}
     one = {f"compressor.{n}": v for n, v in _COMPRESSOR.items()}
     bands = {
@@ -93,7 +93,7 @@ Made by `python -m retone.lab bench exports -o docs/exports.md`; do not edit by 
 `retone export SETTINGS --to TARGET --verify --audio FILE` states the same figures
 for your own settings.
 
-Each row is an exported text, run, beside retone's own render of {recording} ({seconds:g} s, one
+Each row compares an exported text, run, with retone's own render of {recording} ({seconds:g} s, one
 channel, {rate} Hz), with the gain after the effect and without the limiter.
 
 - **EQ**: largest difference of the equaliser's response from 20 Hz to 20 kHz.

@@ -18,7 +18,7 @@ from retone.lab.bench.reference import moving_pink_noise
 from retone.lab.bench.result import Section
 
 CHECKED_ITEMS = 4
-"""Items whose float32 gradients are held against float64."""
+"""Items whose float32 gradients are compared with float64."""
 DIFFERENCE_ITEMS, DIFFERENCE_SAMPLES, DIFFERENCE_STEP, DIFFERENCE_DIRECTIONS = 2, 8192, 1e-6, 3
 """Finite differences: a small float64 batch, relative step, how many random directions."""
 
@@ -98,7 +98,7 @@ CHAINS: dict[str, Chain] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A batch, its setting and the gradient that comes from above."""
+    """A batch, its setting and the upstream gradient."""
 
     audio: Tensor
     setting: Setting
@@ -225,7 +225,7 @@ def gradients_section(
             "Peak memory is what the second pass adds to a fresh process that holds its input. "
             "Each method's gradients are held against its own float64 run and its own finite "
             "differences, because their compressors are different functions. dasp-pytorch has no "
-            "release, so its release time gets no gradient; the expander that stands in for knee "
+            "release, so its release time gets no gradient; the expander that replaces knee "
             "and make-up in the torchcomp rows never acts, so its two gradients are zero.",
         ],
         settings={"equalizer": equalizer.NORMAL, "compressor": compressor.SETTING},

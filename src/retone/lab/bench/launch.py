@@ -1,7 +1,7 @@
 """Runs benchmark work in fresh processes with one thread each. Imports nothing heavy.
 
 Thread counts must be in the environment before the numerical libraries are imported, so nothing
-is ever measured in the process that a person started.
+is measured in the process that the user started.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run_worker(
         What the job returned, through JSON.
 
     Raises:
-        BenchmarkError: the process failed; its own message stands above.
+        BenchmarkError: the process failed; it has printed its own message.
     """
     with tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
         result = Path(folder) / "result.json"
@@ -70,7 +70,7 @@ def run_worker(
         if code or not result.exists():
             raise BenchmarkError(
                 f"{job}: the measuring process ended with code {code} and no result. "
-                "Its message stands above; too little memory is a common cause."
+                "See its message above; too little memory is a common cause."
             )
         return json.loads(result.read_text())
 

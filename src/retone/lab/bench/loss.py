@@ -1,4 +1,4 @@
-"""The training loss: retone's multi-resolution STFT distance beside auraloss's."""
+"""The training loss: retone's multi-resolution STFT distance and auraloss's."""
 
 from __future__ import annotations
 

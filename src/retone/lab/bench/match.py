@@ -1,4 +1,4 @@
-"""Whole files: ``retone match`` beside matchering."""
+"""Whole files: ``retone match`` and matchering."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_looped(
     if rate is not None and rate != own:
         audio, own = soxr.resample(audio, own, rate), rate
     if not len(audio):
-        raise AudioError(f"{source} holds no sound. Pass another recording with --audio.")
+        raise AudioError(f"{source} is empty. Use another recording.")
     if audio.shape[1] < channels:
         audio = np.repeat(audio, channels, axis=1)
     left = round(seconds * own)
@@ -120,9 +120,9 @@ def match_section(
         ],
         notes=[
             "Different methods: retone estimates readable settings of an equaliser and a "
-            "compressor and writes settings and a picture beside the audio; matchering builds a "
+            "compressor and writes settings and a picture with the audio; matchering builds a "
             "long FIR filter and limits. The default is the network for "
-            "speech or for music, with its fit; the closed form is asked for by name. Timed in one "
+            "speech or for music, with its fit; the closed form is selected by name. Timed in one "
             "process, warm; peak memory is the largest resident size of a fresh process, "
             "interpreter and libraries included."
         ],

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from retone.kernels import reused
+from retone.kernels import pool
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -40,7 +40,7 @@ def peak_growth_mib(work: Callable[[], object]) -> float:
     Where the high-water mark cannot be reset (outside Linux) it is the growth of the mark since
     the start, which is too small if an earlier call used more.
     """
-    reused.forget()  # memory that kernels kept from an earlier call counts as this call's
+    pool.clear()  # memory that kernels kept from an earlier call counts as this call's
     before = peak_bytes()
     try:
         _CLEAR.write_text("5")

@@ -1,4 +1,4 @@
-"""What is timed: methods, the packages they need, and how a missing one becomes a row."""
+"""Methods to time, and the packages they need; a missing package becomes a row that says so."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ class Method:
 
 
 def missing(packages: dict[str, str]) -> list[str]:
-    """Distributions among ``packages`` that are not there."""
+    """Distributions of ``packages`` that are not installed."""
     return [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
 
 
 def blank_row(method: Method) -> Row:
-    """The row before measuring; it says so when a package is missing."""
+    """The row before measuring; its status names missing packages."""
     row = Row(method.name, note=method.note)
-    gone = missing(method.packages)
-    if gone:
-        row.status = f"not installed: {', '.join(gone)} (pip install 'retone[peers]')"
+    absent = missing(method.packages)
+    if absent:
+        row.status = f"not installed: {', '.join(absent)} (pip install 'retone[peers]')"
         return row
     for name in method.packages.values():
         try:
@@ -103,5 +103,5 @@ def _first_line(error: Exception) -> str:
 
 
 def to_stderr(text: str) -> None:
-    """Progress for a person, one line."""
+    """Print a line of progress to stderr."""
     print(f"  {text}", file=sys.stderr, flush=True)

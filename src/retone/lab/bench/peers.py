@@ -1,6 +1,6 @@
-"""Other libraries doing retone's jobs. Imports lie inside the functions: none of them is needed.
+"""Other libraries for the same tasks, imported inside functions since none is required.
 
-Every peer gets what its users give it: float32 audio, and coefficients that were designed in
+Every peer gets its usual input: float32 audio, and coefficients that were designed in
 float64 and rounded to float32 where the library takes coefficients.
 """
 
@@ -95,7 +95,7 @@ def dasp_compressor(audio: Tensor, sample_rate: float, setting: Mapping[str, Ten
 
 
 TORCHCOMP_FLOOR = 1e-8
-"""Added to the level: torchcomp refuses silence."""
+"""Added to the level, since torchcomp rejects silence."""
 
 
 def torchcomp_coefficients(times_ms: Sequence[Tensor], sample_rate: float) -> tuple[Tensor, ...]:

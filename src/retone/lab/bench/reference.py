@@ -1,7 +1,7 @@
-"""Plain float64 definitions to measure distances against, and the signals to measure with.
+"""Plain float64 definitions as references, and test signals.
 
-Nothing here shares code with what is measured: the biquads are the cookbook's formulas once
-more, filtered by scipy; the compressors are loops over samples as one reads them in the papers.
+Nothing here shares code with what is measured: the biquads are the cookbook's formulas again,
+filtered by scipy; the compressors are loops over samples, as in the papers.
 """
 
 from __future__ import annotations

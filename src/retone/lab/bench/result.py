@@ -1,4 +1,4 @@
-"""The record of a benchmark: rows with every single time, and where they came from."""
+"""The record of a benchmark: rows with every single time, and their provenance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Section:
     """Methods that do one job, timed in the same rounds.
 
     ``baseline`` is the method that ratios refer to; ``figures`` are (key, heading) of further
-    columns, in order; ``audio_s`` is how much sound one call processes, 0 if that says nothing.
+    columns, in order; ``audio_s`` is the duration of audio that one call processes, 0 if that is
+    not meaningful.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Section:
         return paired_ratio(top, base)
 
     def summary(self, row: Row) -> dict[str, Any] | None:
-        """What the tables print of a row's times: medians, quartiles, ratios."""
+        """Statistics of a row's times for tables: medians, quartiles, ratios."""
         if not row.ok or not row.cpu_s:
             return None
         out: dict[str, Any] = {
@@ -107,7 +108,7 @@ class Report:
         raise DataError(f"the {self.kind} benchmark has no section '{name}'.")
 
     def to_json(self) -> str:
-        """JSON text; derived statistics stand beside the raw times, for readers of the file."""
+        """JSON text; with derived statistics next to the raw times."""
         data: dict[str, Any] = {"retone_bench": FORMAT, **asdict(self)}
         for section, plain in zip(self.sections, data["sections"], strict=True):
             for row, plain_row in zip(section.rows, plain["rows"], strict=True):
@@ -119,7 +120,7 @@ class Report:
         return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
     def save(self, path: Path) -> None:
-        """Write JSON beside and rename; an existing file is replaced."""
+        """Write JSON atomically; an existing file is replaced."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, self.to_json(), force=True)
 
@@ -128,7 +129,7 @@ class Report:
         """Read what ``to_json`` wrote.
 
         Raises:
-            DataError: the text is damaged or another thing.
+            DataError: the text is damaged or something else.
         """
         try:
             data = json.loads(text)
@@ -144,7 +145,7 @@ class Report:
             return Report(**data, sections=sections)
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise DataError(
-                f"{where} is not a result of python -m retone.lab bench ({e}). Measure it anew."
+                f"{where} is not a result of python -m retone.lab bench ({e}). Measure it again."
             ) from e
 
     @staticmethod
@@ -152,7 +153,7 @@ class Report:
         """Read a result file.
 
         Raises:
-            DataError: it is missing, damaged or another thing.
+            DataError: it is missing, damaged or something else.
         """
         try:
             text = path.read_text(encoding="utf-8")

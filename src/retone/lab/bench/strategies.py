@@ -1,4 +1,4 @@
-"""DeepAFx-ST's Table 5 on this machine: what each differentiation strategy costs."""
+"""DeepAFx-ST's Table 5 on this machine: the cost of each differentiation strategy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ import torch
 from retone.lab.bench.methods import WARM_UP_CALLS, Method, measure
 from retone.lab.bench.result import Section
 from retone.lab.bench.training import Step, noise_corpus
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.recipe import Recipe
+from retone.training.recipes.strategies import NAMES
 from retone.training.recipes.table import RECIPES, recipe_named
 
 INFERENCE_S = 5.0
-WORDS = (
-    "frequency_sampled", "spsa", "spsa_improved", "np", "np_hh", "np_fh", "ctcn1", "ctcn2",
-)  # fmt: skip
+WORDS = tuple(name for name in NAMES if name != "exact")
 
 
 def recipe_names(family: str) -> dict[str, str]:
@@ -38,7 +37,7 @@ def strategies_section(
     """Measure a training step and inference of every strategy, with untrained weights.
 
     Args:
-        family: ``"compact"`` or ``"deepafx"``: whose recipes.
+        family: recipe family, ``"compact"`` or ``"deepafx"``.
         batch, length: examples of a step, samples of an example.
         rounds, seed, say: as in ``equalizer_section``.
     """
@@ -55,12 +54,12 @@ def strategies_section(
             ("effect_s", "of it effect, forward"),
             ("backward_s", "of it backward"),
             ("inference_rate", "x real time at inference, network included"),
-            ("stand_in_count", "weights in the effect's place"),
+            ("effect_network_count", "weights in the effect's place"),
         ],
         notes=[
-            f"Inference hears and renders {INFERENCE_S:g} s, batch 1, CPU time. NP-HH trains as NP "
-            "does. Weights are untrained, which changes no time; proxies' own training comes on "
-            "top of np, np_hh and np_fh."
+            f"Inference analyses and renders {INFERENCE_S:g} s, batch 1, CPU time. NP-HH trains as "
+            "NP does. Weights are untrained, which does not affect the times; np, np_hh and np_fh "
+            "also need trained proxies."
         ],
     )
     steps: dict[str, Step] = {}
@@ -89,9 +88,9 @@ def strategies_section(
         for stage in ("effect", "backward"):
             row.figures[f"{stage}_s"] = float(np.median(step.spent[stage][WARM_UP_CALLS:])) / batch
         row.figures["inference_rate"] = INFERENCE_S / _inference_s(step)
-        networks = getattr(step.network, "stand_in", None)
+        networks = step.model.effect_networks
         count = sum(p.numel() for p in networks.parameters()) if networks is not None else 0
-        row.figures["stand_in_count"] = float(count)
+        row.figures["effect_network_count"] = float(count)
     return section
 
 
@@ -101,13 +100,13 @@ def _sized(recipe: Recipe, batch: int, length: int) -> Recipe:
 
 @torch.no_grad()
 def _inference_s(step: Step) -> float:
-    """CPU seconds to hear two recordings and render one, the least of three."""
-    step.network.eval()
+    """CPU seconds to analyse two recordings and render one, the lowest of three runs."""
+    step.model.eval()
     size = round(INFERENCE_S * step.recipe.pairs.sample_rate)
     audio = 0.1 * torch.randn(1, size, generator=torch.Generator().manual_seed(0))
     times = []
     for _ in range(3):
         began = time.process_time()
-        step.recipe.infer(step.network, audio, step.network(audio, audio))
+        step.recipe.infer(step.model, audio, step.model(audio, audio))
         times.append(time.process_time() - began)
     return min(times)

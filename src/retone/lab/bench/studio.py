@@ -1,4 +1,4 @@
-"""How fast the studio starts and follows a change, asked over HTTP as its page asks."""
+"""How fast the studio starts and renders changes, requested over HTTP as by its page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from retone.errors import RetoneError
 from retone.lab.bench.match import write_looped
 
 WINDOW_S = 4.3
-"""What the page asks for around the playhead when something moves."""
+"""Length that the page requests around the playhead after a change."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,6 @@ def report(times: StudioTimes) -> str:
         f"start until the page answers            {times.page_s:.2f} s\n"
         f"start until everything is loaded        {times.loaded_s:.2f} s\n"
         f"a change until {WINDOW_S:g} s at the playhead     {spread(times.window_s)}\n"
-        f"a change until the whole clip ({what}), measured anew\n"
+        f"a change until the whole clip ({what}), measured again\n"
         f"                                        {spread(times.whole_s)}\n"
     )

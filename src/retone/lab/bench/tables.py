@@ -27,7 +27,7 @@ The other libraries come with `pip install 'retone[peers]'`. torchlpc is built f
 
 
 def seconds_text(value: float) -> str:
-    """Seconds with three digits in a unit that suits: ``23.1 ms``, ``2.63 s``."""
+    """Seconds with three digits with a suitable unit: ``23.1 ms``, ``2.63 s``."""
     for unit, factor, limit in (("us", 1e6, 1e-3), ("ms", 1e3, 1.0)):
         if value < limit:
             return f"{_digits(value * factor)} {unit}"
@@ -35,7 +35,7 @@ def seconds_text(value: float) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three significant digits without an exponent; more only in front of the point."""
+    """Three significant digits without an exponent; all digits before the decimal point."""
     if value <= 0:
         return "0"
     decimals = max(0, 2 - math.floor(math.log10(value)))
@@ -54,7 +54,7 @@ def _ratio_cell(ratio: Spread | None) -> str:
 
 
 def figure_text(key: str, figures: dict[str, float | None]) -> str:
-    """A further column's cell; the ending of the key tells the unit."""
+    """A further column's cell; the suffix of the key gives the unit."""
     if key not in figures:
         return "-"
     value = figures[key]

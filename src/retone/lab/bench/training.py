@@ -20,8 +20,8 @@ from retone.lab.bench.result import Section
 from retone.losses import MultiResolutionSTFT
 from retone.training.data.corpora import PCM_SCALE, Corpus, Track
 from retone.training.feed import PairDataset
-from retone.training.loop import answers_loss
-from retone.training.recipes.config import Recipe
+from retone.training.loop import predictions_loss
+from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import recipe_named
 
 STAGES = {
@@ -44,13 +44,13 @@ class Step:
     recipe: Recipe
     corpus: Corpus
     distance: Distance | None = None
-    """What stands in for the recipe's loss."""
+    """Replaces the recipe's loss."""
     spent: dict[str, list[float]] = field(default_factory=lambda: {s: [] for s in STAGES})
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.recipe.seed)
-        self.network = self.recipe.build(pretrained=False)
-        self.learning = [p for p in self.network.parameters() if p.requires_grad]
+        self.model = self.recipe.build(pretrained=False)
+        self.learning = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.learning, lr=1e-4)
         self.pairs = PairDataset(self.recipe, self.corpus)
         self.numbers = itertools.count()
@@ -64,26 +64,26 @@ class Step:
 
         r, rate = self.recipe, self.recipe.pairs.sample_rate
         items = [self.pairs[next(self.numbers)] for _ in range(r.batch_size)]
-        source, reference, target = (torch.stack([i[k] for i in items]) for k in range(3))  # type: ignore[misc]
+        source, reference, target = (torch.stack(s) for s in list(zip(*items, strict=True))[:3])
         lap("pairs")
         effect_s = 0.0
 
         def render(unit: Tensor) -> Tensor:
             nonlocal effect_s
             start = time.process_time()
-            networks = getattr(self.network, "stand_in", None)
+            networks = self.model.effect_networks
             out = r.gradient.train(r.effect, source[:, None], rate, unit, networks)[:, 0]
             effect_s += time.process_time() - start
             return out
 
-        answers = r.answers(self.network, source, reference, render)
+        predictions = r.predict(self.model, source, reference, render)
         clock.append(time.process_time())
         self.spent["network"].append(clock[-1] - clock[-2] - effect_s)
         self.spent["effect"].append(effect_s)
         if self.distance is None:
-            loss = answers_loss(r, answers, target)
+            loss = predictions_loss(r, predictions, target)
         else:
-            loss = self.distance(answers.renders[-1][:, None], target[:, None])
+            loss = self.distance(predictions.renders[-1][:, None], target[:, None])
         lap("loss")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -95,7 +95,7 @@ class Step:
 
 
 def straightforward_loss() -> tuple[Distance, str]:
-    """The paper's loss as one writes it down, and by what: auraloss, or plain autograd."""
+    """The paper's loss, computed with auraloss or plain autograd, and which of the two."""
     plan = MultiResolutionSTFT()
     if missing(AURALOSS):
         by = "plain autograd"
@@ -196,7 +196,7 @@ def training_section(
         step = steps.get(row.method)
         if row.ok and step is not None:
             batch = step.recipe.batch_size
-            weights = sum(p.numel() for p in step.network.parameters())
+            weights = sum(p.numel() for p in step.model.parameters())
             row.note = f"batch {batch}, {weights / 1e6:.1f} M weights"
             row.wall_s = [t / batch for t in row.wall_s]
             row.cpu_s = [t / batch for t in row.cpu_s]

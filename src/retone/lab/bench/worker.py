@@ -49,7 +49,7 @@ def gradient_memory(
         p = problem(chain, batch, length, sample_rate, seed, torch.float32)
         p.gradients(chain.forward)
         return peak_growth_mib(lambda: p.gradients(chain.forward))
-    except Exception as e:  # the timing run has told the reason in its row
+    except Exception as e:  # the row of the timing run has the reason
         print(f"  memory of {method}: {type(e).__name__}: {e}", file=sys.stderr)
         return None
 
@@ -160,7 +160,7 @@ JOBS: dict[str, Callable[..., Any]] = {
 
 
 def main(argv: list[str]) -> int:
-    """Run a job; the result goes to a file, since libraries print what they like."""
+    """Run a job; the result goes to a file, since libraries may print to stdout."""
     job, arguments, target = argv
     import torch
 

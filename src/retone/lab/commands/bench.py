@@ -1,15 +1,18 @@
 """Measure speed and exactness, side by side with other libraries, on this machine.
 
-Every method runs with one thread, in interleaved rounds, beside an exact float64 reference.
-Other libraries are optional (pip install 'retone[peers]'); a missing one is a row that says so.
-`render-docs` turns the results in docs/results into docs/benchmarks.md.
+Every method runs with one thread, in interleaved rounds, and is compared with an exact float64
+reference. Other libraries are optional (pip install 'retone[peers]'); a missing one is a row that
+says so. The default recordings are in the examples folder of retone's repository. `render-docs`
+turns the results in docs/results of the repository into docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from retone.lab.commands.verbs import Verb, add_verbs, docs_folder, run_verb
 
 if TYPE_CHECKING:
     from retone.lab.bench.result import Report
@@ -20,6 +23,8 @@ KINDS = ("effects", "loss", "training", "strategies", "match", "enhance")
 EXAMPLES = (Path("examples/game_music.ogg"), Path("examples/orchestra.ogg"))
 VOICE = Path("examples/dull_voice.flac")
 ENTRY = "retone.cli.main:main"
+"""The program under test. It is called by name in the measuring process, because a warm call is
+what is measured; nothing else in the lab knows the command line."""
 
 
 def _positive(text: str) -> float:
@@ -40,142 +45,205 @@ def _count(text: str) -> int:
 
 def _common(parser: argparse.ArgumentParser, rounds: int) -> None:
     parser.add_argument(
-        "--rounds", type=_count, default=rounds, help="timed calls per method (default %(default)s)"
+        "--rounds",
+        type=_count,
+        default=rounds,
+        help="timed calls per method (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of signals and order")
     parser.add_argument(
-        "--sample-rate", type=_count, default=44100, metavar="HZ", help="default %(default)s"
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed for signals and ordering (default: %(default)s)",
     )
-    parser.add_argument("--output", type=Path, metavar="JSON", help="where to write the record")
+    parser.add_argument(
+        "--sample-rate",
+        type=_count,
+        default=44100,
+        metavar="HZ",
+        help="sample rate (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, metavar="JSON", help="file for the record")
 
 
 def _batch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch", type=_count, default=16, help="items (default %(default)s)")
     parser.add_argument(
-        "--length", type=_count, default=131072, help="samples per item (default %(default)s)"
+        "--batch", type=_count, default=16, help="items per batch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--length", type=_count, default=131072, help="samples per item (default: %(default)s)"
+    )
+
+
+def _threaded(parser: argparse.ArgumentParser, *, length: int) -> None:
+    parser.add_argument(
+        "--rounds", type=_count, default=3, help="timed calls per method (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0,
+        help="random seed for signals and ordering (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=_count, default=1, help="CPU threads (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--length", type=_count, default=length, help="samples per signal (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, metavar="JSON", help="file for the record")
+
+
+def _whole_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seconds", type=_positive, default=60.0,
+        help="loop the recordings to this length (default: 60)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--long-minutes", type=_positive, default=0.0, metavar="M",
+        help="also measure memory on a recording of M minutes",
+    )  # fmt: skip
+
+
+def _one_recording(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--audio", type=Path, default=VOICE, metavar="FILE",
+        help="recording of speech (default: %(default)s of the repository)",
+    )  # fmt: skip
+
+
+def _add_effects(parser: argparse.ArgumentParser) -> None:
+    _common(parser, rounds=7)
+    _batch(parser)
+    parser.add_argument(
+        "--seconds", type=_positive, default=60.0, help="length of the stream (default: 60)"
+    )
+
+
+def _add_loss(parser: argparse.ArgumentParser) -> None:
+    _common(parser, rounds=9)
+    _batch(parser)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    _threaded(parser, length=131072)
+
+
+def _add_strategies(parser: argparse.ArgumentParser) -> None:
+    _threaded(parser, length=49152)
+    parser.add_argument(
+        "--family", choices=("compact", "deepafx"), default="compact",
+        help="recipe family (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch", type=_count, default=4, help="items per batch (default: %(default)s)"
+    )
+
+
+def _add_match(parser: argparse.ArgumentParser) -> None:
+    _common(parser, rounds=5)
+    parser.add_argument(
+        "--audio", type=Path, nargs=2, default=EXAMPLES, metavar="FILE",
+        help="recording to match and reference (default: two of examples/ of the repository)",
+    )  # fmt: skip
+    _whole_files(parser)
+
+
+def _add_enhance(parser: argparse.ArgumentParser) -> None:
+    _common(parser, rounds=5)
+    _one_recording(parser)
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights (default: those that ship)"
+    )
+    _whole_files(parser)
+
+
+def _add_exports(parser: argparse.ArgumentParser) -> None:
+    _one_recording(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="MD", help="also write the page")
+
+
+def _add_studio(parser: argparse.ArgumentParser) -> None:
+    _one_recording(parser)
+    parser.add_argument(
+        "--seconds", type=_positive, default=60.0,
+        help="loop the recording to this length (default: 60)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rounds", type=_count, default=20, help="number of changes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed for the changes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--starts", type=_count, default=2,
+        help="number of starts, of which the last is timed (default: %(default)s, a warm start)",
+    )  # fmt: skip
+
+
+def _add_docs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "results", type=Path, nargs="*", help=f"JSON files (default: those in {RESULTS})"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=PAGE, help="page to write (default: %(default)s)"
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    effects = what.add_parser("effects", help="equaliser, compressor, and their gradients")
-    _common(effects, rounds=7)
-    _batch(effects)
-    effects.add_argument(
-        "--seconds", type=_positive, default=60.0, help="length of the stream (default 60)"
-    )
-    loss = what.add_parser("loss", help="the multi-resolution STFT loss, beside auraloss")
-    _common(loss, rounds=9)
-    _batch(loss)
-    training = what.add_parser("training", help="training steps, compact and as DeepAFx-ST")
-    training.add_argument("--rounds", type=_count, default=3, help="default %(default)s")
-    training.add_argument("--seed", type=int, default=0, help="of signals and order")
-    training.add_argument("--threads", type=_count, default=1, help="default %(default)s")
-    training.add_argument(
-        "--length", type=_count, default=131072, help="samples per signal (default %(default)s)"
-    )
-    training.add_argument("--output", type=Path, metavar="JSON", help="where to write the record")
-    strategies = what.add_parser("strategies", help="what each differentiation strategy costs")
-    strategies.add_argument("--rounds", type=_count, default=3, help="default %(default)s")
-    strategies.add_argument("--seed", type=int, default=0, help="of signals and order")
-    strategies.add_argument("--threads", type=_count, default=1, help="default %(default)s")
-    strategies.add_argument(
-        "--family", choices=("compact", "deepafx"), default="compact", help="whose recipes"
-    )
-    strategies.add_argument("--batch", type=_count, default=4, help="default %(default)s")
-    strategies.add_argument(
-        "--length", type=_count, default=49152, help="samples per example (default %(default)s)"
-    )
-    strategies.add_argument("--output", type=Path, metavar="JSON", help="where to write the record")
-    match = what.add_parser("match", help="whole files, beside matchering")
-    _common(match, rounds=5)
-    match.add_argument(
-        "--audio",
-        type=Path,
-        nargs=2,
-        default=EXAMPLES,
-        metavar="FILE",
-        help="recording to change and reference (default: two of examples/)",
-    )
-    match.add_argument(
-        "--seconds", type=_positive, default=60.0, help="both are repeated to this (default 60)"
-    )
-    match.add_argument(
-        "--long-minutes",
-        type=_positive,
-        default=0.0,
-        metavar="M",
-        help="also measure memory on a recording this long",
-    )
-    enhance = what.add_parser("enhance", help="whole files of speech, without a reference")
-    _common(enhance, rounds=5)
-    enhance.add_argument(
-        "--audio", type=Path, default=VOICE, metavar="FILE", help="default %(default)s"
-    )
-    enhance.add_argument("--weights", type=Path, metavar="FILE", help="instead of those that ship")
-    enhance.add_argument(
-        "--seconds", type=_positive, default=60.0, help="it is repeated to this (default 60)"
-    )
-    enhance.add_argument(
-        "--long-minutes",
-        type=_positive,
-        default=0.0,
-        metavar="M",
-        help="also measure memory on a recording this long",
-    )
-    exports = what.add_parser("exports", help="every export beside retone's own render")
-    exports.add_argument(
-        "--audio", type=Path, default=VOICE, metavar="FILE", help="default %(default)s"
-    )
-    exports.add_argument("-o", "--output", type=Path, metavar="MD", help="also write the page")
-    studio = what.add_parser("studio", help="how fast the page starts and follows a change")
-    studio.add_argument("--audio", type=Path, default=VOICE, metavar="FILE", help="%(default)s")
-    studio.add_argument("--seconds", type=_positive, default=60.0, help="default %(default)s")
-    studio.add_argument("--rounds", type=_count, default=20, help="default %(default)s")
-    studio.add_argument("--seed", type=int, default=0, help="of the changes")
-    studio.add_argument(
-        "--starts", type=_count, default=2, help="the last one counts (default %(default)s: warm)"
-    )
-    docs = what.add_parser("render-docs", help="write docs/benchmarks.md from the results")
-    docs.add_argument(
-        "results", type=Path, nargs="*", help=f"JSON files (default: those in {RESULTS})"
-    )
-    docs.add_argument("-o", "--output", type=Path, default=PAGE, help="default %(default)s")
+    add_verbs(parser, VERBS)
 
 
-def run(args: argparse.Namespace) -> int:
-    if args.what == "render-docs":
-        return _render_docs(args.results, args.output)
-    if args.what == "exports":
-        return _exports(args.audio, args.output)
-    if args.what == "studio":
-        return _studio(args)
+run = run_verb
+
+
+def _question(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names}
+
+
+def _effects(args: argparse.Namespace) -> int:
     from retone.lab.bench import run as benchmark
 
-    question = {"rounds": args.rounds, "seed": args.seed}
-    if args.what == "training":
-        question |= {"threads": args.threads, "length": args.length}
-        return _show(benchmark.run_training(question), args.output)
-    if args.what == "strategies":
-        question |= {"threads": args.threads, "family": args.family}
-        question |= {"batch": args.batch, "length": args.length}
-        return _show(benchmark.run_strategies(question), args.output)
-    question |= {"sample_rate": args.sample_rate}
-    if args.what == "enhance":
-        weights = str(args.weights.resolve()) if args.weights else ""
-        question |= {"audio": _recordings((args.audio,))[0], "weights": weights}
-        question |= {"seconds": args.seconds}
-        report = benchmark.run_enhance(question, entry=ENTRY, long_minutes=args.long_minutes)
-        return _show(report, args.output)
-    if args.what == "match":
-        question |= {"audio": _recordings(args.audio), "seconds": args.seconds}
-        report = benchmark.run_match(question, entry=ENTRY, long_minutes=args.long_minutes)
-    else:
-        question |= {"batch": args.batch, "length": args.length}
-        if args.what == "effects":
-            report = benchmark.run_effects({**question, "seconds": args.seconds})
-        else:
-            report = benchmark.run_loss(question)
+    question = _question(args, "rounds", "seed", "sample_rate", "batch", "length", "seconds")
+    return _show(benchmark.run_effects(question), args.output)
+
+
+def _loss(args: argparse.Namespace) -> int:
+    from retone.lab.bench import run as benchmark
+
+    question = _question(args, "rounds", "seed", "sample_rate", "batch", "length")
+    return _show(benchmark.run_loss(question), args.output)
+
+
+def _training(args: argparse.Namespace) -> int:
+    from retone.lab.bench import run as benchmark
+
+    question = _question(args, "rounds", "seed", "threads", "length")
+    return _show(benchmark.run_training(question), args.output)
+
+
+def _strategies(args: argparse.Namespace) -> int:
+    from retone.lab.bench import run as benchmark
+
+    question = _question(args, "rounds", "seed", "threads", "family", "batch", "length")
+    return _show(benchmark.run_strategies(question), args.output)
+
+
+def _match(args: argparse.Namespace) -> int:
+    from retone.lab.bench import run as benchmark
+
+    question = _question(args, "rounds", "seed", "sample_rate")
+    question |= {"audio": _recordings(args.audio), "seconds": args.seconds}
+    report = benchmark.run_match(question, entry=ENTRY, long_minutes=args.long_minutes)
+    return _show(report, args.output)
+
+
+def _enhance(args: argparse.Namespace) -> int:
+    from retone.lab.bench import run as benchmark
+
+    question = _question(args, "rounds", "seed", "sample_rate")
+    weights = str(args.weights.resolve()) if args.weights else ""
+    question |= {"audio": _recordings((args.audio,))[0], "weights": weights}
+    question |= {"seconds": args.seconds}
+    report = benchmark.run_enhance(question, entry=ENTRY, long_minutes=args.long_minutes)
     return _show(report, args.output)
 
 
@@ -194,7 +262,10 @@ def _recordings(paths: tuple[Path, ...]) -> list[str]:
     what = "two recordings" if len(paths) > 1 else "a recording"
     for path in paths:
         if not path.is_file():
-            raise AudioError(f"{path} is not there: pass {what} with --audio.")
+            raise AudioError(
+                f"{path} does not exist. Pass {what} with --audio, or run this in a clone of "
+                "retone's repository."
+            )
     return [str(path.resolve()) for path in paths]
 
 
@@ -203,8 +274,9 @@ def _studio(args: argparse.Namespace) -> int:
 
     from retone.lab.bench.studio import measure_studio, report
 
+    (recording,) = _recordings((args.audio,))
     times = measure_studio(
-        args.audio,
+        Path(recording),
         seconds=args.seconds,
         rounds=args.rounds,
         seed=args.seed,
@@ -215,13 +287,15 @@ def _studio(args: argparse.Namespace) -> int:
     return 0
 
 
-def _exports(recording: Path, output: Path | None) -> int:
+def _exports(args: argparse.Namespace) -> int:
     import sys
 
     from retone.atomic import write_text_atomic
     from retone.audio import info
     from retone.lab.bench.exports import measure_exports, page
 
+    _recordings((args.audio,))
+    recording, output = args.audio, args.output
     rate = info(recording).sample_rate
     results = measure_exports(recording, lambda text: print(text, file=sys.stderr))
     text = page(results, recording, rate)
@@ -231,13 +305,16 @@ def _exports(recording: Path, output: Path | None) -> int:
     return 0
 
 
-def _render_docs(results: list[Path], output: Path) -> int:
+def _render_docs(args: argparse.Namespace) -> int:
     from retone.atomic import write_text_atomic
     from retone.errors import DataError
     from retone.lab.bench.result import Report
     from retone.lab.bench.tables import docs_page
 
-    paths = results or [p for k in KINDS if (p := RESULTS / f"bench_{k}.json").is_file()]
+    if not args.results or args.output == PAGE:
+        docs_folder()
+    output = args.output
+    paths = args.results or [p for k in KINDS if (p := RESULTS / f"bench_{k}.json").is_file()]
     if not paths:
         raise DataError(
             f"no benchmark results in {RESULTS}: run python -m retone.lab bench effects "
@@ -248,3 +325,16 @@ def _render_docs(results: list[Path], output: Path) -> int:
     write_text_atomic(output, page, force=True)
     print(f"{output}: {len(paths)} results")
     return 0
+
+
+VERBS = (
+    Verb("effects", "equaliser, compressor, and their gradients", _add_effects, _effects),
+    Verb("loss", "the multi-resolution STFT loss, compared with auraloss", _add_loss, _loss),
+    Verb("training", "training steps, compact and as DeepAFx-ST", _add_training, _training),
+    Verb("strategies", "the cost of each differentiation strategy", _add_strategies, _strategies),
+    Verb("match", "whole files, compared with matchering", _add_match, _match),
+    Verb("enhance", "whole files of speech, without a reference", _add_enhance, _enhance),
+    Verb("exports", "every export compared with retone's own render", _add_exports, _exports),
+    Verb("studio", "how fast the studio starts and renders changes", _add_studio, _studio),
+    Verb("render-docs", "write docs/benchmarks.md from the results", _add_docs, _render_docs),
+)

@@ -1,67 +1,75 @@
-"""The commands ``evaluate strategies``, ``gradients`` and ``proxy``: differentiation strategies."""
+"""``evaluate strategies``, ``gradients`` and ``proxy``: differentiation strategies."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from retone.lab.commands.corpora import (
+    add_corpus,
+    add_output,
+    add_seed,
+    add_workers,
+    corpus_of,
+)
+from retone.lab.commands.verbs import Verb
 
-def add(what: Any) -> None:
-    """Add the three parsers."""
-    strategies = what.add_parser(
-        "strategies", help="run folders of training strategies: contracts, budgets, errors"
-    )
+
+def _add_strategies(strategies: argparse.ArgumentParser) -> None:
     strategies.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
     _common(strategies, pairs=100)
     strategies.add_argument(
-        "--rates", type=int, nargs="+", required=True, metavar="HZ", help="e.g. 24000 44100"
+        "--rates", type=int, nargs="+", required=True, metavar="HZ",
+        help="sample rates, such as 24000 44100",
+    )  # fmt: skip
+    strategies.add_argument(
+        "--seconds", type=float, default=5.5, help="length of a clip (default: %(default)s)"
     )
-    strategies.add_argument("--seconds", type=float, default=5.5, help="length of a clip")
     strategies.add_argument("--no-pesq", action="store_true", help="leave out the slowest column")
-    strategies.add_argument("--workers", type=int, default=1, help="processes")
-    gradients = what.add_parser(
-        "gradients", help="each strategy's gradient against the exact one, and its cost"
-    )
+    add_workers(strategies)
+
+
+def _add_gradients(gradients: argparse.ArgumentParser) -> None:
     _common(gradients, pairs=32)
     gradients.add_argument(
-        "--recipe", default="compact_exact_speech", help="loss, effect and pairs"
+        "--recipe", default="compact_exact_speech",
+        help="recipe with loss, effect and pairs (default: %(default)s)",
+    )  # fmt: skip
+    gradients.add_argument(
+        "--length", type=int, default=49152, help="samples per clip (default: %(default)s)"
     )
-    gradients.add_argument("--length", type=int, default=49152, help="samples per clip")
     gradients.add_argument(
         "--proxies", nargs="+", type=Path, metavar="FILE",
-        help="weights of a proxy for each effect of the chain; without, no row of proxies",
+        help="weights of a proxy for each effect of the chain; adds the rows of proxies",
     )  # fmt: skip
     gradients.add_argument(
         "--descend", type=float, default=0.0, metavar="S",
-        help="also descend along each gradient for so many CPU seconds a pair",
+        help="also descend along each gradient for S seconds of CPU time per pair",
     )  # fmt: skip
-    proxy = what.add_parser("proxy", help="a proxy's error in dB, by parameter regions")
+
+
+def _add_proxy(proxy: argparse.ArgumentParser) -> None:
     proxy.add_argument("weights", type=Path, help="best.safetensors of a proxy_ recipe")
     _common(proxy, pairs=200)
 
 
 def _common(parser: argparse.ArgumentParser, *, pairs: int) -> None:
+    add_corpus(parser)
     parser.add_argument(
-        "--corpus", action="append", required=True, metavar="NAME=FOLDER", help="where clips are"
+        "--pairs", type=int, default=pairs, help="number of pairs (default: %(default)s)"
     )
-    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
-    parser.add_argument("--kind", default="speech", choices=("speech", "music"))
-    parser.add_argument("--pairs", type=int, default=pairs, help="default %(default)s")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--cache", type=Path, help="where resampled audio is kept")
-    parser.add_argument("-o", "--output", type=Path, help="where the record goes (JSON)")
+    add_seed(parser, 42)
+    add_output(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    print({"strategies": _strategies, "gradients": _gradients, "proxy": _proxy}[args.what](args))
-    return 0
+def _printed(measure: Callable[[argparse.Namespace], str]) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        print(measure(args))
+        return 0
 
-
-def _corpus(args: argparse.Namespace, rate: int) -> Any:
-    from retone.training.data.opening import open_corpora
-
-    return open_corpora(args.corpus, rate, args.cache, args.kind, need=(args.split,))[args.split]
+    return run
 
 
 def _strategies(args: argparse.Namespace) -> str:
@@ -80,10 +88,10 @@ def _strategies(args: argparse.Namespace) -> str:
     for rate in args.rates:
         path = args.output and args.output.with_name(f"{args.output.stem}_{rate}.json")
         maker = PairMaker(sample_rate=rate, length=round(args.seconds * rate), min_mean_square=1e-5)
-        with progress_bar(f"at {rate} Hz", "pairs") as progress:
+        with progress_bar(f"at {rate} Hz") as progress:
             results.append(
                 evaluate(
-                    _corpus(args, rate),
+                    corpus_of(args, rate),
                     maker,
                     rows,
                     pairs=args.pairs,
@@ -112,16 +120,16 @@ def _gradients(args: argparse.Namespace) -> str:
     recipe = recipe_named(args.recipe)
     recipe = replace(recipe, pairs=replace(recipe.pairs, length=args.length))
     known = strategies(recipe.effect, compact=args.recipe.startswith("compact"))  # type: ignore[arg-type]
-    words = ("exact", "frequency_sampled", "spsa", "spsa_improved")
-    chosen: list[Any] = [known[w] for w in words]
+    names = ("exact", "frequency_sampled", "spsa", "spsa_improved")
+    chosen: list[Any] = [known[name] for name in names]
     chosen.append(Spsa("spsa, 32 directions", directions=32))
     if args.proxies:
         files = tuple(str(f) for f in args.proxies)
-        chosen += [NeuralProxy(mode, files, COMPACT) for mode in ("np", "np-fh")]
-    corpus = _corpus(args, recipe.pairs.sample_rate)
+        chosen += [NeuralProxy(mode, files, COMPACT) for mode in ("np", "np_fh")]
+    corpus = corpus_of(args, recipe.pairs.sample_rate)
     parts = []
     for place in gradients.PLACES:
-        with progress_bar(f"gradients, {place}", "items") as progress:
+        with progress_bar(place) as progress:
             found = gradients.measure(
                 recipe, chosen, corpus, items=args.pairs, place=place, seed=args.seed,
                 progress=progress,
@@ -130,7 +138,7 @@ def _gradients(args: argparse.Namespace) -> str:
     if args.descend > 0:
         from retone.lab.evaluate import descent
 
-        with progress_bar("descending", "pairs") as progress:
+        with progress_bar() as progress:
             ends = descent.descend(
                 recipe, chosen, corpus, items=args.pairs, seconds=args.descend, seed=args.seed,
                 progress=progress,
@@ -149,8 +157,21 @@ def _proxy(args: argparse.Namespace) -> str:
     rate = header.get("recipe", {}).get("pairs", {}).get("sample_rate")
     if not isinstance(rate, int):
         raise DataError(f"{args.weights} is no proxy: expected weights of a proxy_ recipe.")
-    with progress_bar("proxy", "clips") as progress:
+    with progress_bar() as progress:
         found = proxy.measure(
-            args.weights, _corpus(args, rate), items=args.pairs, seed=args.seed, progress=progress
+            args.weights, corpus_of(args, rate), items=args.pairs, seed=args.seed, progress=progress
         )
     return proxy.text(found)
+
+
+VERBS = (
+    Verb(
+        "strategies", "compare run folders of training strategies: contracts, budgets, errors",
+        _add_strategies, _printed(_strategies),
+    ),
+    Verb(
+        "gradients", "compare each strategy's gradient with the exact one, and its cost",
+        _add_gradients, _printed(_gradients),
+    ),
+    Verb("proxy", "measure a proxy's error in dB", _add_proxy, _printed(_proxy)),
+)  # fmt: skip

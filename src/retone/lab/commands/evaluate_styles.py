@@ -1,4 +1,4 @@
-"""Arguments and runs of ``evaluate realistic`` and ``evaluate probes``."""
+"""``evaluate realistic``, ``presets`` and ``probes``: the five styles and presets."""
 
 from __future__ import annotations
 
@@ -6,70 +6,88 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-ROWS = ("input", "rules", "closed-form", "faithful", "refined", "network")
+from retone.estimators.choose import CHOICES
+from retone.lab.commands.corpora import add_corpus, add_output, add_seed, add_workers, corpus_of
+from retone.lab.commands.verbs import Verb
+
+ESTIMATORS = tuple(name for name in CHOICES if name != "auto")
+ROWS = ("input", *ESTIMATORS, "oracle")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
+    add_corpus(parser)
+    parser.add_argument("--sample-rate", type=int, required=True, help="in Hz, such as 24000")
     parser.add_argument(
-        "--corpus", action="append", required=True, metavar="NAME=FOLDER", help="where clips are"
+        "--length", type=int, default=131072, help="samples per clip (default: %(default)s)"
     )
-    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
-    parser.add_argument("--kind", default="speech", choices=("speech", "music"))
-    parser.add_argument("--sample-rate", type=int, required=True, help="in Hz, e.g. 24000")
-    parser.add_argument("--length", type=int, default=131072, help="samples per clip")
     parser.add_argument(
         "--excerpt", type=float, metavar="SECONDS",
-        help="hear one excerpt of each voice or track instead of reading the whole corpus",
+        help="read only the middle SECONDS of each voice or track (for large corpora)",
     )  # fmt: skip
     parser.add_argument(
         "--passage", type=float, default=12.0, metavar="SECONDS",
-        help="recordings are cut into passages; no two styles share one",
+        help="length of the passages that recordings are cut into; styles never share one "
+        "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--apart", default="passages", choices=("passages", "voices"),
-        help="what styles and subsets never share (voices or tracks: harder)",
+        help="what styles and subsets never share; voices are harder (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--without", action="append", default=[], metavar="PREFIX",
-        help="leave out voices or tracks whose name begins so",
+        help="leave out voices or tracks whose names start with PREFIX (repeatable)",
     )  # fmt: skip
     parser.add_argument(
         "--warm", default="warm", choices=("warm", "warm-published"),
-        help="Warm as the paper says (highs lowered), or as its program does (highs raised)",
+        help="Warm as in the paper (highs lowered) or in its program (highs raised); default: warm",
     )  # fmt: skip
-    parser.add_argument("--cache", type=Path, help="where resampled audio is kept")
-    parser.add_argument("-o", "--output", type=Path, help="result file (JSON)")
+    add_output(parser)
     parser.add_argument(
         "--weights", action="append", default=[], metavar="ROW=FILE",
-        help="a network's row: AD=run/best.safetensors, SPSA=..., or a name such as speech",
+        help="add a row with a network: AD=run/best.safetensors, or ours=speech as shipped",
     )  # fmt: skip
 
 
-def add_realistic(parser: argparse.ArgumentParser) -> None:
+def _add_realistic(parser: argparse.ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("--trials", type=int, default=10, help="per ordered pair of styles")
-    parser.add_argument("--seed", type=int, default=16)
-    parser.add_argument("--rows", nargs="+", choices=(*ROWS, "oracle"),
-                        default=["input", "rules", "closed-form", "faithful", "oracle"],
-                        help="oracle: the untreated input with the reference's own settings"
-                        )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--picture", type=Path, help="write the 5x5 matrix of --picture-row (SVG)")
-    parser.add_argument("--picture-row", metavar="ROW", help="default: the last row")
-
-
-def add_presets(parser: argparse.ArgumentParser) -> None:
-    _common(parser)
-    parser.add_argument("--presets", nargs="+", metavar="NAME", help="default: all of the kind")
-    parser.add_argument("--count", type=int, default=20, help="passages for each preset")
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of a passage")
-    parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
-        "--estimators", nargs="+", default=["closed-form"], choices=ROWS[2:], help="rows"
+        "--trials", type=int, default=10,
+        help="pairs for each ordered pair of styles (default: %(default)s)",
+    )  # fmt: skip
+    add_seed(parser, 16)
+    parser.add_argument(
+        "--rows", nargs="+", choices=ROWS,
+        default=["input", "rules", "closed-form", "full-match", "oracle"],
+        help="rows of the table; oracle is the unprocessed input with the reference's own settings",
+    )  # fmt: skip
+    add_workers(parser)
+    parser.add_argument(
+        "--picture", type=Path, metavar="SVG", help="write the 5x5 matrix of --picture-row"
+    )
+    parser.add_argument(
+        "--picture-row", metavar="ROW", help="row for --picture (default: the last one)"
     )
 
 
-def run_presets(args: argparse.Namespace) -> int:
+def _add_presets(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument(
+        "--presets", nargs="+", metavar="NAME", help="names of presets (default: all of the kind)"
+    )
+    parser.add_argument(
+        "--count", type=int, default=20, help="passages per preset (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="length of a passage (default: %(default)s)"
+    )
+    add_seed(parser, 7, "passages and styles")
+    parser.add_argument(
+        "--estimators", nargs="+", default=["closed-form"], choices=ESTIMATORS,
+        help="estimators to measure (default: closed-form)",
+    )  # fmt: skip
+
+
+def _run_presets(args: argparse.Namespace) -> int:
     from retone.estimators.choose import estimator_named
     from retone.lab.curated_presets import CURATED
     from retone.lab.evaluate.presets import evaluate
@@ -77,8 +95,8 @@ def run_presets(args: argparse.Namespace) -> int:
     from retone.terminal import progress_bar
 
     names = args.presets or [n for n, c in CURATED.items() if c.kind == args.kind]
-    corpus = corpus_of(args)
-    with progress_bar("evaluating", "passages") as progress:
+    corpus = corpus_of(args, args.sample_rate)
+    with progress_bar() as progress:
         result = evaluate(
             corpus, names, [estimator_named(n) for n in args.estimators], count=args.count,
             seconds=args.seconds, seed=args.seed, progress=progress,
@@ -89,21 +107,23 @@ def run_presets(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_probes(parser: argparse.ArgumentParser) -> None:
+def _add_probes(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument(
         "--rows", nargs="+", default=["random-mel"], choices=("random-mel", "cdpam", "openl3"),
-        help="published encoders; ours come by --weights",
+        help="published encoders (default: random-mel); retone's own are added with --weights",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=400)
+    parser.add_argument(
+        "--epochs", type=int, default=400, help="epochs of a probe (default: %(default)s)"
+    )
     parser.add_argument(
         "--counts", type=int, nargs=3, default=(60, 20, 20), metavar=("TRAIN", "VAL", "TEST"),
         help="clips per style (default: 60 20 20)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=42)
+    add_seed(parser, 42, "the examples")
 
 
-def run_probes(args: argparse.Namespace) -> int:
+def _run_probes(args: argparse.Namespace) -> int:
     from retone.estimators.network import load
     from retone.lab.evaluate.encoders import Cdpam, OpenL3, OurEncoder, RandomMel
     from retone.lab.evaluate.probes import ProbeRules, evaluate, table
@@ -114,13 +134,13 @@ def run_probes(args: argparse.Namespace) -> int:
     encoders: list[Any] = [known[name] for name in args.rows]
     for name, file in weights_of(args).items():
         if isinstance(load(file).network, AlignedNet):
-            ordinary = "neutral" if args.kind == "speech" else "master-neutral"
-            parts = ("summary", "features", "hidden", "embedding", "joint")
-            encoders += [OurEncoder(f"{name}, {p}", file, p, ordinary) for p in parts]
+            preset = "neutral" if args.kind == "speech" else "master-neutral"
+            parts = ("summary", "features", "hidden", "embedding", "embedding minus neutral")
+            encoders += [OurEncoder(f"{name}, {p}", file, p, preset) for p in parts]
         else:
             encoders.append(OurEncoder(name, file))
     counts = dict(zip(("train", "val", "test"), args.counts, strict=True))
-    with progress_bar("listening", "clips") as progress:
+    with progress_bar() as progress:
         result = evaluate(
             style_set(args, args.seed), encoders, kind=args.kind, counts=counts,
             rules=ProbeRules(epochs=args.epochs), progress=progress,
@@ -131,32 +151,25 @@ def run_probes(args: argparse.Namespace) -> int:
     return 0
 
 
-def corpus_of(args: argparse.Namespace) -> Any:
-    """The held-out recordings that the arguments name."""
-    from dataclasses import replace
-
-    from retone.training.data.opening import part_of_corpora
-
-    corpus = part_of_corpora(args)
-    for prefix in args.without:
-        kept = tuple(t for t in corpus.tracks if not t.group.startswith(prefix))
-        corpus = replace(corpus, name=f"{corpus.name} without {prefix}", tracks=kept)
-    return corpus
-
-
 def style_set(args: argparse.Namespace, seed: int) -> Any:
-    """The examples that the arguments ask for."""
+    """The styled examples that the options select."""
     from retone.effects import MATCH_CHAIN
     from retone.training.data.styles import FIVE, StyleSet
 
     names = tuple(args.warm if name == "warm" else name for name in FIVE)
     return StyleSet(
-        corpus_of(args), MATCH_CHAIN, args.length, seed, names, args.passage, args.apart
+        corpus_of(args, args.sample_rate),
+        MATCH_CHAIN,
+        args.length,
+        seed,
+        names,
+        args.passage,
+        args.apart,
     )
 
 
 def weights_of(args: argparse.Namespace) -> dict[str, Path | str]:
-    """``--weights`` as row name -> file."""
+    """``--weights`` as row name -> file or name of shipped weights."""
     from retone.errors import DataError
 
     found: dict[str, Path | str] = {}
@@ -168,10 +181,10 @@ def weights_of(args: argparse.Namespace) -> dict[str, Path | str]:
     return found
 
 
-def run_realistic(args: argparse.Namespace) -> int:
+def _run_realistic(args: argparse.Namespace) -> int:
     from retone.atomic import write_text_atomic
-    from retone.estimators.choose import estimator_named
-    from retone.estimators.faithful import faithful
+    from retone.estimators.choose import FORMER_NAMES, estimator_named
+    from retone.estimators.full_match import full_match
     from retone.estimators.network import Network
     from retone.lab.evaluate.methods import Estimated, Input, Target
     from retone.lab.evaluate.realistic import evaluate, table
@@ -188,19 +201,20 @@ def run_realistic(args: argparse.Namespace) -> int:
         elif name == "rules":
             methods.append(Estimated("RB-DSP", estimator_named("rules"), at_peak=True))
         else:
+            name = FORMER_NAMES.get(name, name)
             estimator = estimator_named(name)
             methods.append(Estimated(f"{name}, loudness matched", estimator, 1.0))
     for name, file in weights_of(args).items():
         network = Network(weights=file)
         methods.append(Estimated(name, network))
         methods.append(Estimated(f"{name}, loudness matched", network, 1.0))
-        both = faithful(network)
-        methods.append(Estimated(f"{name}, then faithful, loudness matched", both, 1.0))
+        both = full_match(network)
+        methods.append(Estimated(f"{name}, then full-match, loudness matched", both, 1.0))
     for name in ("NP-HH", "SPSA", "AD"):
         if name not in weights_of(args):
-            print(f"row {name}: left out, no weights given (--weights {name}=FILE)")
+            print(f"row {name} is left out: no weights (add --weights {name}=FILE)")
     styles = style_set(args, seed=42)
-    with progress_bar("evaluating", "pairs") as progress:
+    with progress_bar() as progress:
         result = evaluate(
             styles, methods, kind=args.kind, trials=args.trials, seed=args.seed, path=args.output,
             workers=args.workers, progress=progress,
@@ -212,3 +226,13 @@ def run_realistic(args: argparse.Namespace) -> int:
         row = args.picture_row or ours[-1].name
         write_text_atomic(args.picture, heat_map(result, row), force=True)
     return 0
+
+
+VERBS = (
+    Verb("realistic", "match five styles across voices", _add_realistic, _run_realistic),
+    Verb(
+        "presets", "measure what presets change the first and the second time", _add_presets,
+        _run_presets,
+    ),
+    Verb("probes", "tell styles apart from an encoder's embedding", _add_probes, _run_probes),
+)  # fmt: skip

@@ -1,55 +1,75 @@
-"""Draw what settings an estimator chooses, from any recordings (Figures 4 and 5 of DeepAFx-ST).
+"""Draw which settings an estimator chooses, for any recordings (Figures 4 and 5 of DeepAFx-ST).
 
-figure parameters VOICE --reference OTHER -o FILE.svg    OTHER put into five styles
+figure parameters VOICE --reference OTHER -o FILE.svg    OTHER put into the five styles
 figure parameters VOICE --to A.wav B.wav -o FILE.svg     references as they are
-figure trend FILE... -o FILE.svg      inputs made brighter, then more compressed
+figure trend FILE... -o FILE.svg                         inputs brightened, then compressed
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ESTIMATORS = ("closed-form", "faithful", "network", "refined")
+from retone.estimators.choose import CHOICES
+from retone.lab.commands.corpora import add_seed
+from retone.lab.commands.verbs import Verb, add_verbs, run_verb
+
+ESTIMATORS = tuple(name for name in CHOICES if name not in ("auto", "rules"))
+"""Those that set the chain which the figures show."""
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE.svg", help="picture to write"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
-    parser.add_argument("--estimator", default="closed-form", choices=ESTIMATORS)
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="of the network")
-    parser.add_argument("--seconds", type=float, default=8.0, help="heard of each recording")
-    parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument(
+        "--estimator", default="closed-form", choices=ESTIMATORS,
+        help="what chooses the settings (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for the network")
+    parser.add_argument(
+        "--seconds", type=float, default=8.0,
+        help="length of the excerpt of each recording (default: %(default)s)",
+    )  # fmt: skip
+    add_seed(parser, 4, "the styles")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    parameters = actions.add_parser("parameters", help="one recording, several references")
-    parameters.add_argument("input", type=Path, metavar="INPUT")
+    add_verbs(parser, VERBS)
+
+
+run = run_verb
+
+
+def _add_parameters(parameters: argparse.ArgumentParser) -> None:
+    parameters.add_argument("input", type=Path, metavar="INPUT", help="recording to match")
     goal = parameters.add_mutually_exclusive_group(required=True)
-    goal.add_argument("--reference", type=Path, help="put into each of the five styles")
+    goal.add_argument(
+        "--reference", type=Path, help="recording to put into each of the five styles"
+    )
     goal.add_argument("--to", type=Path, nargs="+", metavar="FILE", help="up to five references")
     _common(parameters)
-    trend = actions.add_parser("trend", help="settings while the input gets brighter, denser")
-    trend.add_argument("files", type=Path, nargs="+", metavar="FILE")
+
+
+def _add_trend(trend: argparse.ArgumentParser) -> None:
+    trend.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings")
     trend.add_argument(
         "--voice", default="", metavar="REGEX",
-        help="what of a file's name says whose voice it is; references are of another one "
+        help="part of a file name that identifies its voice; references are of other voices "
         "(default: every file is a voice of its own)",
     )  # fmt: skip
-    trend.add_argument(
-        "--readings", type=Path, metavar="FILE.json", help="also write every reading"
-    )
+    trend.add_argument("--readings", type=Path, metavar="FILE.json", help="also write all settings")
     _common(trend)
 
 
-def run(args: argparse.Namespace) -> int:
+def _drawn(args: argparse.Namespace, draw: Callable[[argparse.Namespace, Any], str]) -> int:
     from retone.atomic import write_text_atomic
     from retone.estimators.choose import estimator_named
 
-    estimator = estimator_named(args.estimator, weights=args.weights)
-    svg = (_parameters if args.action == "parameters" else _trend)(args, estimator)
+    svg = draw(args, estimator_named(args.estimator, weights=args.weights))
     write_text_atomic(args.output, svg, args.force)
     print(args.output)
     return 0
@@ -66,11 +86,11 @@ def _parameters(args: argparse.Namespace, estimator: Any) -> str:
     if args.to and len(args.to) > 5:
         raise SettingError(f"--to: {len(args.to)} references; the picture has room for five.")
     others = args.to or [args.reference]
-    (source, *heard), rate = _opened([args.input, *others], args.seconds)
+    (source, *references), rate = _opened([args.input, *others], args.seconds)
     if args.reference:
-        chosen = five_references(source, heard[0], rate, estimator, args.seed)
+        chosen = five_references(source, references[0], rate, estimator, args.seed)
     else:
-        named = [(p.stem, x) for p, x in zip(args.to, heard, strict=True)]
+        named = [(p.stem, x) for p, x in zip(args.to, references, strict=True)]
         chosen = labelled_references(source, named, rate, estimator)
     names = ("low_shelf_gain_db", "high_shelf_gain_db")
     print(f"{'reference':26}low shelf  high shelf  highs   threshold   ratio")
@@ -103,7 +123,7 @@ def _trend(args: argparse.Namespace, estimator: Any) -> str:
     for path, clip in zip(args.files, clips, strict=True):
         found_name = pattern.search(path.stem) if args.voice else None
         named.append((found_name.group(0) if found_name else path.stem, clip))
-    with progress_bar("listening", "recordings") as progress:
+    with progress_bar() as progress:
         found = trends(named, rate, estimator, seed=args.seed, progress=progress)
     if args.readings:
         write_text_atomic(args.readings, save_trends(found, estimator.name), args.force)
@@ -123,19 +143,31 @@ def _trend(args: argparse.Namespace, estimator: Any) -> str:
 
 
 def _opened(paths: list[Path], seconds: float) -> tuple[list[Any], int]:
-    """The active excerpts of files as the matcher hears them, at one rate, at most so long."""
+    """The analysis excerpts of files at one sample rate, of at most ``seconds``."""
     import numpy as np
 
     from retone.audio import Clip, open_reader
-    from retone.process.decide import hear
+    from retone.process.excerpt import load_excerpt
 
-    heard = []
+    excerpts = []
     for path in paths:
         with open_reader(path) as reader:
-            heard.append(hear(reader, path)[0])
-    rate = min(e.sample_rate for e in heard)
+            excerpts.append(load_excerpt(reader)[0])
+    rate = min(e.sample_rate for e in excerpts)
     out = []
-    for e in heard:
+    for e in excerpts:
         clip = Clip(e.audio[None].numpy(), e.sample_rate).resample(rate)
         out.append(np.ascontiguousarray(clip.samples[0, : round(seconds * rate)]))
     return out, rate
+
+
+VERBS = (
+    Verb(
+        "parameters", "settings for one recording and several references", _add_parameters,
+        lambda args: _drawn(args, _parameters),
+    ),
+    Verb(
+        "trend", "settings while the input is made brighter, then more compressed", _add_trend,
+        lambda args: _drawn(args, _trend),
+    ),
+)  # fmt: skip

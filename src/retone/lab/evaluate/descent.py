@@ -1,8 +1,8 @@
-"""What a second of CPU time buys: settings found by descent along each strategy's gradient.
+"""Settings found by gradient descent with each strategy in equal CPU time.
 
-For one pair at a time, unit parameters go from the untrained network's start towards the pair's own
-target by Adam, through each strategy for the same CPU time. Then the settings go into the effect
-itself, whatever was descended through. No network learns here: this is the gradient alone.
+For one pair at a time, Adam moves unit parameters from the untrained network's start towards the
+pair's own target, with each strategy for the same CPU time. The settings are then rendered by the
+effect itself, whatever the strategy. No network is trained: this tests the gradient alone.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from retone.lab.evaluate.result import interval
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.gradients import Exact, Gradient
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.recipe import Recipe
 
 LEARNING_RATE = 0.15
 EDGE = 0.02
@@ -26,7 +26,7 @@ EDGE = 0.02
 
 @dataclass(frozen=True)
 class Descent:
-    """One strategy: per item, loss after over loss of the untouched input, and steps taken."""
+    """One strategy: per item, loss relative to the unprocessed input's, and number of steps."""
 
     name: str
     groups: tuple[str, ...]
@@ -44,7 +44,7 @@ def descend(
     seed: int,
     progress: Progress = silent,
 ) -> list[Descent]:
-    """Descend on ``items`` pairs of a corpus for ``seconds`` of CPU time each and strategy.
+    """Descend on ``items`` pairs of a corpus, for ``seconds`` of CPU time per pair and strategy.
 
     Raises:
         DataError: a strategy's proxies are missing.
@@ -58,7 +58,7 @@ def descend(
         pair = maker.make(corpus, i, seed)
         audio, target = (torch.from_numpy(x)[None, None] for x in (pair.input, pair.target))
         prepared = recipe.loss.prepare(target)
-        untouched = float(recipe.loss(audio, prepared, rate))
+        unprocessed = float(recipe.loss(audio, prepared, rate))
         for s in strategies:
             torch.manual_seed(seed + i)
             logits = torch.logit(start)[None].clone().requires_grad_()
@@ -75,9 +75,9 @@ def descend(
                 steps, spent = steps + 1, time.process_time() - began
             with torch.no_grad():
                 out = Exact().infer(effect, audio, rate, torch.sigmoid(logits))
-                left = float(recipe.loss(out, prepared, rate)) / untouched
+                left = float(recipe.loss(out, prepared, rate)) / unprocessed
             found[s.name].append((pair.group, left, steps))
-        progress(i + 1, items)
+        progress(Phase("descending", "pairs"), i + 1, items)
     return [
         Descent(name, *(tuple(column) for column in zip(*rows, strict=True)))  # type: ignore[arg-type]
         for name, rows in found.items()
@@ -89,7 +89,7 @@ def text(found: Sequence[Descent], seconds: float) -> str:
     lines = [
         f"{seconds:g} s of CPU time for each pair and strategy:",
         "",
-        "| strategy | loss left, effect's own output | steps |",
+        "| strategy | remaining loss, effect's own output | steps |",
         "|---|---|---|",
     ]
     for d in sorted(found, key=lambda d: float(np.mean(d.left))):
@@ -97,5 +97,5 @@ def text(found: Sequence[Descent], seconds: float) -> str:
         lines.append(f"| {d.name} | {mean:.2f} [{low:.2f}, {high:.2f}] | {np.mean(d.steps):.0f} |")
     groups = set(found[0].groups)
     lines += ["", f"{len(found[0].left)} pairs of {len(groups)} voices or tracks; the loss of the "
-              "untouched input is 1; mean [95 % interval over voices]."]  # fmt: skip
+              "unprocessed input is 1; mean [95 % interval over voices]."]  # fmt: skip
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Diff-DEQ's figures 3 to 5: distributions of predicted quality, of input, outputs and target."""
+"""Diff-DEQ's figures 3 to 5: distributions of predicted quality for input, outputs and target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS = {"Input": "before", "DEQ improved": "after", TARGET: "reference", "PEQ
 
 
 def plot(result: Result, case: str, key: str = "") -> Plot:
-    """Cumulative distributions, one line a method; its mean and 95 % interval along the top.
+    """Cumulative distributions, one line per method, with mean and 95 % interval at the top.
 
     ``key`` is a predictor's score, such as ``dnsmos.overall``; DNSMOS, else NISQA, if empty.
     """
@@ -31,14 +31,14 @@ def plot(result: Result, case: str, key: str = "") -> Plot:
         Axis(0.0, 1.0 + 0.09 * len(methods), "Share of clips at or below", "", count=5,
              ticks=tuple((v, f"{v:g}") for v in (0.0, 0.25, 0.5, 0.75, 1.0))), top=30,
     )  # fmt: skip
-    for place, method in enumerate(methods):
+    for index, method in enumerate(methods):
         css = COLOURS.get(method, "b5")
         x = np.sort([v for _, v in values[method]])
         steps = np.repeat(x, 2)
         share = np.repeat(np.arange(x.size + 1) / x.size, 2)[1:-1]
         picture.line(steps, share, css, legend=method)
         mean, left, right = interval(values[method])
-        height = 1.05 + 0.09 * place
+        height = 1.05 + 0.09 * index
         picture.line(np.array([left, right]), np.full(2, height), css)
         picture.dot(mean, height, css)
     return picture

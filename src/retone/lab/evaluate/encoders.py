@@ -1,4 +1,4 @@
-"""Encoders whose embeddings are probed: random mel, our networks, and published ones."""
+"""Encoders to probe: random mel, retone's networks, and published ones."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import torch
 from retone.audio import Clip
 from retone.dsp.spectral import mel_filterbank, stft_magnitude
 from retone.errors import DataError, MissingExtraError
-from retone.estimators.network import load, typical
+from retone.estimators.network import features_of_profile, load
 from retone.lab.evaluate.legacy_torch import read
 from retone.nets.siamese import SiameseNet
 from retone.presets.library import open_preset
 
 CDPAM_RATE = 22050
-JOINT_SHARE = 2.0
-"""Found on recordings of development: 0.5 and 1 tell styles apart less well, 4 as well."""
-HEARD_SAMPLES = 131072
-"""An encoder hears so many samples at its own rate, as the paper's protocol says."""
+DIFFERENCE_WEIGHT = 2.0
+"""Found on development recordings: 0.5 and 1 separate styles less well, 4 equally well."""
+CLIP_SAMPLES = 131072
+"""Samples at the encoder's own sample rate, as in the paper's protocol."""
 
 
 class Encoder(Protocol):
@@ -38,9 +38,9 @@ class Encoder(Protocol):
 
 
 def at_rate(audio: np.ndarray, sample_rate: int, own_rate: int) -> torch.Tensor:
-    """The first ``HEARD_SAMPLES`` of a clip [T] at an encoder's rate."""
+    """The first ``CLIP_SAMPLES`` of a clip [T] at an encoder's rate."""
     clip = Clip(audio[None], sample_rate).resample(own_rate)
-    return torch.from_numpy(clip.samples[0, :HEARD_SAMPLES].copy())
+    return torch.from_numpy(clip.samples[0, :CLIP_SAMPLES].copy())
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RandomMel:
     seed: int = 0
 
     def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        x = torch.from_numpy(audio[:HEARD_SAMPLES])
+        x = torch.from_numpy(audio[:CLIP_SAMPLES])
         magnitude = stft_magnitude(x[None], 4096, 1024)[0]
         mel = mel_filterbank(self.mels, 4096, sample_rate).to(magnitude) @ magnitude
         projected = _projection(self.mels, self.size, self.seed).T @ (mel + 1e-4) ** 0.3
@@ -74,70 +74,69 @@ def _projection(mels: int, size: int, seed: int) -> torch.Tensor:
 class OurEncoder:
     """A network of retone.
 
-    DeepAFx-ST's network has one encoder, whose embedding this is. The aligning network compares
-    two recordings; heard against itself it has no difference to report, so what describes one
-    recording is, by ``part``: ``"summary"`` (level and band statistics, scaled as the network
-    scales them); ``"features"`` (what its head sees when the input is white noise, a recording
-    without style); ``"hidden"`` (the head's last hidden layer then); ``"embedding"`` (that layer
-    when the input is the shipped preset ``ordinary``: how the recording differs from the mean of
-    others in that preset's style); ``"joint"`` (hidden, and ``JOINT_SHARE`` times what embedding
-    has beyond that of the preset beside itself: recordings that sound like the preset differ from
-    it in no direction, and hidden is what describes them).
+    For DeepAFx-ST's network this is the embedding of its encoder. The compact network compares two
+    recordings, so ``part`` chooses what describes one recording: ``"summary"``: level and band
+    statistics, scaled as in the network; ``"features"``: input of the head if the source is white
+    noise, a recording without style; ``"hidden"``: the head's last hidden layer for that source;
+    ``"embedding"``: the same layer if the source is the shipped preset ``preset``, that is, how the
+    recording differs from the preset's mean; ``"embedding minus neutral"``: hidden, and
+    ``DIFFERENCE_WEIGHT`` times the embedding minus that of the preset itself, since recordings that
+    sound like the preset are only described by hidden.
     """
 
     name: str
     weights: Path | str
     part: str = "features"
-    ordinary: str = "neutral"
+    preset: str = "neutral"
 
     def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         network: Any = load(self.weights).network
         clip = at_rate(audio, sample_rate, network.config.front_end.sample_rate)
         with torch.no_grad():
-            heard = network.listen(clip[None])
+            features = network.encode(clip[None])
             if isinstance(network, SiameseNet):
-                return np.asarray(heard.vector[0].numpy())
-            summary = (heard.summary - network.center) / network.scale
+                return np.asarray(features.vector[0].numpy())
+            summary = (features.summary - network.center) / network.scale
             if self.part == "summary":
                 return np.asarray(summary[0].numpy())
             flat = _flat(network)
             if self.part == "features":
-                return np.asarray(network.features(flat, heard)[0].numpy())
+                return np.asarray(network.features(flat, features)[0].numpy())
 
             def hidden(source: Any, reference: Any) -> torch.Tensor:
                 return network.head[:-1](network.features(source, reference))[0]  # type: ignore[no-any-return]
 
             if self.part == "hidden":
-                return np.asarray(hidden(flat, heard).numpy())
-            usual = _ordinary(network, self.ordinary)
-            embedding = hidden(usual, heard)
+                return np.asarray(hidden(flat, features).numpy())
+            preset = _features_of_preset(network, self.preset)
+            embedding = hidden(preset, features)
             if self.part == "embedding":
                 return np.asarray(embedding.numpy())
-            beyond = JOINT_SHARE * (embedding - hidden(usual, usual))
-            return np.asarray(torch.cat([hidden(flat, heard), beyond]).numpy())
+            beyond = DIFFERENCE_WEIGHT * (embedding - hidden(preset, preset))
+            return np.asarray(torch.cat([hidden(flat, features), beyond]).numpy())
 
 
 @functools.lru_cache(maxsize=4)
 def _flat(network: Any) -> Any:
-    """What a network hears of white noise whose peak is -12 dBFS: a recording without style."""
+    """Features of white noise with a peak of -12 dBFS: a recording without style."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(1, HEARD_SAMPLES, generator=generator)
-    return network.listen(noise * (10 ** (-12 / 20) / noise.abs().max()))
+    noise = torch.randn(1, CLIP_SAMPLES, generator=generator)
+    return network.encode(noise * (10 ** (-12 / 20) / noise.abs().max()))
 
 
 @functools.lru_cache(maxsize=4)
-def _ordinary(network: Any, preset: str) -> Any:
-    """What a network hears of a shipped preset."""
-    heard = typical(open_preset(preset).profile, network)
-    return type(heard)(*(t[:1] for t in heard))
+def _features_of_preset(network: Any, preset: str) -> Any:
+    """Features of a shipped preset."""
+    features = features_of_profile(open_preset(preset).profile, network)
+    return type(features)(*(t[:1] for t in features))
 
 
 @dataclass(frozen=True)
 class Cdpam:
     """CDPAM's acoustic encoder (P. Manocha et al., 2021), 512 numbers at 22.05 kHz.
 
-    The package carries its weights as a pickle; ``retone.lab.evaluate.legacy_torch`` takes the
-    tensors out and runs nothing of it. Of its program only the network's definition is imported.
+    The package carries its weights as a pickle; ``retone.lab.evaluate.legacy_torch`` reads the
+    tensors without running it. Only the network's definition is imported from the package.
     """
 
     name: str = "CDPAM"
@@ -154,7 +153,7 @@ class Cdpam:
 def _cdpam() -> Any:
     """CDPAM's base encoder with its weights, from the installed package's files.
 
-    The package itself is not imported: it wants resampy and names that numpy has dropped.
+    The package itself is not imported: it needs resampy and names removed from numpy.
     """
     found = importlib.util.find_spec("cdpam")
     if found is None or not found.submodule_search_locations:
@@ -176,7 +175,7 @@ def _cdpam() -> Any:
 class OpenL3:
     """OpenL3's mel128 music embedding, 6144 numbers, mean over time, at 48 kHz.
 
-    Its weights come in no package of the index: installing openl3 downloads them.
+    Its weights are in no package: installing openl3 downloads them.
     """
 
     name: str = "OpenL3"
@@ -193,11 +192,11 @@ class OpenL3:
 
 
 class MissingOpenL3(MissingExtraError):
-    """Says what OpenL3 needs."""
+    """What OpenL3 needs."""
 
     def __init__(self) -> None:
         Exception.__init__(
             self,
             "The OpenL3 row needs the package 'openl3' with TensorFlow; its installation downloads "
-            "the weights from GitHub. Install it where that is possible, or leave the row out.",
+            "the weights from GitHub. Install it, or leave the row out.",
         )

@@ -1,8 +1,8 @@
-"""Diff-DEQ's Table I, and what its figures 3-5 show: clean clips damaged, then repaired blindly.
+"""Diff-DEQ's Table I and figures 3 to 5: clean clips degraded, then restored without a reference.
 
-Every method gets the same damaged clip and no reference. Each number is given twice: of the output
-as it comes (raw), and of the output at the target's loudness (matched), because level is what
-nobody can know from the damaged clip alone and it decides half of the paper's rows.
+Every method gets the same degraded clip and no reference. Each number is given twice: for the
+output as it is (raw), and at the target's loudness (matched), because the level cannot be known
+from the degraded clip alone and dominates half of the paper's rows.
 """
 
 from __future__ import annotations
@@ -13,40 +13,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from retone.effects import ENHANCE_CHAIN
-from retone.lab.evaluate.jobs import measured
-from retone.lab.evaluate.methods import Method, to_loudness
+from retone.lab.evaluate.methods import Method, fitted_to_target, to_loudness
+from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row
 from retone.losses import Loss
 from retone.metrics import ENHANCE_METRICS, LEVEL_FREE, METRICS, Metric
 from retone.metrics.perceptual import dnsmos, nisqa
-from retone.progress import Progress, silent
+from retone.process.level import SPEECH_LUFS
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.enhance_pairs import EnhanceMaker, EnhancePair
 from retone.training.provenance import provenance
-from retone.training.recipes.diffdeq import diffdeq_improved, diffdeq_paper, table_pairs
+from retone.training.recipes.diffdeq import diffdeq_improved, diffdeq_paper, scoring_pairs
 
 MATCHED = " (matched)"
-"""Ending of a metric's name when the output was brought to the target's loudness first."""
+"""Suffix of a metric's name if the output was first matched to the target's loudness."""
 QUALITY = {"dnsmos": dnsmos, "nisqa": nisqa}
 TARGET = "Target"
-LOUDNESS_LUFS = -19.0
-"""Predicted quality is asked at one loudness, or it would reward mere level."""
 
 
 def makers() -> dict[str, EnhanceMaker]:
-    """Case -> the maker of its pairs: whose damage, always in full."""
+    """Case -> the maker of its pairs, which are always fully degraded."""
     return {
-        "damage by bands that turn no phase": table_pairs(diffdeq_improved()),
-        "damage by the paper's bands": table_pairs(diffdeq_paper()),
+        "degraded by phase-transparent bands": scoring_pairs(diffdeq_improved()),
+        "degraded by the paper's bands": scoring_pairs(diffdeq_paper()),
     }
 
 
 @dataclass(frozen=True)
 class FittedChain:
-    """`retone enhance`'s chain fitted to the true target: what its parameters can reach."""
+    """The chain of `retone enhance` fitted to the true target: an upper bound."""
 
     loss: Loss
     name: str = "oracle (chain fitted to the true target)"
@@ -56,22 +54,10 @@ class FittedChain:
     def run(self, pair: EnhancePair, sample_rate: int) -> np.ndarray:
         table = ENHANCE_CHAIN.params
         start = table.to_unit(table.neutral(1)).clamp(0.02, 0.98)
-        logits = torch.logit(start).requires_grad_()
-        audio = torch.from_numpy(pair.input)[None, None]
-        target = self.loss.prepare(torch.from_numpy(pair.target)[None, None])
-        optimizer = torch.optim.Adam([logits], lr=self.learning_rate)
-        best, kept = np.inf, pair.input
-        for step in range(self.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * (1 - step / self.steps)
-            setting = table.to_physical(torch.sigmoid(logits))
-            out = ENHANCE_CHAIN.render(audio, sample_rate, setting).audio
-            loss = self.loss(out, target, sample_rate)
-            if float(loss.detach()) < best:
-                best, kept = float(loss.detach()), out.detach()[0, 0].numpy()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+        kept = fitted_to_target(
+            ENHANCE_CHAIN, start, pair, sample_rate, self.loss,
+            steps=self.steps, learning_rate=self.learning_rate,
+        )  # fmt: skip
         return to_loudness(kept, pair.target, sample_rate, 1.0)
 
 
@@ -97,10 +83,9 @@ def evaluate(
         pairs: pairs per case.
         seed: of the pairs.
         cases: name -> maker; `makers` if None.
-        quality: ``"dnsmos"`` and ``"nisqa"``, predictors to ask about each output.
-        path: result file; rows already there are not measured again, and it is saved as work
-            goes on.
-        metrics: columns; each that hears level is measured twice.
+        quality: predictors of quality for each output: ``"dnsmos"``, ``"nisqa"``.
+        path: result file; rows in it are not measured again; it is saved regularly.
+        metrics: columns; those that depend on level are measured twice.
         workers: processes.
     """
     cases = makers() if cases is None else cases
@@ -115,13 +100,9 @@ def evaluate(
         "seed": seed,
         "quality": sorted(quality),
     }
-    result = Result(question, made_from())
-    if path is not None and path.exists():
-        old = Result.load(path)
-        if old.question == question:
-            result.rows = old.rows
+    result = Result.resumed(question, made_from(), path)
     have = {(r.item, r.case, r.method) for r in result.rows}
-    names = tuple(m.name for m in metrics)  # the metrics themselves cannot go to a process
+    names = tuple(m.name for m in metrics)  # metrics cannot be pickled
     jobs = []
     for case, maker in cases.items():
         for item in range(pairs):
@@ -131,17 +112,17 @@ def evaluate(
                 jobs.append((corpus, maker, case, item, seed, wanted, names, tuple(quality)))
     for number, rows in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows += [r for r in rows if (r.item, r.case, r.method) not in have]
-        progress(number, len(jobs))
+        progress(Phase("evaluating", "pairs"), number, len(jobs))
         if path is not None and (number % 5 == 0 or number == len(jobs)):
             result.save(path)
     order = [m.name for m in methods]
-    result.rows.sort(key=lambda r: (list(cases).index(r.case), r.item, _place(order, r.method)))
+    result.rows.sort(key=lambda r: (list(cases).index(r.case), r.item, _position(order, r.method)))
     if path is not None:
         result.save(path)
     return result
 
 
-def _place(order: list[str], name: str) -> int:
+def _position(order: list[str], name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
@@ -167,7 +148,7 @@ def distances(
     target's loudness."""
     matched = to_loudness(estimate, target, rate, 1.0)
     found = {}
-    for metric in METRICS:
+    for metric in METRICS.values():
         if metric.name in names:
             found[metric.name] = metric(estimate, target, rate)
             found[metric.name + MATCHED] = (
@@ -183,7 +164,7 @@ def predicted(audio: np.ndarray, rate: int, predictors: Sequence[str]) -> dict[s
 
     lufs = float(loudness_lufs(audio[None].astype(np.float64), rate))
     if np.isfinite(lufs):
-        audio = audio * np.float32(db_to_gain(LOUDNESS_LUFS - lufs))
+        audio = audio * np.float32(db_to_gain(SPEECH_LUFS - lufs))
     return {
         f"{name}.{what}": score.value
         for name in predictors

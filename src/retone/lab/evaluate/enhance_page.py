@@ -1,4 +1,4 @@
-"""Table I as text, who wins how many of its rows, and the page of enhancement."""
+"""Table I as text, counts of better and worse rows, and the page docs/enhancement.md."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BETTER = {"lower": "lower", "higher": "higher", "zero": "near 0"}
 
 
 def table_i(result: Result, case: str, *, matched: bool) -> str:
-    """Diff-DEQ's Table I as Markdown: 13 rows, one column a method, means with 95 % intervals.
+    """Diff-DEQ's Table I as Markdown: 13 rows, one column per method, means with 95 % intervals.
 
-    The best of a row is bold; oracles stand apart.
+    The best of a row is bold, not counting oracles.
     """
     methods = [m for m in result.names("method") if m != TARGET and _has(result, case, m)]
     lines = [
@@ -47,7 +47,7 @@ def wins(result: Result, case: str, winner: str, other: str, *, matched: bool) -
 
     Returns:
         (better on the mean, better by more than the 95 % interval of the paired difference,
-        worse by more than it, rows that hold a difference at all).
+        worse by more than it, number of rows).
     """
     better = sure = worse = rows = 0
     for metric in TABLE_I:
@@ -70,7 +70,7 @@ def cell(result: Result, case: str, method: str, key: str) -> Cell:
 
 
 def show(value: Cell) -> str:
-    """A mean and its interval in few digits."""
+    """A mean and its interval, rounded."""
     if math.isnan(value[0]):
         return "-"
     mean, low, high = (_digits(v) for v in value)
@@ -89,7 +89,7 @@ def quality_table(result: Result, case: str) -> str:
 
 
 def verdicts(result: Result, case: str, winner: str) -> list[str]:
-    """One sentence for each other method: rows of Table I that the winner takes from it."""
+    """One sentence for each other method: on how many rows of Table I the winner is better."""
     found = []
     for other in result.names("method"):
         if other in (winner, TARGET) or "oracle" in other or not _has(result, case, other):
@@ -104,9 +104,9 @@ def verdicts(result: Result, case: str, winner: str) -> list[str]:
 
 
 def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence[str]) -> str:
-    """The page: what was asked, on what, every table; ``pictures`` are title -> relative path,
-    ``sections`` are ready-made ones of other measurements."""
-    by_name = {m.name: m for m in METRICS}
+    """The page with all tables; ``pictures`` are title -> relative path, ``sections`` are finished
+    sections of other measurements."""
+    by_name = METRICS
     lines = [
         "# How good the enhancement is",
         "",
@@ -114,11 +114,11 @@ def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence
         "`python -m retone.lab evaluate enhance`, `enhance-recordings` and",
         "`enhance-response` in `docs/results`.",
         "",
-        "A clean clip of a voice the networks never heard is damaged by random bands of EQ and",
-        "dynamics; each method hears the damaged clip alone. Numbers are means with 95 %",
-        "intervals from a bootstrap over voices; bold is the best of a row, oracles apart. The",
-        "matched table first brings every output to the target's loudness (the LUFS row then has",
-        "nothing to tell); `retone enhance` itself sets the loudness that it is asked for.",
+        "A clean clip of a voice that is not in the training data is degraded by random bands of",
+        "EQ and dynamics; each method gets only the degraded clip. Numbers are means with 95 %",
+        "intervals from a bootstrap over voices; the best of a row is bold, not counting oracles.",
+        "The matched table first brings every output to the target's loudness, which makes its",
+        "LUFS row meaningless; `retone enhance` itself sets the requested loudness.",
         "",
         *(f"- **{m.name}**{f' ({m.unit})' if m.unit else ''}, {BETTER[by_name[m.name].direction]}"
           f" is better: {m.help}." for m in TABLE_I),
@@ -129,7 +129,7 @@ def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence
             "",
             f"## {q['corpus']}, {q['sample_rate']} Hz, {q['length']} samples",
             "",
-            f"{q['pairs']} pairs a case, seed {q['seed']}, retone {result.provenance['retone']}, "
+            f"{q['pairs']} pairs per case, seed {q['seed']}, retone {result.provenance['retone']}, "
             f"{result.provenance['date']}.",
         ]
         for case in result.names("case"):

@@ -1,9 +1,9 @@
-"""Figures 4 and 5: what settings an estimator chooses, and how they follow the input.
+"""Figures 4 and 5: the settings an estimator chooses, and how they depend on the input.
 
 Figure 4: one recording, and one reference put into each of the five styles. Figure 5: a fixed
 reference in the style Broadcast, while the input is made brighter, or more compressed, step by
-step: the brighter it comes, the less boost of the highs it needs; the more compressed, the higher
-the threshold and the lower the ratio.
+step: the brighter it is, the less treble boost it needs; the more compressed it is, the higher the
+threshold and the lower the ratio.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from retone.errors import DataError
 from retone.estimators.base import Estimator, Excerpt
 from retone.lab.evaluate.methods import excerpt
 from retone.lab.evaluate.result import interval
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.report.svg import Axis, Plot
+from retone.training.data.processing import normalise
 from retone.training.data.styles import FIVE, STYLES, apply_style
-from retone.training.data.treatments import normalise
 from retone.training.provenance import provenance
 
 EQUALIZER, COMPRESSOR = MATCH_CHAIN.members
@@ -97,7 +97,7 @@ def load_trends(path: Path) -> tuple[dict[str, Trend], str]:
     """What ``save_trends`` wrote, and the estimator's name.
 
     Raises:
-        DataError: it is another thing.
+        DataError: the file is something else.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -145,7 +145,7 @@ def labelled_references(
     sample_rate: int,
     estimator: Estimator,
 ) -> list[Chosen]:
-    """Figure 4 from recordings that have their style already: (label, audio [T]) each."""
+    """Figure 4 with given references: (label, audio [T]) each."""
     own = excerpt(source, sample_rate)[0]
     return [Chosen(n, _setting(own, r, sample_rate, estimator)) for n, r in references]
 
@@ -163,8 +163,8 @@ def trends(
     Args:
         clips: (voice, audio [T]); each is an input, and the next by another voice its reference.
         sample_rate: in Hz.
-        estimator: what chooses.
-        seed: of the reference's style.
+        estimator: chooses the settings.
+        seed: random seed of the reference's style.
     """
     names = {
         "brighter": ("highs_db", "equalizer.high_shelf_gain_db"),
@@ -192,7 +192,7 @@ def trends(
                     values.append(chosen.highs_db if name == "highs_db" else chosen.value(name))
             for name, values in found.items():
                 rows[what][name].append(values)
-        progress(number + 1, len(clips))
+        progress(Phase("analysing", "recordings"), number + 1, len(clips))
     steps = {"brighter": BRIGHTER_DB, "compressed": tuple(float(i) for i in range(len(COMPRESSED)))}
     return {
         what: Trend(steps[what], {n: np.array(v) for n, v in own.items()}, groups)
@@ -226,7 +226,7 @@ def _setting(
 
 
 def _equalizer_db(setting: Setting, frequency_hz: np.ndarray) -> np.ndarray:
-    # A rate above every recording's: the curve of the settings, not of one file.
+    # A high sample rate: the curve of the settings, without the warping of one file's rate.
     rate = 4.0 * float(max(frequency_hz.max(), HIGHS_HZ[1]))
     h: Any = EQUALIZER.response(
         torch.as_tensor(frequency_hz), rate, split_setting(setting, "equalizer")

@@ -1,9 +1,9 @@
-"""How near each strategy's gradient comes to the exact one, and what a step of it costs."""
+"""How close each strategy's gradient is to the exact one, and the cost of a step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,28 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from retone.dsp.effect import Effect
+from retone.dsp.param import ParamTable, Role
 from retone.lab.evaluate.result import interval
 from retone.losses import Loss
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.gradients import Exact, Gradient, Spsa
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.recipe import Recipe
 
 PLACES = {"start": 0.02, "anywhere": 0.3}
-"""Where gradients are taken: around the untrained network's settings, and all over the cube; the
-spread is that of uniform draws, in shares of each parameter's range."""
+"""Where gradients are computed: around the untrained network's settings, or anywhere; the numbers
+are spreads of uniform draws, as fractions of each parameter's range."""
 AVERAGED = 16
 EDGE = 0.02
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One strategy's gradients against the exact ones: lists over items.
+    """One strategy's gradients against the exact ones: tuples over items.
 
     ``cosine`` and ``averaged`` [items]: of one step's gradient, and of the mean over as many steps
-    as draw ``AVERAGED`` directions at the same place (the same for strategies that draw nothing);
-    ``length``: norm over the exact norm; ``wrong_signs``: share of parameters pushed the wrong way;
-    ``cpu_s`` per item, forward and backward.
+    as draw ``AVERAGED`` directions at the same settings (the same for deterministic strategies);
+    ``length``: norm over the exact norm; ``wrong_signs``: fraction of parameters with the wrong
+    sign; ``cpu_s`` per item, forward and backward.
     """
 
     name: str
@@ -58,7 +59,7 @@ def measure(
     """Gradients of a recipe's loss in its unit parameters, on pairs of a corpus.
 
     Args:
-        recipe: loss, effect, pairs; ``network.initial`` is the place called start.
+        recipe: loss, effect, pairs; ``network.initial`` is ``"start"``.
         strategies: each builds its networks from its own weights.
         place: a key of ``PLACES``.
 
@@ -98,8 +99,8 @@ def measure(
                 ]
                 many = torch.stack([one, *again]).mean(0)
             rows[s.name].append((one[0], many[0]))
-        progress(i + 1, items)
-    parts = parameter_parts(table.names)
+        progress(Phase("measuring gradients", "items"), i + 1, items)
+    parts = parameter_parts(table)
     out = []
     for s in strategies:
         pairs = list(zip(rows[s.name], exact, strict=True))
@@ -121,16 +122,16 @@ def measure(
     return out
 
 
-def parameter_parts(names: Sequence[str]) -> dict[str, list[int]]:
-    """Parameters by what they are: gains, frequencies, Q, thresholds and slopes, times."""
-    kinds: dict[str, Callable[[str], bool]] = {
-        "gains": lambda n: n.endswith(("gain_db", "makeup_db")),
-        "frequencies": lambda n: n.endswith("_hz"),
-        "Q": lambda n: n.endswith("_q"),
-        "threshold, ratio, knee": lambda n: n.endswith(("threshold_db", "ratio", "knee_db")),
-        "attack, release": lambda n: n.endswith("_ms"),
+def parameter_parts(table: ParamTable) -> dict[str, list[int]]:
+    """Parameters by their roles: gains, frequencies, Q, thresholds and slopes, times."""
+    kinds: dict[str, tuple[Role, ...]] = {
+        "gains": ("gain", "makeup"),
+        "frequencies": ("frequency",),
+        "Q": ("q",),
+        "threshold, ratio, knee": ("threshold", "ratio", "knee"),
+        "attack, release": ("time",),
     }
-    found = {k: [i for i, n in enumerate(names) if is_one(n)] for k, is_one in kinds.items()}
+    found = {k: [i for i, p in enumerate(table) if p.role in roles] for k, roles in kinds.items()}
     return {k: v for k, v in found.items() if v}
 
 
@@ -173,11 +174,11 @@ def _gradient(
     rate: float,
     unit: Tensor,
     loss: Loss,
-    stand_in: nn.Module | None,
+    networks: nn.Module | None,
 ) -> Tensor:
     """d loss / d unit, [1, P] float64."""
     own = unit.clone().requires_grad_()
-    out = strategy.train(effect, audio, rate, own, stand_in)
+    out = strategy.train(effect, audio, rate, own, networks)
     loss(out, target, rate).backward()
     assert own.grad is not None
     return own.grad.double()

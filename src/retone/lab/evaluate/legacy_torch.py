@@ -1,8 +1,8 @@
-"""Tensors out of an old torch.save file without running anything that is in it.
+"""Reads tensors from an old torch.save file without running code from it.
 
-Before its zip format torch wrote a row of pickles, then the numbers. ``torch.load`` with
-``weights_only`` refuses some of these files for harmless old opcodes. The unpickler here knows
-dictionaries, plain values and the recipe of a tensor, and refuses every other name.
+Before its zip format torch wrote several pickles, then the data. ``torch.load`` with
+``weights_only`` refuses some of these files because of harmless old opcodes. The unpickler here
+only allows dictionaries, plain values and tensors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS = {
 
 
 class _Storage:
-    """Numbers that come later in the file."""
+    """Data that follows later in the file."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -37,7 +37,7 @@ class _Storage:
 
 
 class _Tensor:
-    """A tensor to be: a window of a storage."""
+    """A tensor to build: a view of a storage."""
 
     def __init__(
         self, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
@@ -62,7 +62,7 @@ class _Reader(pickle.Unpickler):
             return _Tensor
         if module == "torch" and name in KINDS:
             return name
-        raise DataError(f"{self.where}: it asks for {module}.{name}; such a file is not opened.")
+        raise DataError(f"{self.where}: it uses {module}.{name}, which is not allowed.")
 
     def persistent_load(self, pid: Any) -> Any:
         what, kind, key = pid[:3]
@@ -72,10 +72,10 @@ class _Reader(pickle.Unpickler):
 
 
 def read(path: Path) -> Any:
-    """What the file holds, its tensors rebuilt.
+    """Contents of the file, with tensors.
 
     Raises:
-        DataError: it is another format, damaged, or asks for anything but tensors.
+        DataError: the format is another one, or the file is damaged or not only tensors.
     """
     where = path.name
     try:

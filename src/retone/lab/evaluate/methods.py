@@ -1,26 +1,26 @@
-"""What is compared: each method turns a pair's input into an estimate of its target."""
+"""Methods to compare: each turns a pair's input into an estimate of its target."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from retone.audio import loudness_lufs
+from retone.dsp.effect import Effect
 from retone.effects import MATCH_CHAIN
 from retone.errors import MissingExtraError
-from retone.estimators.base import NORMAL_PEAK_DB, Estimator, Excerpt
+from retone.estimators.base import NORMAL_PEAK_DB, Estimator, Excerpt, shift_thresholds
 from retone.losses import Loss
-from retone.process.decide import shift_thresholds
 from retone.process.stream import render_whole
 from retone.training.data.pairs import Pair
 from retone.units import db_to_gain, gain_to_db
 
 
 class Method(Protocol):
-    """Something that makes an estimate [T] of a pair's target."""
+    """Makes an estimate [T] of a pair's target."""
 
     name: str
 
@@ -29,7 +29,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Input:
-    """The input as it is: what every ratio refers to."""
+    """The unprocessed input, the baseline of all ratios."""
 
     name: str = "Input"
 
@@ -39,7 +39,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Target:
-    """The wanted result itself, where a table compares with something else than that.
+    """The target itself, for tables that compare with the reference.
 
     ``toward_reference``: as in ``Estimated``.
     """
@@ -55,11 +55,11 @@ class Target:
 class Estimated:
     """An estimator's setting, rendered.
 
-    Estimators hear excerpts that all have one peak. A setting brings the input to the level of
-    the reference as it was heard, so the result goes back by the reference's own gain; with
-    ``at_peak`` it stays at the level of the excerpts, as DeepAFx-ST's baseline leaves it.
-    ``toward_reference`` moves the result's loudness towards the reference's: 0 leaves the level
-    that the setting gives, 1 matches it.
+    Estimators get excerpts with equal peaks. A setting brings the input to the level of the
+    reference's excerpt, so the result is corrected by the reference's own gain; with ``at_peak``
+    it stays at the level of the excerpts, as in DeepAFx-ST's baseline.
+    ``toward_reference`` moves the result's loudness towards the reference's: 0 keeps the level
+    of the setting, 1 matches the reference.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Estimated:
 
 @dataclass(frozen=True)
 class Matchering:
-    """The matchering package, its result brought to the reference's loudness."""
+    """The matchering package, with its result at the reference's loudness."""
 
     name: str = "matchering"
 
@@ -116,7 +116,7 @@ class Matchering:
 
 @dataclass(frozen=True)
 class Oracle:
-    """The chain fitted to the true target by gradient descent: what its parameters can reach."""
+    """The chain fitted to the true target by gradient descent: an upper bound."""
 
     loss: Loss
     start: Estimator
@@ -131,27 +131,53 @@ class Oracle:
         table = MATCH_CHAIN.params
         setting, _ = shift_thresholds(table, first.setting, -gain_db)
         unit = table.to_unit(setting).clamp(0.02, 0.98)
-        logits = torch.logit(unit).requires_grad_()
-        audio = torch.from_numpy(pair.input)[None, None]
-        target = self.loss.prepare(torch.from_numpy(pair.target)[None, None])
-        optimizer = torch.optim.Adam([logits], lr=self.learning_rate)
-        best, kept = np.inf, pair.input
-        for step in range(self.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * (1 - step / self.steps)
-            physical = table.to_physical(torch.sigmoid(logits))
-            out = MATCH_CHAIN.render(audio, sample_rate, physical).audio
-            loss = self.loss(out, target, sample_rate)
-            if float(loss.detach()) < best:
-                best, kept = float(loss.detach()), out.detach()[0, 0].numpy()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        return kept
+        return fitted_to_target(
+            MATCH_CHAIN, unit, pair, sample_rate, self.loss,
+            steps=self.steps, learning_rate=self.learning_rate,
+        )  # fmt: skip
+
+
+def fitted_to_target(
+    effect: Effect,
+    unit: torch.Tensor,
+    pair: Any,
+    sample_rate: int,
+    loss: Loss,
+    *,
+    steps: int,
+    learning_rate: float,
+) -> np.ndarray:
+    """The input [T] rendered with the best setting that Adam finds for the pair's target.
+
+    Args:
+        effect: what renders.
+        unit: unit parameters to start from, [1, P], within 0..1 exclusive.
+        pair: holds ``input`` and ``target``.
+        sample_rate: in Hz.
+        loss: what is minimised; the best render is kept.
+        steps, learning_rate: of Adam; the rate decays linearly to zero.
+    """
+    logits = torch.logit(unit).requires_grad_()
+    audio = torch.from_numpy(pair.input)[None, None]
+    target = loss.prepare(torch.from_numpy(pair.target)[None, None])
+    optimizer = torch.optim.Adam([logits], lr=learning_rate)
+    best, kept = np.inf, pair.input
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * (1 - step / steps)
+        setting = effect.params.to_physical(torch.sigmoid(logits))
+        out = effect.render(audio, sample_rate, setting).audio
+        value = loss(out, target, sample_rate)
+        if float(value.detach()) < best:
+            best, kept = float(value.detach()), out.detach()[0, 0].numpy()
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return kept
 
 
 def excerpt(audio: np.ndarray, sample_rate: int) -> tuple[Excerpt, float]:
-    """Audio [T] as an estimator hears it, and the gain in dB that took it there."""
+    """Audio [T] as an estimator's excerpt, and the gain in dB that normalised it."""
     peak = max(float(np.abs(audio).max(initial=0.0)), 1e-9)
     gain_db = NORMAL_PEAK_DB - gain_to_db(peak)
     scaled = torch.from_numpy(audio * np.float32(db_to_gain(gain_db)))
@@ -161,7 +187,7 @@ def excerpt(audio: np.ndarray, sample_rate: int) -> tuple[Excerpt, float]:
 def to_loudness(
     audio: np.ndarray, reference: np.ndarray, sample_rate: int, share: float
 ) -> np.ndarray:
-    """Audio moved by ``share`` of the way to the reference's integrated loudness."""
+    """Audio with ``share`` of the difference to the reference's integrated loudness applied."""
     if share == 0:
         return audio
     own = loudness_lufs(audio[None], sample_rate)

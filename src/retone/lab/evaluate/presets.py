@@ -1,8 +1,8 @@
-"""Do presets do what they say: towards the style, once, and hardly at all a second time.
+"""Whether presets move recordings to their style, once, and hardly change them a second time.
 
-A held-out recording is matched to a preset; its output again; and the recording put into the style
-by the style's own random settings is matched too. Changes are in dB between what went in and what
-came out: of the band levels (level removed, RMS over bands) and of the spread of short levels.
+A held-out recording is matched to a preset, its output is matched again, and so is the recording
+with random settings of the style. Changes are in dB between input and output: of the band levels
+(without overall level, RMS over bands) and of the spread of short-term levels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from retone.lab.evaluate.methods import excerpt
 from retone.lab.evaluate.result import Result, Row
 from retone.presets import open_preset
 from retone.process.stream import render_whole
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.styles import apply_style
 from retone.training.provenance import provenance
@@ -53,11 +53,11 @@ def evaluate(
 
     Args:
         corpus: held-out recordings.
-        names: of shipped presets (their styles make the target).
+        names: shipped presets, whose styles make the target.
         estimators: rows.
         count: passages for each preset.
         seconds: length of a passage.
-        seed: of passages and styles.
+        seed: random seed for passages and styles.
     """
     rate = corpus.sample_rate
     tracks = sorted(corpus.tracks, key=lambda t: t.group)
@@ -76,7 +76,7 @@ def evaluate(
             track = tracks[int(rng.integers(len(tracks)))]
             patch = pick_patch(track, round(seconds * rate), rng)
             done += 1
-            progress(done, count * len(names))
+            progress(Phase("evaluating", "passages"), done, count * len(names))
             if patch is None:
                 continue
             patch = patch * np.float32(10 ** (-float(rng.uniform(*style.headroom_db)) / 20))

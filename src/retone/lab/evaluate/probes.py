@@ -3,8 +3,8 @@
 One linear layer and cross-entropy; AdamW (1e-3), batches of 16, 400 epochs, the rate divided by
 ten at 80 and 95 %, the gradient's norm clipped at 200, the epoch of the best validation F1 kept.
 60 clips a style to train, 20 to choose the epoch, 20 to test, from recordings of their own.
-Embeddings are scaled to length 1. Every encoder hears clips at its own sample rate; the published
-program tested all at 24 kHz, which made the rows of OpenL3 and CDPAM worse than they are.
+Embeddings are scaled to length 1. Every encoder gets clips at its own sample rate; the published
+program used 24 kHz for all, which made the rows of OpenL3 and CDPAM worse.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from retone.lab.evaluate.encoders import Encoder
 from retone.lab.evaluate.result import Result, Row
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
+from retone.training.data.processing import normalise
 from retone.training.data.styles import StyleSet
-from retone.training.data.treatments import normalise
 from retone.training.provenance import provenance
 
 COUNTS = {"train": 60, "val": 20, "test": 20}
@@ -75,9 +75,9 @@ def evaluate(
         styles: examples.
         encoders: rows.
         kind: ``"speech"`` or ``"music"``, for the page.
-        seeds: of the probe's weights and batches; one row of values each.
+        seeds: random seeds for the probe's weights and batches; one row each.
         counts: clips per style and subset; None takes the paper's.
-        rules: of the probe.
+        rules: how the probe is trained.
     """
     counts = counts or COUNTS
     question = {
@@ -99,7 +99,7 @@ def evaluate(
                     rows[encoder.name].append(encoder.embed(clip, styles.sample_rate))
                 labels.append(number)
                 done += 1
-                progress(done, total)
+                progress(Phase("analysing", "clips"), done, total)
         for name, found in rows.items():
             x = nn.functional.normalize(torch.from_numpy(np.stack(found)).float(), dim=1)
             sets[name][subset] = (x, torch.tensor(labels))
@@ -179,5 +179,5 @@ def table(result: Result) -> str:
         )  # fmt: skip
     for name, values in PAPER.get(str(result.question["kind"]), {}).items():
         cells = [f"{v:.2f}" for v in values]
-        lines.append(f"| *paper's {name}, its recordings* | | " + " | ".join(cells) + " |")
+        lines.append(f"| *paper: {name}, other recordings* | | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How well a proxy imitates its effect, in dB, over the regions of every parameter."""
+"""Errors of a proxy in dB, over the regions of every parameter."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from retone.errors import AudioError, DataError
 from retone.lab.evaluate.result import interval
 from retone.lab.evaluate.strategies import gradient_of
 from retone.nets import checkpoint
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.proxy_pairs import LIMIT, ProxyMaker
 
 REGIONS = ("low", "middle", "high")
 WARM_UP_S = 0.3
-"""Left out at the beginning: the proxy has heard nothing yet."""
+"""Skipped at the beginning, where the proxy has no past samples yet."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class ProxyError:
     """Errors of a proxy on held-out clips.
 
     ``signal_db`` [N]: energy of the difference over energy of the effect's output; ``band_db`` [N]:
-    mean absolute difference of band levels; ``idle_db`` [N]: the same of the input itself, which is
-    what no proxy at all would score. ``unit`` [N, P] are the settings.
+    mean absolute difference of band levels; ``idle_db`` [N]: the same for the unprocessed input.
+    ``unit`` [N, P] are the settings.
     """
 
     table: ParamTable
@@ -46,7 +46,7 @@ class ProxyError:
 def measure(
     weights: Path, corpus: Corpus, *, items: int, seed: int, progress: Progress = silent
 ) -> ProxyError:
-    """Run a proxy beside its effect on random clips and settings.
+    """Compare a proxy with its effect on random clips and settings.
 
     Raises:
         DataError: the weights are not of a ``proxy_`` recipe.
@@ -62,12 +62,11 @@ def measure(
         sample_rate=pairs["sample_rate"], effect=effect, length=pairs["length"],
         attenuation_db=tuple(pairs["attenuation_db"]), min_mean_square=1e-5,
     )  # fmt: skip
-    stand_in = gradient.build(effect, pretrained=False)
-    assert stand_in is not None
-    start = "model.stand_in."
-    own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-    checkpoint.load_module(stand_in, own, weights)
-    stand_in.eval()
+    networks = gradient.build(effect, pretrained=False)
+    assert networks is not None
+    own = checkpoint.tensors_under(tensors, checkpoint.EFFECT_NETWORKS)
+    checkpoint.load_module(networks, own, weights)
+    networks.eval()
     rate = maker.sample_rate
     use = valid_bands(rate)
     rows, groups, units = [], [], []
@@ -76,7 +75,7 @@ def measure(
         unit = torch.from_numpy(pair.reference)[None]
         with torch.no_grad():
             audio = torch.from_numpy(pair.input)[None, None]
-            got = gradient.infer(effect, audio, rate, unit, stand_in)[0, 0].double().numpy()
+            got = gradient.infer(effect, audio, rate, unit, networks)[0, 0].double().numpy()
         skip = round(WARM_UP_S * rate)
         wanted = pair.target.astype(np.float64)[skip:]
         got = got[skip:]
@@ -86,17 +85,17 @@ def measure(
                 style(x.astype(np.float32), rate).band_level_db[0]
                 for x in (got, wanted, LIMIT * np.tanh(pair.input[skip:] / LIMIT))
             ]
-        except AudioError:  # nothing to hear of the effect's output
+        except AudioError:  # the effect's output is silent
             continue
         known = use & np.isfinite(levels).all(axis=0)
         a, b, idle = (x[known] for x in levels)
-        heard = b > b.max() - 50
-        rows.append((error, np.abs(a - b)[heard].mean(), np.abs(idle - b)[heard].mean()))
+        active = b > b.max() - 50
+        rows.append((error, np.abs(a - b)[active].mean(), np.abs(idle - b)[active].mean()))
         groups.append(pair.group)
         units.append(pair.reference)
-        progress(i + 1, items)
+        progress(Phase("measuring the proxy", "clips"), i + 1, items)
     if not rows:
-        raise DataError(f"{weights}: nothing could be heard of {items} clips of {corpus.name}.")
+        raise DataError(f"{weights}: the output for all {items} clips of {corpus.name} is silent.")
     found = np.array(rows)
     return ProxyError(
         effect.params, tuple(groups), np.array(units), found[:, 0], found[:, 1], found[:, 2],
@@ -116,7 +115,7 @@ def text(result: ProxyError) -> str:
     lines = [
         f"Proxy of the {h['effect']} ({h['recipe']}, {h.get('step')} steps): error signal at "
         f"{shown(result.signal_db)} dB relative to the effect's output; band levels "
-        f"off by {shown(result.band_db)} dB, where the untouched input is off by "
+        f"off by {shown(result.band_db)} dB, where the unprocessed input is off by "
         f"{shown(result.idle_db)} dB. {len(result.groups)} clips of {len(set(result.groups))} "
         "voices or tracks.",
         "",
@@ -125,7 +124,7 @@ def text(result: ProxyError) -> str:
     ]
     for i, p in enumerate(result.table):
         third = np.minimum((result.unit[:, i] * 3).astype(int), 2)
-        if len(set(third)) == 1:  # held while training, outside the network
+        if len(set(third)) == 1:  # fixed in training, outside the network
             continue
         cells = [shown(result.band_db, third == k) for k in range(3)]
         lines.append(f"| {p.name} ({p.low:g} to {p.high:g} {p.unit}) | " + " | ".join(cells) + " |")

@@ -1,30 +1,29 @@
 """Table 3: references by other speakers, with other songs, in the five production styles.
 
 For each of the 25 ordered pairs of styles an input of the one is matched to a reference of the
-other, and the output is compared with the *reference itself*: nothing else could sound like it.
-That rewards copying the reference's spectrum and level, whatever is said in it. What the style
-alone leaves, the method ``Target`` shows: the pair's target is the input's untreated recording with
-the reference's own settings.
+other, and the output is compared with the *reference itself*, since there is no target. That
+rewards copying the reference's spectrum and level with its content. The method ``Target`` shows the
+error of a perfect style transfer: the pair's target is the input's unprocessed recording with the
+reference's own settings.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from retone.lab.evaluate.methods import Method
+from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.pairs import Pair
+from retone.training.data.processing import Processing, normalise
 from retone.training.data.styles import LEAD_SAMPLES, STYLES, Example, StyleSet, ordered_pairs
-from retone.training.data.treatments import Treatment, normalise
 from retone.training.provenance import provenance
 
 COLUMNS = ("msd", "sce", "rms_paper", "lufs", "rms")
@@ -66,9 +65,9 @@ def evaluate(
         styles: examples; those of its train subset are used, as the paper does.
         methods: rows of the table.
         kind: ``"speech"`` or ``"music"``, for the page.
-        trials: per ordered pair of styles.
-        seed: of the choice of examples.
-        path: result file; rows already there are not measured again.
+        trials: pairs per ordered pair of styles.
+        seed: random seed for the choice of examples.
+        path: result file; rows in it are not measured again.
         workers: processes.
     """
     question = {
@@ -84,11 +83,7 @@ def evaluate(
         "style_seed": styles.seed,
         "apart": styles.apart,
     }
-    result = Result(question, provenance())
-    if path is not None and path.exists():
-        old = Result.load(path)
-        if old.question == question:
-            result.rows = old.rows
+    result = Result.resumed(question, provenance(), path)
     have = {(r.item, r.method) for r in result.rows}
     jobs = []
     for number, (a, b) in enumerate(ordered_pairs(styles.styles)):
@@ -97,32 +92,18 @@ def evaluate(
             wanted = [m for m in methods if (item, m.name) not in have]
             if wanted:
                 jobs.append((styles, a, b, item, seed, wanted))
-    pool = None
-    if workers > 1:
-        pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_one_thread
-        )
-    outcomes = pool.map(_measure, jobs) if pool else map(_measure, jobs)
-    for number, rows in enumerate(outcomes, start=1):
+    for number, rows in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows += rows
-        progress(number, len(jobs))
+        progress(Phase("evaluating", "pairs"), number, len(jobs))
         if path is not None and (number % 10 == 0 or number == len(jobs)):
             result.save(path)
-    if pool:
-        pool.shutdown()
     names = [m.name for m in methods]
     result.rows.sort(key=lambda r: (r.item, names.index(r.method) if r.method in names else 99))
     return result
 
 
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def draw_pair(styles: StyleSet, a: str, b: str, item: int, seed: int) -> tuple[Example, Example]:
-    """The input of style ``a`` and the reference of style ``b``: other voices if there are."""
+    """An input of style ``a`` and a reference of style ``b``, of different voices if possible."""
     rng = np.random.default_rng([seed, item])
     source = styles.example("train", a, int(rng.integers(PER_STYLE)))
     reference = styles.example("train", b, int(rng.integers(PER_STYLE)))
@@ -138,10 +119,10 @@ def _measure(job: tuple[Any, ...]) -> list[Row]:
     source, reference = draw_pair(styles, a, b, item, seed)
     own, other = normalise(source.audio), normalise(reference.audio)
     styled = normalise(styles.in_style_of(source, reference))
-    nothing = Treatment()
+    nothing = Processing()
     pair = Pair(own, other, styled, True, source.group, reference.group, 0, nothing, nothing, item,
                 seed)  # fmt: skip
-    metrics = [m for m in METRICS if m.name in COLUMNS]
+    metrics = [m for m in METRICS.values() if m.name in COLUMNS]
     rows = []
     for method in methods:
         out = method.run(pair, styles.sample_rate)[LEAD_SAMPLES:]
@@ -190,7 +171,7 @@ def table(result: Result, columns: Sequence[str] = COLUMNS[:4]) -> str:
         ratios = " | ".join(
             f"x{v / w:.2f}" for v, w in zip(paper[name], paper["Input"], strict=True)
         )
-        lines.append(f"| *paper's {name}, its recordings* | {ratios} |")
+        lines.append(f"| *paper: {name}, other recordings* | {ratios} |")
     return "\n".join(lines)
 
 

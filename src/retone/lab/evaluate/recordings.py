@@ -1,7 +1,7 @@
-"""Real recordings, which have no target: what `retone enhance` does to them, file by file.
+"""Real recordings, which have no target: `retone enhance` file by file.
 
-Each file goes through the same steps as on the command line. DNSMOS hears it before and after at
-one loudness; how much was changed is said in dB.
+Each file is processed as on the command line. DNSMOS scores it before and after at the same
+loudness; the size of the change is in dB.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ import numpy as np
 from retone.audio import Clip, open_reader
 from retone.errors import DataError
 from retone.estimators.base import Estimator
-from retone.lab.evaluate.enhance import LOUDNESS_LUFS, predicted
+from retone.lab.evaluate.enhance import predicted
 from retone.lab.evaluate.enhance_page import show
-from retone.lab.evaluate.jobs import measured
 from retone.lab.evaluate.methods import to_loudness
+from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
-from retone.process.decide import Matcher, Options
-from retone.progress import Progress, silent
+from retone.process.decide import decide
+from retone.process.level import SPEECH_LUFS
+from retone.process.render import render_to_file
+from retone.process.result import Options
+from retone.progress import Phase, Progress, silent
 from retone.training.provenance import provenance
 from retone.training.recipes.diffdeq import SAMPLE_RATE
 
 RATE = SAMPLE_RATE
-"""Hz, of the comparison before with after: that of the networks."""
-MOST_S = 30.0
+"""Sample rate in Hz of the comparison, that of the networks."""
+MAX_S = 30.0
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 WORST_FALL = 0.1
 
@@ -39,7 +42,7 @@ def find(folder: Path, *, only: str = "", split: str = "test") -> list[tuple[Pat
     """(file, voice) of the speech in a folder.
 
     A folder with a ``manifest.csv`` (path, source, speaker, kind, split) is read through it;
-    elsewhere each audio file stands for itself. ``only`` keeps sources or paths that begin so.
+    otherwise each audio file is a voice of its own. ``only`` keeps sources or paths that start so.
 
     Raises:
         DataError: nothing is left.
@@ -76,10 +79,10 @@ def evaluate(
 
     Args:
         files: (path, voice), as `find` gives them.
-        estimator: what chooses settings.
-        name: of the set of files, for the page.
-        quality: predictors of quality to ask.
-        path: result file; files already there are not measured again.
+        estimator: chooses the settings.
+        name: name of the set of files, for the page.
+        quality: predictors of quality.
+        path: result file; files in it are not measured again.
         workers: processes.
 
     Returns:
@@ -88,11 +91,7 @@ def evaluate(
     """
     question = {"what": "recordings", "name": name, "files": [p.name for p, _ in files],
                 "quality": sorted(quality)}  # fmt: skip
-    result = Result(question, made_from())
-    if path is not None and path.exists():
-        old = Result.load(path)
-        if old.question == question:
-            result.rows = old.rows
+    result = Result.resumed(question, made_from(), path)
     have = {r.item for r in result.rows}
     jobs = [
         (i, p, voice, estimator, tuple(quality))
@@ -101,7 +100,7 @@ def evaluate(
     ]
     for number, row in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows.append(row)
-        progress(number, len(jobs))
+        progress(Phase("enhancing", "files"), number, len(jobs))
         if path is not None:
             result.save(path)
     result.rows.sort(key=lambda r: r.item)
@@ -112,12 +111,15 @@ def _measure(job: tuple[Any, ...]) -> Row:
     item, path, voice, estimator, quality = job
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.wav"
-        Matcher(estimator).match(path, (), output, Options(loudness=LOUDNESS_LUFS))
+        options = Options(loudness=SPEECH_LUFS)
+        with open_reader(path) as reader:
+            decision = decide(reader, (), options, estimator=estimator)
+            render_to_file(reader, output, decision, options)
         before, after = mono(path), mono(output)
     after = to_loudness(after[: before.size], before, RATE, 1.0)
     values = {"before." + k: v for k, v in predicted(before, RATE, quality).items()}
     values |= {"after." + k: v for k, v in predicted(after, RATE, quality).items()}
-    log_mel = next(m for m in METRICS if m.name == "log_mel")
+    log_mel = METRICS["log_mel"]
     size = min(before.size, after.size)
     values["change_db"] = log_mel(after[:size], before[:size], RATE)
     return Row(item, voice, path.name, "enhance", values)
@@ -126,14 +128,14 @@ def _measure(job: tuple[Any, ...]) -> Row:
 def mono(path: Path) -> np.ndarray:
     """A file's first 30 s, [T] float32 at 24 kHz."""
     with open_reader(path) as reader:
-        audio = reader.read(round(MOST_S * reader.info.sample_rate))
+        audio = reader.read(round(MAX_S * reader.info.sample_rate))
         return np.asarray(Clip(audio, reader.info.sample_rate).resample(RATE).samples.mean(axis=0))
 
 
 def summary(result: Result, key: str = "dnsmos.overall") -> str:
-    """What happened, in Markdown: mean change with interval, the worst fall, and its file."""
+    """Markdown: mean change with interval, and the file with the largest decrease."""
     voices = {r.group for r in result.rows}
-    # One voice alone has no spread between voices: then its files are what is drawn.
+    # With a single voice the bootstrap draws files instead of voices.
     rows = [Row(r.item, r.group if len(voices) > 1 else r.case, r.case, r.method, r.values)
             for r in result.rows]  # fmt: skip
     both = [r for r in rows if f"before.{key}" in r.values]

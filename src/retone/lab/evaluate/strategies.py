@@ -1,7 +1,7 @@
-"""Differentiation strategies side by side: trained runs on pairs whose target is known.
+"""Trained differentiation strategies side by side, on pairs with a known target.
 
 Each run folder of ``retone train`` is a row and is rendered by its own recipe's inference path;
-what was trained as NP is also a row with the effect at inference, NP-HH.
+runs of NP are also rows with the effect at inference, NP-HH.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from retone.nets.iterative import IterativeNet
 from retone.nets.proxy import TcnSizes
 from retone.training.data.pairs import Pair
 from retone.training.gradients import STRATEGIES, Gradient, NeuralProxy
+from retone.training.model import Model
 
 COLUMNS = ("pesq", "stft", "msd", "sce", "rms", "lufs", "crest")
 RATIOS = ("stft", "sce", "rms", "lufs")
@@ -38,8 +39,8 @@ PUBLISHED: dict[str, dict[str, tuple[float, float, float, float]]] = {
         "ctcn1": (0.405, 128.4, 2.237, 1.066),
         "ctcn2": (0.372, 117.5, 1.927, 0.925),
         "np": (0.676, 265.0, 2.812, 1.340),
-        "np-hh": (1.038, 440.2, 5.472, 2.679),
-        "np-fh": (1.058, 404.9, 6.820, 3.197),
+        "np_hh": (1.038, 440.2, 5.472, 2.679),
+        "np_fh": (1.058, 404.9, 6.820, 3.197),
         "spsa": (0.635, 219.5, 3.263, 1.600),
         "frequency_sampled": (0.388, 111.5, 1.828, 0.823),
     },
@@ -57,14 +58,14 @@ PUBLISHED: dict[str, dict[str, tuple[float, float, float, float]]] = {
     },
 }
 """STFT, SCE, RMS, LUFS errors of DeepAFx-ST's Tables 1 and 2 (JAES 70(9), 2022): after 1.33 million
-steps of its own network on its own recordings, so only ratios to the input say something here."""
+steps of another network on other recordings, so only ratios to the input are comparable."""
 
 
 @dataclass(frozen=True)
 class System:
     """A finished run, ready to render."""
 
-    network: torch.nn.Module
+    model: Model
     effect: Effect
     gradient: Gradient
     sample_rate: int
@@ -72,17 +73,18 @@ class System:
 
     def render(self, audio: np.ndarray, sample_rate: int, unit: torch.Tensor) -> torch.Tensor:
         """Audio [T] as the strategy renders it at inference, [1, T]."""
-        networks = getattr(self.network, "stand_in", None)
         whole = torch.from_numpy(audio)[None, None]
+        networks = self.model.effect_networks
         return self.gradient.infer(self.effect, whole, sample_rate, unit, networks)[:, 0]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run folder as an evaluation's method; ``hybrid`` puts the effect at a proxy's inference.
+    """A run folder as an evaluation's method; ``hybrid`` runs the effect instead of a proxy at
+    inference.
 
-    The network hears both recordings at its own rate; effects run at the pair's. So do networks in
-    the effect's place, which know one rate only.
+    The network gets both recordings at its own sample rate. Effects run at the pair's rate, and so
+    do networks in the effect's place, although they were trained at one rate only.
     """
 
     name: str
@@ -91,19 +93,19 @@ class Trained:
 
     def run(self, pair: Pair, sample_rate: int) -> np.ndarray:
         system = open_run(self.folder, self.hybrid)
-        heard = [
+        clips = [
             torch.from_numpy(_at(x, sample_rate, system.sample_rate))[None]
             for x in (pair.input, pair.reference)
         ]
         with torch.no_grad():
-            unit = self._answer(system, *heard)
+            unit = self._predict(system, *clips)
             return system.render(pair.input, sample_rate, unit)[0].numpy()
 
-    def _answer(self, system: System, source: torch.Tensor, reference: torch.Tensor) -> Any:
-        if not isinstance(system.network, IterativeNet):
-            return system.network(source, reference)
+    def _predict(self, system: System, source: torch.Tensor, reference: torch.Tensor) -> Any:
+        if not isinstance(system.model.network, IterativeNet):
+            return system.model(source, reference)
         render = functools.partial(system.render, source[0].numpy(), system.sample_rate)
-        return system.network(source, reference, render).units[-1]
+        return system.model(source, reference, render).units[-1]
 
 
 def runs(folders: Sequence[Path]) -> list[Trained]:
@@ -117,11 +119,11 @@ def runs(folders: Sequence[Path]) -> list[Trained]:
         gradient = open_run(str(folder), False).gradient
         found.append(Trained(gradient.name, str(folder)))
         if isinstance(gradient, NeuralProxy) and gradient.mode == "np":
-            found.append(Trained("np-hh", str(folder), hybrid=True))
+            found.append(Trained("np_hh", str(folder), hybrid=True))
     names = [m.name for m in found]
     twice = {n for n in names if names.count(n) > 1}
     if twice:
-        raise DataError(f"two runs are of the same strategy: {', '.join(sorted(twice))}.")
+        raise DataError(f"two runs use the same strategy: {', '.join(sorted(twice))}.")
     return found
 
 
@@ -130,7 +132,7 @@ def open_run(folder: str, hybrid: bool) -> System:
     """Read the last state of a run.
 
     Raises:
-        DataError: it is missing, damaged or of an unknown strategy.
+        DataError: it is missing or damaged, or its strategy is unknown.
     """
     path = Path(folder) / "last.safetensors"
     tensors, header = checkpoint.read(path)
@@ -142,21 +144,18 @@ def open_run(folder: str, hybrid: bool) -> System:
         rate = int(recipe["pairs"]["sample_rate"])
     except (KeyError, TypeError) as e:
         raise DataError(f"{path}: its recipe is not one of this version ({e}).") from e
-    stand_in = gradient.build(effect, pretrained=False)
-    if stand_in is not None:
-        network.stand_in = stand_in
-    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    checkpoint.load_module(network, model, path)
+    model = Model(network, gradient.build(effect, pretrained=False))
+    model.load(tensors, path)
     if hybrid:
-        gradient = replace(gradient, mode="np-hh")  # type: ignore[type-var]
-    return System(network.eval(), effect, gradient, rate, header)
+        gradient = replace(gradient, mode="np_hh")  # type: ignore[type-var]
+    return System(model.eval(), effect, gradient, rate, header)
 
 
 def gradient_of(data: Mapping[str, Any], where: str) -> Gradient:
-    """A strategy from what ``recipes.config.describe`` wrote.
+    """A strategy from what ``recipes.record.describe`` wrote.
 
     Raises:
-        DataError: one that this version does not know.
+        DataError: this version does not know it.
     """
     kind = STRATEGIES.get(str(data.get("type")))
     if kind is None:
@@ -172,18 +171,18 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def facts(method: Trained) -> dict[str, Any]:
-    """What a report says of a row: contract, budget, size."""
+    """Facts about a row: contract, budget, size."""
     system = open_run(method.folder, method.hybrid)
     state, recipe = system.header["state"], system.header["recipe"]
-    stand_in = getattr(system.network, "stand_in", None)
-    inside = sum(p.numel() for p in stand_in.parameters()) if stand_in is not None else 0
+    model = system.model
+    inside = model.effect_networks.parameters() if model.effect_networks else ()
     return {
         **system.gradient.contract._asdict(),
         "steps": state["step"],
         "examples": state["step"] * recipe["batch_size"],
         "cpu_minutes": round(state.get("cpu_s", 0.0) / 60, 2),
-        "weights": sum(p.numel() for p in system.network.parameters()) - inside,
-        "stand_in_weights": inside,
+        "weights": sum(p.numel() for p in model.network.parameters()),
+        "effect_network_weights": sum(p.numel() for p in inside),
         "sample_rate": system.sample_rate,
         "recipe": recipe["name"],
     }
@@ -203,7 +202,7 @@ def text(results: Sequence[Result]) -> str:
             f"{'yes' if f['readable'] else 'no'} | {f['cpu_minutes']:.1f} min | {f['steps']} | "
             f"{f['examples']} |"
         )
-    directions = {m.name: m.direction for m in METRICS}
+    directions = {m.name: m.direction for m in METRICS.values()}
     for result in results:
         q = result.question
         case = result.names("case")[0]

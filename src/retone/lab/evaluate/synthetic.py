@@ -1,17 +1,16 @@
-"""Tables 1 and 2: pairs made by degrading one clip two ways, so that the target is known."""
+"""Tables 1 and 2: pairs made by processing one clip two ways, so that the target is known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from retone.lab.evaluate.methods import Method
+from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row
 from retone.metrics import METRICS, STYLE_METRICS, Metric
-from retone.progress import Progress, silent
+from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.data.pairs import PairMaker
 from retone.training.provenance import provenance
@@ -39,16 +38,15 @@ def evaluate(
 
     Args:
         corpus: held-out voices or tracks.
-        maker: the generator; augmentation is switched off, as the paper does.
+        maker: the generator; augmentation is switched off, as in the paper.
         methods: rows of the table.
         pairs: pairs per case.
         seed: of the pairs.
-        path: result file; rows already there are not measured again, and it is saved as work
-            goes on.
+        path: result file; rows in it are not measured again; it is saved regularly.
         metrics: columns.
         workers: processes.
         cases: which kinds of reference.
-        about: more for the record.
+        about: further entries of the question.
     """
     question = {
         "what": "synthetic",
@@ -60,13 +58,9 @@ def evaluate(
         "seed": seed,
         **(about or {}),
     }
-    result = Result(question, made_from())
-    if path is not None and path.exists():
-        old = Result.load(path)
-        if old.question == question:
-            result.rows = old.rows
+    result = Result.resumed(question, made_from(), path)
     have = {(r.item, r.case, r.method) for r in result.rows}
-    names = tuple(m.name for m in metrics)  # the metrics themselves cannot go to a process
+    names = tuple(m.name for m in metrics)  # metrics cannot be pickled
     jobs = []
     for case in cases:
         case_maker = maker.for_evaluation(cross_source=CASES[case])
@@ -74,39 +68,23 @@ def evaluate(
             wanted = [m for m in methods if (item, case, m.name) not in have]
             if wanted:
                 jobs.append((corpus, case_maker, case, item, seed, wanted, names))
-    if workers == 1:
-        outcomes = map(_measure, jobs)
-        pool = None
-    else:
-        pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_one_thread
-        )
-        outcomes = pool.map(_measure, jobs)  # type: ignore[assignment]
-    for number, rows in enumerate(outcomes, start=1):
+    for number, rows in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows += rows
-        progress(number, len(jobs))
+        progress(Phase("evaluating", "pairs"), number, len(jobs))
         if path is not None and (number % 10 == 0 or number == len(jobs)):
             result.save(path)
-    if pool:
-        pool.shutdown()
     order = [m.name for m in methods]
-    result.rows.sort(key=lambda r: (r.case, r.item, _place(order, r.method)))
+    result.rows.sort(key=lambda r: (r.case, r.item, _position(order, r.method)))
     return result
 
 
-def _place(order: list[str], name: str) -> int:
+def _position(order: list[str], name: str) -> int:
     return order.index(name) if name in order else len(order)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _measure(job: tuple[Any, ...]) -> list[Row]:
     corpus, maker, case, item, seed, methods, names = job
-    metrics = [m for m in METRICS if m.name in names]
+    metrics = [m for m in METRICS.values() if m.name in names]
     pair = maker.make(corpus, item, seed)
     rows = []
     for method in methods:

@@ -51,7 +51,7 @@ export class Controls {
 
   group(name, params) {
     const about = element("small");
-    const stem = params.find((p) => p.name.endsWith("_gain_db"))?.name;
+    const stem = params.find((p) => p.role === "gain")?.name;
     const summary = element("summary", {}, name, about);
     if (stem) {
       const solo = element("button", { className: "solo", textContent: "Solo", title: "Solo this band", type: "button" });
@@ -116,7 +116,7 @@ export class Controls {
       r.row.classList.toggle("idle", Boolean(by && setting[by.p.name] === by.p.neutral));
     }
     for (const { about, params } of new Set(this.groups.values())) {
-      const gain = params.find((p) => p.name.endsWith("_gain_db"));
+      const gain = params.find((p) => p.role === "gain");
       if (gain) about.textContent = `${shown(gain, setting[gain.name])} dB`;
     }
   }

@@ -225,7 +225,7 @@ function happened(event) {
   if (event.job !== page.job.number) return;
   const share = event.total ? event.done / event.total : null;
   if (event.state === "queued") busy(event.before ? `Waiting, ${event.before} ahead` : "Waiting", null, $("cancel").onclick);
-  if (event.state === "running") busy(WORDS[event.kind], share || null, $("cancel").onclick);
+  if (event.state === "running") busy(event.phase ? `${WORDS[event.kind]}: ${event.phase}` : WORDS[event.kind], share || null, $("cancel").onclick);
   if (!["done", "failed", "cancelled"].includes(event.state)) return;
   page.job = null;
   idle();

@@ -1,4 +1,4 @@
-"""Corpora: where each comes from, how it is read, split, checked, and kept ready for cropping.
+"""Corpora: where each comes from, how it is read, split, checked and cached for cropping.
 
 `open_corpus` reads a corpus folder once: every file is decoded, checked against the rules,
 folded to mono, resampled, and appended to one 16-bit array per speaker or track on disk. After
@@ -19,14 +19,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from retone.errors import DataError
+from retone.errors import DataError, SettingError
+from retone.registry import Registry, called
 from retone.training.data import layouts
 from retone.training.data.manifest import (
     SPLITS,
     Entry,
     Found,
+    Log,
     Manifest,
-    Progress,
     Rules,
     assign_splits,
     file_sha256,
@@ -36,133 +37,139 @@ PCM_SCALE = 32767.0
 CACHE_VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CorpusSource:
     """One known corpus.
 
     Args:
-        name: what the command line calls it.
-        title: its own name.
+        name: unique key in ``CORPORA``.
+        title: full name.
         kind: speech, music or audio.
         licence: short name of its licence.
-        shippable: whether weights trained on it may be given away for any use.
-        where: where a user gets it.
-        find: reads the layout; raises DataError when it is another one.
-        order: how speakers or tracks without a stated split are shared out.
+        where: where users get it.
+        find: lists its files; raises DataError if the folder has another layout.
+        order: order in which speakers or tracks without a stated split are assigned to splits.
+        rules: which files are used.
     """
 
     name: str
     title: str
     kind: str
     licence: str
-    shippable: bool
     where: str
     find: Callable[[Path], list[Found]]
     order: str = "sorted"
     rules: Rules = Rules()
 
 
-CORPORA: dict[str, CorpusSource] = {
+_OWN = {
     source.name: source
     for source in (
         CorpusSource(
-            "libritts",
-            "LibriTTS (train-clean-360 in the paper)",
-            "speech",
-            "CC BY 4.0",
-            True,
-            "https://www.openslr.org/60/",
-            layouts.libritts,
+            name="libritts",
+            title="LibriTTS (train-clean-360 in the paper)",
+            kind="speech",
+            licence="CC BY 4.0",
+            where="https://www.openslr.org/60/",
+            find=layouts.libritts,
         ),
         CorpusSource(
-            "vctk",
-            "CSTR VCTK Corpus 0.92",
-            "speech",
-            "CC BY 4.0",
-            True,
-            "https://doi.org/10.7488/ds/2645",
-            layouts.vctk,
+            name="vctk",
+            title="CSTR VCTK Corpus 0.92",
+            kind="speech",
+            licence="CC BY 4.0",
+            where="https://doi.org/10.7488/ds/2645",
+            find=layouts.vctk,
         ),
         CorpusSource(
-            "daps",
-            "DAPS (Device and Produced Speech), cleanraw",
-            "speech",
-            "CC BY-NC 4.0",
-            False,
-            "https://doi.org/10.5281/zenodo.4660670",
-            layouts.daps,
+            name="daps",
+            title="DAPS (Device and Produced Speech), cleanraw",
+            kind="speech",
+            licence="CC BY-NC 4.0",
+            where="https://doi.org/10.5281/zenodo.4660670",
+            find=layouts.daps,
         ),
         CorpusSource(
-            "mtg-jamendo",
-            "MTG-Jamendo",
-            "music",
-            "Creative Commons, per track (many non-commercial)",
-            False,
-            "https://mtg.github.io/mtg-jamendo-dataset/",
-            layouts.jamendo,
+            name="mtg-jamendo",
+            title="MTG-Jamendo",
+            kind="music",
+            licence="Creative Commons, per track (many non-commercial)",
+            where="https://mtg.github.io/mtg-jamendo-dataset/",
+            find=layouts.jamendo,
         ),
         CorpusSource(
-            "musdb18",
-            "MUSDB18-HQ",
-            "music",
-            "educational use, per track",
-            False,
-            "https://doi.org/10.5281/zenodo.3338373",
-            layouts.musdb18,
+            name="musdb18",
+            title="MUSDB18-HQ",
+            kind="music",
+            licence="educational use, per track",
+            where="https://doi.org/10.5281/zenodo.3338373",
+            find=layouts.musdb18,
         ),
         CorpusSource(
-            "debian-speech",
-            "Spoken prompts from Debian packages",
-            "speech",
-            "GPL-2, GPL-2+",
-            True,
-            "retone.training.data.debian.build('debian-speech', folder, print)",
-            layouts.built,
-            "hashed",
+            name="debian-speech",
+            title="Spoken prompts from Debian packages",
+            kind="speech",
+            licence="GPL-2, GPL-2+",
+            where="Debian packages; retone.training.debian.build fetches them",
+            find=layouts.built,
+            order="hashed",
         ),
         CorpusSource(
-            "debian-voices",
-            "Actors from Debian packages, for recipes at 24 kHz",
-            "speech",
-            "GPL-2",
-            True,
-            "retone.training.data.debian.build('debian-voices', folder, print)",
-            layouts.built,
-            "hashed",
+            name="debian-voices",
+            title="Actors from Debian packages, for recipes at 24 kHz",
+            kind="speech",
+            licence="GPL-2",
+            where="Debian packages; retone.training.debian.build fetches them",
+            find=layouts.built,
+            order="hashed",
         ),
         CorpusSource(
-            "debian-music",
-            "Game music from Debian packages",
-            "music",
-            "GPL, CC BY, CC BY-SA, public domain, per file",
-            True,
-            "retone.training.data.debian.build('debian-music', folder, print)",
-            layouts.built,
-            "hashed",
-            Rules(min_seconds=10.0),
+            name="debian-music",
+            title="Game music from Debian packages",
+            kind="music",
+            licence="GPL, CC BY, CC BY-SA, public domain, per file",
+            where="Debian packages; retone.training.debian.build fetches them",
+            find=layouts.built,
+            order="hashed",
+            rules=Rules(min_seconds=10.0),
         ),
         CorpusSource(
-            "kit",
-            "Excerpts described by a manifest.csv",
-            "audio",
-            "per file",
-            True,
-            "any folder with manifest.csv: path, source, speaker, licence, author, split, kind",
-            layouts.kit,
-            "hashed",
+            name="kit",
+            title="Excerpts described by a manifest.csv",
+            kind="audio",
+            licence="per file",
+            where="a folder with manifest.csv: path, source, speaker, licence, author, split, kind",
+            find=layouts.kit,
+            order="hashed",
         ),
         CorpusSource(
-            "folder",
-            "Any folder of audio",
-            "audio",
-            "the user's own",
-            False,
-            "your disk",
-            layouts.any_folder,
-            "hashed",
+            name="folder",
+            title="Any folder of audio",
+            kind="audio",
+            licence="the user's own",
+            where="your disk",
+            find=layouts.any_folder,
+            order="hashed",
         ),
     )
 }
+
+CORPORA: Registry[CorpusSource] = Registry(
+    "retone.corpora", "corpus", _OWN, check=called(CorpusSource)
+)
+"""Known corpora by name; other packages add theirs by entry points in ``retone.corpora``."""
+
+
+def corpus_source(name: str) -> CorpusSource:
+    """The corpus of that name.
+
+    Raises:
+        DataError: there is none, or it cannot be loaded.
+    """
+    try:
+        return CORPORA.named(name)
+    except SettingError as error:
+        raise DataError(str(error)) from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -181,14 +188,14 @@ class Track:
     samples: int
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """``length`` samples from ``start``, float32 [length] in -1..1, mono, as recorded."""
+        """``length`` samples from ``start``: mono, float32 [length] in -1..1."""
         part = _mapped(self.path)[start : start + length]
         return part.astype(np.float32) * np.float32(1.0 / PCM_SCALE)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Speakers or tracks at one sample rate in Hz; drawing from it reads only what is drawn."""
+    """Speakers or tracks at one sample rate in Hz; only what is cropped is read."""
 
     name: str
     sample_rate: int
@@ -196,9 +203,9 @@ class Corpus:
     sha256: str
 
     def split(self, name: str) -> Corpus:
-        """The part whose speakers or tracks are in split train, val or test."""
+        """The speakers or tracks of one split: train, val or test."""
         if name not in SPLITS:
-            raise DataError(f"split '{name}': unknown; there are {', '.join(SPLITS)}.")
+            raise DataError(f"split '{name}' is unknown; choose one of {', '.join(SPLITS)}.")
         tracks = tuple(track for track in self.tracks if track.split == name)
         return replace(self, name=f"{self.name}/{name}", tracks=tracks)
 
@@ -214,7 +221,7 @@ class Corpus:
 
 
 def join_corpora(corpora: Iterable[Corpus]) -> Corpus:
-    """One corpus of several at the same sample rate.
+    """Join corpora with the same sample rate into one.
 
     Raises:
         DataError: none given, or the rates differ.
@@ -238,35 +245,33 @@ def open_corpus(
     *,
     sample_rate: int,
     cache: Path,
-    progress: Progress | None = None,
+    progress: Log | None = None,
 ) -> Corpus:
     """Open a corpus, reading and resampling it into ``cache`` the first time.
 
     Args:
         name: a key of CORPORA.
-        folder: where the user put the corpus.
-        sample_rate: rate in Hz at which to crop.
+        folder: the corpus folder.
+        sample_rate: sample rate in Hz of the crops.
         cache: folder for the resampled copy; one subfolder per corpus folder and rate.
-        progress: called with a line of text now and then, and the summary at the end.
+        progress: called with lines of text, the last one a summary.
 
     Raises:
         DataError: unknown name, no such folder, another layout, or no usable file.
     """
-    if name not in CORPORA:
-        raise DataError(f"corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
-    source = CORPORA[name]
+    source = corpus_source(name)
     if not folder.is_dir():
         raise DataError(f"{name}: no folder {folder}; get the corpus from {source.where}.")
     found = source.find(folder)
     stamp = _stamp(folder, found, sample_rate, source.rules)
-    place = cache / f"{name}_{sample_rate}_{stamp[:12]}"
-    manifest_path = place / "manifest.jsonl"
+    target = cache / f"{name}_{sample_rate}_{stamp[:12]}"
+    manifest_path = target / "manifest.jsonl"
     if not manifest_path.is_file():
-        aside = cache / f"{place.name}.{os.getpid()}"
+        aside = cache / f"{target.name}.{os.getpid()}"
         manifest = _fill(source, folder, found, sample_rate, aside, progress or (lambda text: None))
         manifest.save(aside / "manifest.jsonl")
         try:
-            aside.rename(place)
+            aside.rename(target)
         except OSError:  # another process was first, with the same content
             shutil.rmtree(aside)
         if progress:
@@ -276,16 +281,16 @@ def open_corpus(
         raise DataError(f"{name}: no usable file in {folder}. {manifest.summary()}")
     tracks = []
     for group, entries in _by_group(manifest.entries).items():
-        path = place / _cache_name(group)
+        path = target / _cache_name(group)
         samples = int(_mapped(path).shape[0])
         tracks.append(Track(group, entries[0].split, entries[0].kind, path, samples))
     return Corpus(name, sample_rate, tuple(tracks), manifest.sha256)
 
 
 def corpus_manifest(corpus: Corpus) -> Manifest:
-    """The manifest written when ``corpus`` was read: files, hashes, licences, what was skipped."""
+    """The manifest of a corpus that was opened: files, hashes, licences, skipped files."""
     if not corpus.tracks:
-        raise DataError(f"{corpus.name}: empty; it has no manifest.")
+        raise DataError(f"{corpus.name} is empty and has no manifest.")
     return Manifest.load(corpus.tracks[0].path.parent / "manifest.jsonl")
 
 
@@ -317,7 +322,7 @@ def _fill(
     found: list[Found],
     sample_rate: int,
     place: Path,
-    progress: Progress,
+    progress: Log,
 ) -> Manifest:
     place.mkdir(parents=True, exist_ok=True)
     splits = assign_splits(found, source.order)
@@ -359,7 +364,7 @@ def _header(file: BinaryIO, samples: int) -> None:
 def _check(
     folder: Path, item: Found, source: CorpusSource, seen: set[str]
 ) -> tuple[np.ndarray, Entry] | str:
-    """Mono audio [T] and its entry, or the reason to leave the file out."""
+    """Mono audio [T] and its entry, or the reason why the file is not used."""
     import soundfile
 
     path = folder / item.path

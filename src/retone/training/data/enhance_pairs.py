@@ -1,8 +1,8 @@
-"""Training pairs for enhancement without a reference: clean speech, damaged by random dynamic EQ.
+"""Training pairs for reference-free enhancement: clean speech, degraded by random dynamic EQ.
 
 The scheme of Diff-DEQ (S. Sarkar, L. Lindborg, EUSIPCO 2025): a clip is the target; a random
-multiband setting makes the input of it, and a network learns to undo that. The paper leaves ranges,
-rates and rules open; the choices made here stand at the fields below.
+multiband setting turns it into the input, and a network learns to undo that. The paper leaves
+ranges, probabilities and rules open; the choices are documented with the fields below.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from retone.dsp.effect import Effect
 from retone.dsp.param import Param
 from retone.errors import DataError, SettingError
 from retone.training.data.corpora import Corpus, Track
-from retone.training.data.corrupt import Band, equalize
-from retone.training.data.room import draw_noise, low_pass, play_at_speed
-from retone.training.data.treatments import normalise
+from retone.training.data.degradations import draw_noise, low_pass, play_at_speed
+from retone.training.data.processing import normalise
+from retone.training.data.sox_effects import Band, equalize
 from retone.units import db_to_gain, gain_to_db
 
 Array = np.ndarray
@@ -32,18 +32,18 @@ QUIET_FRAME_RMS = 0.01
 """The paper drops frames of "energy below 0.01". Read as a mean square that would be -20 dBFS and
 most speech; it is read as RMS, -40 dBFS, of a clip at its peak level."""
 SILENT_PEAK = 1e-4
-MOST_QUIET_SHARE = 0.5
+MAX_QUIET_SHARE = 0.5
 TRIES_PER_TRACK, TRIES = 20, 40
-DRAWS = 8
-"""Settings tried until one leaves sound."""
+MAX_ATTEMPTS = 8
+"""Settings drawn until one gives an audible input."""
 
 Q = (0.3, 3.0)
 THRESHOLD_DB = (-40.0, -10.0)
-MOST_RATIO = 6.0
+MAX_RATIO = 6.0
 EXPANDER_THRESHOLD_DB = (-60.0, -35.0)
-MOST_EXPANDER_RATIO = 3.0
+MAX_EXPANDER_RATIO = 3.0
 NOISE_DB = (12.0, 45.0)
-"""Speech to noise, dB."""
+"""Speech-to-noise ratio in dB."""
 LOW_BAND_HZ = (3400.0, 10000.0)
 
 
@@ -52,15 +52,15 @@ class EnhancePair:
     """One training item: audio, float32 [L], and where it comes from.
 
     Args:
-        input: the damaged clip, at the peak level.
+        input: the degraded clip, at the peak level.
         reference: the input again, for networks that are given two signals.
         target: the clean clip, at the peak level.
-        input_gain_db, target_gain_db: what brought each to its peak level: the input from what
-            came out of the damage, the target from the recording.
-        drive_db: gain before the damage, which decides how hard its dynamics work.
+        input_gain_db, target_gain_db: gain that brought each to its peak level: the input
+            after degradation, the target as recorded.
+        drive_db: gain before the degradation, which decides how much its dynamics act.
         group: speaker.
         start: first sample of the clip in its track.
-        setting: of the damaging effect.
+        setting: of the degrading effect.
         device: response of a recording device, if one was drawn.
         index, seed: which call of `EnhanceMaker.make` gives this pair again.
     """
@@ -84,42 +84,44 @@ class EnhancePair:
 
 @dataclass(frozen=True, kw_only=True)
 class EnhanceMaker:
-    """How pairs are made.
+    """Makes pairs.
 
     Args:
         sample_rate: Hz, that of the corpora given to `make`.
-        corruption: the effect that does the damage; its parameters must be named as those of the
-            multiband effects are (``band_1_gain_db``, ...).
+        corruption: the degrading effect, with the parameter names of the multiband effects
+            (``band_1_gain_db``, ...).
         length: samples of a clip.
-        strength: ``"moderate"``: each band's EQ and each band's dynamics with a chance of
+        strength: ``"moderate"``: each band's EQ and each band's dynamics with probability
             ``band_probability``, gains within ``gain_db``, ratios up to 6; ``"paper_strong"``:
-            uniform over the whole range of every parameter, which is absurdly strong.
+            uniform over the whole range of every parameter, which is unrealistically strong.
         band_probability: see above.
-        gain_db: largest EQ gain of a band, either way. Voices differ by some 7 dB in a third of an
-            octave; damage that is small beside that cannot be heard as damage without a reference.
+        gain_db: largest EQ gain of a band, either way. Voices differ by about 7 dB in a third of an
+            octave; without a reference, smaller degradations cannot be told from differences
+            between voices.
         expansion: also draw upward expansion (ratios below 1) and downward expansion, where the
-            effect has them. Compression alone can only partly be undone by compressors.
-        drive_db: largest gain before the damage, either way. It comes before, because the
-            peak level that follows would cancel it after.
-        device_probability: chance of the response of a telephone, a laptop or a cheap microphone
-            behind the damage.
-        clean_probability: chance that nothing is done to a clip but level, noise and low-pass: what
-            is good already teaches to be left alone.
-        least_strength: gains in dB and slopes of the dynamics, and the device's gains, are scaled
+            effect has them. Compressors can undo compression only in part.
+        drive_db: largest gain before the degradation, either way; after it, normalisation would
+            cancel the gain.
+        device_probability: probability of the response of a telephone, a laptop or a cheap
+            microphone after the degradation.
+        clean_probability: probability that a clip is not degraded, except for level, noise and
+            low-pass, so that good recordings are left alone.
+        min_strength: gains in dB and slopes of the dynamics, and the device's gains, are scaled
             by a factor drawn between this and 1.
-        noise_probability: chance of a steady room noise behind the damage, ``NOISE_DB`` below the
-            speech; the target has none.
-        low_band_probability: chance that input and target alike end at ``LOW_BAND_HZ``. What is
-            not there cannot be equalised back, and lifting its place lifts noise.
-        speed: voices are played up to this factor faster or slower when training, so that few
-            voices are more.
-        target_at_rest: put the target through the damaging effect at rest too. A crossover that
-            sums to an all-pass turns the phase; a loss on samples would ask to turn it back.
-        peak_dbfs: peak level of input and target alike. Level is what neither tells.
-        balance: a speaker of n samples is drawn with a chance in proportion to ``n ** balance``.
+        noise_probability: probability of steady room noise after the degradation, ``NOISE_DB``
+            below the speech; the target has none.
+        low_band_probability: probability that input and target both end at ``LOW_BAND_HZ``, since
+            boosting missing frequencies only boosts noise.
+        speed: in training voices are played up to this factor faster or slower, to make more
+            voices out of few.
+        allpass_target: pass the target through the all-pass of the degrading effect's crossovers,
+            since no setting can undo that phase.
+        peak_dbfs: peak level of both input and target.
+        balance: a speaker of n samples is drawn with a probability proportional to ``n **
+            balance``.
 
     Raises:
-        SettingError: a size or chance out of range, or an effect without bands.
+        SettingError: a size or probability out of range, or an effect without bands.
     """
 
     sample_rate: int
@@ -132,11 +134,11 @@ class EnhanceMaker:
     drive_db: float = 24.0
     device_probability: float = 0.0
     clean_probability: float = 0.0
-    least_strength: float = 1.0
+    min_strength: float = 1.0
     noise_probability: float = 0.0
     low_band_probability: float = 0.0
     speed: float = 1.0
-    target_at_rest: bool = False
+    allpass_target: bool = False
     peak_dbfs: float = -1.0
     balance: float = 0.5
 
@@ -152,7 +154,7 @@ class EnhanceMaker:
                 f"{', '.join(STRENGTHS)}."
             )
         for name in (
-            "band_probability", "device_probability", "clean_probability", "least_strength",
+            "band_probability", "device_probability", "clean_probability", "min_strength",
             "noise_probability", "low_band_probability",
         ):  # fmt: skip
             if not 0.0 <= getattr(self, name) <= 1.0:
@@ -167,21 +169,21 @@ class EnhanceMaker:
 
     @property
     def clip_samples(self) -> int:
-        """Samples of a recording that one pair takes at most."""
+        """Most samples of a recording that one pair uses."""
         return self.length if self.speed == 1.0 else math.ceil(self.length * self.speed) + 2
 
     def for_validation(self, corpus: Corpus) -> EnhanceMaker:
         """The maker of a validation list: voices at their own speed."""
         return replace(self, speed=1.0)
 
-    def for_table(self) -> EnhanceMaker:
-        """The maker to score with: each clip damaged in full by bands and devices, no noise; the
-        target is the clean clip itself."""
+    def for_scoring(self) -> EnhanceMaker:
+        """The maker for scoring: full degradation by bands and devices, no noise; the target is the
+        clean clip."""
         return replace(
             self,
-            target_at_rest=False,
+            allpass_target=False,
             clean_probability=0.0,
-            least_strength=1.0,
+            min_strength=1.0,
             noise_probability=0.0,
             low_band_probability=0.0,
             speed=1.0,
@@ -211,33 +213,33 @@ class EnhanceMaker:
         target_gain_db = self.peak_dbfs - gain_to_db(float(np.abs(clip).max()))
         target = normalise(clip, self.peak_dbfs)
         driven = torch.from_numpy(target * np.float32(db_to_gain(drive_db)))[None, None]
-        for _ in range(DRAWS):
+        for _ in range(MAX_ATTEMPTS):
             setting = self._draw_setting(rng, strength)
             tensors = {n: torch.tensor([v], dtype=torch.float64) for n, v in setting.items()}
             with torch.no_grad():
-                damaged = self.corruption.render(driven, self.sample_rate, tensors).audio[0, 0]
-            heard = damaged.numpy()
+                degraded = self.corruption.render(driven, self.sample_rate, tensors).audio[0, 0]
+            degraded_audio = degraded.numpy()
             if _chance(rng, self.noise_probability):
-                rms = math.sqrt(float(np.mean(np.square(heard, dtype=np.float64))))
+                rms = math.sqrt(float(np.mean(np.square(degraded_audio, dtype=np.float64))))
                 level = rms * db_to_gain(-float(rng.uniform(*NOISE_DB)))
-                noise = draw_noise(rng, heard.size, self.sample_rate)
-                heard = heard + np.float32(level) * noise
-            treated = equalize(heard, self.sample_rate, device)
-            peak = float(np.abs(treated).max())
+                noise = draw_noise(rng, degraded_audio.size, self.sample_rate)
+                degraded_audio = degraded_audio + np.float32(level) * noise
+            processed = equalize(degraded_audio, self.sample_rate, device)
+            peak = float(np.abs(processed).max())
             if math.isfinite(peak) and peak > SILENT_PEAK:
                 break
         else:
             raise DataError(
-                f"EnhanceMaker: {DRAWS} settings in a row left no sound of {track.group}; "
-                "draw milder ones."
+                f"EnhanceMaker: {MAX_ATTEMPTS} settings in a row silenced "
+                f"{track.group}; use weaker ones."
             )
-        if self.target_at_rest:
+        if self.allpass_target:
             with torch.no_grad():
                 clean = torch.from_numpy(target)[None, None]
-                target = self.corruption.at_rest(clean, self.sample_rate, tensors)[0, 0].numpy()
+                target = self.corruption.static_path(clean, self.sample_rate, tensors)[0, 0].numpy()
         return EnhancePair(
-            input=_single(normalise(treated, self.peak_dbfs)),
-            target=_single(target),
+            input=_as_float32(normalise(processed, self.peak_dbfs)),
+            target=_as_float32(target),
             input_gain_db=self.peak_dbfs - gain_to_db(peak),
             target_gain_db=target_gain_db,
             drive_db=drive_db,
@@ -252,10 +254,10 @@ class EnhanceMaker:
     def _draw_strength(self, rng: np.random.Generator) -> float:
         if _chance(rng, self.clean_probability):
             return 0.0
-        return float(rng.uniform(self.least_strength, 1.0)) if self.least_strength < 1 else 1.0
+        return float(rng.uniform(self.min_strength, 1.0)) if self.min_strength < 1 else 1.0
 
     def _draw_setting(self, rng: np.random.Generator, strength: float = 1.0) -> dict[str, float]:
-        """A random setting of the damaging effect, each parameter in its range.
+        """A random setting of the degrading effect, each parameter in its range.
 
         ``strength`` 0..1 scales gains and slopes of the moderate draws.
         """
@@ -284,10 +286,10 @@ class EnhanceMaker:
             put(f"{b}_attack_ms", _in_range(rng, table[f"{b}_attack_ms"]))
             put(f"{b}_release_ms", _in_range(rng, table[f"{b}_release_ms"]))
             put(f"{b}_threshold_db", float(rng.uniform(*THRESHOLD_DB)))
-            ratio = _log_uniform(rng, 1.0, MOST_RATIO)
+            ratio = _log_uniform(rng, 1.0, MAX_RATIO)
             upward = _log_uniform(rng, 0.5, 1.0)
             low_db = float(rng.uniform(*EXPANDER_THRESHOLD_DB))
-            steep = _log_uniform(rng, 1.0, MOST_EXPANDER_RATIO)
+            steep = _log_uniform(rng, 1.0, MAX_EXPANDER_RATIO)
             kind = int(rng.integers(3)) if self.expansion else 0
             ratio, upward, steep = ratio**strength, upward**strength, steep**strength
             if dynamic and kind < 2:
@@ -320,7 +322,7 @@ class EnhanceMaker:
                 if is_speech(clip, self.sample_rate, self.peak_dbfs):
                     return track, start, clip
         raise DataError(
-            f"{corpus.name}: no clip is loud for half of its time in {TRIES} speakers or tracks; "
+            f"{corpus.name}: no clip is active for half of its time in {TRIES} speakers or tracks; "
             "add recordings with fewer pauses."
         )
 
@@ -338,7 +340,7 @@ def is_speech(clip: Array, sample_rate: float, peak_dbfs: float) -> bool:
     size = max(1, round(FRAME_MS / 1000 * sample_rate))
     audio = normalise(clip, peak_dbfs)[: clip.size // size * size].reshape(-1, size)
     quiet = np.einsum("nt,nt->n", audio, audio) < size * QUIET_FRAME_RMS**2
-    return bool(quiet.mean() <= MOST_QUIET_SHARE)
+    return bool(quiet.mean() <= MAX_QUIET_SHARE)
 
 
 def draw_device(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]:
@@ -355,7 +357,7 @@ def draw_device(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...
 
 
 def _chance(rng: np.random.Generator, probability: float) -> bool:
-    """A draw, made only where there is something to decide."""
+    """A random choice; nothing is drawn if the probability is 0."""
     return probability > 0 and bool(rng.random() < probability)
 
 
@@ -367,5 +369,5 @@ def _in_range(rng: np.random.Generator, param: Param) -> float:
     return _log_uniform(rng, param.low, param.high)
 
 
-def _single(audio: Array) -> Array:
+def _as_float32(audio: Array) -> Array:
     return np.ascontiguousarray(audio, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""One excerpt from each of some recordings of a corpus: enough for statistics of a large one."""
+"""One excerpt of each of some recordings of a corpus, enough for statistics of a large one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from retone.atomic import AtomicFile
 from retone.errors import DataError
-from retone.training.data.corpora import CORPORA, PCM_SCALE, Corpus, Track
+from retone.training.data.corpora import PCM_SCALE, Corpus, Track, corpus_source
 from retone.training.data.manifest import Found, assign_splits
 
 
@@ -19,7 +19,7 @@ def open_excerpts(
     *,
     sample_rate: int,
     split: str,
-    most: int,
+    max_groups: int,
     seconds: float,
     cache: Path,
     kind: str | None = None,
@@ -28,23 +28,21 @@ def open_excerpts(
 
     Args:
         name: a key of ``CORPORA``.
-        folder: where the corpus lies.
+        folder: the corpus folder.
         sample_rate: in Hz.
         split: train, val or test.
-        most: voices or tracks, chosen by the hash of their names.
-        seconds: length of an excerpt; shorter recordings are left out.
-        cache: where excerpts are kept.
-        kind: ``"speech"`` or ``"music"`` to hear only that of a mixed corpus.
+        max_groups: most voices or tracks, chosen by the hash of their names.
+        seconds: length of an excerpt; shorter recordings are skipped.
+        cache: folder for the excerpts.
+        kind: ``"speech"`` or ``"music"``: use only that part of a mixed corpus.
 
     Raises:
-        DataError: nothing there is long enough.
+        DataError: no recording is long enough.
     """
     import soundfile
     import soxr
 
-    if name not in CORPORA:
-        raise DataError(f"corpus '{name}': unknown; there are {', '.join(CORPORA)}.")
-    source = CORPORA[name]
+    source = corpus_source(name)
     found = source.find(folder)
     splits = assign_splits(found, source.order)
     groups: dict[str, Found] = {}
@@ -57,7 +55,7 @@ def open_excerpts(
     tracks: list[Track] = []
     for group in order:
         item = groups[group]
-        if len(tracks) == most:
+        if len(tracks) == max_groups:
             break
         path = place / (hashlib.sha256(item.path.encode()).hexdigest()[:16] + ".npy")
         if not path.is_file():
@@ -81,6 +79,6 @@ def open_excerpts(
         samples = int(np.load(path, mmap_mode="r").shape[0])
         tracks.append(Track(group, split, item.kind, path, samples))
     if not tracks:
-        raise DataError(f"{name}: no recording of {seconds:g} s in its {split} part.")
+        raise DataError(f"{name}: no recording of {seconds:g} s in its {split} split.")
     digest = hashlib.sha256("\n".join(f"{t.group} {t.samples}" for t in tracks).encode())
     return Corpus(f"{name}/{split}, excerpts", sample_rate, tuple(tracks), digest.hexdigest())

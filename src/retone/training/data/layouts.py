@@ -1,4 +1,4 @@
-"""How each known corpus lays out its files: a folder in, a list of what was found out."""
+"""Layouts of the known corpora: functions from a folder to a list of files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retone.errors import DataError
-from retone.training.data.debian_lists import MUSIC_PACKAGES
 from retone.training.data.manifest import AUDIO_SUFFIXES, Found, Manifest
+from retone.training.debian.lists import MUSIC_PACKAGES
 
 
 def _wrong(name: str, folder: Path, expected: str) -> DataError:
@@ -63,7 +63,7 @@ def vctk(folder: Path) -> list[Found]:
 
 
 def daps(folder: Path) -> list[Found]:
-    """``[daps/]cleanraw/<speaker>_script<n>_cleanraw.wav``; other versions are not read."""
+    """``[daps/]cleanraw/<speaker>_script<n>_cleanraw.wav``; other versions are ignored."""
     base = _base(_base(folder, "daps"), "cleanraw")
     found = []
     for path in audio_files(base):
@@ -99,16 +99,16 @@ def musdb18(folder: Path) -> list[Found]:
             found.append(Found(relative, f"musdb18/{path.parent.name}", split, "music"))
     if not found and any(folder.rglob("*.stem.mp4")):
         raise DataError(
-            f"musdb18: {folder} holds .stem.mp4 files, which cannot be read here; get MUSDB18-HQ, "
+            f"musdb18: {folder} holds .stem.mp4 files, which cannot be read; get MUSDB18-HQ, "
             "or turn each into train/<Artist - Title>/mixture.wav with ffmpeg."
         )
     if not found:
-        raise _wrong("musdb18", folder, "train/<Artist - Title>/mixture.wav and test/... beside.")
+        raise _wrong("musdb18", folder, "train/<Artist - Title>/mixture.wav and test/...")
     return found
 
 
 def any_folder(folder: Path) -> list[Found]:
-    """Audio files: a folder inside is one speaker or album, a file beside them one track."""
+    """Audio files: a folder inside is one speaker or album, a file next to them one track."""
     found = []
     for path in audio_files(folder):
         parts = path.relative_to(folder).parts
@@ -122,13 +122,13 @@ def any_folder(folder: Path) -> list[Found]:
 def kit(folder: Path) -> list[Found]:
     """``manifest.csv`` with path, source, speaker, licence, author, split (dev, test) and kind.
 
-    ``dev`` may be trained on, except VCTK and LibriTTS readers, who only validate. Rows that the
-    Debian corpora also hold are left out unless they are ``test``, so that adding this corpus to
-    those never puts a voice of their validation into training.
+    ``dev`` is for training, except VCTK and LibriTTS readers, which are for validation. Rows that
+    are also in the Debian corpora are skipped unless they are ``test``, so that adding this corpus
+    to those never puts a voice of their validation split into training.
     """
     table = folder / "manifest.csv"
     if not table.is_file():
-        raise _wrong("kit", folder, "manifest.csv beside the folders of recordings.")
+        raise _wrong("kit", folder, "manifest.csv next to the folders of recordings.")
     found = []
     with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -157,7 +157,7 @@ def kit(folder: Path) -> list[Found]:
 
 
 def built(folder: Path) -> list[Found]:
-    """``manifest.jsonl`` and the ``audio`` folder, as the ``debian`` module builds them."""
+    """``manifest.jsonl`` and the ``audio`` folder, as ``retone.training.debian`` builds them."""
     manifest = Manifest.load(folder / "manifest.jsonl")
     return [
         Found(e.path, e.group, e.split, e.kind, e.source, e.licence, e.author)

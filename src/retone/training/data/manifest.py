@@ -1,4 +1,4 @@
-"""What a corpus holds, checked once: files, who speaks or plays, licence, hash and split."""
+"""The manifest of a corpus: files with speaker or track, licence, hash and split."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from retone.errors import DataError
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SPLITS = ("train", "val", "test")
 
-Progress = Callable[[str], None]
+Log = Callable[[str], None]
+"""Takes a line of text now and then."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """One file of a corpus before it was opened: where it is and what its layout says of it."""
+    """One file of a corpus, before it is opened: its path and what the layout says about it."""
 
     path: str
     group: str
@@ -54,13 +55,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Rules:
-    """When a file is not used.
+    """Conditions for using a file.
 
     Args:
         min_seconds: shorter files are skipped.
         min_rms_dbfs: files whose level is lower are silent.
         max_clipped: largest fraction of samples at full scale.
-        min_high_band_db: least energy above 8 kHz, in dB of the whole; None skips the test.
+        min_high_band_db: lowest energy above 8 kHz, in dB relative to all; None skips the test.
     """
 
     min_seconds: float = 0.5
@@ -69,7 +70,7 @@ class Rules:
     min_high_band_db: float | None = None
 
     def refuse(self, audio: np.ndarray, sample_rate: int) -> str | None:
-        """Reason not to use ``audio`` [T] or [T, C] in -1..1, or None when it is fine."""
+        """Why ``audio`` [T] or [T, C] in -1..1 is not used; None if it is."""
         if audio.shape[0] < self.min_seconds * sample_rate:
             return "too short"
         if not np.isfinite(audio).all():
@@ -123,8 +124,8 @@ def split_groups(
     Args:
         groups: names; repeats are ignored.
         order: ``"sorted"`` cuts the sorted list, as the DeepAFx-ST paper's code does;
-            ``"hashed"`` cuts the list sorted by each name's SHA-256, so that neighbours in
-            the alphabet (often one author, one language) do not end up together.
+            ``"hashed"`` cuts the list sorted by each name's SHA-256, so that alphabetical
+            neighbours (often one author or language) do not end up together.
         train, val: fractions; the rest is test. With three groups or more each split gets one.
     """
     names = sorted(set(groups))
@@ -177,7 +178,7 @@ def assign_splits(found: Sequence[Found], order: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The usable files of one corpus and, by reason, those left out."""
+    """The usable files of a corpus and, by reason, the skipped ones."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -185,7 +186,7 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        """Hash of every entry: two runs with the same hash saw the same files and splits."""
+        """Hash of every entry: runs with the same hash used the same files and splits."""
         lines = "\n".join(json.dumps(asdict(entry), sort_keys=True) for entry in self.entries)
         return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -194,13 +195,13 @@ class Manifest:
         return sum(e.seconds for e in self.entries if split in (None, e.split)) / 3600.0
 
     def summary(self) -> str:
-        """What is in, what was left out and why, in a few lines."""
+        """A few lines of text: files and hours per split, skipped files by reason."""
         lines = [f"{self.name}: {len(self.entries)} files, {self.hours():.2f} h"]
         for split in SPLITS:
             groups = {e.group for e in self.entries if e.split == split}
             lines.append(f"  {split}: {len(groups)} speakers or tracks, {self.hours(split):.2f} h")
         for reason, paths in sorted(self.skipped.items()):
-            lines.append(f"  left out, {reason}: {len(paths)} (such as {paths[0]})")
+            lines.append(f"  skipped, {reason}: {len(paths)} (such as {paths[0]})")
         return "\n".join(lines)
 
     def save(self, path: Path) -> None:
@@ -223,6 +224,6 @@ class Manifest:
             entries = tuple(Entry(**json.loads(row)) for row in rows)
             return cls(head["manifest"], entries, skipped)
         except FileNotFoundError as error:
-            raise DataError(f"{path}: no manifest here; build the corpus first.") from error
+            raise DataError(f"{path}: there is no manifest; build the corpus first.") from error
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: not a manifest ({error}); build it again.") from error

@@ -1,7 +1,7 @@
-"""Training pairs from plain recordings: one clip treated two ways, halves swapped.
+"""Training pairs from plain recordings: one clip processed two ways, halves swapped.
 
-The self-supervised scheme of DeepAFx-ST (Steinmetz, Bryan and Reiss, JAES 70(9), 2022): of a clip
-of two halves A and B, one treatment gives the input and another the wanted style. The input's A
+The self-supervised scheme of DeepAFx-ST (Steinmetz, Bryan and Reiss, JAES 70(9), 2022): a clip
+has two halves A and B; one processing gives the input and another the target style. The input's A
 with the style's B as reference must become the style's A.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from retone.errors import DataError, SettingError
 from retone.training.data.corpora import Corpus, Track
-from retone.training.data.room import play_at_speed
-from retone.training.data.treatments import (
-    Treatment,
+from retone.training.data.degradations import play_at_speed
+from retone.training.data.processing import (
+    Processing,
     Warp,
     draw_bands,
     draw_color,
@@ -32,7 +32,7 @@ Array = np.ndarray
 TRIES_PER_TRACK = 100
 TRIES = 40
 REFERENCE_FADE_SAMPLES = 1102
-MOST_SPEED = 1.5
+MAX_SPEED = 1.5
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Pair:
     """One training item: audio, float32 [L], and where it comes from.
 
     Args:
-        input: what is to be changed.
-        reference: another moment with the wanted style.
-        target: the input's moment with the wanted style.
+        input: the clip to process.
+        reference: another part of the recording in the target style.
+        target: the input's part in the target style.
         cross_source: whether the reference is another speaker or track.
         group, reference_group: speakers or tracks.
         start: first sample of the source clip in its speaker or track.
-        input_treatment, style: what was done to the input, and to target and reference.
+        input_processing, style: processing of the input, and of target and reference.
         index, seed: which call of `PairMaker.make` gives this pair again.
     """
 
@@ -57,42 +57,42 @@ class Pair:
     group: str
     reference_group: str
     start: int
-    input_treatment: Treatment
-    style: Treatment
+    input_processing: Processing
+    style: Processing
     index: int
     seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairMaker:
-    """How pairs are made. The defaults are the paper's scheme with its program's slips mended.
+    """Makes pairs. The defaults are the paper's scheme without the bugs of its program.
 
     Args:
         sample_rate: Hz, that of the corpora given to `make`.
         length: samples L of each signal of a pair; a source clip has twice that.
         augment_probability: how often pitch and tempo are changed before anything else.
-        color_probability: how often a source clip first gets a colour of its own, as if another
-            microphone or mouth had made it; input, target and reference share it. A small corpus
-            then tells a network less about how its recordings sound untreated.
+        color_probability: how often a source clip first gets a coloration, as from another
+            microphone or speaker; input, target and reference share it, so that a network cannot
+            memorise how the unprocessed recordings of a small corpus sound.
         levels_probability: how often the level of a source clip changes from phrase to phrase.
         noise_probability: how often a steady background is added to a source clip.
-        input_equalizer_probability, expander_probability: treatments of the input.
-        target_equalizer_probability, compressor_probability: treatments of the style.
-        cross_source_probability: how often the reference is another speaker or track, put
-            through the very treatment of the target.
-        speed: every source clip is played up to this factor faster or slower when training, so
-            that few voices become many: pitch and formants move alike, as of larger and smaller
-            speakers, and a reference by another speaker moves by a factor of its own. 1: never.
-        leveled_probability: how often input and reference are each brought to ``peak_dbfs``, as an
-            estimator hears recordings; the target goes with the reference.
-        min_mean_square: both halves of a source clip as recorded are louder than this.
+        input_equalizer_probability, expander_probability: processing of the input.
+        target_equalizer_probability, compressor_probability: processing of the target style.
+        cross_source_probability: how often the reference is another speaker or track with the
+            same processing as the target.
+        speed: every source clip is played up to this factor faster or slower when training, to
+            make more voices out of few: pitch and formants shift together, as for larger and
+            smaller speakers; a reference by another speaker has its own factor. 1: never.
+        leveled_probability: how often input and reference are each brought to ``peak_dbfs``, like
+            the excerpts of an estimator; the target gets the reference's gain.
+        min_mean_square: lowest mean square of each half of a source clip, as recorded.
         peak_dbfs: peak of a clip before the halves are cut.
         fade_ms: linear fade at both ends of a clip.
-        balance: a speaker or track of n samples is drawn with a chance in proportion to
+        balance: a speaker or track of n samples is drawn with a probability proportional to
             ``n ** balance``: 0 all alike, 1 by hours.
-        reference_compatible: do as the published program does: target not brought to level
-            before its compressor and cut at full scale, a stretch for the pitch shift, clips
-            that end in silence when shortened, fades of 1102 samples, tracks all alike.
+        reference_compatible: do exactly as the published program: target clipped at full scale and
+            not normalised before its compressor, a stretch instead of the pitch shift, silence at
+            the end of shortened clips, fades of 1102 samples, all tracks alike.
     """
 
     sample_rate: int
@@ -124,11 +124,11 @@ class PairMaker:
             value = getattr(self, name)
             if name.endswith("_probability") and not 0.0 <= value <= 1.0:
                 raise SettingError(f"PairMaker: {name} {value} is not between 0 and 1.")
-        if not 1.0 <= self.speed <= MOST_SPEED:
-            raise SettingError(f"PairMaker: speed {self.speed} is not in 1..{MOST_SPEED}.")
+        if not 1.0 <= self.speed <= MAX_SPEED:
+            raise SettingError(f"PairMaker: speed {self.speed} is not in 1..{MAX_SPEED}.")
 
     def for_evaluation(self, *, cross_source: bool) -> PairMaker:
-        """The same without pitch and tempo, with references of other sources always or never."""
+        """The same without augmentation, with references from other sources always or never."""
         return replace(
             self,
             augment_probability=0.0,
@@ -142,12 +142,12 @@ class PairMaker:
 
     @property
     def clip_samples(self) -> int:
-        """Samples of a recording that one pair takes at most, before pitch and tempo."""
+        """Most samples of a recording that one pair uses, before pitch and tempo."""
         length = 2 * self.length
         return length if self.speed == 1.0 else math.ceil(length * self.speed) + 2
 
     def for_validation(self, corpus: Corpus) -> PairMaker:
-        """The maker of a validation list: unwarped, other sources as references if it has any."""
+        """The maker of a validation list: no augmentation, other sources if there are several."""
         several = len({track.group for track in corpus.tracks}) > 1
         return replace(
             self,
@@ -165,7 +165,7 @@ class PairMaker:
         Raises:
             SettingError: the corpus is at another sample rate.
             DataError: the corpus has no speaker or track that is long or loud enough, or only
-                one where a reference of another source is asked for.
+                one although references of other sources are required.
         """
         if corpus.sample_rate != self.sample_rate:
             raise SettingError(
@@ -178,12 +178,12 @@ class PairMaker:
         warp = None
         if rng.random() < self.augment_probability:
             warp = draw_warp(rng, as_stretch=self.reference_compatible)
-        treatment = self._draw_input(rng)
+        processing = self._draw_input(rng)
         style = self._draw_style(rng)
         first_half = bool(rng.random() < 0.5)
 
         track, start, clip = self._draw_clip(corpus, rng, clip_length, warp, None)
-        treated = self._finish(treatment.apply(clip, self.sample_rate, self.peak_dbfs))
+        processed = self._finish(processing.apply(clip, self.sample_rate, self.peak_dbfs))
         wanted = self._finish(style.apply(clip, self.sample_rate, self.peak_dbfs))
         a, b = slice(0, self.length), slice(self.length, clip_length)
         here, there = (a, b) if first_half else (b, a)
@@ -191,35 +191,35 @@ class PairMaker:
         if cross:
             other, _, clip = self._draw_clip(corpus, rng, clip_length, None, track)
             reference = self._finish(style.apply(clip, self.sample_rate, self.peak_dbfs))[there]
-        source, target = treated[here], wanted[here]
+        source, target = processed[here], wanted[here]
         if self.leveled_probability and rng.random() < self.leveled_probability:
             gain = 10.0 ** (self.peak_dbfs / 20.0) / max(float(np.abs(reference).max()), 1e-9)
             source = normalise(source, self.peak_dbfs)
             reference, target = reference * gain, target * gain
         return Pair(
-            input=_single(source),
-            reference=_single(reference),
-            target=_single(target),
+            input=_as_float32(source),
+            reference=_as_float32(reference),
+            target=_as_float32(target),
             cross_source=cross,
             group=track.group,
             reference_group=other.group,
             start=start,
-            input_treatment=treatment,
+            input_processing=processing,
             style=style,
             index=index,
             seed=seed,
         )
 
-    def _draw_input(self, rng: np.random.Generator) -> Treatment:
+    def _draw_input(self, rng: np.random.Generator) -> Processing:
         bands = self._bands(rng, self.input_equalizer_probability)
         expander = draw_expander(rng) if rng.random() < self.expander_probability else None
-        return Treatment(bands, expander, level=True, clip=self.reference_compatible)
+        return Processing(bands, expander, level=True, clip=self.reference_compatible)
 
-    def _draw_style(self, rng: np.random.Generator) -> Treatment:
+    def _draw_style(self, rng: np.random.Generator) -> Processing:
         bands = self._bands(rng, self.target_equalizer_probability)
         compressor = draw_compressor(rng) if rng.random() < self.compressor_probability else None
-        slip = self.reference_compatible
-        return Treatment(bands, compressor, level=not slip, clip=slip)
+        exact = self.reference_compatible
+        return Processing(bands, compressor, level=not exact, clip=exact)
 
     def _bands(self, rng: np.random.Generator, probability: float):  # type: ignore[no-untyped-def]
         return draw_bands(rng, self.sample_rate) if rng.random() < probability else ()
@@ -232,7 +232,7 @@ class PairMaker:
         warp: Warp | None,
         avoid: Track | None,
     ) -> tuple[Track, int, Array]:
-        """A loud enough clip of exactly ``length`` samples, warped and at its peak level."""
+        """A loud enough clip of exactly ``length`` samples, augmented and normalised."""
         need = length
         if warp is not None and not self.reference_compatible:
             need = math.ceil(length / min(1.0, warp.length_factor)) + 8
@@ -241,7 +241,9 @@ class PairMaker:
             span = math.log(self.speed)
             speed = math.exp(rng.uniform(-span, span))
             raw, most = (math.ceil(need * s) + 2 for s in (speed, self.speed))
-        usable = corpus.sizes >= most  # of any speed, so that a corpus serves always or never
+        usable = (
+            corpus.sizes >= most
+        )  # for any speed, so that the choice of tracks does not depend on it
         if avoid is not None:
             usable &= np.array([track.group != avoid.group for track in corpus.tracks])
         if not usable.any():
@@ -273,7 +275,7 @@ class PairMaker:
                     if self.noise_probability and rng.random() < self.noise_probability:
                         clip = clip + draw_noise(rng, length, self.sample_rate).astype(clip.dtype)
                     if self.color_probability and rng.random() < self.color_probability:
-                        color = Treatment(draw_color(rng, self.sample_rate))
+                        color = Processing(draw_color(rng, self.sample_rate))
                         clip = color.apply(clip, self.sample_rate, self.peak_dbfs)
                     return track, start, clip
         raise DataError(
@@ -299,7 +301,7 @@ def _mean_square(audio: Array) -> float:
     return float(np.dot(audio, audio)) / max(1, audio.size)
 
 
-def _single(audio: Array) -> Array:
+def _as_float32(audio: Array) -> Array:
     return np.ascontiguousarray(audio, dtype=np.float32)
 
 

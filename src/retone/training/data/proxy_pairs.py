@@ -1,8 +1,8 @@
-"""What neural proxies learn from: clips, random settings, and what an effect makes of both.
+"""Training data of neural proxies: clips, random settings, and the effect's output.
 
-As DeepAFx-ST trains them: a clip at its peak level less 12 to 24 dB, settings uniform over the
-whole unit cube with the make-up gain held at 0 dB, and the effect's output softly limited, so that
-the few loudest settings do not decide the loss.
+As in DeepAFx-ST: clips with a peak 12 to 24 dB below full scale, settings uniform over the unit
+cube with makeup fixed at 0 dB, and the effect's output softly limited, so that the few loudest
+settings do not dominate the loss.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ProxyPair:
 
     Args:
         input: the clip, float32 [L].
-        reference: the unit parameters, float32 [P], which a proxy is told.
+        reference: the unit parameters, float32 [P], input of the proxy.
         target: the effect's output, limited, float32 [L].
         group: speaker or track.
         index, seed: which call of `ProxyMaker.make` gives this pair again.
@@ -44,15 +44,15 @@ class ProxyPair:
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyMaker:
-    """How pairs are made.
+    """Makes pairs.
 
     Args:
         sample_rate: Hz, that of the corpora given to `make`.
-        effect: what is imitated.
+        effect: the effect to imitate.
         length: samples of a clip.
         attenuation_db: range of the clip's peak below full scale.
-        min_mean_square: a clip as recorded is louder than this.
-        balance: a speaker or track of n samples is drawn with a chance in proportion to
+        min_mean_square: lowest mean square of a clip, as recorded.
+        balance: a speaker or track of n samples is drawn with a probability proportional to
             ``n ** balance``.
 
     Raises:
@@ -75,7 +75,7 @@ class ProxyMaker:
 
     @property
     def clip_samples(self) -> int:
-        """Samples of a recording that one pair takes."""
+        """Samples of a recording that one pair uses."""
         return self.length
 
     def for_validation(self, corpus: Corpus) -> ProxyMaker:
@@ -101,7 +101,7 @@ class ProxyMaker:
         table = self.effect.params
         unit = rng.random(len(table)).astype(np.float32)
         for i, p in enumerate(table):
-            if p.name.split(".")[-1] == "makeup_db":
+            if p.role == "makeup" and len(table) > 1:
                 unit[i] = (0.0 - p.low) / (p.high - p.low)
         with torch.no_grad():
             setting = table.to_physical(torch.from_numpy(unit).double()[None])
@@ -109,7 +109,7 @@ class ProxyMaker:
             out = self.effect.render(audio, self.sample_rate, setting).audio[0, 0].double().numpy()
         target = (LIMIT * np.tanh(out / LIMIT)).astype(np.float32)
         if not np.isfinite(target).all():
-            raise DataError(f"{self.effect.name}: its output of item {index} is not finite.")
+            raise DataError(f"{self.effect.name}: its output for item {index} is not finite.")
         return ProxyPair(clip, unit, target, group, index, seed)
 
     def _draw_clip(self, corpus: Corpus, rng: np.random.Generator) -> tuple[str, Array]:

@@ -3,8 +3,8 @@
 C. J. Steinmetz, N. J. Bryan, J. D. Reiss, "Style transfer of audio effects with differentiable
 signal processing", JAES 70(9), 2022, and the published program. A style is a low shelf, one peak,
 a high shelf (all Q 0.707) and a compressor without knee or makeup; every example draws its own
-settings uniformly. Of Warm there are two readings: the paper lowers the highs, the published
-program raises them (by a sign); both are here.
+settings uniformly. Warm has two variants: the paper lowers the highs, the published program
+raises them (a sign error).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Array = np.ndarray
 Range = tuple[float, float]
 SUBSETS = {"train": 0.6, "val": 0.2, "test": 0.2}
 LEAD_SAMPLES = 16384
-"""Samples before an example, in which the compressor settles; they are dropped."""
-QUIETEST = 3e-4
-"""Least mean square of any whole second of a patch whose peak is 1."""
+"""Warm-up samples before an example, in which the compressor settles; they are dropped."""
+MIN_MEAN_SQUARE = 3e-4
+"""Lowest mean square of any whole second of a passage whose peak is 1."""
 TRIES = 40
 
 
@@ -36,7 +36,7 @@ class Style:
 
     Args:
         name: lower case, unique.
-        label: what a table prints.
+        label: name in tables.
         threshold_db, ratio, attack_ms, release_ms: the compressor; ratio (1, 1) is off.
         low_gain_db, low_hz, high_gain_db, high_hz: the shelves.
         peak_gain_db, peak_hz: the peak; (0, 0) dB is none.
@@ -152,10 +152,9 @@ def apply_style(
     """Render ``audio`` [T] with a drawn setting (the effect's other parameters are neutral)."""
     full = effect.params.neutral(1)
     full |= {n: torch.tensor([v], dtype=torch.float64) for n, v in setting.items()}
-    # A corner that the sample rate cannot hold moves below half of it.
-    for name in full:
-        if name.endswith("frequency_hz"):
-            full[name] = full[name].clamp(max=0.45 * sample_rate)
+    # Corner frequencies stay below half of the sample rate.
+    for name in effect.params.with_role("frequency"):
+        full[name] = full[name].clamp(max=0.45 * sample_rate)
     with torch.no_grad():
         one = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))[None, None]
         return np.asarray(effect.render(one, sample_rate, full).audio[0, 0].numpy())
@@ -166,7 +165,7 @@ class Example:
     """A styled clip: ``audio`` [T] float32 with its peak at 1, and how it was made.
 
     ``group`` is its voice or track; ``headroom_db`` is how far below full scale the recording's
-    peak lay before the effect; subset and index are those that give it again.
+    peak lay before the effect; subset and index reproduce it.
     """
 
     audio: Array
@@ -180,19 +179,19 @@ class Example:
 
 @dataclass(frozen=True)
 class StyleSet:
-    """Seeded examples of styles from a corpus; no passage serves two subsets or two styles.
+    """Seeded examples of styles from a corpus; no passage is used for two subsets or styles.
 
-    The paper shares out the files of a corpus that has several of each voice. Here recordings are
-    cut into passages of ``passage_s`` seconds, which are shuffled and shared 60/20/20 into train,
-    val and test; in each of these every style gets its own fifth. With ``apart`` ``"voices"``
-    whole voices or tracks are shared out instead, which is harder. A patch with a whole second
-    below ``QUIETEST`` is drawn again.
+    The paper splits the files of a corpus that has several for each voice. Here recordings are
+    cut into passages of ``passage_s`` seconds, which are shuffled and split 60/20/20 into train,
+    val and test; in each of these every style gets its own fifth. With ``apart="voices"`` whole
+    voices or tracks are split instead, which is harder. A patch with a whole second
+    below ``MIN_MEAN_SQUARE`` is drawn again.
 
     Args:
-        corpus: what examples are cut from.
+        corpus: recordings to cut from.
         effect: a chain of an equaliser and a compressor.
         length: samples of an example.
-        seed: of everything.
+        seed: random seed.
         styles: names; their order matters to the draw.
         passage_s: length of passages, in seconds.
         apart: ``"passages"`` or ``"voices"``.
@@ -217,7 +216,7 @@ class StyleSet:
 
     @functools.cached_property
     def _units(self) -> dict[tuple[str, str], list[tuple[Track, int, int]]]:
-        """(subset, style) -> (track, first, last sample) of what it may be cut from."""
+        """(subset, style) -> its passages as (track, first sample, last sample)."""
         need = self.length + LEAD_SAMPLES
         pieces: list[tuple[Track, int, int]] = []
         size = max(need, round(self.passage_s * self.sample_rate))
@@ -230,7 +229,7 @@ class StyleSet:
             raise DataError(
                 f"{self.corpus.name}: {len(pieces)} {self.apart} of "
                 f"{need / self.sample_rate:.1f} s; "
-                f"{len(self.styles)} styles need {least}. Give it more recordings."
+                f"{len(self.styles)} styles need {least}. Add recordings."
             )
         order = np.random.default_rng([self.seed, 0]).permutation(len(pieces))
         spare = len(pieces) - least
@@ -246,7 +245,7 @@ class StyleSet:
         return found
 
     def example(self, subset: str, style: str, index: int) -> Example:
-        """Example ``index`` of a style in a subset; the same whenever it is asked for."""
+        """Example ``index`` of a style in a subset; always the same."""
         patch, group, rng = self._patch(subset, style, index)
         known = style_named(style)
         headroom_db = float(rng.uniform(*known.headroom_db))
@@ -255,7 +254,7 @@ class StyleSet:
         return Example(audio, style, group, setting, subset, index, headroom_db)
 
     def in_style_of(self, source: Example, reference: Example) -> Array:
-        """The source's recording [T] as it would be had it got the reference's own settings."""
+        """The source's unprocessed recording [T] with the reference's own settings."""
         patch, _, _ = self._patch(source.subset, source.style, source.index)
         return self._styled(patch, reference.headroom_db, reference.setting)
 
@@ -266,7 +265,7 @@ class StyleSet:
         return out.astype(np.float32)
 
     def _patch(self, subset: str, style: str, index: int) -> tuple[Array, str, np.random.Generator]:
-        """Recording of an example, its peak 1, with a lead; its group; what draws its style."""
+        """Recording of an example with its warm-up, peak 1; its group; its random generator."""
         units = self._units[subset, style]
         seed = [self.seed, 1, list(self.shares).index(subset), self.styles.index(style), index]
         rng = np.random.default_rng(seed)
@@ -285,7 +284,7 @@ class StyleSet:
             least = float((whole * whole).mean(axis=1).min())
             if best is None or least > best[0]:
                 best = (least, patch, track.group)
-            if least > QUIETEST:
+            if least > MIN_MEAN_SQUARE:
                 break
         if best is None:
             raise DataError(f"{self.corpus.name}: no passage with sound for style {style}.")

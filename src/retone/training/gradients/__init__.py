@@ -1,10 +1,10 @@
-"""How gradients get through an effect: one small object per strategy, passed to a recipe.
+"""Differentiation strategies: how gradients get through an effect. A recipe holds one.
 
 ===================  ==================  =========================  ==================
 strategy             training forward    training backward          inference
 ===================  ==================  =========================  ==================
 ``Exact``            the effect          its exact adjoint          the effect
-``FrequencySampled`` the stand-in        autograd of the stand-in   the effect
+``FrequencySampled`` approximation       autograd of it             the effect
 ``Spsa``             the effect          two-sided differences      the effect
 ``NeuralProxy`` np   frozen networks     autograd of the networks   frozen networks
 ``NeuralProxy`` hh   frozen networks     autograd of the networks   the effect
@@ -12,9 +12,9 @@ strategy             training forward    training backward          inference
 ``EndToEnd``         trained networks    autograd of the networks   trained networks
 ===================  ==================  =========================  ==================
 
-Each object says its own row (``contract``), and reports print it. Settings enter as unit
-parameters [B, P] in [0, 1]. Strategies that put networks in the effect's place build them
-(``build``); whoever trains or infers hands them back in.
+Each strategy states its own row (``contract``), and reports print it. Settings are unit parameters
+[B, P] in [0, 1]. Strategies that put networks in the effect's place create them with ``build``; the
+caller passes them to ``train`` and ``infer``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from retone.training.gradients.spsa import Spsa
 STRATEGIES: dict[str, type] = {
     kind.__name__: kind for kind in (Exact, FrequencySampled, Spsa, NeuralProxy, EndToEnd)
 }
-"""The classes by name, as recipes in weights name them."""
+"""Classes by the type names in weights files; ``recipes.strategies`` names the variants."""
 
 __all__ = [
     "STRATEGIES",

@@ -1,4 +1,4 @@
-"""What a differentiation strategy is."""
+"""The interface of a differentiation strategy."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import NamedTuple, Protocol
 from torch import Tensor, nn
 
 from retone.dsp.effect import Effect
+from retone.nets.proxy import EffectNetworks
 
 
 class Contract(NamedTuple):
-    """What runs when; ``readable`` says whether the predicted numbers mean dB, Hz and ms."""
+    """What runs when; ``readable``: the predicted numbers are settings in dB, Hz and ms."""
 
     training_forward: str
     training_backward: str
@@ -23,7 +24,7 @@ class Gradient(Protocol):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Name in recipes, reports and tables, such as ``"np_hh"``."""
         ...
 
     @property
@@ -31,16 +32,16 @@ class Gradient(Protocol):
         """What runs in training forward, training backward and at inference."""
         ...
 
-    def build(self, effect: Effect, *, pretrained: bool = True) -> nn.Module | None:
-        """The networks that stand in for the effect, None without any.
+    def build(self, effect: Effect, *, pretrained: bool = True) -> EffectNetworks | None:
+        """The networks that run in the effect's place; None for a strategy without any.
 
         Args:
-            effect: what they stand in for.
-            pretrained: load weights where the strategy has some; False leaves them random, for
-                weights that are loaded afterwards.
+            effect: what they replace.
+            pretrained: load the strategy's own weights, if it has any; False leaves them random,
+                for weights that are loaded afterwards.
 
         Raises:
-            DataError: the weights are missing, damaged or of another effect.
+            DataError: the weights are missing, damaged or were trained for another effect.
         """
         ...
 
@@ -50,7 +51,7 @@ class Gradient(Protocol):
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
         """Render [B, C, T] so that gradients reach ``unit`` [B, P]."""
         ...
@@ -61,12 +62,12 @@ class Gradient(Protocol):
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
-        """Render [B, C, T] as the finished system will."""
+        """Render [B, C, T] as at inference."""
         ...
 
 
 def rendered(effect: Effect, audio: Tensor, sample_rate: float, unit: Tensor) -> Tensor:
-    """The effect itself, from unit parameters."""
+    """The effect's own output for unit parameters [B, P]."""
     return effect.render(audio, sample_rate, effect.params.to_physical(unit)).audio

@@ -1,4 +1,4 @@
-"""Strategies that differentiate the effect, or the papers' approximation of it, by mathematics."""
+"""Strategies that differentiate the effect itself, or the papers' approximation of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Exact:
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
         return rendered(effect, audio, sample_rate, unit)
 
@@ -44,7 +44,7 @@ class FrequencySampled:
 
     @property
     def contract(self) -> Contract:
-        return Contract("frequency-sampled stand-in", "autograd of the stand-in", "the effect")
+        return Contract("frequency-sampled approximation", "autograd of it", "the effect")
 
     def build(self, effect: Effect, *, pretrained: bool = True) -> None:
         return None
@@ -55,7 +55,7 @@ class FrequencySampled:
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
         return effect.relax(audio, sample_rate, effect.params.to_physical(unit))
 
@@ -65,6 +65,6 @@ class FrequencySampled:
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
         return rendered(effect, audio, sample_rate, unit)

@@ -1,8 +1,8 @@
 """Strategies that put networks in the effect's place: neural proxies, and networks end to end.
 
-Both follow DeepAFx-ST. A proxy learnt to imitate an effect beforehand (the ``proxy_`` recipes) and
-stays as it is; the networks of ``EndToEnd`` (the paper's cTCN) learn together with the estimator,
-and what they are told means nothing to a person.
+Both follow DeepAFx-ST. A proxy is trained beforehand to imitate an effect (the ``proxy_`` recipes)
+and then frozen. The networks of ``EndToEnd`` (the paper's cTCN) are trained together with the
+estimator; their inputs have no meaning in dB, Hz or ms.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from retone.effects.chain import Chain
 from retone.effects.spec import effect_to_spec
 from retone.errors import DataError, SettingError
 from retone.nets import checkpoint
-from retone.nets.proxy import ProxyConfig, StandIn, TcnSizes
+from retone.nets.proxy import EffectNetworks, ProxyConfig, TcnSizes
 from retone.training.gradients.base import Contract, rendered
 
-MODES = ("np", "np-hh", "np-fh")
-MODEL = "model.stand_in."
+MODES = ("np", "np_hh", "np_fh")
 
 
 def members(effect: Effect) -> tuple[Effect, ...]:
@@ -42,37 +41,40 @@ def parts(effect: Effect, unit: Tensor) -> Iterator[tuple[Effect, Tensor]]:
 
 def proxy_config(effect: Effect, sizes: TcnSizes) -> ProxyConfig:
     """A network as wide as the effect's table; a make-up gain stays outside it."""
-    names = [n.split(".")[-1] for n in effect.params.names]
-    gains = [i for i, n in enumerate(names) if n == "makeup_db"]
-    if len(gains) != 1 or gains[0] != len(names) - 1:  # only one that comes last is a mere factor
-        return ProxyConfig(len(names), sizes)
-    param = effect.params[effect.params.names[gains[0]]]
-    return ProxyConfig(len(names), sizes, gains[0], (param.low, param.high))
+    rows = tuple(effect.params)
+    gains = [i for i, p in enumerate(rows) if p.role == "makeup"]
+    if len(rows) < 2 or gains != [len(rows) - 1]:  # only one that comes last is a mere factor
+        return ProxyConfig(len(rows), sizes)
+    last = rows[-1]
+    return ProxyConfig(len(rows), sizes, gains[0], (last.low, last.high))
 
 
 @dataclass(frozen=True)
 class NeuralProxy:
-    """Networks that imitate the effects, frozen; ``mode`` says where they run.
+    """Frozen networks that imitate the effects; ``mode`` says where they run.
 
-    ``"np"``: everywhere. ``"np-hh"``: in training, with the effects at inference. ``"np-fh"``: the
-    effects' own output in training too, and only the gradient is the networks', effect by effect.
+    ``"np"``: everywhere. ``"np_hh"``: in training, with the effects at inference. ``"np_fh"``: the
+    effects run in training too, and only the gradients come from the networks, effect by effect.
 
     Args:
         mode: see above.
-        proxies: weights of a ``proxy_`` recipe, one file for every effect of the chain, in order.
-        sizes: of those networks.
+        proxies: weights of ``proxy_`` recipes, one file per effect of the chain, in order.
+        sizes: sizes of these networks.
 
     Raises:
         SettingError: an unknown mode.
     """
 
-    mode: str = "np-fh"
+    mode: str = "np_fh"
     proxies: tuple[str, ...] = ()
     sizes: TcnSizes = TcnSizes()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "mode", self.mode.replace("-", "_"))  # as earlier weights have it
         if self.mode not in MODES:
-            raise SettingError(f"NeuralProxy: mode '{self.mode}': choose one of {MODES}.")
+            raise SettingError(
+                f"NeuralProxy: mode '{self.mode}' is unknown; choose one of {', '.join(MODES)}."
+            )
 
     @property
     def name(self) -> str:
@@ -81,25 +83,25 @@ class NeuralProxy:
     @property
     def contract(self) -> Contract:
         return Contract(
-            "the effect" if self.mode == "np-fh" else "frozen networks",
+            "the effect" if self.mode == "np_fh" else "frozen networks",
             "autograd of the networks",
             "frozen networks" if self.mode == "np" else "the effect",
         )
 
-    def build(self, effect: Effect, *, pretrained: bool = True) -> StandIn:
+    def build(self, effect: Effect, *, pretrained: bool = True) -> EffectNetworks:
         chain = members(effect)
-        stand_in = StandIn({m.name: proxy_config(m, self.sizes) for m in chain}, frozen=True)
+        networks = EffectNetworks({m.name: proxy_config(m, self.sizes) for m in chain}, frozen=True)
         if pretrained:
             if len(self.proxies) != len(chain):
                 raise DataError(
                     f"{self.name}: {len(self.proxies)} proxies are named for "
-                    f"{', '.join(m.name for m in chain)}. Train one for each with retone train "
-                    "(see 'retone train list', proxy_...), and name their best.safetensors with "
-                    """--set 'gradient.proxies=["FILE", "FILE"]'."""
+                    f"{', '.join(m.name for m in chain)}. Train one for each (proxy_ recipes) "
+                    "and put their best.safetensors into the recipe's gradient.proxies, in the "
+                    "chain's order."
                 )
             for member, file in zip(chain, self.proxies, strict=True):
-                _load(stand_in, member, Path(file))
-        return stand_in
+                _load(networks, member, Path(file))
+        return networks
 
     def train(
         self,
@@ -107,15 +109,15 @@ class NeuralProxy:
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
-        networks = _given(self.name, stand_in)
+        own_networks = _given(self.name, networks)
         for member, own in parts(effect, unit):
-            proxy = networks(member.name, audio, own)
-            if self.mode == "np-fh":
+            proxy = own_networks(member.name, audio, own)
+            if self.mode == "np_fh":
                 with torch.no_grad():
                     value = rendered(member, audio, sample_rate, own)
-                proxy = _Straight.apply(value, proxy)  # type: ignore[no-untyped-call]
+                proxy = _StraightThrough.apply(value, proxy)  # type: ignore[no-untyped-call]
             audio = proxy
         return audio
 
@@ -125,22 +127,22 @@ class NeuralProxy:
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
         if self.mode == "np":
-            return self.train(effect, audio, sample_rate, unit, stand_in)
+            return self.train(effect, audio, sample_rate, unit, networks)
         return rendered(effect, audio, sample_rate, unit)
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """Networks that are trained along with the estimator: no effect runs at any time.
+    """Networks trained together with the estimator; the effect never runs.
 
     Args:
-        name: what tables call it.
-        per_effect: one network for every effect of the chain, in series (cTCN2 for two), rather
-            than one for all (cTCN1).
-        sizes: of the networks.
+        name: name in tables.
+        per_effect: one network per effect of the chain, in series (cTCN2 for two), instead of one
+            for the whole chain (cTCN1).
+        sizes: sizes of the networks.
     """
 
     name: str = "ctcn1"
@@ -153,11 +155,11 @@ class EndToEnd:
             "trained networks", "autograd of the networks", "trained networks", readable=False
         )
 
-    def _units(self, effect: Effect) -> tuple[Effect, ...]:
+    def _replaced(self, effect: Effect) -> tuple[Effect, ...]:
         return members(effect) if self.per_effect else (effect,)
 
-    def build(self, effect: Effect, *, pretrained: bool = True) -> StandIn:
-        return StandIn({m.name: proxy_config(m, self.sizes) for m in self._units(effect)})
+    def build(self, effect: Effect, *, pretrained: bool = True) -> EffectNetworks:
+        return EffectNetworks({m.name: proxy_config(m, self.sizes) for m in self._replaced(effect)})
 
     def train(
         self,
@@ -165,20 +167,20 @@ class EndToEnd:
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
-        networks = _given(self.name, stand_in)
+        own_networks = _given(self.name, networks)
         if not self.per_effect:
-            return networks(effect.name, audio, unit)  # type: ignore[no-any-return]
+            return own_networks(effect.name, audio, unit)  # type: ignore[no-any-return]
         for member, own in parts(effect, unit):
-            audio = networks(member.name, audio, own)
+            audio = own_networks(member.name, audio, own)
         return audio
 
     infer = train
 
 
-class _Straight(torch.autograd.Function):
-    """The first argument's value, the second one's gradient: exact to the last bit."""
+class _StraightThrough(torch.autograd.Function):
+    """Value of the first argument, gradient to the second."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, proxy: Tensor) -> Tensor:
@@ -189,27 +191,25 @@ class _Straight(torch.autograd.Function):
         return None, grads[0]
 
 
-def _given(name: str, stand_in: nn.Module | None) -> Any:
-    if stand_in is None:
+def _given(name: str, networks: nn.Module | None) -> Any:
+    if networks is None:
         raise SettingError(f"{name}: the networks are missing; pass what build(effect) returned.")
-    return stand_in
+    return networks
 
 
-def _load(stand_in: StandIn, member: Effect, path: Path) -> None:
-    """Put a proxy's weights in their place, if they are of this very effect."""
+def _load(networks: EffectNetworks, member: Effect, path: Path) -> None:
+    """Load a proxy's weights if they were trained for exactly this effect."""
     if not path.is_file():
         raise DataError(
-            f"no proxy of {member.name} at {path}: train one, retone train proxy_{member.name} "
-            f"--corpus NAME=FOLDER --run {path.parent}, or name another with "
-            """--set 'gradient.proxies=["FILE", "FILE"]'."""
+            f"no proxy of {member.name} at {path}: train the recipe proxy_{member.name} in the run "
+            f"folder {path.parent}, or put another file into the recipe's gradient.proxies."
         )
     tensors, header = checkpoint.read(path)
-    learnt = header.get("recipe", {}).get("effect")
-    if learnt != effect_to_spec(member, 1.0):
+    trained_for = header.get("recipe", {}).get("effect")
+    if trained_for != effect_to_spec(member, 1.0):
         raise DataError(
-            f"{path} imitates another effect than this chain's {member.name}: {learnt}. Train a "
-            "proxy of this one."
+            f"{path} imitates another effect than this chain's {member.name}: {trained_for}. Train "
+            "a proxy of this one."
         )
-    start = f"{MODEL}networks.{member.name}."
-    own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-    checkpoint.load_module(stand_in.networks[member.name], own, path)
+    own = checkpoint.tensors_under(tensors, f"{checkpoint.EFFECT_NETWORKS}networks.{member.name}.")
+    checkpoint.load_module(networks.networks[member.name], own, path)

@@ -1,9 +1,9 @@
-"""Gradients of an effect nobody can differentiate, from renders at disturbed settings.
+"""Gradients of a black-box effect, estimated from renders with perturbed settings.
 
 Simultaneous perturbation (J. C. Spall, IEEE Trans. Automatic Control 37(3), 1992): along a random
 vector ``d`` of plus and minus ones, ``g_i = <dL/dy, y(u + e d) - y(u - e d)> / (2 e d_i)``. One
-direction costs two renders, however many parameters there are, and hits the gradient only on
-average: what it adds is noise, ``P - 1`` times the gradient's own energy for P parameters.
+direction costs two renders, for any number of parameters. The estimate is unbiased but noisy: for
+P parameters the noise has ``P - 1`` times the energy of the gradient.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from retone.dsp.effect import Effect
-from retone.dsp.first_order import first_order
+from retone.dsp.no_double_backward import no_double_backward
 from retone.errors import SettingError
 from retone.training.gradients.base import Contract, rendered
 
@@ -24,22 +24,21 @@ from retone.training.gradients.base import Contract, rendered
 class Spsa:
     """Simultaneous perturbation; the effect may be anything that renders.
 
-    The defaults better the paper in three ways at ``directions`` times its renders. Directions are
-    averaged. They are rows of a Hadamard matrix with random signs, so that they are orthogonal and
-    what one adds in error another takes away: K directions leave ``P / K - 1`` of noise instead of
-    ``(P - 1) / K``, none at all for K = P = a power of two. And where a disturbed parameter stops
-    at the end of its range, the distance that was really gone is divided by. ``paper()`` is
-    DeepAFx-ST's estimate.
+    The defaults improve on the paper in three ways at ``directions`` times its renders. Directions
+    are averaged. They are rows of a Hadamard matrix with random signs, so they are orthogonal and
+    their errors partly cancel: K directions leave ``P / K - 1`` of noise instead of
+    ``(P - 1) / K``, none for K = P = a power of two. And where a perturbed parameter is clamped to
+    its range, the difference is divided by the actual distance. ``paper()`` is DeepAFx-ST's
+    estimate.
 
-    Directions come from torch's random state, so a training run that is resumed draws the same. An
-    item that cannot be rendered (its audio comes back not finite) passes unchanged and teaches
-    nothing.
+    Directions come from torch's random state, so a resumed training run draws the same ones. An
+    item whose render is not finite passes unchanged and contributes no gradient.
 
     Args:
-        epsilon: disturbance in shares of a parameter's range.
+        epsilon: perturbation as a fraction of a parameter's range.
         directions: random directions per item and step; each costs two renders.
-        orthogonal: draw them orthogonal to each other.
-        true_distance: divide by the distance gone rather than by 2 epsilon.
+        orthogonal: draw orthogonal directions.
+        true_distance: divide by the actual distance instead of 2 epsilon.
 
     Raises:
         SettingError: epsilon or directions out of range.
@@ -60,13 +59,13 @@ class Spsa:
 
     @staticmethod
     def paper() -> Spsa:
-        """One direction, and 2 epsilon whatever the bounds did (biased low there)."""
+        """One direction, always divided by 2 epsilon (biased low at the ends of a range)."""
         return Spsa("spsa", directions=1, orthogonal=False, true_distance=False)
 
     @property
     def contract(self) -> Contract:
         return Contract(
-            "the effect", f"{2 * self.directions} disturbed renders of the effect", "the effect"
+            "the effect", f"{2 * self.directions} perturbed renders of the effect", "the effect"
         )
 
     def build(self, effect: Effect, *, pretrained: bool = True) -> None:
@@ -78,7 +77,7 @@ class Spsa:
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
         if audio.requires_grad:
             raise SettingError("Spsa: gradients reach the settings only; detach the audio.")
@@ -92,10 +91,10 @@ class Spsa:
         audio: Tensor,
         sample_rate: float,
         unit: Tensor,
-        stand_in: nn.Module | None = None,
+        networks: nn.Module | None = None,
     ) -> Tensor:
         out = rendered(effect, audio, sample_rate, unit)
-        return torch.where(_sound(out), out, audio)
+        return torch.where(_finite(out), out, audio)
 
     def draw(self, batch: int, parameters: int) -> Tensor:
         """Directions of plus and minus ones, [K, batch, parameters] float64."""
@@ -114,7 +113,7 @@ class Spsa:
 
 
 class _Estimated(torch.autograd.Function):
-    """Forward is the effect; backward estimates the gradient of the settings."""
+    """Forward runs the effect; backward estimates the gradient of the settings."""
 
     @staticmethod
     def forward(
@@ -127,20 +126,20 @@ class _Estimated(torch.autograd.Function):
         strategy: Spsa,
     ) -> Tensor:
         out = rendered(effect, audio, sample_rate, unit.detach())
-        sound = _sound(out)
-        ctx.save_for_backward(unit, audio, signs, sound)
+        finite = _finite(out)
+        ctx.save_for_backward(unit, audio, signs, finite)
         ctx.effect, ctx.sample_rate, ctx.strategy = effect, sample_rate, strategy
-        return torch.where(sound, out, audio)
+        return torch.where(finite, out, audio)
 
     @staticmethod
-    @first_order
+    @no_double_backward
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        unit, audio, signs, sound = ctx.saved_tensors
+        unit, audio, signs, finite = ctx.saved_tensors
         strategy: Spsa = ctx.strategy
-        keep = sound[:, 0, 0]
-        wanted = torch.zeros(unit.shape, dtype=torch.float64, device=unit.device)
+        keep = finite[:, 0, 0]
+        estimate = torch.zeros(unit.shape, dtype=torch.float64, device=unit.device)
         if not keep.any():
-            return wanted.to(unit.dtype), None, None, None, None, None
+            return estimate.to(unit.dtype), None, None, None, None, None
         audio, weight = audio[keep], grads[0][keep].double()
         u, batch = unit[keep].double(), len(audio)
         total = torch.zeros_like(u)
@@ -150,15 +149,15 @@ class _Estimated(torch.autograd.Function):
             both = rendered(
                 ctx.effect, audio.repeat(2, 1, 1), ctx.sample_rate, torch.cat([up, down])
             )
-            moved = both[:batch].double() - both[batch:].double()
-            along = (weight * moved).sum((1, 2))
+            difference = both[:batch].double() - both[batch:].double()
+            along = (weight * difference).sum((1, 2))
             along = torch.where(along.isfinite(), along, torch.zeros_like(along))
-            gone = up - down if strategy.true_distance else 2 * strategy.epsilon * d
-            total += along[:, None] / gone
-        wanted[keep] = total / len(signs)
-        return wanted.to(unit.dtype), None, None, None, None, None
+            distance = up - down if strategy.true_distance else 2 * strategy.epsilon * d
+            total += along[:, None] / distance
+        estimate[keep] = total / len(signs)
+        return estimate.to(unit.dtype), None, None, None, None, None
 
 
-def _sound(audio: Tensor) -> Tensor:
+def _finite(audio: Tensor) -> Tensor:
     """Which items are finite throughout, [B, 1, 1]."""
     return audio.isfinite().all(dim=2, keepdim=True).all(dim=1, keepdim=True)

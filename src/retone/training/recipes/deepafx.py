@@ -1,7 +1,7 @@
 """DeepAFx-ST's recipes: its network, effects, loss and schedule (JAES 70(9), 2022).
 
 One stated difference: the best weights are those of the lowest validation loss; the published
-program takes the lowest L1 part of it.
+program uses the lowest L1 part of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from retone.nets.efficientnet import EfficientNetConfig
 from retone.nets.siamese import SiameseConfig, SpectrogramConfig
 from retone.training.data.pairs import PairMaker
 from retone.training.gradients import Exact, FrequencySampled
-from retone.training.recipes.config import Optimizer, Recipe
+from retone.training.recipes.recipe import Optimizer, Recipe
 
 SAMPLE_RATE = 24000
 LENGTH = 131072
@@ -47,18 +47,18 @@ def deepafx_music() -> Recipe:
 
 
 def deepafx_exact_speech() -> Recipe:
-    """The paper's network and data, with the effects themselves and their exact gradients."""
+    """The paper's network and data, with the effects and their exact gradients."""
     return replace(deepafx_speech(), name="deepafx_exact_speech", gradient=Exact())
 
 
 def deepafx_reference_speech() -> Recipe:
-    """The paper's recipe with pairs made as its published program makes them, slips included."""
+    """The paper's recipe with pairs exactly as its published program makes them, bugs included."""
     pairs = PairMaker(sample_rate=SAMPLE_RATE, length=LENGTH, reference_compatible=True)
     return replace(deepafx_speech(), name="deepafx_reference_speech", pairs=pairs)
 
 
 def deepafx_smoke() -> Recipe:
-    """A run of seconds through the paper's parts, with a narrower network."""
+    """A run of a few seconds through all parts of the paper's recipe, with a narrower network."""
     r = deepafx_speech()
     narrow = EfficientNetConfig(width=0.25, depth=0.5)
     return replace(

@@ -1,13 +1,14 @@
-"""Diff-DEQ's recipes: blind enhancement of speech (S. Sarkar, L. Lindborg, EUSIPCO 2025).
+"""Diff-DEQ's recipes: reference-free enhancement of speech (S. Sarkar, L. Lindborg, EUSIPCO 2025).
 
 What the paper states: 24 kHz, segments of 70,972 samples, MR-STFT (auraloss) + L1, Adam at 1e-4
 with a cosine over 200 epochs, batches of 16. It states no loss settings (auraloss's defaults, both
 weights 1), and no examples per epoch (10,000 here).
 
-L1 on samples needs equal phase, but a Linkwitz-Riley crossover turns it: once in the effect that
-damages and once in the one that repairs. So in paper mode targets go through both at rest
-(``target_at_rest``, ``rest_in_target``), and L1 asks for nothing that no setting can give. The
-improved recipes' bands turn no phase, and compare with the clean clip itself.
+L1 on samples needs equal phase, but a Linkwitz-Riley crossover is an all-pass: one in the effect
+that degrades and one in the effect that restores. In paper mode the target passes through both
+all-passes (``allpass_target`` of the pairs and of the recipe), so that L1 asks for nothing that no
+setting can reach. The improved recipes' bands are phase-transparent; their target is the clean
+clip.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from retone.losses import (
 )
 from retone.nets.tcn import ConvStemConfig, MelConfig, TcnConfig
 from retone.training.data.enhance_pairs import EnhanceMaker
-from retone.training.recipes.config import Optimizer, Recipe
+from retone.training.recipes.recipe import Optimizer, Recipe
 
 SAMPLE_RATE = 24000
 EPOCHS, EXAMPLES_PER_EPOCH, BATCH = 200, 10_000, 16
@@ -52,13 +53,13 @@ def _network(effect: Effect, front_end: ConvStemConfig | MelConfig) -> TcnConfig
 
 
 def diffdeq_paper() -> Recipe:
-    """The paper's DEQ: Linkwitz-Riley bands, 47 parameters, clip by clip from raw audio."""
+    """The paper's DEQ: Linkwitz-Riley bands, 47 parameters predicted from raw audio."""
     effect = DynamicEqualizer()
     return Recipe(
         name="diffdeq_paper",
         kind="speech",
         pairs=EnhanceMaker(
-            sample_rate=SAMPLE_RATE, corruption=DynamicEqualizer(), target_at_rest=True
+            sample_rate=SAMPLE_RATE, corruption=DynamicEqualizer(), allpass_target=True
         ),
         effect=effect,
         network=_network(effect, ConvStemConfig(sample_rate=SAMPLE_RATE)),
@@ -68,7 +69,7 @@ def diffdeq_paper() -> Recipe:
         steps=EPOCHS * EXAMPLES_PER_EPOCH // BATCH,
         validation_pairs=64,
         validate_every=EXAMPLES_PER_EPOCH // BATCH,
-        rest_in_target=True,
+        allpass_target=True,
     )
 
 
@@ -80,17 +81,17 @@ def diffdeq_peq() -> Recipe:
         name="diffdeq_peq",
         effect=effect,
         network=_network(effect, ConvStemConfig(sample_rate=SAMPLE_RATE)),
-        rest_in_target=False,  # an equaliser at rest is the identity
+        allpass_target=False,  # an equaliser has no crossovers
     )
 
 
 def diffdeq_improved() -> Recipe:
-    """An equaliser and bands that turn no phase, compress and expand; log-mel frames.
+    """An equaliser and phase-transparent bands that compress and expand; log-mel frames.
 
-    Levels are matched before the loss, so none is spent on what nobody can hear from one signal.
-    Pairs hold clean and slightly damaged clips too, room noise, low bands, and voices at other
-    speeds. Begin from `diffdeq_improved_peq`'s weights (--warm-start): it learns the equaliser at
-    less than half the cost a step.
+    Levels are matched before the loss, since the level cannot be known from one signal. Pairs also
+    hold clean and slightly degraded clips, room noise, band-limited clips, and voices at other
+    speeds. Use `diffdeq_improved_peq`'s best weights as warm start: it learns the equaliser at less
+    than half the cost per step.
     """
     paper = diffdeq_paper()
     return replace(
@@ -99,12 +100,12 @@ def diffdeq_improved() -> Recipe:
         pairs=EnhanceMaker(
             sample_rate=SAMPLE_RATE,
             corruption=MultibandEqualizer(),
-            gain_db=24.0,  # shelves of first order blunt it: 5 dB RMS over frequency are left
+            gain_db=24.0,  # first-order slopes reduce it to 5 dB RMS over frequency
             expansion=True,
             drive_db=12.0,
             device_probability=0.35,
             clean_probability=0.12,
-            least_strength=0.2,
+            min_strength=0.2,
             noise_probability=0.4,
             low_band_probability=0.15,
             speed=1.15,
@@ -119,19 +120,19 @@ def diffdeq_improved() -> Recipe:
         batch_size=8,
         steps=100_000,
         validate_every=500,
-        rest_in_target=False,
+        allpass_target=False,
     )
 
 
 def diffdeq_improved_peq() -> Recipe:
-    """The same with the equaliser alone: what the dynamics are worth."""
+    """The same with the equaliser alone, to measure the benefit of the dynamics."""
     r = diffdeq_improved()
     effect = Equalizer()
     return replace(r, name="diffdeq_improved_peq", effect=effect, network=_network(effect, MEL))
 
 
 def diffdeq_smoke() -> Recipe:
-    """A run of seconds through the improved recipe's parts, with a narrower network."""
+    """A run of a few seconds through all parts of the improved recipe, with a narrower network."""
     r = diffdeq_improved()
     return replace(
         r,
@@ -145,12 +146,14 @@ def diffdeq_smoke() -> Recipe:
     )
 
 
-def table_pairs(recipe: Recipe) -> EnhanceMaker:
-    """The maker that scores a recipe's kind of damage.
+def scoring_pairs(recipe: Recipe) -> EnhanceMaker:
+    """The pair maker for scoring on a recipe's kind of degradation.
 
     Raises:
         SettingError: the recipe's pairs are not made for enhancement.
     """
     if not isinstance(recipe.pairs, EnhanceMaker):
-        raise SettingError(f"{recipe.name} is no recipe for enhancement; use a diffdeq one.")
-    return recipe.pairs.for_table()
+        raise SettingError(
+            f"{recipe.name} is not a recipe for enhancement; use one of the diffdeq recipes."
+        )
+    return recipe.pairs.for_scoring()

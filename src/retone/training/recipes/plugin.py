@@ -1,7 +1,7 @@
-"""Recipes that learn to drive a plug-in: ``retone train plugin_speech --plugin PATH.vst3 ...``.
+"""Recipes that learn to set a plug-in: ``retone train plugin_speech --plugin PATH.vst3 ...``.
 
-The plug-in is an argument, since its parameters decide the network's width. Only what renders is
-asked of it: gradients are estimated (SPSA) or taken from a proxy that imitates it.
+The plug-in is an argument, because its parameters decide the network's width. It only has to
+render: gradients are estimated (SPSA) or come from a proxy that imitates it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from dataclasses import replace
 from retone.dsp.effect import Effect
 from retone.training.gradients import NeuralProxy, Spsa
 from retone.training.recipes import strategies
-from retone.training.recipes.config import Recipe
+from retone.training.recipes.compact import compact_speech
 from retone.training.recipes.diffdeq import MEL, _network, diffdeq_improved
-from retone.training.recipes.style import compact_speech
+from retone.training.recipes.recipe import Recipe
 
 EDGE, INNER = 0.05, 0.3
-"""How near to the ends of its range a parameter may start: one that has a neutral value, and any
-other, so that a compressor whose threshold rests at 0 dB can be heard and taught."""
+"""Distance from the ends of its range at which a parameter may start: for one with a neutral value,
+and for any other, so that a compressor whose threshold defaults to 0 dB acts and gets a gradient.
+"""
 EPSILON = 5e-3
-"""Wider than for effects of known resolution: plug-ins round their parameters."""
+"""Larger than for retone's own effects: plug-ins round their parameters."""
 
 
 def _start(effect: Effect) -> tuple[float, ...]:
@@ -50,7 +51,7 @@ def plugin_music(effect: Effect) -> Recipe:
 
 
 def plugin_enhance(effect: Effect) -> Recipe:
-    """Diff-DEQ's network sets a plug-in without any reference, trained by SPSA."""
+    """Diff-DEQ's network sets a plug-in without a reference, trained by SPSA."""
     return replace(
         diffdeq_improved(),
         name="plugin_enhance",
@@ -68,9 +69,9 @@ def plugin_proxy(effect: Effect) -> Recipe:
 
 
 def plugin_np_fh_speech(effect: Effect) -> Recipe:
-    """The plug-in forward, its proxy backward (runs/plugin_proxy/best.safetensors)."""
+    """The plug-in runs forward, its proxy backward (runs/plugin_proxy/best.safetensors)."""
     files = ("runs/plugin_proxy/best.safetensors",)
-    gradient = NeuralProxy("np-fh", files, strategies.COMPACT)
+    gradient = NeuralProxy("np_fh", files, strategies.COMPACT)
     return replace(plugin_speech(effect), name="plugin_np_fh_speech", gradient=gradient)
 
 

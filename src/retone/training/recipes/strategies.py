@@ -1,16 +1,16 @@
 """One recipe for every differentiation strategy of DeepAFx-ST, and for the proxies that some need.
 
 ``deepafx_STRATEGY_speech`` (and ``_music``) are the rows of the paper's tables: its network, data,
-loss and schedule, and nothing but the strategy differs. ``compact_STRATEGY_speech`` are the same
-comparison for small machines: the compact network answering once, its chain, and networks of 16
-channels where the paper's stand-ins have 64. The proxies of ``np``, ``np_hh`` and ``np_fh`` are
-trained first::
+loss and schedule; only the strategy differs. ``compact_STRATEGY_speech`` is the same comparison for
+small machines: the compact network with one prediction, its chain, and networks of 16 channels
+in the effect's place where the paper's have 64. Train the proxies of ``np``, ``np_hh`` and
+``np_fh`` first::
 
     retone train proxy_equalizer --corpus NAME=FOLDER --run runs/proxy_equalizer
     retone train proxy_compressor --corpus NAME=FOLDER --run runs/proxy_compressor
 
-Stated differences to the paper: a proxy's learning rate falls at 80 and 95 % of its run rather than
-on a plateau, and its best weights are those of the lowest validation loss.
+Stated differences to the paper: a proxy's learning rate is divided by ten at 80 and 95 % of its run
+instead of on a plateau, and its best weights are those of the lowest validation loss.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from retone.nets.proxy import GivenConfig, TcnSizes
 from retone.training.data.pairs import PairMaker
 from retone.training.data.proxy_pairs import ProxyMaker
 from retone.training.gradients import EndToEnd, Exact, FrequencySampled, Gradient, NeuralProxy, Spsa
-from retone.training.recipes.config import Optimizer, Recipe
+from retone.training.recipes.compact import compact_speech
 from retone.training.recipes.deepafx import EPOCHS, EXAMPLES_PER_EPOCH, SAMPLE_RATE, deepafx_speech
-from retone.training.recipes.style import compact_speech
+from retone.training.recipes.recipe import Optimizer, Recipe
 
 COMPACT = TcnSizes(channels=16, identity=True)
 SPSA_LEARNING_RATE = 1e-5
@@ -39,14 +39,14 @@ Make = Callable[[], Recipe]
 
 
 def proxy_files(chain: Chain, *, compact: bool = False, kind: str = "speech") -> tuple[str, ...]:
-    """Where the proxy recipes' best weights lie if ``--run`` was runs/ and the recipe's name."""
+    """Paths of the proxy recipes' best weights, if their run folders are ``runs/RECIPE``."""
     return tuple(
         f"runs/{_proxy_name(member, compact, kind)}/best.safetensors" for member in chain.members
     )
 
 
 def strategies(chain: Chain, *, compact: bool, kind: str = "speech") -> dict[str, Gradient]:
-    """Every strategy by the word that recipes' names hold."""
+    """Every strategy by its name, which recipes, commands and reports use."""
     sizes = COMPACT if compact else TcnSizes()
     files = proxy_files(chain, compact=compact, kind=kind)
     return {
@@ -55,29 +55,31 @@ def strategies(chain: Chain, *, compact: bool, kind: str = "speech") -> dict[str
         "spsa": Spsa.paper(),
         "spsa_improved": Spsa(),
         "np": NeuralProxy("np", files, sizes),
-        "np_hh": NeuralProxy("np-hh", files, sizes),
-        "np_fh": NeuralProxy("np-fh", files, sizes),
+        "np_hh": NeuralProxy("np_hh", files, sizes),
+        "np_fh": NeuralProxy("np_fh", files, sizes),
         "ctcn1": EndToEnd("ctcn1", False, sizes),
         "ctcn2": EndToEnd("ctcn2", True, sizes),
     }
 
 
-def _paper(word: str, kind: str) -> Recipe:
-    gradient = strategies(PAPER_CHAIN, compact=False, kind=kind)[word]
-    recipe = replace(deepafx_speech(), name=f"deepafx_{word}_{kind}", kind=kind, gradient=gradient)
-    if word != "spsa":
+def _paper(strategy: str, kind: str) -> Recipe:
+    gradient = strategies(PAPER_CHAIN, compact=False, kind=kind)[strategy]
+    recipe = replace(
+        deepafx_speech(), name=f"deepafx_{strategy}_{kind}", kind=kind, gradient=gradient
+    )
+    if strategy != "spsa":
         return recipe
     return replace(recipe, optimizer=replace(recipe.optimizer, learning_rate=SPSA_LEARNING_RATE))
 
 
-def _compact(word: str) -> Recipe:
-    gradient = strategies(MATCH_CHAIN, compact=True)[word]
+def _compact(strategy: str) -> Recipe:
+    gradient = strategies(MATCH_CHAIN, compact=True)[strategy]
     r = compact_speech()
     n = r.network
     assert isinstance(r.pairs, PairMaker)
     return replace(
         r,
-        name=f"compact_{word}_speech",
+        name=f"compact_{strategy}_speech",
         pairs=replace(r.pairs, leveled_probability=0.0),
         network=AlignedNetConfig(outputs=n.outputs, front_end=n.front_end, initial=n.initial),
         gradient=gradient,
@@ -90,7 +92,7 @@ def _proxy_name(effect: Effect, compact: bool, kind: str) -> str:
 
 
 def proxy(effect: Effect, *, compact: bool = False, kind: str = "speech") -> Recipe:
-    """A network that learns to imitate one effect from clips and random settings."""
+    """A network that is trained to imitate one effect, from clips and random settings."""
     recipe = Recipe(
         name=_proxy_name(effect, compact, kind),
         kind=kind,
@@ -127,23 +129,23 @@ def _named(name: str, text: str, make: Make) -> Make:
 
 def _all() -> tuple[Make, ...]:
     found: list[Make] = []
-    for word, gradient in strategies(PAPER_CHAIN, compact=False).items():
+    for strategy, gradient in strategies(PAPER_CHAIN, compact=False).items():
         c = gradient.contract
         text = f"forward {c.training_forward}, backward {c.training_backward}, then {c.inference}."
         for kind in ("speech", "music"):
-            if word not in ("exact", "frequency_sampled"):  # recipes.deepafx has them
+            if strategy not in ("exact", "frequency_sampled"):  # they are in recipes.deepafx
                 found.append(
                     _named(
-                        f"deepafx_{word}_{kind}",
-                        f"The paper's recipe by {word}: {text}",
-                        lambda word=word, kind=kind: _paper(word, kind),  # type: ignore[misc]
+                        f"deepafx_{strategy}_{kind}",
+                        f"The paper's recipe with {strategy}: {text}",
+                        lambda strategy=strategy, kind=kind: _paper(strategy, kind),  # type: ignore[misc]
                     )
                 )
         found.append(
             _named(
-                f"compact_{word}_speech",
-                f"The compact recipe by {word}: {text}",
-                lambda word=word: _compact(word),  # type: ignore[misc]
+                f"compact_{strategy}_speech",
+                f"The compact recipe with {strategy}: {text}",
+                lambda strategy=strategy: _compact(strategy),  # type: ignore[misc]
             )
         )
     for compact, kind in ((False, "speech"), (False, "music"), (True, "speech")):
@@ -158,4 +160,6 @@ def _all() -> tuple[Make, ...]:
     return tuple(found)
 
 
+NAMES = tuple(strategies(PAPER_CHAIN, compact=False))
+"""Names of the strategies."""
 ALL: tuple[Make, ...] = _all()

@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 from retone.dsp.effect import Effect
 from retone.errors import SettingError
-from retone.training.recipes import deepafx, diffdeq, strategies, style
-from retone.training.recipes.config import Recipe
+from retone.training.recipes import compact, deepafx, diffdeq, strategies
 from retone.training.recipes.plugin import PLUGIN_RECIPES
+from retone.training.recipes.recipe import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     f.__name__: f
     for f in (
-        style.compact_smoke,
-        style.compact_speech,
-        style.compact_music,
+        compact.compact_smoke,
+        compact.compact_speech,
+        compact.compact_music,
         deepafx.deepafx_smoke,
         deepafx.deepafx_speech,
         deepafx.deepafx_music,
@@ -33,18 +33,18 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def recipe_named(name: str, plugin: Effect | None = None) -> Recipe:
-    """The recipe of that name; those of ``PLUGIN_RECIPES`` are for a plug-in.
+    """The recipe of that name; those of ``PLUGIN_RECIPES`` need a plug-in.
 
     Raises:
-        SettingError: unknown; the message lists the known ones, nearest first. Or a plug-in is
-            missing or cannot be used.
+        SettingError: unknown (the message gives the nearest name), or a plug-in is missing or not
+            used by the recipe.
     """
     if name in PLUGIN_RECIPES:
         if plugin is None:
-            raise SettingError(f"{name}: say which plug-in, --plugin PATH.vst3.")
+            raise SettingError(f"{name} needs a plug-in: name its file, such as PATH.vst3.")
         return PLUGIN_RECIPES[name](plugin)
     if plugin is not None:
-        raise SettingError(f"{name} drives no plug-in; {', '.join(PLUGIN_RECIPES)} do.")
+        raise SettingError(f"{name} uses no plug-in; {', '.join(PLUGIN_RECIPES)} do.")
     if name not in RECIPES:
         every = [*RECIPES, *PLUGIN_RECIPES]
         near = difflib.get_close_matches(name, every, n=1)

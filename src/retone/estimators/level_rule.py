@@ -1,0 +1,93 @@
+"""Loudness of a network's result, given the levels of input and references.
+
+A network sets the level of its result with the other parameters. More is known: two parts of one
+voice with the same processing have the same level, so the reference's level is a second estimate.
+The loudness of another voice says little; there the best guess is the reference's peak, and the
+input's own level at that peak.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from retone.audio import loudness_lufs
+from retone.dsp.measure import Array
+from retone.units import gain_to_db
+
+
+class Levels(NamedTuple):
+    """RMS in dBFS, integrated loudness in LUFS and sample peak in dBFS."""
+
+    rms_dbfs: float
+    loudness_lufs: float
+    peak_dbfs: float
+
+    def over(self, other: Levels) -> float:
+        """Mean difference in RMS and in loudness to another recording, in dB."""
+        rms_db = self.rms_dbfs - other.rms_dbfs
+        return (rms_db + self.loudness_lufs - other.loudness_lufs) / 2
+
+
+def levels_of(clips: Tensor | Array, sample_rate: int) -> Levels | None:
+    """Levels of clips [N, T] as one recording; None if they are too quiet to have a loudness."""
+    audio = np.asarray(clips, dtype=np.float32).reshape(1, -1)
+    loudness = loudness_lufs(audio, sample_rate)
+    peak = float(np.abs(audio).max(initial=0.0))
+    if not math.isfinite(loudness) or peak <= 0:
+        return None
+    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
+    return Levels(gain_to_db(rms), loudness, gain_to_db(peak))
+
+
+@dataclass(frozen=True)
+class LevelRule:
+    """Gain in dB added to a network's result; constants fitted on held-out voices and tracks.
+
+    With ``p`` the probability that input and reference are of one source and
+    ``w = 1 / (1 + exp(-sharpness (p - even)))``::
+
+        gain = w same (reference - result)
+             + (1 - w) (peak (reference's peak - result's peak)
+                        + own (input at the reference's peak - result))
+
+    where an unqualified difference is the mean of those in RMS and in loudness.
+
+    Args:
+        same: share of the difference to the reference's level if the source is the same.
+        peak, own: shares of the differences to the reference's peak and to the input's own level
+            at that peak, if it is another source.
+        sharpness, even: slope and midpoint of the transition between the two.
+    """
+
+    same: float = 0.65
+    peak: float = 0.25
+    own: float = 0.2
+    sharpness: float = 6.0
+    even: float = 0.7
+
+    def gain_db(
+        self,
+        result: Levels,
+        source: Levels,
+        references: Sequence[Levels],
+        same_source: Sequence[float],
+    ) -> float:
+        """The gain, averaged over several references.
+
+        Args:
+            result, source, references: levels of excerpts.
+            same_source: probability for each reference that it is of the input's source.
+        """
+        gains = []
+        for reference, p in zip(references, same_source, strict=True):
+            weight = 1 / (1 + math.exp(-self.sharpness * (p - self.even)))
+            at_peak = source.over(result) + reference.peak_dbfs - source.peak_dbfs
+            different = self.peak * (reference.peak_dbfs - result.peak_dbfs) + self.own * at_peak
+            gains.append(weight * self.same * reference.over(result) + (1 - weight) * different)
+        return sum(gains) / len(gains)

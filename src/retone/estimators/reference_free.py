@@ -1,0 +1,144 @@
+"""The trained reference-free estimator: it predicts how a recording differs from good speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retone.dsp.effect import Effect
+from retone.dsp.param import Setting
+from retone.dsp.spectral import mel_filterbank, stft
+from retone.errors import DataError
+from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
+from retone.estimators.network import Loaded, load, pieces
+from retone.estimators.speech_music import content_of
+from retone.nets.tcn import Tcn
+from retone.progress import ESTIMATING, Progress, silent
+
+SHIPPED = "enhance_speech.safetensors"
+CAUTION_DB = 1.5
+"""A change of this size is halved: predictions for good recordings mostly reflect differences
+between voices, predictions for bad ones mostly their defects."""
+MUSIC_SHARE, MUSIC_CONFIDENCE = 0.25, 0.7
+SURE = 0.95
+WINDOW, HOP, MELS = 1024, 512, 48
+ACTIVE_DB = 40.0
+
+
+@dataclass(frozen=True)
+class ReferenceFree:
+    """Predicts the setting of its effect from the recording alone.
+
+    Longer excerpts are split into pieces of the training clips' length, each normalised to their
+    peak; thresholds are moved back to the excerpt's own level, and the predictions are averaged
+    on each parameter's own scale. Small changes are reduced further (``strength``); for music a
+    quarter of the change is applied.
+
+    Args:
+        weights: a ``.safetensors`` file that ``retone train`` wrote for one of the diffdeq
+            recipes; None for those that ship with the package.
+        max_pieces: most pieces of a recording.
+        caution_db: size of a change that is halved; 0 keeps every change as it is.
+    """
+
+    name: str = "reference-free"
+    weights: Path | None = None
+    max_pieces: int = 8
+    caution_db: float = CAUTION_DB
+
+    @property
+    def effect(self) -> Effect:
+        """The effect that the weights set."""
+        return self.load().effect
+
+    def estimate(
+        self,
+        source: Excerpt,
+        references: Sequence[Reference] = (),
+        *,
+        locks: Mapping[str, float],
+        progress: Progress = silent,
+    ) -> Estimate:
+        """Find the setting; see ``Estimator.estimate``. References are ignored; the caller
+        applies the locks.
+
+        Raises:
+            DataError: the weights are missing, damaged, or for a network that needs a reference.
+        """
+        loaded = self.load()
+        network: Any = loaded.network
+        table = loaded.effect.params
+        clips = pieces(source, network.config.front_end.sample_rate, loaded.length,
+                       self.max_pieces)  # fmt: skip
+        peak = clips.abs().amax(1, keepdim=True).clamp(min=1e-6)
+        gain = 10 ** (loaded.peak_dbfs / 20) / peak
+        with torch.no_grad():
+            unit = network(clips * gain).double()
+        progress(ESTIMATING, 1, 1)
+        level_db = 20 * torch.log10(gain[:, 0].double())
+        setting, _ = shift_thresholds(table, table.to_physical(unit), -level_db)
+        mean = table.to_physical(table.to_unit(setting).mean(0, keepdim=True))
+        rate = network.config.front_end.sample_rate
+        if self.caution_db <= 0:
+            return Estimate(loaded.effect, mean)
+        size_db = change_db(loaded.effect, clips, rate, mean)
+        share = strength(size_db, self.caution_db)
+        notes: list[str] = []
+        content = content_of(source)
+        if content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE:
+            share *= MUSIC_SHARE
+            notes.append(
+                f"This sounds like music ({100 * content.confidence:.0f} % confidence), and "
+                "enhance is made for speech: only a quarter of its change is applied. For "
+                "music use 'retone match' with a reference."
+            )
+        elif share < SURE:
+            notes.append(
+                f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it is "
+                "applied, because small changes are uncertain."
+            )
+        return Estimate(loaded.effect, table.blend(mean, share), tuple(notes))
+
+    def load(self) -> Loaded:
+        """The network and its effect."""
+        path = self.weights
+        if path is None:
+            path = Path(str(resources.files("retone") / "weights" / SHIPPED))
+            if not path.is_file():
+                raise DataError(
+                    "this version ships no weights for enhancement: train the recipe "
+                    "diffdeq_improved and use its best.safetensors."
+                )
+        loaded = load(path)
+        if not isinstance(loaded.network, Tcn):
+            raise DataError(
+                f"{path.name}: these weights need a reference; they are for 'retone match'. Use "
+                "weights of a diffdeq recipe."
+            )
+        return loaded
+
+
+def strength(size_db: float, caution_db: float) -> float:
+    """Share of a change of ``size_db`` that is applied: ``size^2 / (size^2 + caution^2)``."""
+    return size_db**2 / (size_db**2 + caution_db**2)
+
+
+@torch.no_grad()
+def change_db(effect: Effect, clips: Tensor, sample_rate: int, setting: Setting) -> float:
+    """How much a setting changes clips [N, T]: mean absolute difference of 48 log-mel bands at
+    equal level, in dB, over the frames within 40 dB of the loudest."""
+    loudest = clips[clips.square().mean(1).argmax()][None]
+    out = effect.render(loudest[:, None], sample_rate, setting).audio[:, 0]
+    bank = mel_filterbank(MELS, WINDOW, sample_rate).float()
+    before, after = (bank @ stft(x, WINDOW, HOP).abs().square().float()[0] for x in (loudest, out))
+    level = 10 * torch.log10(before.sum(0) + 1e-12)
+    active = level > level.max() - ACTIVE_DB
+    floor = 1e-6 * float(before.max()) + 1e-12
+    change = 10 * torch.log10((after + floor) / (before + floor))[:, active]
+    return float((change - change.mean()).abs().mean())

@@ -1,0 +1,59 @@
+"""Equalizer APO (and PipeWire's parametric equaliser): a text file of filters and a preamp.
+
+Filters are cookbook biquads; there are no dynamics.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from retone.exports.base import Exported, Target, common_notes, dynamics_left_out, grouped, number
+from retone.exports.documented import cookbook, run_sections
+from retone.exports.plan import Dynamics, Filter, Level, Plan
+
+_KINDS = {"peak": "PK", "low_shelf": "LSC", "high_shelf": "HSC"}
+_LINE = re.compile(
+    r"Filter \d+: ON (PK|LSC|HSC) Fc ([\d.]+) Hz Gain (-?[\d.]+) dB Q ([\d.]+)|"
+    r"Preamp: (-?[\d.]+) dB"
+)
+
+
+def write(plan: Plan) -> Exported:
+    notes = common_notes(plan) + dynamics_left_out(plan)
+    gain = sum(s.gain_db for s in plan.stages if isinstance(s, Level))
+    gain += sum(s.makeup_db for s in plan.stages if isinstance(s, Dynamics))
+    filters = [s for s in plan.stages if isinstance(s, Filter)]
+    lines = [f"# {plan.title}, from retone", *(f"# {note}" for note in grouped(notes))]
+    lines.append(f"Preamp: {number(round(gain, 2))} dB")
+    lines += [
+        f"Filter {i}: ON {_KINDS[f.kind]} Fc {number(f.frequency_hz)} Hz "
+        f"Gain {number(f.gain_db)} dB Q {number(f.q)}"
+        for i, f in enumerate(filters, start=1)
+    ]
+    return Exported("\n".join(lines) + "\n", tuple(notes))
+
+
+def render(text: str, audio: np.ndarray, sample_rate: int, folder: Path) -> np.ndarray:
+    """Read back and run as documented."""
+    rows, factor = [], 1.0
+    for kind, fc, gain, q, preamp in _LINE.findall(text):
+        if preamp:
+            factor *= 10 ** (float(preamp) / 20)
+        else:
+            shape = {"PK": "peak", "LSC": "low", "HSC": "high"}[kind]
+            rows.append(cookbook(shape, float(fc), float(gain), float(q), sample_rate))
+    return run_sections(rows, audio.astype(np.float64)) * factor
+
+
+TARGET = Target(
+    name="equalizer-apo",
+    title="Equalizer APO text",
+    suffix=".apo.txt",
+    usage="Equalizer APO: 'Include: {file}' in config.txt; PipeWire: the parametric equaliser",
+    write=write,
+    render=render,
+    verified_by="the text read back, cookbook filters in scipy",
+)

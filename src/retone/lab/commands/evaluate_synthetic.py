@@ -1,0 +1,112 @@
+"""``evaluate synthetic``: pairs of one clip processed two ways, so that the target is known."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from retone.estimators.choose import CHOICES
+from retone.lab.commands.corpora import (
+    add_corpus,
+    add_output,
+    add_seed,
+    add_workers,
+    corpus_of,
+)
+from retone.lab.commands.verbs import Verb
+
+METHODS = (
+    "input", "matchering", "network-alone", "oracle",
+    *(name for name in CHOICES if name != "auto"),
+)  # fmt: skip
+"""Rows: the unprocessed input, matchering, the network without its fit, the chain fitted to the
+target, and estimators by name."""
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_corpus(parser)
+    parser.add_argument(
+        "--excerpt", type=float, metavar="SECONDS",
+        help="read only the middle SECONDS of each voice or track (for large corpora)",
+    )  # fmt: skip
+    parser.add_argument("--sample-rate", type=int, required=True, help="in Hz, such as 24000")
+    parser.add_argument(
+        "--length", type=int, default=131072, help="samples per clip (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=100, help="pairs per case (default: %(default)s)"
+    )
+    add_seed(parser, 42)
+    parser.add_argument(
+        "--only", metavar="PREFIX", help="keep voices or tracks whose names start with PREFIX"
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=["input", "rules", "closed-form"], choices=METHODS,
+        help="rows of the tables (default: input rules closed-form)",
+    )  # fmt: skip
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for the network rows")
+    add_workers(parser)
+    add_output(parser, "result file (JSON); an existing one is continued")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from retone.lab.evaluate.result import table
+    from retone.lab.evaluate.synthetic import CASES, evaluate
+    from retone.metrics import STYLE_METRICS
+    from retone.terminal import progress_bar
+    from retone.training.data.pairs import PairMaker
+
+    corpus = corpus_of(args, args.sample_rate)
+    maker = PairMaker(sample_rate=args.sample_rate, length=args.length, min_mean_square=1e-5)
+    methods = [m for name in args.methods for m in _methods(name, args)]
+    with progress_bar() as progress:
+        result = evaluate(
+            corpus,
+            maker,
+            methods,
+            pairs=args.pairs,
+            seed=args.seed,
+            path=args.output,
+            workers=args.workers,
+            progress=progress,
+        )
+    columns = [(m.name, m.direction) for m in STYLE_METRICS]
+    for case in CASES:
+        print(f"\n{case}, {corpus.name}, {args.sample_rate} Hz\n")
+        print(table(result, case, columns))
+    return 0
+
+
+def _methods(name: str, args: argparse.Namespace) -> list[Any]:
+    from retone.estimators.choose import FORMER_NAMES, estimator_named
+    from retone.lab.evaluate.methods import Estimated, Input, Matchering, Oracle
+    from retone.losses import L1, MultiResolutionSTFT, WeightedSum
+
+    match name:
+        case "input":
+            return [Input()]
+        case "matchering":
+            return [Matchering()]
+        case "oracle":
+            loss = WeightedSum((MultiResolutionSTFT(), L1()), (1.0, 100.0))
+            return [Oracle(loss, estimator_named("closed-form"))]
+        case "rules":
+            return [Estimated("RB-DSP", estimator_named("rules"), at_peak=True)]
+        case "network-alone":
+            from retone.estimators.network import Network
+
+            weights = args.weights or args.kind
+            return [Estimated("network alone", Network(weights=weights, fit_steps=0, level=None))]
+        case "network":
+            estimator = estimator_named(name, weights=args.weights or args.kind)
+            return [Estimated("network, fitted", estimator)]
+    name = FORMER_NAMES.get(name, name)
+    estimator = estimator_named(name)
+    return [
+        Estimated(name, estimator),
+        Estimated(f"{name}, half-way to the reference's loudness", estimator, 0.5),
+    ]
+
+
+VERBS = (Verb("synthetic", "match pairs with a known target, and measure", _add_arguments, _run),)

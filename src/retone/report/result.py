@@ -1,0 +1,46 @@
+"""What ``retone.match`` and its companions return: audio, settings and the report."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import fields
+from html import escape
+
+from retone.process.result import Rendered
+from retone.report.collect import report_of
+from retone.report.html import render_report
+
+
+class Result(Rendered):
+    """A processed recording: ``audio``, ``sample_rate``, ``settings``, ``report`` and ``save``.
+
+    ``result.decision.setting`` holds the parameter values, ``result.sides`` the measured levels and
+    spectra, ``result.warnings`` and ``result.decision.notes`` sentences for the user. A notebook
+    shows the report.
+    """
+
+    @classmethod
+    def of(cls, rendered: Rendered) -> Result:
+        """The same with a report."""
+        return cls(**{f.name: getattr(rendered, f.name) for f in fields(rendered)})
+
+    @functools.cached_property
+    def report(self) -> str:
+        """The report: one HTML page without scripts from elsewhere."""
+        return render_report(report_of(self))
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{escape(self.report)}" width="100%" height="640" '
+            'style="border: 0"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        before, after = self.sides[:2]
+        where = f"'{self.output}'" if self.output else "in memory"
+        loudness = [s.levels.integrated_lufs for s in (before, after) if s.levels]
+        return (
+            f"Result({where}, {after.duration_s:.2f} s, {after.channels} ch, "
+            f"{self.sample_rate} Hz, {loudness[0]:.1f} to {loudness[1]:.1f} LUFS, "
+            f"by '{self.estimator}')"
+        )
