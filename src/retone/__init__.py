@@ -24,7 +24,7 @@ _HOME = {
     "chain": "retone.effects",
     "decide": "retone.api",
     "enhance": "retone.api",
-    "export_settings": "retone.api",
+    "export": "retone.api",
     "match": "retone.api",
     "open_settings": "retone.api",
 }
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         apply,
         decide,
         enhance,
-        export_settings,
+        export,
         match,
         open_settings,
     )

@@ -233,7 +233,7 @@ def decide(
     )
 
 
-def export_settings(
+def export(
     settings: SettingsFile | str | Path,
     target: str,
     output: str | Path | None = None,
@@ -245,7 +245,7 @@ def export_settings(
     Args:
         settings: ``result.settings``, or a settings file's path.
         target: such as ``"ffmpeg"``, ``"reaper"`` or ``"equalizer-apo"``
-            (``retone.export.TARGETS``).
+            (``retone.exports.TARGETS``).
         output: where to write it; None writes no file.
         force: replace an existing file.
 
@@ -260,8 +260,8 @@ def export_settings(
     import warnings
 
     from retone.atomic import write_text_atomic
-    from retone.export import target_named
-    from retone.export.plan import plan_of
+    from retone.exports import target_named
+    from retone.exports.plan import plan_of
 
     known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
     exported = target_named(target).write(plan_of(known))

@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("effects", "nets"),
     ("losses", "metrics", "estimators", "nn"),
     ("process", "training"),
-    ("presets", "report", "export"),
+    ("presets", "report", "exports"),
     ("api",),
     ("studio", "lab", "cli"),
     ("__main__",),

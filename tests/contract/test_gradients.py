@@ -36,8 +36,8 @@ ALL: tuple[Gradient, ...] = (
     Spsa(),
     Spsa.paper(),
     NeuralProxy("np", sizes=SIZES),
-    NeuralProxy("np-hh", sizes=SIZES),
-    NeuralProxy("np-fh", sizes=SIZES),
+    NeuralProxy("np_hh", sizes=SIZES),
+    NeuralProxy("np_fh", sizes=SIZES),
     EndToEnd("ctcn1", False, SIZES),
     EndToEnd("ctcn2", True, SIZES),
 )
@@ -242,7 +242,7 @@ def test_the_true_distance_counts_at_the_bounds(make_audio: MakeAudio) -> None:
 def test_hybrids_run_what_they_say(make_audio: MakeAudio) -> None:
     audio, unit = problem(make_audio, PAPER_CHAIN)
     networks = built(ALL[4], PAPER_CHAIN)
-    np, hh, fh = (NeuralProxy(mode, sizes=SIZES) for mode in ("np", "np-hh", "np-fh"))
+    np, hh, fh = (NeuralProxy(mode, sizes=SIZES) for mode in ("np", "np_hh", "np_fh"))
     exact = Exact().infer(PAPER_CHAIN, audio, RATE, unit)
 
     def step(strategy: NeuralProxy) -> tuple[Tensor, Tensor]:
@@ -253,10 +253,10 @@ def test_hybrids_run_what_they_say(make_audio: MakeAudio) -> None:
         return out.detach(), u.grad
 
     values = {s.mode: step(s) for s in (np, hh, fh)}
-    assert torch.equal(values["np-fh"][0], exact)  # to the last bit
-    assert torch.equal(values["np"][0], values["np-hh"][0])
-    assert torch.equal(values["np"][1], values["np-hh"][1])
-    assert not torch.equal(values["np-fh"][1], values["np"][1])
+    assert torch.equal(values["np_fh"][0], exact)  # to the last bit
+    assert torch.equal(values["np"][0], values["np_hh"][0])
+    assert torch.equal(values["np"][1], values["np_hh"][1])
+    assert not torch.equal(values["np_fh"][1], values["np"][1])
     assert torch.equal(np.infer(PAPER_CHAIN, audio, RATE, unit, networks), values["np"][0])
     for hybrid in (hh, fh):
         assert torch.equal(hybrid.infer(PAPER_CHAIN, audio, RATE, unit, networks), exact)
@@ -270,7 +270,7 @@ def test_fh_takes_the_networks_slope_at_the_effects_value(make_audio: MakeAudio)
     assert networks is not None
     weight = torch.randn(audio.shape, generator=torch.Generator().manual_seed(1))
     u = unit.clone().requires_grad_()
-    out = NeuralProxy("np-fh", sizes=SIZES).train(effect, audio, RATE, u, networks)
+    out = NeuralProxy("np_fh", sizes=SIZES).train(effect, audio, RATE, u, networks)
     (out * weight).sum().backward()
     v = unit.clone().requires_grad_()
     (networks("equalizer", audio, v) * weight).sum().backward()

@@ -54,7 +54,7 @@ STILL_THERE: dict[str, frozenset[str]] = {
     "docs/training.md": frozenset({" anew", "turn no phase", "two fish of a czech game"}),
     "src/retone/errors.py": frozenset({"stands twice"}),
     "src/retone/estimators/base.py": frozenset({"what sounds right"}),
-    "src/retone/export/sox.py": frozenset({"the phase turns"}),
+    "src/retone/exports/sox.py": frozenset({"the phase turns"}),
     "src/retone/jsonfields.py": frozenset({"stand twice", "stands twice"}),
     "src/retone/lab/evaluate/result.py": frozenset({"turn no phase"}),
     "src/retone/plugins/host.py": frozenset({" anew"}),

@@ -9,9 +9,9 @@ import pytest
 
 from retone.dsp.param import ParamTable
 from retone.effects import COMPRESSOR_TABLE, EXPANDER_TABLE, Compressor
-from retone.export import TARGETS, target_named
-from retone.export.curves import curves_csv
-from retone.export.verify import compare, own_render
+from retone.exports import TARGETS, target_named
+from retone.exports.curves import curves_csv
+from retone.exports.verify import compare, own_render
 from retone.lab.bench.exports import SAME_DB, cases
 from retone.process.settings_file import SettingsFile
 
@@ -65,7 +65,7 @@ def test_reaper_smooths_what_the_compressor_smooths(
 
 def test_a_wrong_export_is_seen(voice: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """A guard on the guard: one decibel off in one band."""
-    from retone.export import equalizer_apo
+    from retone.exports import equalizer_apo
 
     right = equalizer_apo.TARGET.write
 

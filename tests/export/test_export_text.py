@@ -10,9 +10,9 @@ import pytest
 from retone.dsp.param import Param
 from retone.effects import EFFECTS, Fir, chain
 from retone.errors import SettingError
-from retone.export import TARGETS, target_named
-from retone.export.base import number
-from retone.export.plan import plan_of
+from retone.exports import TARGETS, target_named
+from retone.exports.base import number
+from retone.exports.plan import plan_of
 from retone.lab.bench.exports import cases
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
 

@@ -23,9 +23,9 @@ import torch
 
 from retone.effects import EFFECT_TYPES, Equalizer, chain
 from retone.effects.spec import effect_from_spec, effect_to_spec
-from retone.export import TARGETS
-from retone.export.curves import curves_csv
-from retone.export.plan import plan_of
+from retone.exports import TARGETS
+from retone.exports.curves import curves_csv
+from retone.exports.plan import plan_of
 from retone.process.settings_file import SettingsFile
 
 # effect: named by a settings file, drawn, moved, exported
@@ -98,13 +98,11 @@ assert {t.group for t in found.tracks} == {"ann", "bob"}
 from retone.estimators.choose import ESTIMATORS, estimator_named
 
 assert "gentle" in ESTIMATORS
-from retone import Matcher, Options
+import retone
 
 Path("in").mkdir()
 soundfile.write("in/a.wav", voice, 48000)
-result = Matcher(estimator_named("gentle")).match(
-    Path("in/a.wav"), [Path("in/a.wav")], Path("in/b.wav"), Options()
-)
+result = retone.match("in/a.wav", "in/a.wav", "in/b.wav", estimator="gentle")
 assert float(result.decision.setting["compressor.ratio"]) == 1.5
 print("all used")
 """
@@ -159,7 +157,7 @@ def test_the_page_shows_every_group() -> None:
     from outside_package import PAGE
     from retone.effects import EFFECT_TYPES
     from retone.estimators.choose import ESTIMATORS
-    from retone.export import TARGETS
+    from retone.exports import TARGETS
     from retone.losses import LOSSES
     from retone.metrics import METRICS
     from retone.training.data.corpora import CORPORA

@@ -81,7 +81,7 @@ def test_proxies_learn_and_then_serve(corpora: dict[str, Any], tmp_path: Path) -
         heard = {p.name for p in (tmp_path / f"proxy{member}" / "examples").iterdir()}
         assert "1_target.flac" in heard and "1_reference.flac" not in heard
 
-    recipe = tiny_recipe(gradient=NeuralProxy("np-fh", tuple(files), SIZES), steps=4)
+    recipe = tiny_recipe(gradient=NeuralProxy("np_fh", tuple(files), SIZES), steps=4)
     folder = tmp_path / "fh"
     train(recipe, corpora, folder, workers=0, stop_after_s=0.0)  # one step, then go on
     for file in files:
@@ -117,7 +117,7 @@ def test_weights_of_hybrids_drive_the_effect_and_end_to_end_ones_are_refused(
     from retone.estimators.network import load
     from retone.training.state import RunState, save_state
 
-    for gradient in (NeuralProxy("np-fh", sizes=SIZES), EndToEnd("ctcn1", False, SIZES)):
+    for gradient in (NeuralProxy("np_fh", sizes=SIZES), EndToEnd("ctcn1", False, SIZES)):
         recipe = tiny_recipe(gradient=gradient)
         file = tmp_path / f"{gradient.name}.safetensors"
         save_state(file, recipe, recipe.build(pretrained=False), None, RunState(step=1, best=1.0))

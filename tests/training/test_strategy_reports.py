@@ -71,7 +71,7 @@ def test_strategies_are_compared_at_every_rate(
     for row in (
         "| exact | the effect | its exact adjoint | the effect | yes | 1.5 min | 5 | 10 |",
         "| np | frozen networks | autograd of the networks | frozen networks | yes |",
-        "| np-hh | frozen networks | autograd of the networks | the effect | yes |",
+        "| np_hh | frozen networks | autograd of the networks | the effect | yes |",
         "| ctcn1 | trained networks | autograd of the networks | trained networks | no |",
         "published speech, 24 kHz (LibriTTS)",
         "here, 16000 Hz",

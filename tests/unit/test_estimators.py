@@ -332,7 +332,7 @@ def test_refining_leaves_alone_what_the_held_out_part_does_not_support() -> None
     assert all(torch.equal(got.setting[n], start.setting[n]) for n in start.setting)
     assert any("held-out" in note for note in got.notes)
     brief = Refined(Neutral()).estimate(excerpt(talk(64, 1.9)), [x], locks={})
-    assert any("Too short" in note for note in brief.notes)
+    assert any("too short to refine" in note for note in brief.notes)
 
 
 def test_ranges_are_told_in_words() -> None:

@@ -14,6 +14,7 @@ from retone import terminal
 from retone.cli.main import build_parser
 from retone.lab.main import build_parser as build_lab_parser
 from retone.lab.main import main as lab
+from retone.progress import TRAINING
 
 
 class Screen(io.StringIO):
@@ -46,12 +47,12 @@ def shown(text: str) -> list[str]:
 
 def test_a_line_goes_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = a_screen(monkeypatch)
-    with terminal.progress_bar("train", "step") as bar:
-        bar(1, 10)
+    with terminal.progress_bar() as bar:
+        bar(TRAINING, 1, 10)
         bar.print("step 1  loss 0.5")
-        bar(2, 10)
+        bar(TRAINING, 2, 10)
         assert shown(screen.getvalue())[0] == "step 1  loss 0.5"
-        assert shown(screen.getvalue())[1].startswith("train [######")
+        assert shown(screen.getvalue())[1].startswith("training [######")
     assert shown(screen.getvalue()) == ["step 1  loss 0.5", ""]
 
 

@@ -11,7 +11,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from retone.export import TARGETS
+from retone.exports import TARGETS
 
 OTHERS = {"csv": ".curves.csv", "onnx": ".onnx"}
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = SettingsFile.read(args.settings)
     if args.to == "csv":
-        from retone.export.curves import curves_csv
+        from retone.exports.curves import curves_csv
 
         if args.audio is None:
             raise SettingError("--to csv needs the recording: --audio FILE.")
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.quiet:
             print(f"curves    {output}")
         return 0
-    from retone.export import target_named
-    from retone.export.plan import plan_of
+    from retone.exports import target_named
+    from retone.exports.plan import plan_of
 
     target = target_named(args.to)
     output = args.output or _default_output(args.settings, target.suffix)
@@ -102,7 +102,7 @@ def _default_output(settings: Path, suffix: str) -> Path:
 
 
 def _onnx(args: argparse.Namespace) -> int:
-    from retone.export.onnx_file import export_onnx
+    from retone.exports.onnx_file import export_onnx
 
     output = args.output or Path(args.settings.name.removesuffix(".safetensors") + OTHERS["onnx"])
     found = export_onnx(args.settings, output, force=args.force)
@@ -117,7 +117,7 @@ def _onnx(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace, settings: object) -> None:
     from retone.audio import load
-    from retone.export.verify import compare
+    from retone.exports.verify import compare
 
     clip = load(args.audio, duration_s=10.0)
     mono = clip.samples.mean(axis=0, keepdims=True).astype("float32")

@@ -69,7 +69,7 @@ def _warm_up() -> None:
 
     from retone.effects import MATCH_CHAIN
     from retone.estimators.choose import estimator_named
-    from retone.export import plan, verify  # noqa: F401
+    from retone.exports import plan, verify  # noqa: F401
     from retone.process.stream import Renderer
     from retone.report import html  # noqa: F401
     from retone.studio import intake, preview, state, work  # noqa: F401

@@ -11,8 +11,8 @@ import numpy as np
 from retone.audio import load
 from retone.dsp.effect import Effect
 from retone.effects import ENHANCE_CHAIN, MATCH_CHAIN
-from retone.export import TARGETS, target_named
-from retone.export.verify import Difference, compare
+from retone.exports import TARGETS, target_named
+from retone.exports.verify import Difference, compare
 from retone.process.settings_file import LevelPlan, SettingsFile
 
 SECONDS = 6.0

@@ -1,7 +1,7 @@
 """Settings in the terms of other programs: one file per target, each verified by rendering.
 
 Another package adds a target by an entry point in the group ``retone.export_targets`` that names a
-``retone.export.base.Target``.
+``retone.exports.base.Target``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from retone.registry import Registry
 
 if TYPE_CHECKING:
-    from retone.export.base import Target
+    from retone.exports.base import Target
 
 
 def _complaint(name: str, member: Any) -> str | None:
-    from retone.export.base import Target
+    from retone.exports.base import Target
 
     return None if isinstance(member, Target) else "is not an export Target"
 
@@ -24,13 +24,13 @@ TARGETS: Registry[Target] = Registry(
     "retone.export_targets",
     "export target",
     {
-        "ffmpeg": "retone.export.ffmpeg:TARGET",
-        "sox": "retone.export.sox:TARGET",
-        "pedalboard": "retone.export.pedalboard_code:TARGET",
-        "equalizer-apo": "retone.export.equalizer_apo:TARGET",
-        "easyeffects": "retone.export.easyeffects:TARGET",
-        "camilladsp": "retone.export.camilladsp:TARGET",
-        "reaper": "retone.export.reaper:TARGET",
+        "ffmpeg": "retone.exports.ffmpeg:TARGET",
+        "sox": "retone.exports.sox:TARGET",
+        "pedalboard": "retone.exports.pedalboard_code:TARGET",
+        "equalizer-apo": "retone.exports.equalizer_apo:TARGET",
+        "easyeffects": "retone.exports.easyeffects:TARGET",
+        "camilladsp": "retone.exports.camilladsp:TARGET",
+        "reaper": "retone.exports.reaper:TARGET",
     },
     check=_complaint,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.export.base import (
+from retone.exports.base import (
     SINE_DB,
     Exported,
     Target,
@@ -22,7 +22,7 @@ from retone.export.base import (
     tool,
     write_float,
 )
-from retone.export.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
 
 HEADROOM_DB = 24.0
 """SoX clips between effects: so much is taken first and given back last."""

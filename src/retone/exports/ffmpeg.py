@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from retone.dsp import biquad
-from retone.export.base import (
+from retone.exports.base import (
     SINE_DB,
     Exported,
     Target,
@@ -27,7 +27,7 @@ from retone.export.base import (
     tool,
     write_float,
 )
-from retone.export.plan import Bands, Dynamics, Filter, Level, Plan, double
+from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan, double
 
 KNEE_MOST_DB = 20 * math.log10(8)
 THRESHOLD_LEAST_DB = -60.0

@@ -12,9 +12,9 @@ import torch
 from retone.dsp import biquad
 from retone.dsp.recursion import cascade
 from retone.errors import SettingError
-from retone.export import target_named
-from retone.export.base import ToolMissing
-from retone.export.plan import Filter, Plan, double, plan_of
+from retone.exports import target_named
+from retone.exports.base import ToolMissing
+from retone.exports.plan import Filter, Plan, double, plan_of
 from retone.process.settings_file import SettingsFile
 from retone.process.stream import Renderer
 from retone.units import db_to_gain

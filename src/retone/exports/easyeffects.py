@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from retone.export.base import (
+from retone.exports.base import (
     Exported,
     Target,
     ToolMissing,
@@ -25,7 +25,7 @@ from retone.export.base import (
     tool,
     write_float,
 )
-from retone.export.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
 
 LSP_TIME = -math.log(1 - math.sqrt(0.5))
 KNEE_MOST_DB = 23.99

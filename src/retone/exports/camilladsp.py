@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from retone.export.base import SINE_DB, Exported, Target, ToolMissing, common_notes, grouped
-from retone.export.documented import (
+from retone.exports.base import SINE_DB, Exported, Target, ToolMissing, common_notes, grouped
+from retone.exports.documented import (
     camilla_compressor,
     cookbook,
     first_order_low_pass,
     run_sections,
 )
-from retone.export.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
 
 _KINDS = {"peak": "Peaking", "low_shelf": "Lowshelf", "high_shelf": "Highshelf"}
 _SHAPES = {"Peaking": "peak", "Lowshelf": "low", "Highshelf": "high"}

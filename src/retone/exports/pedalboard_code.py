@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.export.base import (
+from retone.exports.base import (
     SINE_DB,
     Exported,
     Target,
@@ -24,7 +24,7 @@ from retone.export.base import (
     read_float,
     write_float,
 )
-from retone.export.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
 
 _HEAD = '''"""{title}, as pedalboard code. Run: python {{this file}} in.wav out.wav"""
 

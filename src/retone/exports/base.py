@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from retone.errors import RetoneError
-from retone.export.plan import Bands, Dynamics, Fixed, NotExpressible, Plan, limiter_note
+from retone.exports.plan import Bands, Dynamics, Fixed, NotExpressible, Plan, limiter_note
 
 SINE_DB = 20 * math.log10(math.sqrt(2))
 """How much higher a sine's peak reads than its RMS."""

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from retone.dsp.curve import POWER_FLOOR
-from retone.export.base import Exported, Target, common_notes, grouped, number
-from retone.export.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.base import Exported, Target, common_notes, grouped, number
+from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
 from retone.units import DB_PER_NEPER, LN9
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.export.base import Exported, Target, common_notes, dynamics_left_out, grouped, number
-from retone.export.documented import cookbook, run_sections
-from retone.export.plan import Dynamics, Filter, Level, Plan
+from retone.exports.base import Exported, Target, common_notes, dynamics_left_out, grouped, number
+from retone.exports.documented import cookbook, run_sections
+from retone.exports.plan import Dynamics, Filter, Level, Plan
 
 _KINDS = {"peak": "PK", "low_shelf": "LSC", "high_shelf": "HSC"}
 _LINE = re.compile(
