@@ -29,13 +29,7 @@ ALLOWED = {
 """Other programs' options and the like: file -> reason."""
 
 TO_BE_FIXED = {
-    "estimators/reference_free.py",
-    "estimators/network.py",
     "plugins/host.py",
-    "presets/library.py",
-    "process/decide.py",
-    "process/render.py",
-    "process/warnings.py",
     "training/recipes/plugin.py",
     "training/recipes/strategies.py",
 }

@@ -37,8 +37,8 @@ settings = SettingsFile(effect, values, 48000, "test")
 again = SettingsFile.from_json(settings.to_json())
 assert again.effect == effect and again.setting == settings.setting
 audio = 0.5 * torch.randn(1, 2, 4800)
-want = effect.render(audio, 48000, settings.heard()).audio
-assert torch.equal(again.effect_at(48000)(audio, 48000, again.heard()), want)
+want = effect.render(audio, 48000, settings.effective_setting()).audio
+assert torch.equal(again.effect_at(48000)(audio, 48000, again.effective_setting()), want)
 
 from retone.audio.meters.spectrum import log_frequencies
 from retone.report import collect
@@ -47,7 +47,7 @@ from retone.report.html import render_report
 
 f = log_frequencies(48000)
 page = render_report(
-    ReportData(settings, f, **collect.views(effect, settings.heard(), 48000, f))
+    ReportData(settings, f, **collect.views(effect, settings.effective_setting(), 48000, f))
 )
 assert "Static curve of Saturator" in page and "Output peak for an input peak." in page
 assert page.count("Drive") and page.count("Mix")
