@@ -29,10 +29,6 @@ ALLOWED = {
 """Other programs' options and the like: file -> reason."""
 
 TO_BE_FIXED = {
-<<<<<<< HEAD
-    "plugins/host.py",
-=======
->>>>>>> house
     "training/recipes/plugin.py",
     "training/recipes/strategies.py",
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retone.cli import enhance, match
-from retone.estimators.choose import NAMES
+from retone.estimators.choose import CHOICES, ESTIMATORS
 from retone.process.level import SPEECH_LUFS
 
 from .conftest import Record, Run
@@ -22,7 +22,8 @@ def option(command: object, name: str) -> argparse.Action:
 
 
 def test_match_offers_every_estimator() -> None:
-    assert tuple(option(match, "--estimator").choices or ()) == tuple(NAMES)
+    assert tuple(option(match, "--estimator").choices or ()) == CHOICES
+    assert set(ESTIMATORS) <= set(CHOICES)
 
 
 def test_the_usual_loudness_of_speech_is_written_once(repository: Path) -> None:
