@@ -129,7 +129,7 @@ def test_without_weights_it_says_how_to_make_them(
 ) -> None:
     monkeypatch.setattr("retone.estimators.reference_free.SHIPPED", "none_such.safetensors")
     done = retone("enhance", record("voice.wav"))
-    assert done.code == 2 and "retone train diffdeq_improved" in done.err
+    assert done.code == 2 and "recipe diffdeq_improved" in done.err
 
 
 def test_thresholds_follow_the_level_of_each_piece(weights: Path) -> None:

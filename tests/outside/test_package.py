@@ -37,8 +37,8 @@ settings = SettingsFile(effect, values, 48000, "test")
 again = SettingsFile.from_json(settings.to_json())
 assert again.effect == effect and again.setting == settings.setting
 audio = 0.5 * torch.randn(1, 2, 4800)
-want = effect.render(audio, 48000, settings.heard()).audio
-assert torch.equal(again.effect_at(48000)(audio, 48000, again.heard()), want)
+want = effect.render(audio, 48000, settings.effective_setting()).audio
+assert torch.equal(again.effect_at(48000)(audio, 48000, again.effective_setting()), want)
 
 from retone.audio.meters.spectrum import log_frequencies
 from retone.report import collect
@@ -47,17 +47,17 @@ from retone.report.html import render_report
 
 f = log_frequencies(48000)
 page = render_report(
-    ReportData(settings, f, **collect.views(effect, settings.heard(), 48000, f))
+    ReportData(settings, f, **collect.views(effect, settings.effective_setting(), 48000, f))
 )
 assert "Static curve of Saturator" in page and "Output peak for an input peak." in page
 assert page.count("Drive") and page.count("Mix")
 
-from retone.studio.session import Driven
+from retone.process.result import Decision
 from retone.studio.state import State, describe, stages
 
 rows = {p["name"]: p for s in stages(effect) for p in s["params"]}
 assert rows["saturator.mix"]["role"] == "mix" and rows["saturator.drive_db"]["high"] == 36
-state = State(Driven(effect, "test", None), values, (), 1.0, "off", None)
+state = State(Decision(effect, effect.params.defaults(1), "test"), values, (), 1.0, "off", None)
 shown = describe(state, 48000)
 assert [c["title"] for c in shown["curves"]] == ["Saturator"] and len(shown["responses"]) == 1
 
@@ -98,13 +98,11 @@ assert {t.group for t in found.tracks} == {"ann", "bob"}
 from retone.estimators.choose import ESTIMATORS, estimator_named
 
 assert "gentle" in ESTIMATORS
-from retone import Matcher, Options
+import retone
 
 Path("in").mkdir()
 soundfile.write("in/a.wav", voice, 48000)
-result = Matcher(estimator_named("gentle")).match(
-    Path("in/a.wav"), [Path("in/a.wav")], Path("in/b.wav"), Options()
-)
+result = retone.match("in/a.wav", "in/a.wav", "in/b.wav", estimator="gentle")
 assert float(result.decision.setting["compressor.ratio"]) == 1.5
 print("all used")
 """

@@ -25,7 +25,7 @@ def test_match_then_save(
     page.upload(voice, "my voice.wav")
     assert page.post("job", {}, "match").json  # accepted, and then refused for want of a reference
     first = page.end_of(1)
-    assert first["state"] == "failed" and "recording that sounds right" in first["message"]
+    assert first["state"] == "failed" and "reference recording" in first["message"]
     page.upload(other, "podcast.wav", "reference")
     done = page.end_of(page.post("job", {"locks": {"compressor.ratio": 2.0}}, "match").json["job"])
     assert done["state"] == "done", done

@@ -97,7 +97,7 @@ def test_the_preview_is_as_loud_as_the_result(
     size = int.from_bytes(data[:4], "little")
     head = json.loads(data[4 : 4 + size])
     heard = np.frombuffer(data, np.float32, offset=4 + size) * 10 ** (head["gain_db"] / 20)
-    found = work.write_result(session, state, lambda done, total: None)
+    found = work.write_result(session, state, lambda phase, done, total: None)
     path = session.downloads[found["downloads"]["audio"]][0]
     written, _ = soundfile.read(path, dtype="float32")
     assert np.abs(written - heard).max() < 2e-3 * np.abs(written).max() + 2**-14

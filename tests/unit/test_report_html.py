@@ -20,6 +20,7 @@ from retone.audio.meters.spectrum import SpectrumMeter, log_frequencies
 from retone.dsp import scan
 from retone.dsp.effect import Effect
 from retone.effects import EFFECTS, Compressor, DynamicEqualizer, Equalizer, Fir, Gain, chain
+from retone.process.compressor_levels import CompressorLevels
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
 from retone.report import collect, figures
 from retone.report.data import ReportData
@@ -207,7 +208,7 @@ def test_levels_at_the_compressor_are_found_from_its_output(makeup_db: float) ->
         }
     )
     audio = 0.2 * torch.randn(1, 2, 6000, generator=torch.Generator().manual_seed(0)).double()
-    levels = collect.CompressorLevels(effect, setting, RATE)
+    levels = CompressorLevels(effect, setting, RATE)
     wanted = LevelHistogram(RATE)
     with scan.forced():
         out = effect.render(audio, RATE, setting, curves=True)
@@ -220,7 +221,7 @@ def test_levels_at_the_compressor_are_found_from_its_output(makeup_db: float) ->
     assert set(levels.histograms) == {"compressor"}
     np.testing.assert_allclose(levels.histograms["compressor"].share(), wanted.share(), atol=1e-9)
     behind = chain("d", Compressor(), Equalizer())
-    assert collect.CompressorLevels(behind, behind.params.defaults(1), RATE).histograms == {}
+    assert CompressorLevels(behind, behind.params.defaults(1), RATE).histograms == {}
 
 
 def test_summary_says_what_was_done() -> None:

@@ -14,6 +14,7 @@ from retone import terminal
 from retone.cli.main import build_parser
 from retone.lab.main import build_parser as build_lab_parser
 from retone.lab.main import main as lab
+from retone.progress import TRAINING
 
 
 class Screen(io.StringIO):
@@ -46,12 +47,12 @@ def shown(text: str) -> list[str]:
 
 def test_a_line_goes_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = a_screen(monkeypatch)
-    with terminal.progress_bar("train", "step") as bar:
-        bar(1, 10)
+    with terminal.progress_bar() as bar:
+        bar(TRAINING, 1, 10)
         bar.print("step 1  loss 0.5")
-        bar(2, 10)
+        bar(TRAINING, 2, 10)
         assert shown(screen.getvalue())[0] == "step 1  loss 0.5"
-        assert shown(screen.getvalue())[1].startswith("train [######")
+        assert shown(screen.getvalue())[1].startswith("training [######")
     assert shown(screen.getvalue()) == ["step 1  loss 0.5", ""]
 
 
@@ -64,12 +65,12 @@ def test_training_prints_without_further_packages(monkeypatch: pytest.MonkeyPatc
     row = {"step": 3, "loss": 0.25, "examples_per_s": 8.0, "eta_s": 3600.0}
 
     def one_row(*args: object, report: object, progress: object, **how: object) -> object:
-        progress(3, 10)  # type: ignore[operator]
+        progress(TRAINING, 3, 10)  # type: ignore[operator]
         report(row)  # type: ignore[operator]
         return Path("nowhere")
 
     monkeypatch.setattr("retone.training.loop.train", one_row)
-    monkeypatch.setattr("retone.training.data.opening.open_corpora", lambda *a: {})
+    monkeypatch.setattr("retone.training.data.splits.open_splits", lambda *a, **k: {})
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     words = ["compact_speech", "--corpus", "kit=x", "--run", "r"]

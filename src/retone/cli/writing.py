@@ -37,11 +37,11 @@ def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: b
     from retone.audio.formats import container_of
     from retone.process.render import check_output
 
+    check_output(inputs, output, force=True)
+    container_of(output)
     paths = Paths(
         output, output.with_suffix(".json"), output.with_suffix(".html") if report else None
     )
-    check_output(inputs, output, force=True)
-    container_of(output)
     for path in (paths.settings, paths.report):
         if path is not None and path.is_dir():
             raise AudioError(

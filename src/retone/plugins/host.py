@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from retone.errors import PluginError
+from retone.errors import PluginError, PluginNotAllowedError
 from retone.plugins.worker import receive, send
 
 Array = np.ndarray
@@ -58,16 +58,16 @@ def _tail(source: str) -> str:
 
 
 def host_of(source: str) -> Host:
-    """This process' host of a source.
+    """The host of a plug-in in this process.
 
     Raises:
-        PluginError: nobody said that the source may be run.
+        PluginNotAllowedError: the user has not allowed the plug-in to run.
     """
     place = allowed(source)
     if place is None:
-        raise PluginError(
-            f"this drives the plug-in {source}, which runs code of others. Say that it may with "
-            "--plugin PATH, its place on this machine."
+        raise PluginNotAllowedError(
+            f"the settings drive the plug-in {source}, which is foreign code and runs only if "
+            "allowed. Name its path on this machine to allow it."
         )
     key = (os.getpid(), place)
     if key not in _HOSTS:

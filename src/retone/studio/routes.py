@@ -49,8 +49,6 @@ class Routes:
             ("GET", "/api/download/{key}/{name}", self.download),
         ]
 
-    # What handlers share
-
     async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.state.pool, work, *args)
 
@@ -78,8 +76,6 @@ class Routes:
         if not isinstance(found, dict):
             raise Refused(400, "The request is not in the form the page sends.")
         return found
-
-    # Sessions
 
     async def start(self, request: Any) -> Any:
         """Open a session at once: nothing heavy is imported for it."""
@@ -144,8 +140,6 @@ class Routes:
         session.ended = True
         session.left_at = time.monotonic() - self.state.limits.grace_s - 1
         return _json({})
-
-    # Recordings
 
     async def upload(self, request: Any) -> Any:
         """Receive a recording as the input or as a further reference."""
@@ -265,8 +259,6 @@ class Routes:
                 "rate": found.sample_rate}  # fmt: skip
         return _bytes(await self._run(lambda: packed(head, found.samples())))
 
-    # Jobs
-
     async def job(self, request: Any) -> Any:
         """Queue a match, a preset, an enhancement or the saving of the result."""
         session, kind = await self._session(request), request.path_params["kind"]
@@ -294,8 +286,6 @@ class Routes:
         session = await self._session(request)
         number = request.path_params["number"]
         return _json({"cancelled": self.state.queue.cancel(session.key, number)})
-
-    # Settings and their sound
 
     async def describe(self, request: Any) -> Any:
         """Curves and values of the page's settings."""
