@@ -76,7 +76,9 @@ class _Config:
 
     def dynamics(self, d: Dynamics, channels: list[int], total: int | None = None) -> None:
         if d.expands:
-            self.notes.append(f"{d.name}: the downward expander cannot be expressed and is left out.")
+            self.notes.append(
+                f"{d.name}: the downward expander cannot be expressed and is left out."
+            )
         if d.compresses and d.ratio < 1:
             self.notes.append(f"{d.name}: upward expansion cannot be expressed and is left out.")
         if not (d.compresses and d.ratio > 1):

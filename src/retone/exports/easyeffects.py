@@ -85,7 +85,9 @@ def _add_gain(plugins: dict[str, dict[str, Any]], gain_db: float, notes: list[st
     total = last["output-gain"] + gain_db
     last["output-gain"] = round(min(max(total, -36.0), 36.0), 3)
     if last["output-gain"] != round(total, 3):
-        notes.append(f"The gain of {number(total)} dB is limited to 36 dB, the maximum of an output.")
+        notes.append(
+            f"The gain of {number(total)} dB is limited to 36 dB, the maximum of an output."
+        )
 
 
 def _curve(d: Dynamics, notes: list[str], *, words: tuple[str, str, str]) -> dict[str, Any]:
@@ -99,7 +101,9 @@ def _curve(d: Dynamics, notes: list[str], *, words: tuple[str, str, str]) -> dic
         notes.append(f"{d.name}: the downward expander cannot be expressed and is left out.")
     level = d.threshold_db
     if level < THRESHOLD_LEAST_DB and d.compresses:
-        notes.append(f"{d.name}: the threshold {number(level)} dB is limited to -60 dB, the lowest.")
+        notes.append(
+            f"{d.name}: the threshold {number(level)} dB is limited to -60 dB, the lowest."
+        )
     knee = min(d.knee_db, KNEE_MOST_DB)
     if d.acts:
         notes.append(
