@@ -68,7 +68,7 @@ def host_of(source: str) -> Host:
     if place is None:
         raise PluginError(
             f"this uses the plug-in {source}, which is third-party code. Allow running it with "
-            "retone.plugins.allow(PATH), where PATH is the plug-in on this machine."
+            "--plugin PATH, or in Python with retone.plugins.allow(PATH)."
         )
     key = (os.getpid(), place)
     if key not in _HOSTS:

@@ -9,7 +9,7 @@ in the effect's place where the paper's have 64. Train the proxies of ``np``, ``
     retone train proxy_equalizer --corpus NAME=FOLDER --run runs/proxy_equalizer
     retone train proxy_compressor --corpus NAME=FOLDER --run runs/proxy_compressor
 
-Stated differences to the paper: a proxy's learning rate is divided by ten at 80 and 95 % of its run
+Differences to the paper: a proxy's learning rate is divided by ten at 80 and 95 % of its run
 instead of on a plateau, and its best weights are those of the lowest validation loss.
 """
 
