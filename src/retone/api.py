@@ -62,11 +62,11 @@ def match(
         sample_rate: sample rate of the arrays in Hz; not for paths.
         preset: a preset, its name or its file (``retone.presets``), instead of ``to``.
         amount: 0 leaves every sample unchanged, 1 applies the full change.
-            part: ``"all"``, ``"eq"`` or ``"dynamics"``.
+        part: ``"all"``, ``"eq"`` or ``"dynamics"``.
         locks: fixed values of parameters by name: ``{"compressor.ratio": 2.0}``.
         loudness: ``"match"``, ``"off"`` or a target in LUFS.
         true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
-            estimator: estimator of the settings, or its name; None takes the default.
+        estimator: estimator of the settings, or its name; None takes the default.
         force: replace an existing output.
         progress: called with (phase, done, total), see ``retone.progress``.
         source: former name of ``input``.
@@ -77,10 +77,10 @@ def match(
     Raises:
         AudioError: a recording cannot be read, used or written.
         SettingError: an option or a lock is invalid, or no preset has that name.
-            DataError: a preset's file is damaged.
+        DataError: a preset's file is damaged.
         TypeError: an array without a sample rate, a path with one, or audio of another type.
-        """
-        input = _renamed(input, source)
+    """
+    input = _renamed(input, source)
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp)
     recording, references = _recordings("match", input, to, preset, sample_rate)
     return _transfer(
@@ -109,11 +109,11 @@ def enhance(
             writes no file for an array.
         sample_rate: of an array, in Hz; not for paths.
         weights: file of a network trained with ``retone.training``; None for the shipped one.
-            amount: 0 leaves every sample unchanged, 1 applies the full change.
-            locks: fixed values of parameters by name, in physical units.
+        amount: 0 leaves every sample unchanged, 1 applies the full change.
+        locks: fixed values of parameters by name, in physical units.
         loudness: a target in LUFS or ``"off"``; None for -19 LUFS, scaled by ``amount``.
         true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
-            force: replace an existing output.
+        force: replace an existing output.
         progress: called with (phase, done, total).
 
     Returns:
@@ -165,7 +165,7 @@ def apply(
         sample_rate: of an array, in Hz; not for paths.
         amount: 0 to 1; None takes the amount in the settings.
         loudness: a target in LUFS or ``"off"``; None takes the gain in the settings or, with
-                another amount, moves the loudness that share of the way to their target.
+            another amount, moves the loudness that share of the way to their target.
         true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the settings' ceiling.
         force: replace an existing output.
         progress: called with (phase, done, total).
@@ -274,13 +274,13 @@ def export(
 
 def open_settings(path: str | Path) -> SettingsFile:
     """Read a settings file.
-    
+
     Args:
         path: path of the JSON file.
-    
+
     Returns:
         The settings: effect, values in physical units, locks, level plan.
-    
+
     Raises:
         DataError: the file is missing or damaged.
         SettingError: a parameter is unknown or out of range.

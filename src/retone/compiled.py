@@ -26,7 +26,7 @@ from numba.core import config as numba_config
 
 config: Any = numba_config  # its settings are read from the environment when it is loaded
 
-SOURCES = ("kernels/*.py", "audio/**/*.py", "training/data/corrupt.py", "compiled.py")
+SOURCES = ("kernels/*.py", "audio/**/*.py", "training/data/sox_effects.py", "compiled.py")
 """Files that the hash covers: those with compiled loops and all their helpers."""
 _config: Any = numba_config  # its attributes are made at run time
 KEPT = 8

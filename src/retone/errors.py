@@ -9,6 +9,7 @@ Tree::
     ├── SettingError            a parameter is unknown, out of range or of the wrong kind
     ├── DataError               a corpus, manifest or weights file is missing or damaged
     ├── PluginError             a plug-in crashed, hung, or returned unusable audio
+    │   └── PluginNotAllowedError  settings drive a plug-in that the user has not allowed
     └── MissingExtraError       an optional package is needed; the message holds the pip line
 
 A message says what is wrong, where, what was expected and the usual fix.
@@ -52,6 +53,10 @@ class DataError(RetoneError):
 
 class PluginError(RetoneError):
     """A plug-in crashed, hung, or returned unusable audio."""
+
+
+class PluginNotAllowedError(PluginError):
+    """Settings drive a plug-in that the user has not allowed to run."""
 
 
 class MissingExtraError(RetoneError, ImportError):

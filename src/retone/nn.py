@@ -31,9 +31,9 @@ class Processor(nn.Module):
     Args:
         effect: any effect, chains included.
         sample_rate: sample rate of the audio in Hz.
-            learnable: names of the trainable parameters, True for all, False for none.
+        learnable: names of the trainable parameters, True for all, False for none.
         values: initial values in physical units; the others start at their defaults. Pass dotted
-                names of a chain as ``**{"equalizer.peak_1_q": 2.0}``.
+            names of a chain as ``**{"equalizer.peak_1_q": 2.0}``.
 
     Raises:
         TypeError: ``effect`` is not an effect instance.

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from retone import __version__
-from retone.errors import OutputExistsError, RetoneError
+from retone.errors import OutputExistsError, PluginNotAllowedError, RetoneError
 from retone.progress import Phase
 
 DELAY_S = 1.0
@@ -103,6 +103,9 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
     except OutputExistsError as e:
         fix = "Choose another name with -o or pass --force."
         print(f"{parser.prog} {args.command}: {e.path} exists. {fix}", file=sys.stderr)
+        return 2
+    except PluginNotAllowedError as e:
+        print(f"{parser.prog} {args.command}: {e} Pass --plugin PATH.", file=sys.stderr)
         return 2
     except RetoneError as e:
         print(f"{parser.prog} {args.command}: {e}", file=sys.stderr)

@@ -28,13 +28,6 @@ ALLOWED = {
 }
 """Other programs' options and the like: file -> reason."""
 
-TO_BE_FIXED = {
-    "plugins/host.py",
-    "training/recipes/plugin.py",
-    "training/recipes/strategies.py",
-}
-"""Must shrink to nothing: a file that no longer offends fails the test until it is taken out."""
-
 
 def relative(file: Path) -> str:
     return file.relative_to(SOURCE).as_posix()
@@ -61,17 +54,12 @@ def found() -> dict[str, list[str]]:
 
 
 def test_library_code_names_no_option() -> None:
-    wrong = [
-        place
-        for name, places in found().items()
-        if name not in ALLOWED and name not in TO_BE_FIXED
-        for place in places
-    ]
+    wrong = [place for name, places in found().items() if name not in ALLOWED for place in places]
     assert not wrong, "say what to change, not which option to pass:\n" + "\n".join(wrong)
 
 
 def test_lists_are_not_stale() -> None:
-    stale = (set(ALLOWED) | TO_BE_FIXED) - set(found())
+    stale = set(ALLOWED) - set(found())
     assert not stale, f"these name no option any more, take them out: {sorted(stale)}"
 
 

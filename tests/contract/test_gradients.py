@@ -90,8 +90,8 @@ RUNS = {
     "spsa": ({"effect"}, 1, {"effect"}),
     "spsa_improved": ({"effect"}, 4, {"effect"}),
     "np": ({"networks"}, 0, {"networks"}),
-    "np-hh": ({"networks"}, 0, {"effect"}),
-    "np-fh": ({"effect", "networks"}, 0, {"effect"}),
+    "np_hh": ({"networks"}, 0, {"effect"}),
+    "np_fh": ({"effect", "networks"}, 0, {"effect"}),
     "ctcn1": ({"networks"}, 0, {"networks"}),
     "ctcn2": ({"networks"}, 0, {"networks"}),
 }

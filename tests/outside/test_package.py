@@ -52,12 +52,12 @@ page = render_report(
 assert "Static curve of Saturator" in page and "Output peak for an input peak." in page
 assert page.count("Drive") and page.count("Mix")
 
-from retone.studio.session import Driven
+from retone.process.result import Decision
 from retone.studio.state import State, describe, stages
 
 rows = {p["name"]: p for s in stages(effect) for p in s["params"]}
 assert rows["saturator.mix"]["role"] == "mix" and rows["saturator.drive_db"]["high"] == 36
-state = State(Driven(effect, "test", None), values, (), 1.0, "off", None)
+state = State(Decision(effect, effect.params.defaults(1), "test"), values, (), 1.0, "off", None)
 shown = describe(state, 48000)
 assert [c["title"] for c in shown["curves"]] == ["Saturator"] and len(shown["responses"]) == 1
 

@@ -140,7 +140,7 @@ def test_a_file_is_whole_or_the_one_before(own: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full_disk)
-    with pytest.raises(OSError, match="space"):
+    with pytest.raises(DataError, match="No space left"):
         checkpoint.write(own, {"a": torch.zeros(2)}, {})
     assert own.read_bytes() == before
     assert [p.name for p in own.parent.iterdir()] == [own.name]

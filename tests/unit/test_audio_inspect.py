@@ -164,7 +164,7 @@ def test_inspection_of_a_faulty_file(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     sf.write(path, np.stack([x, x], axis=1), 48000, subtype="PCM_24")
     seen: list[float] = []
-    got = inspect(path, seen.append)
+    got = inspect(path, lambda phase, done, total: seen.append(done / total))
     assert seen == sorted(seen) and seen[-1] == 1.0
     assert (got.sample_rate, got.channels, got.bit_depth, got.subtype) == (48000, 2, 24, "PCM_24")
     assert got.duration_s == pytest.approx(4.0, abs=0.01)

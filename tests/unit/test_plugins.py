@@ -110,7 +110,7 @@ def test_settings_files_hold_it_but_do_not_run_it(
     again = effect_from_spec(spec, RATE)
     assert again.params.names == tone.params.names and again == tone
     monkeypatch.setattr(host, "_ALLOWED", {})
-    with pytest.raises(PluginError, match="--plugin PATH"):
+    with pytest.raises(PluginError, match="Name its path on this machine"):
         again.render(audio(make_audio), RATE, middle(again))
     moved = effect_from_spec({**spec, "source": "/elsewhere/plugin_zoo.py:tone"}, RATE)
     host.allow(f"{ZOO}:tone")

@@ -65,12 +65,12 @@ def test_training_prints_without_further_packages(monkeypatch: pytest.MonkeyPatc
     row = {"step": 3, "loss": 0.25, "examples_per_s": 8.0, "eta_s": 3600.0}
 
     def one_row(*args: object, report: object, progress: object, **how: object) -> object:
-        progress(3, 10)  # type: ignore[operator]
+        progress(TRAINING, 3, 10)  # type: ignore[operator]
         report(row)  # type: ignore[operator]
         return Path("nowhere")
 
     monkeypatch.setattr("retone.training.loop.train", one_row)
-    monkeypatch.setattr("retone.training.data.opening.open_corpora", lambda *a: {})
+    monkeypatch.setattr("retone.training.data.splits.open_splits", lambda *a, **k: {})
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     words = ["compact_speech", "--corpus", "kit=x", "--run", "r"]

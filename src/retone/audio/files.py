@@ -40,7 +40,7 @@ def load(
     Args:
         path: the recording.
         start_s: start in seconds.
-            duration_s: seconds to read; None for the rest.
+        duration_s: seconds to read; None for the rest.
         analysis: also refuse what :func:`require_analysable` refuses.
         warnings: list to which warnings are appended.
 

@@ -180,7 +180,7 @@ class AudioReader:
     Args:
         path: the recording.
         keep_samples: a recording of at most this many samples, all channels together, is
-                decoded once and cached for further reads.
+            decoded once and cached for further reads.
 
     Raises:
         AudioError: as :func:`info`, and while reading: damaged data, NaN or infinite samples.

@@ -41,7 +41,7 @@ class AtomicWriter:
         channels: number of channels; replaces the input's.
         subtype: sample format, such as ``PCM_24``; replaces the input's.
         tags: replace the input's.
-            force: replace an existing file.
+        force: replace an existing file.
         dither: add triangular dither when rounding to 16 bits or less; samples that need no
             rounding stay exact.
         seed: random seed of the dither.

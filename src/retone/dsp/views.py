@@ -22,7 +22,7 @@ class BandView:
 
     Args:
         label: such as ``Low shelf``.
-            frequency_hz, gain_db: position of its handle.
+        frequency_hz, gain_db: position of its handle.
         q: or None.
         response_db: [F].
         low_hz, high_hz: range of the band, for soloing it.

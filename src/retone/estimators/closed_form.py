@@ -59,7 +59,7 @@ class ClosedForm:
         profile_scales: strengths of processing to consider if the reference is a profile of many
             voices; 0 among them leaves recordings unchanged that already have the style.
         style_spread: share of the usual differences in dynamics that remains if a profile holds
-                statistics before processing.
+            statistics before processing.
         scales, same_scales, temper: strengths of processing to consider if the voices differ and
             if they do not, and the exponent of their likelihood.
         level_trust: how far makeup moves from the loudness at the usual peak to the reference's

@@ -64,7 +64,7 @@ class Network:
             for those that ship with the package.
         max_pieces: most pieces of one recording.
         fit_steps: steps of the fit to the statistics that the network predicts, if it does; 0
-                uses its predicted setting unchanged.
+            uses its predicted setting unchanged.
         fit_prior: weight of the prior that holds the fit to the prediction.
         fit_pieces: number of pieces, the loudest, for the fit and for measuring levels.
         level_share: how far the level of the fitted setting moves back to that of the prediction.

@@ -85,7 +85,7 @@ def linear(db: float) -> str:
 
 
 def common_notes(plan: Plan) -> list[str]:
-    """What no target has: the limiter, fixed filters, and effects that have no stages."""
+    """Notes on what no target has: the limiter, fixed filters, effects without stages."""
     notes = [
         f"{s.name}: a fixed filter of {len(s.taps)} taps has no parameters and is left out; "
         "make the settings with another estimator."
@@ -101,7 +101,7 @@ def common_notes(plan: Plan) -> list[str]:
 
 
 def dynamics_left_out(plan: Plan) -> list[str]:
-    """For targets without any dynamics."""
+    """Notes for targets without any dynamics."""
     return [
         f"{s.name}: compression ({number(s.ratio)}:1 above {number(s.threshold_db)} dBFS) cannot "
         "be expressed and is left out; its makeup gain is in the preamp."

@@ -1,8 +1,8 @@
 """CamillaDSP: filters, processors, mixers and a pipeline as YAML (devices are yours to add).
 
-Filters are cookbook biquads. The Compressor smooths the level in dB before its curve, has no
-knee, no expander and watches the sum of its channels. Bands are built of mixers and first-order
-low-passes, as ours are.
+Filters are cookbook biquads. The Compressor smooths the level in dB before its curve, has no knee
+and no expander, and detects the sum of its channels. Bands are built of mixers and first-order
+low-passes, as retone's are.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class _Config:
 
     def dynamics(self, d: Dynamics, channels: list[int], total: int | None = None) -> None:
         if d.expands:
-            self.notes.append(f"{d.name}: the downward expander cannot be expressed, left out.")
+            self.notes.append(
+                f"{d.name}: the downward expander cannot be expressed and is left out."
+            )
         if d.compresses and d.ratio < 1:
             self.notes.append(f"{d.name}: upward expansion cannot be expressed and is left out.")
         if not (d.compresses and d.ratio > 1):
@@ -87,8 +89,8 @@ class _Config:
             self.notes.append(f"{d.name}: the compressor has no knee ({d.knee_db:g} dB).")
         if len(channels) > 1:
             self.notes.append(
-                f"{d.name}: the compressor watches the sum of its channels, ours the loudest; the "
-                "threshold is raised by what equal channels add."
+                f"{d.name}: the compressor detects the sum of its channels, retone the loudest "
+                "channel; the threshold is raised to compensate for equal channels."
             )
         shift = (SINE_DB if d.rms_ms else 0.0) + 20 * np.log10(len(channels))
         self.parts["processors"][_key(d.name)] = {

@@ -85,7 +85,9 @@ def _add_gain(plugins: dict[str, dict[str, Any]], gain_db: float, notes: list[st
     total = last["output-gain"] + gain_db
     last["output-gain"] = round(min(max(total, -36.0), 36.0), 3)
     if last["output-gain"] != round(total, 3):
-        notes.append(f"The gain of {number(total)} dB is held at 36 dB, an output's most.")
+        notes.append(
+            f"The gain of {number(total)} dB is limited to 36 dB, the maximum of an output."
+        )
 
 
 def _curve(d: Dynamics, notes: list[str], *, words: tuple[str, str, str]) -> dict[str, Any]:
@@ -99,12 +101,14 @@ def _curve(d: Dynamics, notes: list[str], *, words: tuple[str, str, str]) -> dic
         notes.append(f"{d.name}: the downward expander cannot be expressed and is left out.")
     level = d.threshold_db
     if level < THRESHOLD_LEAST_DB and d.compresses:
-        notes.append(f"{d.name}: the threshold {number(level)} dB is held at -60 dB, its lowest.")
+        notes.append(
+            f"{d.name}: the threshold {number(level)} dB is limited to -60 dB, the lowest."
+        )
     knee = min(d.knee_db, KNEE_MOST_DB)
     if d.acts:
         notes.append(
-            f"{d.name}: LSP smooths the level before the curve, ours smooths after it; times are "
-            "converted, movements differ a little."
+            f"{d.name}: LSP smooths the level before the curve, retone after it; times are "
+            "converted, the gain reduction differs slightly."
         )
     # LSP's knee reaches its width to each side of the threshold.
     return {
@@ -135,7 +139,7 @@ def _multiband(b: Bands, notes: list[str]) -> dict[str, Any]:
         "envelope-boost": "None", "dry": -100.0, "wet": 0.0,
     }  # fmt: skip
     notes.append(
-        f"{b.name}: LSP's bands have steeper borders than ours; tone and dynamics come close, "
+        f"{b.name}: LSP's crossovers are steeper than retone's; tone and dynamics are close, "
         "not equal."
     )
     for i in range(8):
@@ -152,7 +156,7 @@ def _multiband(b: Bands, notes: list[str]) -> dict[str, Any]:
             f = b.filters[i]
             if f is not None:
                 band["makeup"] = round(band["makeup"] + f.gain_db, 3)
-                notes.append(f"{b.title(i)}: its filter is written as a gain of the whole band.")
+                notes.append(f"{b.title(i)}: its filter is written as a gain for the whole band.")
         if i:
             band["enable-band"] = i < len(b.dynamics)
         if 0 < i < len(b.dynamics):

@@ -2,7 +2,7 @@
 
 Equaliser sections are cookbook biquads; for shelves ffmpeg's Q is ours divided by sqrt(2).
 ``acompressor`` smooths the rectified level with a quarter of the times it is given, before its
-curve; ours smooths decibels above the threshold, after it. Curves ``acompressor`` cannot draw
+curve; retone smooths decibels above the threshold, after it. Curves that ``acompressor`` cannot draw
 become a ``compand`` table.
 """
 
@@ -69,12 +69,12 @@ def _dynamics(d: Dynamics, plan: Plan, notes: list[str]) -> list[str]:
         knee = min(d.knee_db, KNEE_MOST_DB)
         if knee < d.knee_db:
             notes.append(
-                f"{d.name}: the knee of {number(d.knee_db)} dB is held at {knee:.1f} dB, "
+                f"{d.name}: the knee of {number(d.knee_db)} dB is limited to {knee:.1f} dB, "
                 "acompressor's widest."
             )
         notes.append(
-            f"{d.name}: acompressor smooths the level before the curve, ours smooths after it; "
-            "times are converted, movements differ a little."
+            f"{d.name}: acompressor smooths the level before the curve, retone after it; "
+            "times are converted, the gain reduction differs slightly."
         )
         level = d.threshold_db + (SINE_DB if d.rms_ms else 0.0)
         line = (
@@ -85,8 +85,8 @@ def _dynamics(d: Dynamics, plan: Plan, notes: list[str]) -> list[str]:
         )
         return [line, *makeup]
     notes.append(
-        f"{d.name}: written as a compand table (a curve acompressor cannot draw); compand follows "
-        "each channel by itself and knows no RMS detector."
+        f"{d.name}: written as a compand table (a curve acompressor cannot draw); compand detects "
+        "each channel separately and has no RMS detector."
     )
     points = "|".join(
         f"{number(x)}/{number(y)}" for x, y in d.points(-120.0, SINE_DB if d.rms_ms else 0.0)

@@ -39,10 +39,10 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
 
     The graph takes clips [1, length] at the network's rate (``source`` and, for a style network,
     ``reference``) and gives unit parameters [1, P]; names, ranges and the effect are in the file's
-    metadata. The estimator gives it clips of the training length. For a network that revises its
-    answer the graph is one pass: it also takes ``result`` (the source as the last
-    answer renders it, the source at first) and ``logits`` (the last answer's, ``start_logits`` of
-    the metadata at first), and gives the next logits, ``passes`` times.
+    metadata. The estimator passes it clips of the training length. For a network that refines its
+    prediction the graph is one pass: it also takes ``result`` (the source rendered with the last
+    prediction; at first the source itself) and ``logits`` (of the last prediction; at first
+    ``start_logits`` of the metadata), and returns the next logits. Run it ``passes`` times.
 
     Args:
         weights: a ``.safetensors`` file, or ``"speech"`` or ``"music"``.
@@ -51,7 +51,7 @@ def export_onnx(weights: Path | str, output: Path, *, force: bool = False) -> On
 
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
-        DataError: the weights cannot be read, or onnxruntime does not give the same.
+        DataError: the weights cannot be read, or onnxruntime's result differs.
         OutputExistsError: the output exists and ``force`` is not set.
     """
     if output.exists() and not force:
@@ -110,7 +110,7 @@ def _packages() -> tuple[Any, Any]:
 
 
 class _Pass(nn.Module):
-    """One pass of a network that revises its answer."""
+    """One pass of a network that refines its prediction."""
 
     def __init__(self, network: IterativeNet) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """pedalboard: a Python program with ``process(audio, sample_rate)``.
 
 pedalboard's filters are cookbook biquads and its LowpassFilter is first-order, as in our bands.
-Its Compressor has a hard knee, follows each channel by itself, and states a time of 2 pi time
-constants.
+Its Compressor has a hard knee and a separate detector for each channel, and states a time of 2 pi
+time constants.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def _dynamics(d: Dynamics, used: set[str], notes: list[str]) -> list[str]:
         if d.knee_db > 0:
             notes.append(f"{d.name}: pedalboard's compressor has no knee ({number(d.knee_db)} dB).")
         notes.append(
-            f"{d.name}: pedalboard follows each channel by itself and smooths the level before "
-            "the curve; times are converted, movements differ a little."
+            f"{d.name}: pedalboard detects each channel separately and smooths the level before "
+            "the curve; times are converted, the gain reduction differs slightly."
         )
     elif d.compresses:
         notes.append(

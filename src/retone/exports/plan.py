@@ -1,8 +1,8 @@
 """A settings file as plain processing stages: what every export target writes in its own words.
 
 ``amount`` is already applied. The stages come from the effects themselves (``Effect.stages``);
-bands that do nothing are left out, and frequencies are held below 0.49 of the sample rate as the
-effects do.
+bands that do nothing are left out, and frequencies are limited to 0.49 of the sample rate, as in
+the effects.
 """
 
 from __future__ import annotations
@@ -100,10 +100,10 @@ def limiter_note(plan: Plan) -> str | None:
     if level is None or level.ceiling_dbtp is None:
         return None
     what = (
-        f"it took up to {level.limiter_most_db:.1f} dB, {level.limiter_active_percent:.1f} % of "
+        f"it reduced peaks by up to {level.limiter_most_db:.1f} dB, {level.limiter_active_percent:.1f} % of "
         "the time"
         if level.limiter_most_db > 0.05
-        else "it had nothing to do"
+        else "it was not active"
     )
     return (
         f"The true-peak limiter at {level.ceiling_dbtp:g} dBTP is left out ({what}); "

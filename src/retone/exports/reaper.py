@@ -1,7 +1,7 @@
 """REAPER: a JSFX script with a slider for every parameter; exact, dynamics and bands included.
 
 JSFX is REAPER's documented plain-text format for effects; plug-in states in an .RfxChain are
-undocumented binary, so a script takes their place. It runs the same recursions as retone: cookbook
+undocumented binary, so a script is written instead. It runs the same recursions as retone: cookbook
 biquads, a branching one-pole that smooths decibels above the threshold or the linear gain, as the
 compressor does, and bands by subtraction. Only assignments, arithmetic and ``a ? b : c`` are used,
 so that ``render`` can run the text itself.
@@ -264,7 +264,9 @@ def render(text: str, audio: np.ndarray, sample_rate: int, folder: Path) -> np.n
     channels = audio.shape[0]
     known = {f: getattr(math, f) for f in _FUNCTIONS if hasattr(math, f)}
     if re.search(r"[^\w\s.=+\-*/()?:;<>,$]", slider + sample):
-        raise DataError("the script holds a sign that its own reader does not know.")
+        raise DataError(
+            "the script contains a character that retone's interpreter does not support."
+        )
     lines = [
         "def run(audio, out, names):",
         *(f"    {line}" for line in states.splitlines()),

@@ -25,7 +25,7 @@ from retone.exports.base import (
 from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
 
 HEADROOM_DB = 24.0
-"""SoX clips between effects: so much is taken first and given back last."""
+"""SoX clips between effects: the level is reduced by this much first and restored last."""
 
 _KINDS = {"peak": "equalizer {f} {q}q {g}", "low_shelf": "bass {g} {f} {q}q"}
 _KINDS["high_shelf"] = "treble {g} {f} {q}q"
@@ -43,8 +43,8 @@ def write(plan: Plan) -> Exported:
             if stage.acts:
                 lines.append(f"compand {_table(stage)} 0 -90")
                 notes.append(
-                    f"{stage.name}: compand smooths the level before the curve, ours smooths "
-                    "after it; times are converted, movements differ a little."
+                    f"{stage.name}: compand smooths the level before the curve, retone after it; "
+                    "times are converted, the gain reduction differs slightly."
                 )
             if abs(stage.makeup_db) > 0.005:
                 lines.append(f"gain {number(stage.makeup_db)}")
@@ -60,7 +60,7 @@ def _filter(f: Filter) -> str:
 
 
 def _table(d: Dynamics) -> str:
-    """``attack,decay in,out,in,out...``, levels lowered by the head-room."""
+    """``attack,decay in,out,in,out...``, levels lowered by the headroom."""
     times = f"{number(d.attack_tau_s)},{number(d.release_tau_s)}"
     points = d.points(-140.0, (SINE_DB if d.rms_ms else 0.0) - HEADROOM_DB)
     # upward expansion may end above 0 dB, which SoX refuses; only signals near it are changed
@@ -74,15 +74,15 @@ def _bands(b: Bands, notes: list[str]) -> str:
         f = b.filters[i]
         if f is not None:
             gain += f.gain_db
-            notes.append(f"{b.title(i)}: its filter is written as a gain of the whole band.")
+            notes.append(f"{b.title(i)}: its filter is written as a gain for the whole band.")
         flat = Dynamics(d.name, 0, 1, d.attack_ms, d.release_ms, 0, 0, d.rms_ms)
         table = _table(d if d.acts else flat)
         parts.append(f'"{table} {number(gain)} -90"')
         if i < len(b.crossovers_hz):
             parts.append(number(b.crossovers_hz[i]))
     notes.append(
-        f"{b.name}: mcompand splits by Linkwitz-Riley crossovers, ours is another split; bands "
-        "are steeper and the phase turns."
+        f"{b.name}: mcompand splits with its own Linkwitz-Riley crossovers; bands are steeper than "
+        "retone's and phase is not preserved."
     )
     return "mcompand " + " ".join(parts)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from retone.atomic import AtomicFile
-from retone.errors import DataError
+from retone.errors import AudioError, DataError
 
 _KEY = "retone"
 NETWORK, EFFECT_NETWORKS = "model.", "model.stand_in."
@@ -24,12 +24,19 @@ strategy puts in the effect's place."""
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON header; the file is complete or absent."""
+    """Write tensors and a JSON header; the file is complete or absent.
+
+    Raises:
+        DataError: the file cannot be written, for instance because the disk is full.
+    """
     from safetensors.torch import save_file
 
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with AtomicFile(path, force=True) as file:
-        save_file(plain, file.path, metadata={_KEY: json.dumps(header)})
+    try:
+        with AtomicFile(path, force=True) as file:
+            save_file(plain, file.path, metadata={_KEY: json.dumps(header)})
+    except AudioError as error:
+        raise DataError(str(error)) from error
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

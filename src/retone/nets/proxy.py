@@ -6,8 +6,8 @@ receptive field is 7021 samples (293 ms at 24 kHz). It works at the sample rate 
 only.
 
 Differences to the paper: the residual path is cropped at its beginning, so that it is aligned with
-the convolution (in the published program it is one sample late), and FiLM's scales start around 1. For
-short trainings ``TcnSizes.identity`` starts with a network that passes its input through.
+the convolution (in the published program it is one sample late), and FiLM's scales start around 1.
+For short trainings ``TcnSizes.identity`` starts with a network that passes its input through.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from retone.errors import PluginError
+from retone.errors import PluginError, PluginNotAllowedError
 from retone.plugins.worker import receive, send
 
 Array = np.ndarray
@@ -59,16 +59,16 @@ def _tail(source: str) -> str:
 
 
 def host_of(source: str) -> Host:
-    """The host of a source in this process.
+    """The host of a plug-in in this process.
 
     Raises:
-        PluginError: running the source was not permitted.
+        PluginNotAllowedError: the user has not allowed the plug-in to run.
     """
     place = allowed(source)
     if place is None:
-        raise PluginError(
-            f"this uses the plug-in {source}, which is third-party code. Allow running it with "
-            "--plugin PATH, or in Python with retone.plugins.allow(PATH)."
+        raise PluginNotAllowedError(
+            f"the settings drive the plug-in {source}, which is third-party code and runs only if "
+            "allowed. Name its path on this machine to allow it."
         )
     key = (os.getpid(), place)
     if key not in _HOSTS:

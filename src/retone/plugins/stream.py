@@ -25,8 +25,8 @@ class Stream:
     Args:
         host: the plug-in's host.
         first: the first block [C, T], which ``host`` has just rendered with a reset.
-            sample_rate: sample rate in Hz.
-            settings: values that the block was rendered with.
+        sample_rate: sample rate in Hz.
+        settings: values that the block was rendered with.
     """
 
     def __init__(

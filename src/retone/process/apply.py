@@ -19,10 +19,10 @@ def decision_of(
 
     Args:
         settings: the settings file.
-            info: properties of the recording; any sample rate and channel count.
-            amount: 0 to 1; None takes the file's.
+        info: properties of the recording; any sample rate and channel count.
+        amount: 0 to 1; None takes the file's.
         loudness: a target in LUFS or ``"off"``; None takes the gain in the file or, with another
-                amount, moves the loudness that share of the way to the file's target.
+            amount, moves the loudness that share of the way to the file's target.
         true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the file's ceiling.
 
     Raises:

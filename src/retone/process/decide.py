@@ -50,7 +50,7 @@ def decide(
         references: reference recordings or profiles; none for reference-free estimators.
         options: ``part``, ``locks`` and ``loudness`` are used.
         estimator: estimator of the settings; None takes the default.
-            progress: called in the phases analysing and finding settings.
+        progress: called in the phases analysing and finding settings.
 
     Returns:
         Effect, setting, target loudness and the references as measured: all that rendering needs.

@@ -64,8 +64,8 @@ def active_excerpt(reader: AudioReader, channel: int | None = None) -> np.ndarra
     """The part of a recording to analyse: [n] mono, at the recording's rate.
 
     Recordings up to a minute and a half are used in full. Longer ones are divided into six
-    segments, and each contributes the loudest ten seconds out of a few candidates, so that no single passage
-    dominates and the cost does not grow with the length.
+    segments, and each contributes the loudest ten seconds out of a few candidates, so that no
+    single passage dominates and the cost does not grow with the length.
 
     Args:
         reader: the open recording.

@@ -167,7 +167,7 @@ class Rendering:
         Args:
             clips: the output is clipped at full scale when written, and measured like that.
             frames: block size, None for the default.
-                    progress: called with the seconds done.
+            progress: called with the seconds done.
         """
         info, ceiling = self.reader.info, self.options.true_peak_dbtp
         if ceiling is not None and not self.bypassed:

@@ -41,8 +41,8 @@ class Options:
 
     Args:
         amount: 0 leaves every sample unchanged, 1 applies the full change.
-            part: ``"all"``, ``"eq"`` (dynamics unchanged) or ``"dynamics"`` (spectrum unchanged).
-            locks: fixed values of parameters, by dotted name in physical units.
+        part: ``"all"``, ``"eq"`` (dynamics unchanged) or ``"dynamics"`` (spectrum unchanged).
+        locks: fixed values of parameters, by dotted name in physical units.
         loudness: ``"match"`` the references' (scaled by ``amount``), ``"off"``, or a target in
             LUFS, which is reached at any amount.
         true_peak_dbtp: ceiling of the limiter, None for no limiter.
@@ -101,7 +101,7 @@ class Decision:
         effect: the effect or chain.
         setting: its setting at full strength, batch size 1, thresholds in dBFS of the recording.
         estimator: name of the estimator that chose the setting.
-            target_lufs: loudness to reach at amount 1, None for no change.
+        target_lufs: loudness to reach at amount 1, None for no change.
         gain_db: a known gain after the effect; None to measure the one that reaches the target.
         references: measurements of the references.
         notes: notes by the estimator for the user.

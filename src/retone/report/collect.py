@@ -72,7 +72,7 @@ def views(
 def align_spectra(
     sides: Sequence[Side], frequency_hz: np.ndarray
 ) -> tuple[dict[str, np.ndarray], str]:
-    """Spectra at equal loudness, the result's, and the sentence that says so.
+    """Spectra aligned to the loudness of the result, and a sentence that says so.
 
     Several references are averaged in power at equal loudness. Above a recording's own highest
     frequency its spectrum is NaN.

@@ -1,4 +1,4 @@
-"""Numbers and parameter names as people read them."""
+"""Numbers and parameter names, formatted for users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of what was done: one HTML file that needs nothing else."""
+"""The report of what was done: one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def summary(data: ReportData) -> str:
         low, high = r.total_db.min(), r.total_db.max()
         at = data.frequency_hz[abs(r.total_db).argmax()]
         if max(abs(low), abs(high)) < 0.1:
-            parts.append(f"{r.title} leaves the spectrum as it is")
+            parts.append(f"{r.title} does not change the spectrum")
         else:
             most = high if high >= -low else low
             parts.append(
@@ -104,7 +104,7 @@ def summary(data: ReportData) -> str:
     parts += _reductions(data)
     plan = data.settings.level_plan
     if plan is not None:
-        text = f"the final level moves by {decibels(plan.gain_db, signed=True)}"
+        text = f"the final gain is {decibels(plan.gain_db, signed=True)}"
         if plan.ceiling_dbtp is not None and plan.limiter_most_db >= 0.05:
             text += (
                 f", and a limiter holds peaks at {plain(plan.ceiling_dbtp, 1)} dBTP (at most "
@@ -128,7 +128,7 @@ def _reductions(data: ReportData) -> list[str]:
     least = -float(deepest.envelope.low.min())
     if least < 0.05:
         return [
-            ("no compressor acts" if len(shown) > 1 else f"{name} does not act")
+            ("no compressor is active" if len(shown) > 1 else f"{name} is not active")
             + " on this recording"
         ]
     where = "" if len(shown) == 1 else ", more than any other"
@@ -171,9 +171,9 @@ def _spectra(data: ReportData) -> str:
 def _response(data: ReportData, index: int) -> str:
     view = data.responses[index]
     about = view.about or (
-        "What the filter does to each frequency: every band, and all together."
+        "The filter's gain at each frequency: each band, and all bands together."
         if view.bands
-        else "What the filter does to each frequency."
+        else "The filter's gain at each frequency."
     )
     svg = figures.response(data.frequency_hz, view).render()
     return f'<h2>{escape(view.title)}</h2><p class="sub">{escape(about)}</p>{_figure(svg)}'
@@ -182,7 +182,7 @@ def _response(data: ReportData, index: int) -> str:
 def _curve(data: ReportData, view: CurveView) -> str:
     about = view.about
     if view.level_share is not None:
-        about += " Grey bars: how often the recording has each level."
+        about += " Grey bars: histogram of the recording's levels."
     prefix = "" if data.settings.effect.name == view.name else f"{view.name}."
     rows = []
     for name, value in view.setting.items():

@@ -106,7 +106,7 @@ class Plot:
 
     Args:
         name: unique on the page, letters and hyphens.
-        description: what a screen reader says.
+        description: text for screen readers.
         width, height: of the whole picture in CSS pixels.
         x, y: the axes.
         left, right, top, bottom: margins around the plot area.
@@ -189,7 +189,7 @@ class Plot:
             self._legend.append((legend, css))
 
     def bars(self, edges: np.ndarray, heights: np.ndarray, css: str, *, share: float = 0.5) -> None:
-        """A histogram standing on the lower axis, its highest bar ``share`` of the plot high."""
+        """A histogram on the lower axis; its highest bar takes ``share`` of the plot's height."""
         top = float(np.max(heights, initial=0.0))
         if top <= 0:
             return
@@ -313,9 +313,9 @@ class Plot:
 def spread(
     wanted: Sequence[float], widths: Sequence[float], low: float, high: float
 ) -> list[float]:
-    """Centres as near as possible (least squares) to where they were wanted, without overlap.
+    """Centres as near as possible (least squares) to the wanted ones, without overlap.
 
-    ``wanted`` ascends. Labels that would touch share a block around the mean of their wishes.
+    ``wanted`` ascends. Labels that would touch form a block around the mean of their positions.
     """
     offsets, edge = [], 0.0
     for w in widths:
@@ -333,7 +333,7 @@ def spread(
 
 
 def _runs(good: np.ndarray) -> list[slice]:
-    """Stretches of at least two True in a row."""
+    """Runs of at least two True in a row."""
     padded = np.concatenate([[False], good, [False]]).astype(np.int8)
     change = np.flatnonzero(np.diff(padded))
     starts, stops = change[::2], change[1::2]

@@ -19,8 +19,8 @@ class SpectrumMeter:
     Adjacent Hann windows in single precision, each segment's mean removed (P. Welch, "The use
     of fast Fourier transform for the estimation of power spectra", IEEE Trans. Audio 15(2), 1967);
     overlap would take twice the time and change a plot by less than its line width. The segment
-    is the power of two that gives 4 to 8 Hz per bin (4096 or 8192 samples at 24..48 kHz), so recordings at
-    different rates read alike. Channels are averaged in power.
+    is the power of two that gives 4 to 8 Hz per bin (4096 or 8192 samples at 24..48 kHz), so
+    recordings at different rates read alike. Channels are averaged in power.
     The result does not depend on the block size.
 
     Args:

@@ -129,7 +129,7 @@ def equalizer_section(
         sample_rate: in Hz.
         rounds: timed calls of each method.
         seed: random seed of the signal and of the order of calls.
-            say: callback for lines of progress text.
+        say: callback for lines of progress text.
     """
     from scipy.signal import sosfilt
 

@@ -90,21 +90,21 @@ def measure_exports(
 INTRODUCTION = """# Exports
 
 Made by `python -m retone.lab bench exports -o docs/exports.md`; do not edit by hand.
-`retone export SETTINGS --to TARGET --verify --audio FILE` states the same figures
+`retone export SETTINGS --to TARGET --verify --audio FILE` prints the same figures
 for your own settings.
 
-Each row compares an exported text, run, with retone's own render of {recording} ({seconds:g} s, one
-channel, {rate} Hz), with the gain after the effect and without the limiter.
+Each row compares the render of an exported text with retone's own render of {recording}
+({seconds:g} s, one channel, {rate} Hz), with the gain after the effect and without the limiter.
 
 - **EQ**: largest difference of the equaliser's response from 20 Hz to 20 kHz.
-- **residual**: RMS of the difference of the two renders, relative to ours.
-- **level**: difference of the levels of 20 ms frames within 50 dB of the loudest; median and 95th
-  percentile.
+- **residual**: RMS of the difference between the two renders, relative to retone's.
+- **level**: difference between the levels of 20 ms frames within 50 dB of the loudest; median and
+  95th percentile.
 
 Equalisers are the same filters everywhere. Compressors are not: most programs smooth the level
-before the curve, retone smooths decibels above the threshold after it, so movements differ by
-tenths of a decibel with times converted. What a target cannot express is listed below each table;
-the command prints it with every export.
+before the static curve, retone smooths decibels above the threshold after it. Times are converted,
+and the gain reduction still differs by tenths of a decibel. The notes below each table list what a
+target cannot express; the command prints them with every export.
 """
 
 
@@ -119,7 +119,7 @@ def page(results: Sequence[tuple[Case, Sequence[Difference]]], recording: Path, 
 
 
 def _targets() -> str:
-    lines = ["| `--to` | what it writes | run here by | use |", "|---|---|---|---|"]
+    lines = ["| `--to` | what it writes | verified with | use |", "|---|---|---|---|"]
     for name in TARGETS:
         t = target_named(name)
         use = t.usage.format(file="FILE")
@@ -153,9 +153,9 @@ def _table(case: Case, rows: Sequence[Difference]) -> str:
 def _others() -> str:
     return """## Also
 
-- `--to csv --audio FILE`: gain of every compressor or band over time, a row each 10 ms.
+- `--to csv --audio FILE`: gain of every compressor or band over time, one row per 10 ms.
 - `--to onnx`: a trained estimator (weights instead of settings), kept only if onnxruntime gives the
   same unit parameters within 1e-4; needs `pip install 'retone[export]'`.
-- An `.RfxChain` of REAPER's own plug-ins is not written: their states are undocumented binary. The
-  JSFX script takes its place and is exact.
+- retone does not write an `.RfxChain` of REAPER's own plug-ins, because their states are undocumented
+  binary. It writes a JSFX script instead, which is exact.
 """

@@ -124,7 +124,7 @@ def report_text(report: Report) -> str:
     """All sections of a report and where they came from."""
     asked = ", ".join(f"{k} {v}" for k, v in report.question.items())
     tables = "\n".join(section_table(section) for section in report.sections)
-    return f"{tables}\nMeasured on: {provenance_line(report)} Asked: {asked}.\n"
+    return f"{tables}\nMeasured on: {provenance_line(report)} Options: {asked}.\n"
 
 
 def docs_page(reports: Sequence[tuple[str, Report]]) -> str:

@@ -97,8 +97,8 @@ def verdicts(result: Result, case: str, winner: str) -> list[str]:
         for matched, words in ((True, "at equal loudness"), (False, "raw")):
             better, sure, worse, rows = wins(result, case, winner, other, matched=matched)
             found.append(
-                f"- {winner} against {other}, {words}: better on {better} of {rows} rows, beyond "
-                f"the interval on {sure}; worse beyond the interval on {worse}."
+                f"- {winner} against {other}, {words}: better on {better} of {rows} rows, by "
+                f"more than the interval on {sure}; worse by more than the interval on {worse}."
             )
     return found
 
@@ -115,7 +115,7 @@ def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence
         "`enhance-response` in `docs/results`.",
         "",
         "A clean clip of a voice that is not in the training data is degraded by random bands of",
-        "EQ and dynamics; each method gets only the degraded clip. Numbers are means with 95 %",
+        "EQ and dynamics; each method receives only the degraded clip. Numbers are means with 95 %",
         "intervals from a bootstrap over voices; the best of a row is bold, not counting oracles.",
         "The matched table first brings every output to the target's loudness, which makes its",
         "LUFS row meaningless; `retone enhance` itself sets the requested loudness.",

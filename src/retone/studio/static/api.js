@@ -1,4 +1,4 @@
-// Talking to the server: JSON, sound, uploads with progress, and what happens meanwhile.
+// Talking to the server: JSON, sound, uploads with progress, and events.
 
 export class Refusal extends Error {}
 
@@ -17,7 +17,7 @@ async function ask(address, options) {
     return await answer(await fetch(address, options));
   } catch (error) {
     if (error instanceof Refusal || error.name === "AbortError") throw error;
-    throw new Refusal("The studio's server does not answer. Is it still running?");
+    throw new Refusal("The studio's server does not respond. Is it still running?");
   }
 }
 

@@ -1,4 +1,4 @@
-// Sliders for every parameter of the effect at hand, from its table: the page knows none by name.
+// Sliders for every parameter of the current effect, from its table; the page names no parameter.
 import { shown, tidy, toUnit, toValue } from "./scale.js";
 
 const STEPS = 1000;

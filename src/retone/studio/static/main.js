@@ -1,4 +1,4 @@
-// The page: its state, and how a change travels to sliders, curves, sound and back.
+// The page: its state, and how a change reaches sliders, curves, sound and back.
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
 import { Eq } from "./eq.js";
@@ -138,7 +138,7 @@ function complain(error) {
 
 const guarded = (work) => (...args) => Promise.resolve(work(...args)).catch(complain);
 
-// ---- what a person does -------------------------------------------------------------------
+// ---- what the user does --------------------------------------------------------------------
 
 function busy(text, share, cancel) {
   $("work").hidden = false;
@@ -255,8 +255,8 @@ async function save(what) {
 function saved(found) {
   fetchFile(api.downloadAddress(found.downloads[wanted]), found.names[wanted]);
   for (const text of found.warnings) say(text);
-  if (found.limiter_most_db > 0.05) say(`The true-peak limiter took up to ${found.limiter_most_db.toFixed(1)} dB.`);
-  say(`${found.names[wanted]} was made.`);
+  if (found.limiter_most_db > 0.05) say(`The true-peak limiter reduced peaks by up to ${found.limiter_most_db.toFixed(1)} dB.`);
+  say(`${found.names[wanted]} is ready.`);
 }
 
 function fetchFile(address, name) {
@@ -375,7 +375,7 @@ async function begin() {
   });
   parts.eq = new Eq($("eq"), { change, reset, pick: (names) => parts.controls.pick(names[0]) });
   parts.sources = new Sources(info, { added, removed: guarded(removed), goal: () => parts.sources && buttons(), busy, idle, say });
-  api.events(happened, () => say("The connection to the studio is lost. Reload the page once it runs again.", true));
+  api.events(happened, () => say("The connection to the studio was lost. Reload the page when it runs again.", true));
   wire();
   buttons();
   tick();

@@ -1,4 +1,4 @@
-// What the page knows: the state that undo restores, what was measured, and its parts.
+// The page's data: the state that undo restores, the measurements, and the page's parts.
 import { History } from "./history.js";
 import { Player } from "./player.js";
 

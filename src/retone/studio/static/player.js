@@ -1,4 +1,4 @@
-// Three recordings that run together; switching is a fade of their gains, at the same moment.
+// Three recordings that play in sync; switching fades their gains at the same moment.
 
 const FADE = 0.006;
 const AHEAD = 0.02;
@@ -37,7 +37,7 @@ export class Player extends EventTarget {
     this.route();
   }
 
-  // Solo: a band is listened to through two high-passes and two low-passes.
+  // Solo: a band is played through two high-passes and two low-passes.
   route() {
     if (!this.context) return;
     this.mix.disconnect();

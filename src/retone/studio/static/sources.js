@@ -17,7 +17,7 @@ export class Sources {
     this.tabs();
   }
 
-  // What the server can do, known a moment after the page stands.
+  // What the server can do, known a moment after the page has loaded.
   offer(offers) {
     $("estimator").replaceChildren(...offers.estimators.map((n) => new Option(n, n)));
     if (offers.enhance) $("enhance-about").textContent = `Not available: ${offers.enhance}`;

@@ -1,4 +1,4 @@
-// What the page shows of its state: curves, waveforms, levels, buttons, messages.
+// How the page shows its state: curves, waveforms, levels, buttons, messages.
 import * as draw from "./draw.js";
 import { NAMES } from "./player.js";
 import { history, page, parts, player, state } from "./model.js";
@@ -14,7 +14,7 @@ export function showControls() {
   choose($("ceiling"), state.ceiling_dbtp === null ? "" : String(state.ceiling_dbtp), "dBTP");
 }
 
-// A value that a settings file brought and the list lacks is added to it.
+// A value from a settings file that is not in the list is added to it.
 function choose(select, value, unit) {
   if (![...select.options].some((o) => o.value === value)) select.add(new Option(`${value} ${unit}`, value));
   select.value = value;
@@ -43,7 +43,7 @@ export function showCurves() {
   $("curve-panel").querySelector("h3").textContent = one ? `${c.curves[0].title} curve` : "Level in, level out";
 }
 
-// Spectra at equal loudness, as in the report; a preset's has no level and is laid over the middle.
+// Spectra at equal loudness, as in the report; a preset's spectrum has no level and is centred on the others.
 export function aligned() {
   const s = { ...page.spectra };
   const goal = s.after?.lufs ?? s.before?.lufs ?? 0;

@@ -79,20 +79,21 @@ class PairMaker:
         input_equalizer_probability, expander_probability: processing of the input.
         target_equalizer_probability, compressor_probability: processing of the target style.
         cross_source_probability: probability that the reference is another speaker or track with
-                the same processing as the target.
+            the same processing as the target.
         speed: every source clip is played up to this factor faster or slower when training, to
             make more voices out of few: pitch and formants shift together, as for larger and
             smaller speakers; a reference by another speaker has its own factor. 1: never.
         leveled_probability: probability that input and reference are each normalised to
-                ``peak_dbfs``, like an estimator's excerpts; the target gets the reference's gain.
+            ``peak_dbfs``, like an estimator's excerpts; the target gets the reference's gain.
         min_mean_square: lowest mean square of each half of a source clip, as recorded.
         peak_dbfs: peak of a clip before the halves are cut.
         fade_ms: linear fade at both ends of a clip.
         balance: a speaker or track of n samples is drawn with a probability proportional to
             ``n ** balance``: 0 gives all the same probability, 1 weights by duration.
         reference_compatible: reproduce the published program exactly: target clipped at full scale
-                and not normalised before its compressor, a stretch instead of the pitch shift,
-                silence at the end of shortened clips, fades of 1102 samples, equal probability for all tracks.
+            and not normalised before its compressor, a stretch instead of the pitch shift,
+            silence at the end of shortened clips, fades of 1102 samples, equal probability for
+            all tracks.
     """
 
     sample_rate: int

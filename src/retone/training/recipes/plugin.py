@@ -1,4 +1,4 @@
-"""Recipes that learn to set a plug-in: ``retone train plugin_speech --plugin PATH.vst3 ...``.
+"""Recipes that learn to set a plug-in, whose gradient is estimated by SPSA.
 
 The plug-in is an argument, because its parameters decide the network's width. It only has to
 render: gradients are estimated (SPSA) or come from a proxy that imitates it.

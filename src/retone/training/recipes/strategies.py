@@ -3,11 +3,9 @@
 ``deepafx_STRATEGY_speech`` (and ``_music``) are the rows of the paper's tables: its network, data,
 loss and schedule; only the strategy differs. ``compact_STRATEGY_speech`` is the same comparison for
 small machines: the compact network with one prediction, its chain, and networks of 16 channels
-in the effect's place where the paper's have 64. Train the proxies of ``np``, ``np_hh`` and
-``np_fh`` first::
-
-    retone train proxy_equalizer --corpus NAME=FOLDER --run runs/proxy_equalizer
-    retone train proxy_compressor --corpus NAME=FOLDER --run runs/proxy_compressor
+in the effect's place where the paper's have 64. ``np``, ``np_hh`` and ``np_fh`` need
+proxies that were trained first, with the recipes ``proxy_equalizer`` and ``proxy_compressor``, into
+``runs/proxy_equalizer`` and ``runs/proxy_compressor``.
 
 Differences to the paper: a proxy's learning rate is divided by ten at 80 and 95 % of its run
 instead of on a plateau, and its best weights are those of the lowest validation loss.
