@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mix", type=Path)
     parser.add_argument("master", type=Path)
-    parser.add_argument("--to", type=Path, help="a song that sounds right")
+    parser.add_argument("--to", type=Path, help="reference song")
     parser.add_argument("--preset", default="master-neutral", help="used without a reference")
     parser.add_argument("--loudness", type=float, default=-14.0, help="in LUFS")
     parser.add_argument("--ceiling", type=float, default=-1.0, help="true peak, in dBTP")
@@ -40,7 +40,7 @@ def main() -> None:
                 f"{levels.crest_db:6.1f}"
             )
     print(
-        f"The limiter took at most {result.limiter_most_db:.1f} dB, "
+        f"The limiter reduced peaks by at most {result.limiter_most_db:.1f} dB, "
         f"{result.limiter_active_percent:.1f} % of the time."
     )
     for warning in result.warnings:

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="recordings to match")
     parser.add_argument("output", type=Path, help="folder for the results")
     style = parser.add_mutually_exclusive_group(required=True)
-    style.add_argument("--to", nargs="+", type=Path, help="recordings that sound right")
+    style.add_argument("--to", nargs="+", type=Path, help="reference recordings")
     style.add_argument("--preset", help="a preset's name or file")
     parser.add_argument("--pattern", default="*.*", help="which files (default: all)")
     parser.add_argument("--loudness", type=float, help="target in LUFS (default: the reference's)")
@@ -27,7 +27,7 @@ def main() -> None:
     for source in sorted(args.folder.glob(args.pattern)):
         target = args.output / source.name
         if target.exists():
-            continue  # done by an earlier run
+            continue  # already processed
         try:
             result = retone.match(
                 source,
@@ -37,7 +37,7 @@ def main() -> None:
                 loudness="match" if args.loudness is None else args.loudness,
             )
         except retone.RetoneError as error:
-            print(f"left out: {error}")
+            print(f"skipped: {error}")
             continue
         print(f"{target}: {result.gain_db:+.1f} dB after the effect")
 

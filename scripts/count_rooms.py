@@ -4,7 +4,7 @@ A room is a module or a package directly inside ``retone`` (``__init__`` and ``_
 An arrow leads from a room to another room that it imports, anywhere in its files: at the top,
 inside functions, for type checkers, or by ``import_module``. A floor is the length of the longest
 way down. A circle is a set of modules that import each other; rooms and single modules both count.
-The package's own ``__init__`` is left out: it only says where names are, and others take nothing
+The package's own ``__init__`` is left out: it only maps names to modules, and others import nothing
 but the version from it (``tests/architecture/test_layers.py``).
 """
 

@@ -4,8 +4,8 @@
     python scripts/make_presets.py music debian-music=FOLDER
 
 Only the train split is used. Writes src/retone/presets/data/NAME.json; for music also the
-statistics of how pieces differ (src/retone/estimators/data/content_music.npz), those of voices
-are there already.
+content statistics (src/retone/estimators/data/content_music.npz); those of speech come from
+retone.estimators.content_statistics.learn.
 """
 
 from __future__ import annotations

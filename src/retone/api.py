@@ -1,4 +1,4 @@
-"""What retone does, in one call each, on files or on arrays."""
+"""retone's functions for files and arrays: match, enhance, apply, decide, export."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def match(
     Args:
         input: recording to change: a path, or an array or tensor [T] or [C, T]; any length,
             8-192 kHz, 1-64 channels.
-        to: recording(s) that sound right, likewise; several (in a list) are averaged.
+        to: reference recording(s) of the same kinds; several (in a list) are averaged.
         output: where to write; its extension decides the container. None writes next to an input
             file (``voice.matched.wav``) and writes no file for an array.
-        sample_rate: of the arrays, in Hz; not for paths.
-        preset: instead of ``to``: a preset, its name or its file (``retone.presets``).
-        amount: 0 leaves every sample as it is, 1 is the whole change.
+        sample_rate: sample rate of the arrays in Hz; not for paths.
+        preset: a preset, its name or its file (``retone.presets``), instead of ``to``.
+        amount: 0 leaves every sample unchanged, 1 applies the full change.
         part: ``"all"``, ``"eq"`` or ``"dynamics"``.
-        locks: parameters that keep a value: ``{"compressor.ratio": 2.0}``.
+        locks: fixed values of parameters by name: ``{"compressor.ratio": 2.0}``.
         loudness: ``"match"``, ``"off"`` or a target in LUFS.
-        true_peak_dbtp: ceiling of the true peak, None for no limiter.
-        estimator: what chooses the settings, or its name; None takes the default.
+        true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
+        estimator: estimator of the settings, or its name; None takes the default.
         force: replace an existing output.
         progress: called with (phase, done, total), see ``retone.progress``.
         source: former name of ``input``.
@@ -76,9 +76,9 @@ def match(
 
     Raises:
         AudioError: a recording cannot be read, used or written.
-        SettingError: an option or a lock is not possible, or no preset has that name.
+        SettingError: an option or a lock is invalid, or no preset has that name.
         DataError: a preset's file is damaged.
-        TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
+        TypeError: an array without a sample rate, a path with one, or audio of another type.
     """
     input = _renamed(input, source)
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp)
@@ -101,18 +101,18 @@ def enhance(
     force: bool = False,
     progress: Progress = silent,
 ) -> Result:
-    """Make a speech recording sound like a studio's, without any reference.
+    """Make a speech recording sound as if made in a studio, without a reference.
 
     Args:
         input: speech recording: a path, or an array or tensor [T] or [C, T].
         output: where to write. None writes next to an input file (``voice.enhanced.wav``) and
             writes no file for an array.
         sample_rate: of an array, in Hz; not for paths.
-        weights: a network that ``retone.training`` made; None for those in the package.
-        amount: 0 leaves every sample as it is, 1 is the whole change.
-        locks: parameters that keep a value.
+        weights: file of a network trained with ``retone.training``; None for the shipped one.
+        amount: 0 leaves every sample unchanged, 1 applies the full change.
+        locks: fixed values of parameters by name, in physical units.
         loudness: a target in LUFS or ``"off"``; None for -19 LUFS, scaled by ``amount``.
-        true_peak_dbtp: ceiling of the true peak, None for no limiter.
+        true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
         force: replace an existing output.
         progress: called with (phase, done, total).
 
@@ -121,7 +121,7 @@ def enhance(
 
     Raises:
         AudioError: the recording cannot be read, used or written.
-        SettingError: an option or a lock is not possible.
+        SettingError: an option or a lock is invalid.
         DataError: the weights are missing or damaged.
         TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
     """
@@ -163,10 +163,10 @@ def apply(
         output: where to write. None writes next to an input file (``voice.applied.wav``) and
             writes no file for an array.
         sample_rate: of an array, in Hz; not for paths.
-        amount: instead of the settings'.
-        loudness: a target in LUFS or ``"off"``; None takes the settings' own gain, or, with another
-            amount, goes that share of the way to their target.
-        true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the settings' own.
+        amount: 0 to 1; None takes the amount in the settings.
+        loudness: a target in LUFS or ``"off"``; None takes the gain in the settings or, with
+            another amount, moves the loudness that share of the way to their target.
+        true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the settings' ceiling.
         force: replace an existing output.
         progress: called with (phase, done, total).
 
@@ -176,7 +176,7 @@ def apply(
     Raises:
         AudioError: the recording cannot be read or written.
         DataError: the settings file is missing or damaged.
-        SettingError: an option is not possible, or the settings hold a FIR filter made for another
+        SettingError: an option is invalid, or the settings hold a FIR filter made for another
             sample rate.
         TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
     """
@@ -240,11 +240,11 @@ def export(
     *,
     force: bool = False,
 ) -> str:
-    """Settings in the words of another program.
+    """Convert settings to another program's format.
 
     Args:
         settings: ``result.settings``, or a settings file's path.
-        target: such as ``"ffmpeg"``, ``"reaper"`` or ``"equalizer-apo"``
+        target: name of the target, such as ``"ffmpeg"``, ``"reaper"`` or ``"equalizer-apo"``
             (``retone.exports.TARGETS``).
         output: where to write it; None writes no file.
         force: replace an existing file.
@@ -274,6 +274,12 @@ def export(
 
 def open_settings(path: str | Path) -> SettingsFile:
     """Read a settings file.
+
+    Args:
+        path: path of the JSON file.
+
+    Returns:
+        The settings: effect, values in physical units, locks, level plan.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -365,7 +371,7 @@ def _recordings(
         raise SettingError(f"{who}: give either 'to' (recordings) or 'preset' (a name or a file).")
     given = [] if to is None else list(to) if isinstance(to, (list, tuple)) else [to]
     if to is not None and not given:
-        raise SettingError(f"{who}: 'to' is empty. Give at least one recording that sounds right.")
+        raise SettingError(f"{who}: 'to' is empty. Give at least one reference recording.")
     if sample_rate is not None and all(isinstance(r, (str, Path)) for r in (input, *given)):
         raise TypeError(f"{who}: sample_rate is for arrays; a file has its own. Leave it out.")
     rates = [None if isinstance(r, (str, Path)) else sample_rate for r in (input, *given)]

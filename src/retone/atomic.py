@@ -1,7 +1,7 @@
 """Write files so that a failure leaves nothing behind and never harms an existing file.
 
 Content goes to a hidden file next to the target, which takes the target's name once it is
-complete: a crash, a full disk or an exception leaves the target as it was.
+complete: a crash, a full disk or an exception leaves the target untouched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from retone.errors import AudioError, OutputExistsError
 
 SUFFIX = ".part"
-"""Of unfinished files, whose names also begin with a dot."""
+"""Suffix of unfinished files, whose names also begin with a dot."""
 _LONGEST_STEM = 48  # characters, so that the hidden name fits where the target's fits
 
 

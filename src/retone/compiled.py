@@ -1,8 +1,8 @@
-"""``njit`` for every compiled loop of the package, with a disk cache that cannot be stale.
+"""``njit`` for the package's compiled loops, with a disk cache that is never stale.
 
-numba keys the cache of a function on the function's own file only: after an edit of a helper in
-another file it would go on loading the old machine code. Here the cache lies in a folder named
-after a hash of all files with compiled code, so any edit starts a new one.
+numba keys the cache of a function on the function's own file only, so after an edit of a helper in
+another file it would load outdated machine code. Here the cache folder is named after a hash of all
+files with compiled code, so any edit starts a new one.
 
 The folder is ``<user cache>/retone/numba/<hash>``, or ``$NUMBA_CACHE_DIR/retone/numba/<hash>``.
 Where neither can be written to, a private folder in the system's temporary folder is used, else
@@ -30,11 +30,11 @@ SOURCES = ("kernels/*.py", "audio/**/*.py", "training/data/sox_effects.py", "com
 """Files that the hash covers: those with compiled loops and all their helpers."""
 _config: Any = numba_config  # its attributes are made at run time
 KEPT = 8
-"""Cache folders that are kept, the most recently used first."""
+"""Number of cache folders to keep, most recently used first."""
 
 
 def njit(*function: Any, **options: Any) -> Any:
-    """``numba.njit`` with the package's own cache folder; other packages' caches stay theirs."""
+    """``numba.njit`` with the package's own cache folder; other packages' are unaffected."""
     if function:
         return njit(**options)(*function)
 
@@ -55,7 +55,7 @@ def njit(*function: Any, **options: Any) -> Any:
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """The folder for machine code, made ready; None if there is no place for one."""
+    """The folder for machine code, created if needed; None if none is writable."""
     name = source_hash(Path(__file__).parent)
     for base in _bases():
         folder = base / name
@@ -73,7 +73,7 @@ def cache_folder() -> Path | None:
 
 
 def source_hash(package: Path) -> str:
-    """Hash of every file of a package folder that compiled code comes from."""
+    """Hash of all files in a package folder that compiled code depends on."""
     found = hashlib.sha256()
     for pattern in SOURCES:
         for path in sorted(package.glob(pattern)):
@@ -83,7 +83,7 @@ def source_hash(package: Path) -> str:
 
 
 def _bases() -> Iterator[Path]:
-    """Where cache folders may lie, in order of preference."""
+    """Candidates for the cache's base folder, in order of preference."""
     inside = Path("retone", "numba")
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
@@ -99,7 +99,7 @@ def _bases() -> Iterator[Path]:
 
 
 def _private(folder: Path) -> bool:
-    """Whether nobody else can put machine code there."""
+    """Whether only this user can write to a folder."""
     if not hasattr(os, "getuid"):
         return True
     status = folder.stat()

@@ -1,14 +1,14 @@
-"""Every error a user of retone can meet, the one shape check, and hints for misspelt names.
+"""retone's exceptions, the shape check, and hints for misspelt names.
 
 Tree::
 
-    RetoneError                 anything retone refuses to do, in one sentence
+    RetoneError                 base class; the message is one sentence
     ├── AudioError              a recording cannot be read, written or used
     │   └── OutputExistsError   the file to write exists and may not be replaced
     ├── ShapeError              a tensor has the wrong number or size of dimensions
     ├── SettingError            a parameter is unknown, out of range or of the wrong kind
-    ├── DataError               a corpus, manifest or weights file is not what it should be
-    ├── PluginError             a plug-in crashed, hung, or gave back what cannot be used
+    ├── DataError               a corpus, manifest or weights file is missing or damaged
+    ├── PluginError             a plug-in crashed, hung, or returned unusable audio
     │   └── PluginNotAllowedError  settings drive a plug-in that the user has not allowed
     └── MissingExtraError       an optional package is needed; the message holds the pip line
 
@@ -48,11 +48,11 @@ class SettingError(RetoneError, ValueError):
 
 
 class DataError(RetoneError):
-    """A corpus, a manifest, a settings file or a weights file is not what it should be."""
+    """A corpus, a manifest, a settings file or a weights file is missing or damaged."""
 
 
 class PluginError(RetoneError):
-    """A plug-in crashed, hung, or gave back what cannot be used."""
+    """A plug-in crashed, hung, or returned unusable audio."""
 
 
 class PluginNotAllowedError(PluginError):
@@ -76,16 +76,16 @@ def expect(value: Any, shape: str, where: str, **known: int) -> dict[str, int]:
 
     Args:
         value: anything with a ``shape``.
-        shape: dimension names, such as ``"B C T"``. A letter that stands twice, or that is
+        shape: dimension names, such as ``"B C T"``. A letter that appears twice, or that is
             given in ``known``, must have one size.
-        where: the function or argument the message names.
-        **known: sizes already bound.
+        where: function or argument to name in the message.
+        **known: sizes that are already known.
 
     Returns:
         The size of every named dimension, ``known`` included.
 
     Raises:
-        ShapeError: with what came, what was expected, and the usual fix.
+        ShapeError: says what was given, what was expected, and the usual fix.
     """
     names = _names(shape)
     got = tuple(map(int, value.shape))

@@ -1,4 +1,4 @@
-"""Reading JSON that people edit by hand: every mistake becomes one sentence with its place."""
+"""Read hand-edited JSON; every error message is one sentence that says where the mistake is."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _REQUIRED: Any = object()
 
 
 def parse(text: str, where: str) -> Any:
-    """JSON text to Python values; refuses damaged text, keys that stand twice, NaN and infinity.
+    """JSON text to Python values; refuses invalid text, duplicate keys, NaN and infinity.
 
     Args:
         text: the file's content; a byte-order mark is allowed.
-        where: the name that messages begin with.
+        where: prefix of messages, such as the file's name.
 
     Raises:
         DataError: with line and column.
@@ -28,12 +28,12 @@ def parse(text: str, where: str) -> Any:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise DataError(f"{where}: '{key}' stands twice in one object. Remove one of them.")
+                raise DataError(f"{where}: '{key}' appears twice in one object. Remove one.")
             found[key] = value
         return found
 
     def refuse(constant: str) -> Any:
-        raise DataError(f"{where}: {constant} is not a number JSON knows. Write a finite number.")
+        raise DataError(f"{where}: {constant} is not valid JSON. Write a finite number.")
 
     try:
         return json.loads(
@@ -49,7 +49,7 @@ def parse(text: str, where: str) -> Any:
 
 
 class Fields:
-    """One JSON object, read field by field; ``done`` refuses what nobody asked for."""
+    """One JSON object, read field by field; ``done`` refuses unknown fields."""
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
@@ -63,7 +63,7 @@ class Fields:
         return tuple(self._values)
 
     def take(self, name: str, default: Any = _REQUIRED) -> Any:
-        """The value as it stands; the default if the field is absent."""
+        """The unchecked value; the default if the field is absent."""
         self._taken.append(name)
         if name in self._values:
             return self._values[name]
@@ -115,7 +115,7 @@ class Fields:
         return Fields(self.take(name, default), f"{self.where}.{name}")
 
     def done(self) -> None:
-        """Refuse fields that were never taken."""
+        """Refuse fields that were never read."""
         for name in self._values:
             if name not in self._taken:
                 raise DataError(
@@ -163,7 +163,7 @@ def _kind(value: Any) -> str:
 
 
 def write(value: Any, *, width: int = 100, indent: int = 0) -> str:
-    """JSON text for people: small flat objects on one line, everything else one field a line.
+    """Readable JSON text: small flat objects on one line, everything else one field per line.
 
     Floats get nine significant digits. ``value`` holds dicts, lists, str, bool, int, finite
     float and None.

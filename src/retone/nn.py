@@ -1,7 +1,7 @@
-"""Effects as ``torch.nn`` modules, with parameters that can be learnt.
+"""Effects as ``torch.nn`` modules with trainable parameters.
 
-A learnt parameter is kept as a number in its unit range and squashed into it, so that every step of
-an optimiser stays inside the range that the table gives::
+A trainable parameter is stored as the logit of its unit-range value, so optimiser steps never leave
+the range in the parameter table::
 
     model = torch.nn.Sequential(
         Processor(Equalizer(), 48000, learnable=["peak_1_gain_db"]),
@@ -21,21 +21,22 @@ from retone.dsp.param import Setting
 from retone.errors import SettingError
 
 MARGIN = 1e-4
-"""A learnt value begins at least so far inside its unit range, where the gradient is not zero."""
+"""Smallest distance of a trainable value's start from the ends of its unit range, where the
+gradient vanishes."""
 
 
 class Processor(nn.Module):
-    """An effect at one sample rate, with values that are fixed or learnt; [B, C, T] in and out.
+    """An effect at one sample rate, with fixed or trainable values; audio is [B, C, T].
 
     Args:
         effect: any effect, chains included.
-        sample_rate: in Hz.
-        learnable: names of the parameters to learn, True for all, False for none.
-        values: where parameters start, in physical units; others start at their default. Dotted
-            names of a chain are given as ``**{"equalizer.peak_1_q": 2.0}``.
+        sample_rate: sample rate of the audio in Hz.
+        learnable: names of the trainable parameters, True for all, False for none.
+        values: initial values in physical units; the others start at their defaults. Pass dotted
+            names of a chain as ``**{"equalizer.peak_1_q": 2.0}``.
 
     Raises:
-        TypeError: ``effect`` is no effect (an instance, not a class).
+        TypeError: ``effect`` is not an effect instance.
         SettingError: a name is unknown, a value is out of range, or the rate is not positive.
     """
 
@@ -64,7 +65,7 @@ class Processor(nn.Module):
         self.logits = nn.Parameter(torch.logit(torch.cat(unit))) if unit else None
 
     def setting(self, batch: int = 1) -> Setting:
-        """The present values in physical units, name -> [batch]; gradients reach what is learnt."""
+        """Current values in physical units, name -> [batch]; differentiable where trainable."""
         fixed: Tensor = self.get_buffer("fixed")
         unit = fixed if self.logits is None else torch.sigmoid(self.logits)
         place = {name: i for i, name in enumerate(self.learnable)}
@@ -76,10 +77,10 @@ class Processor(nn.Module):
         }
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Process audio [B, C, T] with the present values.
+        """Process audio [B, C, T] with the current values.
 
         Raises:
-            TypeError: audio is no tensor.
+            TypeError: audio is not a tensor.
             ShapeError: audio is not [B, C, T].
         """
         batch = audio.shape[0] if isinstance(audio, Tensor) and audio.ndim == 3 else 1

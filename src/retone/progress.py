@@ -1,4 +1,4 @@
-"""Progress callbacks: how far a piece of work is, phase by phase."""
+"""Progress callbacks, phase by phase."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Phase:
-    """One part of a longer piece of work, counted in one unit.
+    """One phase of a longer task, measured in one unit.
 
     Args:
         name: shown to users, such as ``"rendering"``; also what ``str`` gives.
@@ -31,10 +31,10 @@ TRAINING = Phase("training", "steps")
 
 
 class Progress(Protocol):
-    """A callable that is told how far a phase is."""
+    """A progress callback."""
 
     def __call__(self, phase: Phase, done: float, total: float, /) -> None:
-        """Take the phase, and how much of it is done and how much there is, in its unit."""
+        """Report that ``done`` of ``total`` units of a phase are complete."""
         ...
 
 

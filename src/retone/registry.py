@@ -1,14 +1,14 @@
-"""Named members of a family: retone's own and those of other packages.
+"""Registries of named members: retone's own and those of other packages.
 
-A family is effects, metrics, losses, corpora, estimators or export targets. A package adds a
-member by an entry point, with no change to retone::
+There is one registry each for effects, metrics, losses, corpora, estimators and export targets. A
+package adds a member through an entry point::
 
     [project.entry-points."retone.effects"]
     saturator = "my_package.saturator:Saturator"
 
-Entry points are looked up when a name is not retone's own, or when all members are asked for, so
-they cost nothing before that. A script adds a member with ``add``. A member that cannot be loaded
-is left out with a warning, and the others stay usable.
+Entry points are searched only for a name that is not retone's own, or to list all members.
+A script adds a member with ``add``. A member that cannot be loaded is left out with a warning, and
+the others stay usable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from retone.errors import SettingError, nearest
 
 T = TypeVar("T")
 Check = Callable[[str, Any], str | None]
-"""Says what is wrong with a member of that name, as the end of a sentence; None if it fits."""
+"""(name, member) -> what is wrong with it, as the end of a sentence; None if it is valid."""
 
 
 def called(cls: type) -> Check:
@@ -43,9 +43,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
     Args:
         group: the entry-point group, such as ``"retone.effects"``.
-        member: what one member is called in messages, such as ``"effect"``.
+        member: word for one member in messages, such as ``"effect"``.
         own: retone's members; a text ``"module:name"`` is imported when it is first used.
-        check: what members of other packages must pass, such as ``called(Metric)``.
+        check: check for members of other packages, such as ``called(Metric)``.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return member
 
     def remove(self, name: str) -> None:
-        """Take out a member that ``add`` put in."""
+        """Remove a member that was added with ``add``."""
         del self._members[name]
 
     def _loaded(self) -> dict[str, T]:
@@ -141,7 +141,7 @@ class Registry(Mapping[str, T], Generic[T]):
         what = f"{self.member} '{point.name}'{package}"
         try:
             value = point.load()
-        except Exception as error:  # foreign code: whatever it raises, the others stay usable
+        except Exception as error:  # third-party code may raise anything; other members stay usable
             text = f"{what} cannot be loaded: {point.value} raised {type(error).__name__}: {error}"
         else:
             wrong = self._check and self._check(point.name, value)

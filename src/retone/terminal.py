@@ -1,4 +1,4 @@
-"""What every command line of retone shares: parser, exit codes and progress bar.
+"""Parser, exit codes and progress bar of retone's command lines.
 
 A command is a module with ``add_arguments(parser)`` and ``run(args)``; the first line of its
 docstring is its help line.
@@ -27,10 +27,10 @@ _WIDTH = 30
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that refuses in one sentence with the nearest name; the usage is in ``--help``."""
+    """A parser whose errors are one sentence with the nearest known name."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Also refuse unknown options before anything that is missing because of them."""
+        """Report unknown options before missing arguments, which may only be misspelt."""
         words = list(sys.argv[1:] if args is None else args)
         known = self._option_string_actions
         for word in words:
@@ -64,9 +64,9 @@ def build_parser(
     """The parser of a program.
 
     Args:
-        program: what the user types.
+        program: name of the program.
         description, epilog: text above and below the list of commands.
-        commands: each command's name and the module that holds it.
+        commands: name of each command and its module.
     """
     parser = Parser(prog=program, description=description, epilog=epilog)
     parser.add_argument("--version", action="version", version=f"retone {__version__}")
@@ -180,7 +180,7 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(title: str = "") -> Iterator[ProgressBar]:
-    """A ``ProgressBar`` for the time of a ``with`` block; it is gone at the end."""
+    """A ``ProgressBar`` for a ``with`` block, removed at its end."""
     bar = ProgressBar(title)
     try:
         yield bar

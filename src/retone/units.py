@@ -1,4 +1,4 @@
-"""The one definition of each unit conversion. Functions take floats, arrays or tensors alike.
+"""Unit conversions. Functions take floats, arrays or tensors.
 
 Times of attack and release are 10-90 % rise times of a one-pole smoother: its feedback
 coefficient is ``exp(-ln 9 / (sample_rate * time))``, so a step goes from 10 % to 90 % of its

@@ -92,7 +92,7 @@ def test_locks_hold_and_can_be_listed(retone: Run, pair: tuple[Path, Path]) -> N
     ("name", "message"),
     [
         ("crashes", "crashed (SIGSEGV), and again"),
-        ("nan", "not numbers"),
+        ("nan", "NaN or infinite"),
         ("other_rate", "changed the audio's length"),
         ("no_parameters", "no numeric parameters"),
         ("exits", "the licence has expired"),

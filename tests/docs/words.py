@@ -74,6 +74,10 @@ PHRASES = (
     "what of ",
     "what sounds right",
     "what you take along",
+    "that sounds right",
+    "told the seconds",
+    "told the steps",
+    "what the user may ask for",
     "where a range stands",
     "which is what costs",
     "while they wait their turn",
@@ -81,11 +85,6 @@ PHRASES = (
 )
 
 STILL_THERE: dict[str, frozenset[str]] = {
-    "src/retone/errors.py": frozenset({"stands twice"}),
-    "src/retone/estimators/base.py": frozenset({"what sounds right"}),
-    "src/retone/jsonfields.py": frozenset({"stand twice", "stands twice"}),
     "src/retone/lab/evaluate/result.py": frozenset({"turn no phase"}),
-    "src/retone/plugins/host.py": frozenset({" anew"}),
-    "src/retone/plugins/stream.py": frozenset({" anew"}),
 }
 """File -> phrases that wait to be rewritten. Only take entries out."""

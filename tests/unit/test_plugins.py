@@ -125,10 +125,10 @@ def test_settings_files_hold_it_but_do_not_run_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("crashes", r"crashed \(SIGSEGV\), and again when it was started anew \(settings: gain"),
+        ("crashes", r"crashed \(SIGSEGV\), and again after a restart \(settings: gain"),
         ("leaves", r"ended by itself \(exit code 3\), and again"),
         ("exits", "failed: the licence has expired"),
-        ("nan", "gave back 1 samples that are not numbers"),
+        ("nan", "returned 1 samples that are NaN"),
         ("longer", r"changed the audio's length: .* \[1, 2000\] and came out as \[1, 2010\]"),
         ("other_rate", r"came out as \[1, 1000\]. Effects that change length or sample rate"),
         ("with_rate", "it returned 2 values; expected the audio alone"),
@@ -160,7 +160,7 @@ def test_a_crash_costs_one_retry(
     x = audio(make_audio)
     out = effect.render(x, RATE, {"gain": torch.tensor([0.5])}).audio
     assert torch.equal(out, 0.5 * x)
-    assert [p for p in effect.problems() if "SIGSEGV" in p and "started anew" in p]
+    assert [p for p in effect.problems() if "SIGSEGV" in p and "restarted" in p]
     assert effect.problems() == []
 
 
@@ -186,7 +186,7 @@ def test_an_item_that_crashes_is_skipped_in_training(make_audio: MakeAudio) -> N
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (f"{ZOO}:no_parameters", "no numeric parameters that could be set; a Python function"),
+        (f"{ZOO}:no_parameters", "no numeric parameters to set; a Python function"),
         (f"{ZOO}:odd_parameters", "expected name -> \\(low, high, default\\)"),
         (f"{ZOO}:absent", "has no function 'absent'"),
         (f"{ZOO.parent}/none.py:f", "there is no plug-in at"),

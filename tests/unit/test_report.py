@@ -121,7 +121,7 @@ def broken(**changes: object) -> str:
         ('{"a": 1,\n "b" 2}', DataError, r"line 2, column 6"),
         ("[]", DataError, r"expected an object"),
         ("{}", DataError, r"not a retone settings file"),
-        ('{"a": 1, "a": 2}', DataError, r"'a' stands twice"),
+        ('{"a": 1, "a": 2}', DataError, r"'a' appears twice"),
         ('{"a": NaN}', DataError, r"NaN"),
         ("[" * 100000, DataError, r"nested too deeply"),
         (broken(retone_settings=2), DataError, r"version 2 is unknown.*reads version 1"),

@@ -1,7 +1,7 @@
-"""Recordings at the edge of the program: reading, writing, measuring, limiting.
+"""Recordings: read, write, measure and limit them.
 
 Names are loaded on first use, so importing this package costs nothing. The function ``inspect``
-has its module's name and is therefore imported from there: ``from retone.audio.inspect import
+has the name of its module and must be imported from it: ``from retone.audio.inspect import
 inspect``.
 """
 

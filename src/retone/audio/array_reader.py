@@ -10,12 +10,12 @@ from retone.audio.reader import AudioInfo, AudioReader
 
 
 class ArrayReader(AudioReader):
-    """Samples behind the interface of :class:`AudioReader`.
+    """An array with the interface of :class:`AudioReader`.
 
     Args:
-        samples: [C, T] float32 or float64, full scale is 1; may be mapped from disk. Never written.
+        samples: [C, T] float32 or float64, full scale is 1; may be memory-mapped. Never modified.
         sample_rate: in Hz.
-        name: what messages call it.
+        name: name in messages.
     """
 
     def __init__(self, samples: np.ndarray, sample_rate: int, name: str) -> None:
@@ -28,7 +28,7 @@ class ArrayReader(AudioReader):
         self._position = 0
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing; there is no file to close."""
 
     def read(self, frames: int) -> np.ndarray:
         """The next block [C, n], a copy; n is less than ``frames`` only at the end."""

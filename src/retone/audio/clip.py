@@ -1,4 +1,4 @@
-"""A piece of sound in memory."""
+"""Audio in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from retone.errors import AudioError, ShapeError
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Sound in memory.
+    """Audio in memory.
 
     Args:
         samples: [channels, time], float32 or float64, full scale is 1.
@@ -68,7 +68,7 @@ class Clip:
         return Clip(self.samples.mean(axis=0, keepdims=True), self.sample_rate)
 
     def resample(self, sample_rate: int) -> Clip:
-        """The same sound at another rate (soxr, high quality, linear phase).
+        """Resample (soxr, high quality, linear phase).
 
         Args:
             sample_rate: the new rate in Hz.
@@ -83,7 +83,7 @@ class Clip:
         return Clip(np.ascontiguousarray(out.T), sample_rate)
 
     def slice(self, start_s: float, stop_s: float | None = None) -> Clip:
-        """The part from ``start_s`` up to ``stop_s`` seconds (a view, cut to what is there).
+        """The part from ``start_s`` up to ``stop_s`` seconds (a view, limited to the clip).
 
         Args:
             start_s: first second, 0 or more.

@@ -1,4 +1,4 @@
-"""Recordings in files: the names to import, whole-file loading and comparison."""
+"""Recordings in files: public names, loading into memory, and comparison."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def load(
 
     Args:
         path: the recording.
-        start_s: where to start.
-        duration_s: how much to read; None for the rest.
+        start_s: start in seconds.
+        duration_s: seconds to read; None for the rest.
         analysis: also refuse what :func:`require_analysable` refuses.
-        warnings: a list that warnings are added to.
+        warnings: list to which warnings are appended.
 
     Raises:
         AudioError: the file cannot be used; the message says why.
@@ -74,12 +74,12 @@ def load(
 
 
 def require_analysable(peak: float, duration_s: float, where: str | Path) -> None:
-    """Refuse sound that no setting can be estimated from.
+    """Refuse recordings from which no setting can be estimated.
 
     Args:
         peak: largest absolute sample, full scale is 1.
         duration_s: length in seconds.
-        where: what the message names, such as the file.
+        where: prefix of messages, such as the file's name.
 
     Raises:
         AudioError: shorter than 0.1 s, or nowhere above -90 dBFS.

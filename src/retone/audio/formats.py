@@ -1,4 +1,4 @@
-"""Containers and sample formats: which file name means what, and the nearest possible format."""
+"""Containers and sample formats: what extensions mean, and the nearest available format."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def integer_bits(subtype: str) -> int | None:
 
 
 def bit_depth(subtype: str) -> int | None:
-    """Bits of a sample, floats included; None where the coding has no such number."""
+    """Bits of a sample, floats included; None for codings without a bit depth."""
     return _BITS.get(subtype)
 
 
 def describe(subtype: str) -> str:
-    """A sample format in a user's words."""
+    """A sample format in words."""
     if subtype in _NAMES:
         return _NAMES[subtype]
     bits = _BITS.get(subtype)
@@ -90,10 +90,10 @@ def describe(subtype: str) -> str:
 
 
 def container_of(path: Path) -> str:
-    """The container that a file name's extension asks for.
+    """The container for a file name's extension.
 
     Raises:
-        AudioError: the extension is none that can be written.
+        AudioError: no container with this extension can be written.
     """
     suffix = path.suffix.lower()
     if suffix not in CONTAINERS:
@@ -106,7 +106,7 @@ def container_of(path: Path) -> str:
 
 
 def extension_warning(path: Path, container: str) -> str | None:
-    """A warning if the file's name says another format than its content."""
+    """A warning if the file's extension does not match its content."""
     named = CONTAINERS.get(path.suffix.lower())
     if named is None or named == container or {named, container} <= WAV_FAMILY:
         return None
@@ -114,7 +114,7 @@ def extension_warning(path: Path, container: str) -> str | None:
 
 
 def choose_subtype(path: Path, container: str, wanted: str | None) -> tuple[str, str | None]:
-    """The sample format to write, and a note if it is not the wanted one.
+    """The sample format to write, and a note if it differs from the requested one.
 
     Args:
         path: the output; ``.opus`` and ``.ogg`` share a container but not a coding.
@@ -158,7 +158,7 @@ def check_limits(path: Path, container: str, subtype: str, sample_rate: int, cha
     """Refuse what a container cannot hold.
 
     Raises:
-        AudioError: too many channels, or a rate that the coding does not know.
+        AudioError: too many channels, or a rate that the coding does not support.
     """
     most = {"FLAC": 8, "MP3": 2}.get(container, 64)
     if not 1 <= channels <= most:

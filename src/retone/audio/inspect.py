@@ -1,4 +1,4 @@
-"""What a recording is like: levels, bandwidth, noise, clipping and other faults, in one pass."""
+"""Measure a recording: levels, bandwidth, noise, clipping and other defects, in one pass."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from retone.audio.meters.loudness import LevelMeter
 from retone.progress import READING, Progress, silent
 
 _BLOCK_FRAMES = 65536
-_WIDE_HZ = 15500.0  # an edge above, as lossy coding leaves, is no news to a listener
+_WIDE_HZ = 15500.0  # edges above this, as lossy coding leaves them, are inaudible
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Everything :func:`inspect` found. Levels are minus infinity for silence.
+    """Result of :func:`inspect`. Levels are minus infinity for silence.
 
     Units: LUFS, LU, dBTP, dBFS, dB, Hz and seconds as the names say; shares are 0 to 1.
-    ``band_limited`` tells a steep edge at ``bandwidth_hz`` from a gentle end. ``used_bits`` is
+    ``band_limited``: the content ends at ``bandwidth_hz`` in a steep edge. ``used_bits`` is
     below ``bit_depth`` if the lowest bits are always zero. ``noise_floor_dbfs`` is the RMS level
     that the quietest 5 % of 50 ms frames stay under: for music without pauses, its quietest
     moments.
@@ -72,14 +72,14 @@ class Inspection:
 
 
 def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
-    """Measure a recording in one pass at flat memory.
+    """Measure a recording in one pass, in constant memory.
 
     Args:
         path: the recording.
-        progress: told the seconds read.
+        progress: called with the seconds read.
 
     Returns:
-        Figures and one-line warnings; see :class:`Inspection`.
+        Measurements and one-line warnings; see :class:`Inspection`.
 
     Raises:
         AudioError: the file cannot be read.
@@ -134,7 +134,7 @@ def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
 
 
 def _warnings(f: dict[str, Any], rate: int, bit_depth: int | None) -> list[str]:
-    """One line for each thing that a user should know before using the recording."""
+    """One line for each problem that a user should know of before using the recording."""
     if f["sample_peak_dbfs"] < SILENCE_DBFS:
         return [f"silent: no sample above {SILENCE_DBFS:g} dBFS."]
     lines = []

@@ -17,17 +17,17 @@ from retone.compiled import njit
 from retone.errors import AudioError, SettingError
 from retone.units import db_to_gain, gain_to_db, smoothing
 
-# Gains are kept as whole steps of reduction, so that the moving averages are exact: a stretch
-# that needs none gets a gain of exactly 1, and blocks cannot change the outcome.
+# Gain reduction is stored in integer steps, so that the moving averages are exact: a passage that
+# needs none gets a gain of exactly 1, and the result does not depend on the block size.
 _ONE = 2**36
-_MARGIN_DB = 0.02  # the gain moves a little between the samples that make up a point
+_MARGIN_DB = 0.02  # the gain changes slightly within an interpolated point
 _ACTIVE_DB = 0.01
 _SEGMENT = 128
 
 
 @dataclass(frozen=True)
 class LimiterReport:
-    """How hard a limiter worked: largest reduction in dB (0 or more), share of time it acted."""
+    """Largest gain reduction of a limiter in dB (0 or more), and share of time it was active."""
 
     max_reduction_db: float
     active_share: float
@@ -65,7 +65,7 @@ def _peaks(x, taps, bound, ceiling, points, sample):  # type: ignore[no-untyped-
 def _gains(  # type: ignore[no-untyped-def]
     points, sample, ceiling, target, release, hold, lengths, ints, floats, queue, rings, out
 ):
-    """Reduction for each sample as a sum of whole steps.
+    """Reduction for each sample as a sum of integer steps.
 
     Kept between blocks: ints (time, queue head, queue tail, three ring places, three box sums),
     floats (last gap's peak, reduction under release), the queue (time, need) and the rings.
@@ -79,7 +79,7 @@ def _gains(  # type: ignore[no-untyped-def]
         if peak > ceiling:
             need = np.int64(np.ceil((1.0 - target / peak) * _ONE))
         now, head, tail = ints[0], ints[1], ints[2]
-        if rest and need == 0:  # every sum is 0, and stays it; no need in the queue is above 0
+        if rest and need == 0:  # all sums are 0 and stay 0; nothing in the queue needs reduction
             ints[0], ints[1] = now + 1, tail
             out[i] = 0
             continue
@@ -92,13 +92,13 @@ def _gains(  # type: ignore[no-untyped-def]
             head += 1
         ints[0], ints[1], ints[2] = now + 1, head, tail
         largest = np.float64(queue[head % size, 1])
-        # at once down, slowly up; the last millionth is let go, so that the gain is 1 again
+        # instant attack, slow release; the last millionth is dropped, so that the gain returns to 1
         level = floats[1]
         level = largest if largest >= level else level + release * (largest - level)
         if largest == 0.0 and level < 1e-6 * _ONE:
             level = 0.0
         floats[1] = level
-        # three moving averages: a smooth curve that has arrived when the peak comes
+        # three moving averages: a smooth curve that reaches its target when the peak arrives
         value = np.int64(np.ceil(level))
         for b in range(3):
             place = ints[3 + b]
@@ -111,18 +111,18 @@ def _gains(  # type: ignore[no-untyped-def]
 
 
 class TruePeakLimiter:
-    """Keep a stream's true peak under a ceiling; channels are turned down together.
+    """Keep a stream's true peak under a ceiling, with the same gain for all channels.
 
-    The gain is the least that any point of the oversampled signal needs, held for a moment,
-    released at a 10-90 % time, and smoothed over the look-ahead by three moving averages. Where
-    nothing passes the ceiling, and the last reduction is over, samples come out bit for bit.
+    The gain is the lowest that any point of the oversampled signal needs; it is held, released
+    (10-90 % time), and smoothed over the look-ahead by three moving averages. Where nothing
+    exceeds the ceiling and the release has ended, the output is bit-identical to the input.
 
     Args:
         ceiling_dbtp: -60 to 0 dBTP.
         sample_rate: in Hz.
         channels: 1 and more.
-        lookahead_ms: 0.5 to 20; the smoothing's length and, but for 12 samples, the delay.
-        hold_ms: 0 to 100; half a period of the lowest tone that is not to be distorted.
+        lookahead_ms: 0.5 to 20; length of the smoothing, and the delay less 12 samples.
+        hold_ms: 0 to 100; half a period of the lowest tone to keep free of distortion.
         release_ms: 1 to 5000, 10-90 %.
 
     Raises:
@@ -155,7 +155,7 @@ class TruePeakLimiter:
         self._ceiling = float(db_to_gain(ceiling_dbtp))
         self._target = float(db_to_gain(ceiling_dbtp - _MARGIN_DB))
         self._release = float(smoothing(release_ms, sample_rate))
-        # twice the meter's points, so that a meter with points elsewhere agrees with the ceiling
+        # twice the meter's oversampling, so that meters with other interpolators agree
         self._taps = interpolator(2 * oversampling(sample_rate))
         self._bound = 1.0001 * float(np.abs(self._taps).sum(axis=1).max())
         box = max(1, round(lookahead_ms * sample_rate / 3000.0))
@@ -174,10 +174,10 @@ class TruePeakLimiter:
         self._ended = False
 
     def process(self, block: np.ndarray) -> np.ndarray:
-        """Take a block [channels, n] and give back what is ready.
+        """Take a block [channels, n] and return the samples that are ready.
 
-        The first ``latency_frames`` are held back; :meth:`flush` gives them at the end, so that
-        output and input line up and have the same length.
+        The first ``latency_frames`` are held back; :meth:`flush` returns them at the end, so that
+        output and input are aligned and have the same length.
         """
         if self._ended:
             raise AudioError("TruePeakLimiter: the stream has ended; make a new limiter.")
@@ -225,7 +225,7 @@ class TruePeakLimiter:
         return (delayed * (1.0 - steps / self._scale)).astype(x.dtype)
 
     def report(self) -> LimiterReport:
-        """How hard the limiter worked so far."""
+        """Gain reduction so far."""
         return LimiterReport(
             max_reduction_db=abs(gain_to_db(1.0 - self._largest / self._scale)),
             active_share=self._active / max(self._frames_out, 1),

@@ -50,14 +50,14 @@ def quantise(
 
     Dither is triangular, two steps wide (TPDF, Lipshitz, Wannamaker & Vanderkooy 1992). A sample
     that is exactly a step of the target keeps its value, so an unchanged passage, digital
-    silence included, goes through bit for bit. The noise depends on the seed and the sample's
-    place alone, not on the blocks.
+    silence included, is bit-identical. The noise depends only on the seed and the sample's
+    position, not on the block size.
 
     Args:
         block: float samples [channels, n], full scale is 1.
         bits: 8 to 32.
         dither: add noise before rounding.
-        seed: of the noise.
+        seed: random seed of the noise.
         start: number of frames before this block.
 
     Returns:

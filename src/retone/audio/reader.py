@@ -1,4 +1,4 @@
-"""Reading recordings, whole or in blocks, with one clear sentence for each kind of bad input."""
+"""Read recordings in full or in blocks, with a clear message for each kind of bad input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from retone.errors import AudioError
 MIN_RATE, MAX_RATE = 8000, 192000
 MAX_CHANNELS = 64
 BLOCK_FRAMES = 65536
-_COUNT_FRAMES = 1024  # small, so that little is lost at a torn end
+_COUNT_FRAMES = 1024  # small, so that little is lost where a file is cut short
 _WIDE = {"PCM_32", "DOUBLE", "ALAC_32"}  # more than the 24 bits of a float32's mantissa
 _FLOATS = {"FLOAT", "DOUBLE"}
 _READ_ERRORS = (sf.LibsndfileError, RuntimeError, OSError)
@@ -28,10 +28,10 @@ _READ_ERRORS = (sf.LibsndfileError, RuntimeError, OSError)
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file says about itself.
+    """Properties of a recording.
 
-    ``frames`` is what can be read, which in a damaged file is less than its header says;
-    ``warnings`` then holds a sentence about it.
+    ``frames`` is the readable length; if a damaged file's header promises more, ``warnings``
+    says so.
     """
 
     path: Path
@@ -92,7 +92,7 @@ def _check_path(path: Path) -> None:
 def _open(path: Path) -> sf.SoundFile:
     _check_path(path)
     try:
-        if path.suffix.lower() == ".raw":  # by name this would be taken for headerless data
+        if path.suffix.lower() == ".raw":  # libsndfile reads it as headerless data
             return sf.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
         return sf.SoundFile(path)
     except _READ_ERRORS as error:
@@ -132,7 +132,7 @@ def _count_frames(path: Path) -> int:
 
 
 def info(path: str | Path) -> AudioInfo:
-    """Read what a file says about itself, and check that it can be used.
+    """Read a file's properties and check that it can be used.
 
     Args:
         path: the recording. Its content decides the format, not its name.
@@ -175,12 +175,12 @@ def info(path: str | Path) -> AudioInfo:
 
 
 class AudioReader:
-    """A recording open for reading in blocks, at flat memory; a context manager.
+    """A recording open for reading in blocks, in constant memory; a context manager.
 
     Args:
         path: the recording.
-        keep_samples: a recording of at most so many samples, all channels together, is decoded
-            once and kept, for who reads it again.
+        keep_samples: a recording of at most this many samples, all channels together, is
+            decoded once and cached for further reads.
 
     Raises:
         AudioError: as :func:`info`, and while reading: damaged data, NaN or infinite samples.

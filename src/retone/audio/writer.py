@@ -18,9 +18,9 @@ from retone.errors import AudioError, ShapeError
 
 # A WAV header counts bytes in 32 bits; the margin is for tags and an effect's tail.
 WAV_BYTES = 2**32 - 2**26
-_CHUNK_FRAMES = 16384  # libsndfile's Vorbis coder takes a block on the stack
+_CHUNK_FRAMES = 16384  # libsndfile's Vorbis coder puts a block on the stack
 _WRITE_ERRORS = (OSError, RuntimeError, AssertionError)
-# Well above what a listener can tell, because the input may be lossy already.
+# Well above transparency, because the input may be lossy already.
 _QUALITY: dict[str, dict[str, Any]] = {
     "VORBIS": {"compression_level": 0.2},
     "OPUS": {"compression_level": 0.6},
@@ -31,25 +31,25 @@ _QUALITY: dict[str, dict[str, Any]] = {
 class AtomicWriter:
     """A streaming writer of one recording; use it as a context manager.
 
-    After an exception nothing is left behind and an existing target is untouched
+    After an exception no file is left behind and an existing target is untouched
     (:mod:`retone.atomic`).
 
     Args:
         path: the output; its extension decides the container.
         like: the input, whose sample rate, channels, sample format and tags are kept.
-        sample_rate: in Hz, instead of the input's.
-        channels: instead of the input's.
-        subtype: sample format, such as ``PCM_24``, instead of the input's.
-        tags: instead of the input's.
+        sample_rate: in Hz; replaces the input's.
+        channels: number of channels; replaces the input's.
+        subtype: sample format, such as ``PCM_24``; replaces the input's.
+        tags: replace the input's.
         force: replace an existing file.
         dither: add triangular dither when rounding to 16 bits or less; samples that need no
             rounding stay exact.
-        seed: of the dither.
+        seed: random seed of the dither.
         expected_frames: length if known (default: the input's); a WAV beyond 4 GB becomes RF64.
 
     Attributes:
-        notes: sentences about what could not be kept, complete after ``close``.
-        subtype: the sample format that is written.
+        notes: sentences on properties that could not be preserved, complete after ``close``.
+        subtype: the sample format written.
 
     Raises:
         OutputExistsError: the target exists and ``force`` is not set.
@@ -122,7 +122,7 @@ class AtomicWriter:
 
     @property
     def clips(self) -> bool:
-        """Whether samples beyond full scale are clipped: in all but float files."""
+        """Whether samples beyond full scale are clipped: true for all but float files."""
         return self.subtype not in ("FLOAT", "DOUBLE")
 
     def __enter__(self) -> AtomicWriter:
@@ -177,7 +177,7 @@ class AtomicWriter:
         self._frames += block.shape[1]
 
     def abort(self) -> None:
-        """Discard what was written; the target stays as it was."""
+        """Discard what was written; the target is untouched."""
         if self._file is not None:
             with contextlib.suppress(*_WRITE_ERRORS):
                 self._file.close()

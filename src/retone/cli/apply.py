@@ -1,7 +1,7 @@
 """Apply a settings file to a recording: the same effect, with no estimation.
 
 The settings file is what `retone match` wrote, or an edited copy of it. The gain after the effect
-is the file's own unless --loudness gives a target.
+is the file's own unless --loudness is given.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Make a speech recording sound like a studio's, without any reference.
+"""Make a speech recording sound as if made in a studio, without a reference.
 
 A trained network analyses the recording and sets an equaliser and six bands of dynamics. Writes
-the processed recording and, next to it, its settings (OUT.json, for `retone apply`) and a report of
-what was done (OUT.html). Nothing is overwritten unless --force is given.
+the processed recording and, next to it, its settings (OUT.json, for `retone apply`) and a report
+(OUT.html). Nothing is overwritten unless --force is given.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_lock_argument(parser, "ENHANCE_CHAIN", "multiband.band_1_gain_db=-3")
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="a network that retone train made"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of a network trained with retone train",
     )
     add_plugin_permission(parser, "the weights")
 

@@ -1,6 +1,6 @@
 """Export settings to ffmpeg, SoX, pedalboard, REAPER, EasyEffects and more.
 
-Converts a settings file of `retone match` or `retone enhance` to another program's format and says
+Converts a settings file of `retone match` or `retone enhance` to another program's format and lists
 what that program cannot express. --to csv writes gain over time for a recording; --to onnx takes
 a network's weights instead of settings.
 """

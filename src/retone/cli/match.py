@@ -1,7 +1,7 @@
 """Make a recording sound like another one.
 
 Writes the processed recording and, next to it, its settings (OUT.json, for `retone apply`) and a
-report of what was done (OUT.html). Nothing is overwritten unless --force is given.
+report (OUT.html). Nothing is overwritten unless --force is given.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def amount(text: str) -> float:
 
 
 class _Lock(argparse.Action):
-    """Collects locks; ``--lock list`` prints what can be locked and ends, like ``--help``."""
+    """Collects locks; ``--lock list`` prints all parameters and exits, like ``--help``."""
 
     def __init__(self, *args: Any, chain: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -123,7 +123,7 @@ def parse_locks(texts: Sequence[str]) -> dict[str, float]:
 
 
 def opened_plugin(args: argparse.Namespace, on_failure: str = "stop") -> Any:
-    """The plug-in of ``--plugin``, its ``--plugin-set`` values held."""
+    """The plug-in of ``--plugin`` with the fixed values of ``--plugin-set``."""
     from retone.effects.plugin import Plugin
     from retone.errors import SettingError
 
@@ -171,7 +171,7 @@ def add_output_arguments(
         type=amount,
         default=1.0,
         metavar="0..1",
-        help="how much of the change (default: all, or what the settings file says)",
+        help="scale the change, 0 to 1 (default: 1, or the settings file's amount)",
     )
     parser.add_argument(
         "--loudness",
@@ -185,7 +185,7 @@ def add_output_arguments(
         type=true_peak,
         default=-1.0,
         metavar="off|DBTP",
-        help="ceiling of the true peak (default: -1, or what the settings file says)",
+        help="true-peak ceiling (default: -1, or the settings file's ceiling)",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write OUT.html")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -208,14 +208,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a style instead of a recording: broadcast, podcast, warm, ... ('retone preset list')",
     )
     goal.add_argument(
-        "--auto", action="store_true", help="choose for me: a preset for speech or for music"
+        "--auto", action="store_true", help="choose the default preset for speech or for music"
     )
     add_output_arguments(parser)
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--eq-only", action="store_true", help="do not change the dynamics")
     part.add_argument("--dynamics-only", action="store_true", help="do not change the spectrum")
     add_lock_argument(parser, "MATCH_CHAIN", "compressor.ratio=2")
-    parser.add_argument("--estimator", choices=CHOICES, default=None, help="how settings are found")
+    parser.add_argument(
+        "--estimator", choices=CHOICES, default=None, help="estimator of the settings"
+    )
     parser.add_argument(
         "--plugin",
         metavar="SOURCE",
@@ -226,7 +228,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="hold a switch or a parameter of the plug-in (repeatable)",
+        help="fix a switch or parameter of the plug-in (repeatable)",
     )
 
 

@@ -1,7 +1,7 @@
 """Open a local web page to match, compare, edit and export settings.
 
-Drop a recording and a reference (or choose a preset), match, adjust the settings and hear the
-result at once. The page is served to this machine only and needs no network. With --host and
+Drop a recording and a reference (or choose a preset), match, adjust the settings and listen to the
+result immediately. The page is served to this machine only and needs no network. With --host and
 --token a team can use one server.
 """
 

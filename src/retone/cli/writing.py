@@ -1,4 +1,4 @@
-"""What commands that make audio write next to it, and what they print."""
+"""Files that commands write next to the audio, and the summary that they print."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Paths:
-    """The output and its companions; ``report`` is None when none is wanted."""
+    """Paths of the output files; ``report`` is None if not requested."""
 
     audio: Path
     settings: Path
@@ -23,7 +23,7 @@ class Paths:
 
 
 def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: bool) -> Paths:
-    """The files to write, refusing early what would be overwritten.
+    """The files to write; refuses early to overwrite.
 
     Args:
         output: the recording to write.

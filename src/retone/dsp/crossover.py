@@ -26,7 +26,7 @@ def split(
         audio: [B, C, T].
         crossovers_hz: [B, K - 1], rising; frequencies from 0.49 of the rate on are held there.
         sample_rate: in Hz.
-        state: what the previous block returned.
+        state: the state returned for the previous block; None starts from silence.
 
     Returns:
         bands [B, K, C, T] from low to high, and the state for the next block.

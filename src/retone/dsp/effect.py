@@ -1,8 +1,8 @@
-"""What an effect is, and how effects become a chain (which is an effect again).
+"""The interface of an effect.
 
 An effect is a parameter table and a pure function of (audio, sample rate, setting, state).
 It holds no weights and no hidden state: the same call gives the same result, and a file
-rendered in blocks with the state handed on equals the whole file to the last bit.
+rendered in blocks with the state passed on is bit-identical to one rendered in one go.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from retone.dsp.views import ResponseView, View, decibels
 from retone.errors import SettingError, ShapeError, expect
 
 State = dict[str, Any]
-"""What an effect remembers between blocks: name -> float64 tensor or a nested state."""
+"""An effect's state between blocks: name -> float64 tensor or a nested state."""
 
 
 class Rendered(NamedTuple):
-    """What an effect gives back.
+    """Result of rendering.
 
     ``audio`` [B, C, T]; ``state`` for the next block; ``curves``: name -> [B, T], filled only
-    when asked for (gain reduction over time in dB, and the like).
+    on request (such as the gain reduction over time in dB).
     """
 
     audio: Tensor
@@ -106,7 +106,7 @@ class Effect(ABC):
         return self.render(audio, sample_rate, setting).audio
 
     def stages(self, setting: Mapping[str, Tensor], sample_rate: float) -> tuple[Stage, ...] | None:
-        """What the effect does in terms that other programs know (``retone.dsp.stages``).
+        """The effect as processing stages that other programs know (``retone.dsp.stages``).
 
         Args:
             setting: one item, name -> [1].
@@ -121,12 +121,12 @@ class Effect(ABC):
     def views(
         self, setting: Mapping[str, Tensor], sample_rate: float, frequency_hz: np.ndarray
     ) -> tuple[View, ...]:
-        """What the report and the studio draw: the linear response, if there is one.
+        """The views for the report and the studio; by default the linear response, if there is one.
 
         Args:
             setting: one item, name -> [1].
             sample_rate: in Hz.
-            frequency_hz: [F], where responses are wanted.
+            frequency_hz: frequencies [F] to evaluate responses at.
         """
         f = torch.from_numpy(np.asarray(frequency_hz, dtype=np.float64))
         response = self.response(f, sample_rate, setting)
@@ -155,14 +155,14 @@ class Effect(ABC):
     def _render(
         self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
     ) -> Rendered:
-        """The exact, causal processor, on arguments that were checked."""
+        """The exact, causal processor; the arguments are already checked."""
 
     def _relax(self, audio: Tensor, sample_rate: float, setting: Setting) -> Tensor:
         """The papers' differentiable stand-in; effects without one render exactly."""
         return self._render(audio, sample_rate, setting, None, False).audio
 
     def problems(self) -> list[str]:
-        """Sentences on what failed and was worked around since the last call."""
+        """Messages about failures that were worked around since the last call."""
         return []
 
     def response(
@@ -174,10 +174,10 @@ class Effect(ABC):
     def static_path(
         self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
     ) -> Tensor:
-        """Render with everything bypassed but the crossovers, whose sum is an all-pass.
+        """Render with everything but the crossovers bypassed; their sum is an all-pass.
 
-        Args: as in ``render``, without state. Effects whose neutral setting is the identity
-        return the audio unchanged.
+        Arguments are those of ``render``, without state. Effects whose neutral setting is the
+        identity return the audio unchanged.
         """
         return audio
 
@@ -196,8 +196,8 @@ class Effect(ABC):
             audio: [B, C, T], float32 or float64; recursions run in float64 either way.
             sample_rate: in Hz.
             setting: every parameter's value in physical units, name -> [B].
-            state: what the previous block returned; None starts from silence.
-            curves: also return the curves over time the effect has (gain reduction in dB).
+            state: the state returned for the previous block; None starts from silence.
+            curves: also return the effect's curves over time (such as gain reduction in dB).
 
         Raises:
             TypeError: audio is no tensor.
@@ -220,14 +220,14 @@ class Effect(ABC):
             head: [B, C, T], the beginning; half a second is several attack times.
 
         Returns:
-            What ``render`` takes as ``state``; None for effects without dynamics.
+            The ``state`` for ``render``; None for effects without dynamics.
         """
         return self._warm_state(head, sample_rate, self._checked(head, sample_rate, setting))[0]
 
     def _warm_state(
         self, head: Tensor, sample_rate: float, setting: Setting
     ) -> tuple[State | None, Tensor]:
-        """``warm_state``, and the head as the effect renders it from there."""
+        """``warm_state``, and the head rendered from that state."""
         state = None
         if self.has_dynamics:
             state = self._render(head.flip(-1), sample_rate, setting, None, False).state

@@ -1,7 +1,7 @@
 """Network input features in compiled loops: sums over spectral frames, levels of time blocks.
 
-Both are for float32 on a CPU; ``retone.nets.frontend`` has the same sums as tensor operations for
-other devices.
+Both take float32 on the CPU; ``retone.nets.frontend`` computes the same sums with tensor operations
+on other devices.
 """
 
 from __future__ import annotations

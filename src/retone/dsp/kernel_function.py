@@ -1,4 +1,4 @@
-"""Compiled functions with their adjoints as functions of tensors.
+"""Wrap compiled functions and their adjoints as differentiable functions of tensors.
 
 They work with ``backward`` and, in ``torch.func``, with ``grad``, ``vjp`` and ``vmap`` in any
 nesting: ``vmap`` folds its dimension into the batch. There are no second derivatives and no
@@ -25,7 +25,7 @@ NO_FORWARD_MODE = (
 
 
 def as_array(tensor: Tensor, dtype: torch.dtype | None = None) -> Any:
-    """A tensor's numbers as a contiguous array, without a copy where that is possible."""
+    """A tensor as a contiguous NumPy array, without a copy where possible."""
     tensor = tensor.detach()
     if dtype is not None:
         tensor = tensor.to(dtype)
@@ -51,14 +51,14 @@ class KernelFunction:
 
 
 class _Kept:
-    """The arrays of a forward pass and what it keeps, opaque to torch."""
+    """Arrays and saved values of a forward pass, opaque to torch."""
 
     def __init__(self, arrays: Arrays, value: Any) -> None:
         self.arrays, self.value = arrays, value
 
 
 def _folded(size: int, dims: Sequence[int | None], tensors: Sequence[Tensor]) -> list[Tensor]:
-    """A dimension that ``vmap`` adds, made part of each tensor's batch."""
+    """Fold the dimension that ``vmap`` adds into each tensor's batch."""
     found = []
     for t, dim in zip(tensors, dims, strict=True):
         t = t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)

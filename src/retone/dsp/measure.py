@@ -1,7 +1,7 @@
 """Style statistics: spectrum, dynamics and levels of a recording, largely independent of content.
 
 All frequencies are in Hz and all times in seconds, so recordings at different sample rates can be
-compared; bands above the reach of a sample rate are NaN.
+compared; bands above a recording's bandwidth are NaN.
 
 Band levels are *equivariant*: each band is gated by its own loudest frames, so a linear filter
 moves the level of a band by the gain there and leaves the spread unchanged. A gate on the whole
@@ -255,7 +255,7 @@ def _groups(power: Array, active: NDArray[np.bool_]) -> tuple[Array, Array]:
         count = np.maximum(active.sum(axis=1), 1)
         mean = (group * active).sum(axis=1) / count
         crest.append(10 * np.log10(group.max(axis=1) / mean))
-        # Pauses are clamped at the gate: their depth is a matter of the noise floor.
+        # Pauses are clamped at the gate: their depth depends on the noise floor only.
         level = 10 * np.log10(np.maximum(group, group.max(axis=1, keepdims=True) * 1e-4))
         level = (level - level.mean(axis=1, keepdims=True)) * window
         energy = np.abs(np.fft.rfft(level, axis=1)) ** 2 / (window**2).sum() / frames
@@ -281,7 +281,7 @@ def short_levels_db(x: NDArray[Any], sample_rate: float) -> list[Array]:
 
 
 def measure_dynamics(audio: Any, sample_rate: float) -> tuple[Array, Array]:
-    """Level statistics only, without a spectrum: a fraction of the time of ``measure``.
+    """Level statistics only, without a spectrum: much faster than ``measure``.
 
     Args:
         audio: [B, T], array or tensor.
@@ -314,7 +314,7 @@ def _levels(x: NDArray[np.float32], sample_rate: float) -> tuple[Array, Array, A
 
 
 def _percentiles(values: Array, percent: tuple[float, ...]) -> Array:
-    """``np.percentile`` for small arrays, without its call overhead (most of a search)."""
+    """``np.percentile`` for small arrays, without its call overhead, which dominates a search."""
     ranked = np.sort(values)
     place = np.asarray(percent) * ((len(ranked) - 1) / 100)
     low = place.astype(int)

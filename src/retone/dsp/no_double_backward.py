@@ -1,4 +1,4 @@
-"""Autograd functions with exact first derivatives that reject second derivatives.
+"""Autograd functions with exact first derivatives that refuse second derivatives.
 
 torch's own ``once_differentiable`` raises only if ``backward`` runs the whole graph. When gradients
 of selected tensors are requested, torch skips the raising node and silently returns an incomplete

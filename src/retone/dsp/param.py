@@ -35,10 +35,10 @@ class Param:
     """One parameter: its name (unit included), range, default and scale.
 
     Args:
-        name: what users read, with the unit at the end (``threshold_db``).
+        name: shown to users, with the unit as suffix (``threshold_db``).
         unit: ``"dB"``, ``"Hz"``, ``"ms"``, ``":1"`` or ``""``.
         low, high: range in physical units, independent of the sample rate.
-        default: value of an untouched slider.
+        default: initial value.
         scale: how a slider and the unit interval map to the range: ``"linear"``, ``"log"``, or
             ``"slope"`` (linear in ``1 - 1/value``, for ratios).
         help: one sentence for users.
@@ -179,7 +179,7 @@ class ParamTable:
         return {p.name: torch.full((batch,), p.default, dtype=dtype) for p in self.params}
 
     def neutral(self, batch: int, dtype: torch.dtype = torch.float64) -> Setting:
-        """Every parameter where it does nothing (its default where it has no such value)."""
+        """Every parameter at its neutral value, or at its default if it has none."""
         return {
             p.name: torch.full((batch,), p.default if p.neutral is None else p.neutral, dtype=dtype)
             for p in self.params
@@ -228,7 +228,7 @@ def tidy_setting(table: ParamTable, setting: Mapping[str, Tensor]) -> Setting:
 
     Decibels get two decimals, everything else three or four significant digits; an equaliser's
     response moves by 0.02 dB at its worst frequency as a rule, by 0.16 dB at the extremes of the
-    ranges. Round before rendering, and the settings file holds short numbers that replay exactly.
+    ranges. Rounding before rendering gives settings files with short numbers that replay exactly.
     """
     return {
         p.name: torch.tensor([p.tidy(float(v)) for v in setting[p.name]], dtype=torch.float64)

@@ -1,7 +1,7 @@
 """The papers' approximation: recursive filters applied by frequency sampling.
 
 An IIR filter is replaced by an FIR filter as long as the FFT, so its impulse response is aliased
-in time. Kept to reproduce the papers and to cross-check the exact recursions, which are faster on
+in time. It reproduces the papers and cross-checks the exact recursions, which are faster on
 a CPU and need no long window.
 """
 

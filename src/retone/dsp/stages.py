@@ -1,6 +1,6 @@
-"""Processing stages as plain numbers: the language in which effects describe themselves to others.
+"""Processing stages as plain numbers: the effect-independent description that exports use.
 
-An effect returns its stages from ``Effect.stages``; an export target writes them in its own words.
+An effect returns its stages from ``Effect.stages``; an export target writes them in its format.
 Names are relative to the effect: ``""`` is the effect itself, ``band_1`` a part of it.
 """
 
@@ -15,7 +15,7 @@ from retone.dsp import curve
 from retone.units import LN9
 
 QUIET_DB = 0.005
-"""A gain smaller than this is a rounding error and is left out."""
+"""Gains smaller than this, in dB, are rounding errors and are left out."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Dynamics:
     def points(self, lowest_db: float, shift_db: float = 0.0) -> list[tuple[float, float]]:
         """The static curve as (input, output) levels in dB, makeup not included.
 
-        Straight parts take two points, knees nine each. ``shift_db`` moves the levels for a
-        detector that reads so much higher.
+        Straight parts take two points, knees nine each. ``shift_db`` shifts the levels,
+        for a detector that reads that much higher.
         """
         corners = {lowest_db, 0.0}
         for at, on in (
@@ -131,7 +131,7 @@ class Bands:
     dynamics: tuple[Dynamics, ...]
 
     def title(self, band: int) -> str:
-        """Words for one band, from 0."""
+        """Label of a band, counted from 0."""
         return f"{self.name} band {band + 1}"
 
 

@@ -1,7 +1,7 @@
-"""What an effect looks like: plain arrays that the report and the studio draw.
+"""Views of an effect: plain arrays that the report and the studio draw.
 
 An effect returns its views from ``Effect.views``. Names of parameters in a view are the effect's
-own; whoever draws it adds the effect's path in front and chooses colours and words around it.
+own; the renderer prefixes the effect's path and chooses colours and labels.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class BandView:
     """One band of an equaliser: its handle and response [F] in dB; ``q`` if it has one.
 
     Args:
-        label: words for it, such as ``Low shelf``.
-        frequency_hz, gain_db: where its handle is.
+        label: such as ``Low shelf``.
+        frequency_hz, gain_db: position of its handle.
         q: or None.
         response_db: [F].
-        low_hz, high_hz: where the band acts, for listening to it alone.
+        low_hz, high_hz: range of the band, for soloing it.
         moves: what dragging the handle changes: ``frequency``, ``gain`` and ``q`` to the names of
             parameters.
     """
@@ -60,7 +60,7 @@ class CurveView:
     """A static curve: ``output_db`` [L] for steady levels ``input_db`` [L].
 
     Args:
-        name, title: of the effect; filled in by whoever draws it.
+        name, title: name and title of the effect; filled in by the renderer.
         input_db, output_db: [L], in dB.
         setting: the effect's values, which are listed next to the curve.
         dynamics: the compressor behind the curve, whose threshold and ratio are marked.
@@ -96,7 +96,7 @@ def words(name: str) -> str:
 
 
 def band_reach(kind: str, centre_hz: float, q: float, top_hz: float) -> tuple[float, float]:
-    """Where a cookbook filter acts in Hz, for listening to its range alone."""
+    """Range in Hz that a cookbook filter affects, for soloing it."""
     if kind == "low_shelf":
         return 20.0, min(1.4 * centre_hz, top_hz)
     if kind == "high_shelf":

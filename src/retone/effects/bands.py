@@ -1,4 +1,4 @@
-"""What effects with six bands between five crossovers share: table rows, settings, pictures."""
+"""Base of the effects with six bands between five crossovers: parameters, settings, views."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KNEE_DB = 6.0
 
 
 def crossover_rows() -> list[Param]:
-    """The five crossovers' table rows."""
+    """Parameters of the five crossover frequencies."""
     return [
         Param(f"crossover_{i}_hz", "Hz", low, high, float((low * high) ** 0.5), "log",
               f"Border between bands {i} and {i + 1}.",
@@ -33,7 +33,7 @@ def crossover_rows() -> list[Param]:
 
 
 def time_rows(band: int) -> list[Param]:
-    """Attack and release of a band, whose ratio makes them audible."""
+    """Attack and release of a band; they are audible only if its ratio is not 1."""
     b, ratio = f"band_{band}", f"band_{band}_ratio"
     return [
         Param(f"{b}_attack_ms", "ms", 1, 100, 10, "log", f"Band {band}: attack, 10-90 %.",
@@ -65,7 +65,7 @@ class Banded(Effect):
         """The bands' compressor settings with bands as the batch: name -> [B * 6]."""
 
     def _band_filter(self, setting: Mapping[str, Tensor], band: int) -> Filter | None:
-        """The filter of a band, from 0, if bands have one."""
+        """The filter of band number ``band``, counted from 0; None if it has none."""
         return None
 
     def crossovers_hz(self, setting: Mapping[str, Tensor]) -> Tensor:
@@ -83,7 +83,7 @@ class Banded(Effect):
         return own
 
     def _band_curves(self, curves: Mapping[str, Tensor], batch: int) -> dict[str, Tensor]:
-        """The compressors' curves [B * 6, T] under the bands' names, [B, T] each."""
+        """The compressors' curves [B * 6, T] as one curve [B, T] per band, by name."""
         if not curves:
             return {}
         rows = curves["gain_reduction_db"]
@@ -138,7 +138,7 @@ class Banded(Effect):
                     {"gain": gains[0]} | ({"q": q} if q else {}),
                 )
             )
-        about = "Response while no band's dynamics are at work; the gain of each band."
+        about = "Response with all dynamics bypassed, and the gain of each band."
         crossovers = tuple(f"crossover_{i}_hz" for i in range(1, BANDS))
         views: list[View] = [
             ResponseView("", "", decibels(each.sum(dim=0)), tuple(bands), about, crossovers)

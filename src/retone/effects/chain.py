@@ -1,4 +1,4 @@
-"""Effects in series, which are an effect again."""
+"""Effects in series; a chain is itself an effect."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from retone.errors import SettingError
 
 @dataclass(frozen=True)
 class Chain(Effect):
-    """The members' processing one after another; parameters carry dotted names.
+    """Effects that process one after another; parameter names are dotted.
 
-    ``equalizer.low_shelf_gain_db`` is the member's name, a dot, and its own parameter's name.
+    ``equalizer.low_shelf_gain_db`` is parameter ``low_shelf_gain_db`` of member ``equalizer``.
     """
 
     kind: ClassVar[str] = "chain"
@@ -117,14 +117,22 @@ class Chain(Effect):
 
 
 def chain(name: str, *members: Effect) -> Chain:
-    """Effects in series: ``chain("voice", Equalizer(), Compressor())``."""
+    """Connect effects in series: ``chain("voice", Equalizer(), Compressor())``.
+
+    Args:
+        name: name of the chain in reports and settings files.
+        members: the effects in processing order; their names must differ.
+
+    Raises:
+        SettingError: there is no effect, or two have the same name.
+    """
     return Chain(name, tuple(members))
 
 
 def leaves(
     effect: Effect, setting: Mapping[str, Tensor], path: str = ""
 ) -> list[tuple[str, Effect, Setting]]:
-    """An effect's members that are no chains: (dotted name, effect, its own setting)."""
+    """All effects inside nested chains: (dotted name, effect, its own setting)."""
     if not isinstance(effect, Chain):
         return [(path or effect.name, effect, dict(setting))]
     return [

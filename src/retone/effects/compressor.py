@@ -1,6 +1,6 @@
 """The feed-forward compressor, with downward expansion as a second curve.
 
-Per sample, with the loudest channel as side-chain (so that the stereo image stays)::
+Per sample, with the loudest channel as side-chain (so that the stereo image is preserved)::
 
     level  = 10 log10(max(p, 1e-12)),  p = max_c x_c^2, or its one-pole mean for an RMS detector
     over   = knee(level - threshold)       dB above the threshold
@@ -71,10 +71,10 @@ PAPER_COMPRESSOR_TABLE = ParamTable(
 
 @dataclass(frozen=True)
 class Compressor(Effect):
-    """See the module's text for the formula.
+    """Feed-forward compressor; the module's docstring has the formula.
 
     Args:
-        table: names and ranges; with ``EXPANDER_TABLE`` the expander's two parameters exist.
+        table: parameters and their ranges; ``EXPANDER_TABLE`` adds the expander's two.
         rms_ms: averaging time (10-90 %) of a mean-square detector; 0 is the instantaneous peak.
         smooth: ``"db"`` smooths dB above the threshold (above); ``"gain"`` smooths the linear
             gain, as torchcomp and Diff-DEQ do, with the stronger of compressor and expander.
@@ -111,7 +111,7 @@ class Compressor(Effect):
         return "expander_ratio" in self.table.names
 
     def _columns(self, sample_rate: float, setting: Mapping[str, Tensor]) -> Tensor:
-        """Physical parameters as ``retone.dsp.recursion.compress`` takes them, [B, 9]."""
+        """The columns [B, 9] that ``retone.dsp.recursion.compress`` expects."""
         s = {name: value.double() for name, value in setting.items()}
         one = torch.ones_like(s["ratio"])
         return torch.stack(
@@ -188,7 +188,7 @@ class Compressor(Effect):
 
 
 def dynamics_stage(name: str, effect: Compressor, values: Mapping[str, float]) -> Dynamics:
-    """A compressor with plain values as a stage."""
+    """A compressor as an export stage; ``values`` are plain numbers in physical units."""
     names = ("threshold_db", "ratio", "attack_ms", "release_ms", "knee_db", "makeup_db")
     more = ("expander_threshold_db", "expander_ratio") if effect.has_expander else ()
     own = {n: values[n] for n in (*names, *more)}

@@ -24,7 +24,7 @@ def _table() -> ParamTable:
         b, gain, ratio = f"band_{i}", f"band_{i}_gain_db", f"band_{i}_ratio"
         rows += [
             Param(gain, "dB", -24, 24, 0, "linear", f"Band {i}: EQ gain.", neutral=0, role="gain"),
-            Param(f"{b}_q", "", 0.1, 6, 0.707, "log", f"Band {i}: Q of its EQ.",
+            Param(f"{b}_q", "", 0.1, 6, 0.707, "log", f"Band {i}: EQ Q.",
                   audible_when=gain, role="q"),
             Param(f"{b}_threshold_db", "dB", -60, 0, -20, "linear",
                   f"Band {i}: level above which gain is reduced.", audible_when=ratio,
@@ -32,7 +32,7 @@ def _table() -> ParamTable:
             Param(ratio, ":1", 1, 20, 1, "slope", f"Band {i}: compression ratio.", neutral=1,
                   role="ratio"),
             *time_rows(i),
-            Param(f"{b}_makeup_db", "dB", -12, 12, 0, "linear", f"Band {i}: gain after it.",
+            Param(f"{b}_makeup_db", "dB", -12, 12, 0, "linear", f"Band {i}: makeup gain.",
                   neutral=0, role="gain"),
         ]  # fmt: skip
     return ParamTable(tuple(rows))
@@ -70,7 +70,7 @@ class DynamicEqualizer(Banded):
         return peaks_and_shelves(self._centres_hz(setting), gain, q, sample_rate)
 
     def _centres_hz(self, setting: Mapping[str, Tensor]) -> Tensor:
-        """Where each band's EQ section acts, [B, 6]."""
+        """Centre or corner frequency of each band's EQ section, [B, 6]."""
         f = self.crossovers_hz(setting)
         middle = torch.sqrt(f[:, :-1] * f[:, 1:])
         return torch.cat([f[:, :1], middle, f[:, -1:]], dim=1)
@@ -117,7 +117,7 @@ class DynamicEqualizer(Banded):
     def static_path(
         self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
     ) -> Tensor:
-        """The product of the crossovers' all-passes: the bands' sum while all are neutral."""
+        """Apply the product of the crossovers' all-passes, the sum of neutral bands."""
         around = biquad.butterworth(self.crossovers_hz(setting), sample_rate)[2].to(audio.device)
         batch, channels, length = audio.shape
         y, _ = cascade(audio.reshape(batch * channels, length), around)

@@ -90,7 +90,7 @@ PAPER_EQUALIZER_TABLE = _table(
 
 @dataclass(frozen=True)
 class Equalizer(Effect):
-    """Cookbook biquads in series, run as the recursion they are.
+    """Cookbook biquads in series, computed recursively.
 
     ``table`` holds names and ranges; the band names must be those of ``BANDS``.
     """
@@ -141,7 +141,7 @@ class Equalizer(Effect):
         return biquad.response(sections[:, :, None], frequency_hz, sample_rate)
 
     def _filters(self, setting: Mapping[str, Tensor], sample_rate: float) -> tuple[Filter, ...]:
-        """Each band's filter, at the frequency it runs at."""
+        """Each band's filter, with its frequency clamped as in rendering."""
         v = to_numbers(setting)
         top = biquad.TOP_OF_BAND * sample_rate
         return tuple(

@@ -20,7 +20,8 @@ _SEGMENT = 16384
 class Fir(Effect):
     """Convolution with ``taps``, causal, made for one sample rate.
 
-    Blocks equal the whole to rounding: the convolution runs in float64 by FFT over segments.
+    Block-wise rendering equals rendering in one go to rounding: the convolution runs in float64
+    by FFT over segments.
     """
 
     kind: ClassVar[str] = "fir"
@@ -30,7 +31,7 @@ class Fir(Effect):
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return ()  # without parameters there is nothing for the contract to move
+        return ()  # no parameters, so the contract tests have nothing to vary
 
     @property
     def params(self) -> ParamTable:

@@ -1,4 +1,4 @@
-"""Gain: level, in dB, and nothing else."""
+"""A constant gain in dB."""
 
 from __future__ import annotations
 
@@ -49,4 +49,4 @@ class Gain(Effect):
     def views(
         self, setting: Mapping[str, Tensor], sample_rate: float, frequency_hz: np.ndarray
     ) -> tuple[View, ...]:
-        return ()  # its one value is in the table of settings
+        return ()  # the report's table already shows its only value

@@ -1,4 +1,4 @@
-"""A six-band dynamic equaliser whose bands sum to the input exactly: no phase change at rest.
+"""A six-band dynamic equaliser whose bands sum exactly to the input: no phase shift when neutral.
 
 Five low-passes split the input by subtraction::
 
@@ -6,15 +6,16 @@ Five low-passes split the input by subtraction::
 
 so the bands sum to x whatever the low-passes are, while a crossover of the Linkwitz-Riley kind
 sums to an all-pass. Each band has a gain, a compressor (upward expansion at ratios below 1) and a
-downward expander; what they change is added to the input::
+downward expander; the difference that they make is added to the input::
 
     y = x + sum_k (g_k[n] - 1) band_k[n]
 
 The low-passes are first-order. Two neighbouring gains then make a first-order shelf, monotone and
-minimum-phase. Subtracting second-order low-passes gives no steeper bands below the crossover (the
-complement's zero stays single) and steps with a dip: a Butterworth step of +12 dB dips by 3 dB an
-octave beyond the crossover. The price is selectivity: a detector also picks up its neighbours, 7 dB
-down an octave past the border. For narrow static corrections put an ``Equalizer`` before this.
+minimum-phase. Second-order low-passes would not make the bands steeper below the crossover (the
+complement keeps a single zero), and gain steps would have a dip: a Butterworth step
+of +12 dB dips by 3 dB an octave beyond the crossover. The price is selectivity: a detector also
+picks up its neighbours, 7 dB down an octave past the border. For narrow
+static corrections put an ``Equalizer`` before it.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ _DYNAMICS = (
 
 @dataclass(frozen=True)
 class MultibandEqualizer(Banded):
-    """See the module's text. Neutral is the identity, to the last bit.
+    """Six-band dynamics; see the module's docstring. Neutral is bit-identical to bypass.
 
-    ``compressor`` gives each band's detector; gain over time is smoothed in dB.
+    ``compressor`` sets each band's detector; gains are smoothed in dB.
     """
 
     kind: ClassVar[str] = "multiband_equalizer"

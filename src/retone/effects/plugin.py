@@ -1,4 +1,4 @@
-"""A plug-in or a Python function as an effect: its parameters are read from it."""
+"""A plug-in or a Python function as an effect, with the parameters that it reports."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def _held(f: Fields, key: str) -> tuple[tuple[str, float], ...]:
 
 @dataclass(frozen=True)
 class Plugin(Effect):
-    """Foreign code in a process of its own; ``Plugin.open`` makes one.
+    """Third-party code in a separate process; create it with ``Plugin.open``.
 
-    It renders and cannot be differentiated: train through it with ``Spsa`` or a proxy. Audio goes
-    through it in float32. A plug-in with one channel runs once per channel, so its detectors do
-    not link channels. Crashes and hangs cost a fresh process and one more try.
+    It is not differentiable: train through it with ``Spsa`` or a proxy. It processes float32.
+    A plug-in with one channel runs once per channel, so its detectors do not link channels. A
+    call that crashes or hangs is retried once in a new process.
 
     Args:
-        name: what reports call it.
+        name: name in reports.
         source: ``PATH.vst3`` or ``FILE.py:FUNCTION``.
         table: its continuous parameters.
-        fixed: switches and parameters that keep a value, name -> value.
-        limit_s: seconds a call may take, besides 5 s for each second of audio.
+        fixed: switches and parameters with a fixed value, name -> value.
+        limit_s: time limit of a call in seconds, plus 5 s for each second of audio.
         on_failure: ``"stop"`` raises; ``"skip"`` gives NaN for an item that failed twice, which
-            ``Spsa`` passes over, and tells ``problems``.
+            ``Spsa`` skips, and reports it in ``problems``.
     """
 
     kind: ClassVar[str] = "plugin"
@@ -97,16 +97,16 @@ class Plugin(Effect):
         limit_s: float = 20.0,
         on_failure: str = "stop",
     ) -> Plugin:
-        """Load a source, which says that it may be run, and read its parameters.
+        """Load a source and read its parameters; this also permits running it.
 
         Args:
             source: ``PATH.vst3`` or ``FILE.py:FUNCTION``; the function's attribute ``parameters``
                 maps names to (low, high, default).
-            name: instead of the plug-in's own.
-            fixed: values to hold, switches among them.
+            name: replaces the plug-in's own name.
+            fixed: switches and parameters to fix, name -> value.
 
         Raises:
-            PluginError: it cannot be loaded, or has no numeric parameter to set.
+            PluginError: it cannot be loaded, or has no numeric parameter.
             SettingError: ``fixed`` names something it does not have.
             MissingExtraError: a VST3 without the extra that hosts them.
         """
@@ -121,9 +121,9 @@ class Plugin(Effect):
         params = tuple(param_of(p) for n, p in numbers.items() if n not in held)
         if not params:
             raise PluginError(
-                f"the plug-in {found['name']} has no numeric parameters that could be set"
+                f"the plug-in {found['name']} has no numeric parameters to set"
                 + (
-                    "; a Python function says them in its attribute 'parameters', name -> (low, "
+                    "; a Python function lists them in its attribute 'parameters', name -> (low, "
                     "high, default)."
                     if ".py:" in whole
                     else "."
@@ -147,8 +147,8 @@ class Plugin(Effect):
         )
         if wants:
             raise SettingError(
-                f"{self.name}: gradients do not go through a plug-in. Train with gradient Spsa(), "
-                "or with a proxy of it; to only render, use torch.no_grad()."
+                f"{self.name}: a plug-in is not differentiable. Train with gradient Spsa(), "
+                "or with a proxy of it; to render only, use torch.no_grad()."
             )
         items, after = [], []
         for i in range(audio.shape[0]):
@@ -164,7 +164,7 @@ class Plugin(Effect):
     def _warm_state(
         self, head: Tensor, sample_rate: float, setting: Setting
     ) -> tuple[State | None, Tensor]:
-        return None, head  # a plug-in's memory cannot be set
+        return None, head  # a plug-in's internal state cannot be set
 
     def _item(
         self,
@@ -190,7 +190,7 @@ class Plugin(Effect):
 
 
 def param_of(data: Mapping[str, Any]) -> Param:
-    """A table row from what a plug-in says: unit, scale and neutral value follow from its name."""
+    """A parameter as the plug-in reports it; unit, scale and neutral value follow from its name."""
     name, low, high = data["name"], float(data["low"]), float(data["high"])
     words = name.lower().split("_")
     unit = UNITS.get(words[-1], UNITS.get(str(data.get("unit", "")).lower(), ""))
@@ -218,7 +218,7 @@ def _param(
     scale: Any,
     neutral: float | None,
 ) -> Param:
-    """A row whose role follows from its name: a plug-in says no more about its parameters."""
+    """A parameter whose role follows from its name, since plug-ins report no roles."""
     words = name.lower().split("_")
     role: Role = next((role for word, role in _ROLES.items() if word in words), "")
     if name in ("gain_db", "makeup_db"):

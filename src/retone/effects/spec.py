@@ -1,9 +1,9 @@
-"""Effects as plain data, for files: ``effect_to_spec`` and ``effect_from_spec``.
+"""Serialise effects: ``effect_to_spec`` and ``effect_from_spec``.
 
 A spec names an effect's type (``Effect.kind``), its own name and the fields of its dataclass; it
 holds no parameter values. How a field is written follows from its type: text, numbers, choices,
 effects, tuples of them, and parameter tables by their names in ``Effect.tables``. A field's
-``metadata`` may say more:
+``metadata`` may hold:
 
 - ``low``, ``high``: range of a number
 - ``spec``: False leaves the field out of files
@@ -133,7 +133,7 @@ def _written(effect: Effect, sample_rate: float) -> Spec:
 
 
 def _shown(effect: Effect) -> str:
-    """An effect as its constructor's call; named tables stand for themselves."""
+    """An effect as a constructor call, with parameter tables by name."""
     given = []
     for f in fields(effect):  # type: ignore[arg-type]
         value = getattr(effect, f.name)

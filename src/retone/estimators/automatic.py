@@ -18,8 +18,8 @@ ANALYSED_S = 15.0
 class Automatic:
     """Detects speech or music and uses the network that was trained on that kind of recording.
 
-    The closed form is used if there are no weights for it, and for presets, whose profiles it
-    uses best.
+    The closed form is used if no weights ship for that kind, and for presets, for which it is the
+    better estimator.
     """
 
     otherwise: ClosedForm = field(default_factory=ClosedForm)

@@ -1,7 +1,7 @@
-"""What an estimator is: it analyses recordings and returns an effect with its setting.
+"""The interface of an estimator: it analyses recordings and returns an effect with its setting.
 
-An estimator is an object that is passed to ``retone.decide``. It never reads or writes files and
-never renders the result; it gets excerpts that were chosen and normalised for it.
+Estimators are passed to ``retone.decide``. They never read or write files and never render the
+result; they get excerpts that are already selected and normalised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from retone.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What an estimator analyses of a recording: its most active part, mono.
+    """The part of a recording that estimators analyse: its most active passages, mono.
 
     ``audio`` [T] float32 at ``sample_rate``, scaled so that its peak is ``NORMAL_PEAK_DB``.
     """
@@ -30,7 +30,7 @@ class Excerpt:
 
 
 Reference = Excerpt | Profile
-"""What sounds right: an excerpt of a recording, or a profile of many recordings."""
+"""A reference: an excerpt of a recording, or a profile of many recordings."""
 
 NORMAL_PEAK_DB = -12.0
 """Peak of every excerpt in dBFS, as in DeepAFx-ST, so that thresholds mean the same everywhere."""
@@ -101,9 +101,9 @@ class Estimator(Protocol):
         """Find the setting that brings the input's sound to the references'.
 
         Args:
-            source: the excerpt of the input, which is to be changed.
-            references: one or more that sound right; their statistics are averaged.
-            locks: parameters that must keep a value, by dotted name in physical units.
-            progress: told the steps done, as phase ``retone.progress.ESTIMATING``.
+            source: excerpt of the input.
+            references: one or more; their statistics are averaged.
+            locks: fixed values of parameters, by dotted name in physical units.
+            progress: called with the steps done, as phase ``retone.progress.ESTIMATING``.
         """
         ...

@@ -38,7 +38,7 @@ ESTIMATORS: Registry[Callable[..., Estimator]] = Registry(
     _OWN,
     check=_complaint,
 )
-"""What makes each estimator, by name; looking at the names loads none of them."""
+"""Factories of estimators by name; listing the names imports none of them."""
 
 NAMES = ESTIMATORS
 
@@ -57,7 +57,7 @@ def estimator_named(name: str | None, *, weights: Path | str | None = None) -> E
         weights: of the network, for ``"network"``.
 
     Raises:
-        SettingError: no estimator has that name, or what was made is no estimator.
+        SettingError: no estimator has that name, or its factory returns something else.
     """
     from retone.estimators.base import Estimator
 
@@ -67,7 +67,7 @@ def estimator_named(name: str | None, *, weights: Path | str | None = None) -> E
     made = make(weights=weights) if weights and name == "network" else make()
     if not isinstance(made, Estimator):
         raise SettingError(
-            f"estimator '{name}' made a {type(made).__name__}, which lacks what an Estimator "
-            "needs: a name and estimate(source, references, locks=..., progress=...)."
+            f"estimator '{name}' made a {type(made).__name__}, which is not an Estimator: it "
+            "needs a name and estimate(source, references, locks=..., progress=...)."
         )
     return made

@@ -53,13 +53,13 @@ class ClosedForm:
         smooth_octaves: extra smoothing of the target curve (full width at half maximum); the
             separation of processing and content already smooths.
         equalizer: limits of the EQ (gain, Q of boosts, steps).
-        dynamics: grid and prior of the compressor search.
+        dynamics: candidates and prior of the compressor search.
         different_voice_amount: share of the EQ and of the compressor's slope that is kept if the
             reference is a different voice; interpolated by probability.
         profile_scales: strengths of processing to consider if the reference is a profile of many
-            voices; 0 among them leaves recordings alone that are in the style already.
-        style_spread: share of the usual differences in dynamics that remains if a profile knows
-            what its style changes.
+            voices; 0 among them leaves recordings unchanged that already have the style.
+        style_spread: share of the usual differences in dynamics that remains if a profile holds
+            statistics before processing.
         scales, same_scales, temper: strengths of processing to consider if the voices differ and
             if they do not, and the exponent of their likelihood.
         level_trust: how far makeup moves from the loudness at the usual peak to the reference's
@@ -137,7 +137,7 @@ class ClosedForm:
         p = split.same_voice
         spread = p * content.same + (1 - p) * content.other
         goal, rules = compression.dynamics(reference)[0], self.dynamics
-        if change:  # this recording's own dynamics, changed as the style changes a voice's
+        if change:  # the recording's own dynamics plus the style's change of dynamics
             goal = compression.dynamics(statistics)[0] + change.dynamics
             spread, rules = self.style_spread * spread, replace(rules, temper=1.0)
         self._compress(
@@ -155,7 +155,7 @@ class ClosedForm:
         content: ContentStatistics,
         rate: int,
     ) -> Change | None:
-        """The change that a single profile asks for, if it knows what its style changes."""
+        """The change needed for a single profile, if it holds statistics before processing."""
         only = references[0]
         if len(references) != 1 or not isinstance(only, Profile) or only.unprocessed is None:
             return None
@@ -328,7 +328,7 @@ def average_of(references: Sequence[Reference]) -> StyleStatistics:
 
 
 def smooth(frequency_hz: Array, curve_db: Array, octaves: float) -> Array:
-    """A curve smoothed by a Gaussian in log frequency of ``octaves`` full width at half maximum."""
+    """Smooth a curve by a Gaussian in log frequency with ``octaves`` full width at half maximum."""
     if octaves <= 0:
         return curve_db
     place = np.log2(frequency_hz)

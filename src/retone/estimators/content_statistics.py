@@ -1,6 +1,6 @@
 """Content statistics: how much unprocessed recordings differ, learnt from voices or music.
 
-The band levels of two recordings differ because of content (what is said, and by whom) and because
+The band levels of two recordings differ because of content (the words and the speaker) and because
 of processing. An estimator should match only the second part. ``ContentStatistics`` holds the
 covariance of the first, for two recordings of one voice and of two voices, and that of the second
 for random equaliser curves.
@@ -59,7 +59,7 @@ class ContentStatistics:
     voices: int
 
     def against_mean_of(self, voices: int) -> ContentStatistics:
-        """The same with ``other`` for one voice against the mean of ``voices`` others.
+        """Adapt ``other`` to comparing one voice with the mean of ``voices`` others.
 
         Two voices differ by twice the variance of one; a voice and a mean of n by 1 + 1/n of it.
         """
@@ -145,7 +145,7 @@ def learn(
     Passages are cut without overlap. The covariance of a same-voice difference is that between
     neighbouring passages of one recording; of a difference between two voices, twice the
     covariance within and between voices.
-    Each voice counts alike. Bands that only some recordings hold use those recordings.
+    Every voice has the same weight. Bands that only some recordings hold use those recordings.
 
     Args:
         recordings: several for each voice where possible.

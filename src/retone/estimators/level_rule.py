@@ -1,4 +1,4 @@
-"""Loudness of a network's result, given the levels of input and references.
+"""Set the loudness of a network's result from the levels of input and references.
 
 A network sets the level of its result with the other parameters. More is known: two parts of one
 voice with the same processing have the same level, so the reference's level is a second estimate.

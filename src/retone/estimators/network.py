@@ -63,8 +63,8 @@ class Network:
         weights: a ``.safetensors`` file written by ``retone train``, or ``"speech"`` or ``"music"``
             for those that ship with the package.
         max_pieces: most pieces of one recording.
-        fit_steps: steps that fit the setting to the statistics that the network predicts, if it
-            does; 0 uses its prediction as it is.
+        fit_steps: steps of the fit to the statistics that the network predicts, if it does; 0
+            uses its predicted setting unchanged.
         fit_prior: weight of the prior that holds the fit to the prediction.
         fit_pieces: number of pieces, the loudest, for the fit and for measuring levels.
         level_share: how far the level of the fitted setting moves back to that of the prediction.
@@ -100,7 +100,7 @@ class Network:
         network: Any = loaded.network
         if isinstance(network, Tcn):
             raise DataError(
-                f"network: {self.weights} takes no reference: it is for 'retone enhance'. "
+                f"network: {self.weights} takes no reference: it is for enhancement. "
                 "Use weights of a style recipe."
             )
         rate = network.config.front_end.sample_rate

@@ -1,6 +1,6 @@
-"""How much of a preset's change a recording still needs.
+"""Infer how much of a preset's change a recording still needs.
 
-A preset that knows its voices before and after processing knows how processing changes every
+A preset with statistics before and after processing shows how processing changes every
 statistic: ``m``, after minus before. A recording differs from the processed voices by ``d``. Either
 it is unprocessed (``d = m + c``) or already in the style (``d = c``), where ``c`` is how voices
 differ. The odds follow from all statistics together. The equaliser curve that is needed is ``m``
@@ -36,7 +36,7 @@ MODEL_VARIANCE = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What a recording needs to sound like a profile.
+    """The change that a recording needs to sound like a profile.
 
     ``needed`` is the probability that it is not in this style yet; ``equalisation`` the equaliser
     curve it needs; ``dynamics`` [16] the change of ``compression.dynamics`` it needs.

@@ -47,7 +47,7 @@ class Profile:
     """A reference that carries no audio.
 
     Args:
-        name: what it is called in reports.
+        name: name in reports.
         statistics: one row, of excerpts whose peak is -12 dBFS.
         frequency_hz, spectrum_db: average level in 1/6 octave [F] at the same peak; NaN where
             unknown.

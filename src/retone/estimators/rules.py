@@ -39,7 +39,8 @@ class Rules:
     Args:
         paper: keep two quirks of the published code: the FIR is linear-phase with its delay left
             in, and the step before the one that reached the loudness is used. Otherwise the FIR
-            is its minimum-phase equivalent, without delay, and the step that reached it is used.
+            is its minimum-phase equivalent without delay, and the step that reached the loudness
+                    is used.
         taps: length of the FIR (odd).
     """
 

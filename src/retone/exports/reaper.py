@@ -264,7 +264,9 @@ def render(text: str, audio: np.ndarray, sample_rate: int, folder: Path) -> np.n
     channels = audio.shape[0]
     known = {f: getattr(math, f) for f in _FUNCTIONS if hasattr(math, f)}
     if re.search(r"[^\w\s.=+\-*/()?:;<>,$]", slider + sample):
-        raise DataError("the script has a character that retone's interpreter does not support.")
+        raise DataError(
+            "the script contains a character that retone's interpreter does not support."
+        )
     lines = [
         "def run(audio, out, names):",
         *(f"    {line}" for line in states.splitlines()),

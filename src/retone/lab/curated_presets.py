@@ -1,4 +1,4 @@
-"""The presets that ship: the processing of voices or pieces before they are averaged.
+"""The shipped presets: processing applied to voices or pieces before they are averaged.
 
 Each is made by the protocol of the five styles (``retone.training.data.styles``): a clip's peak
 is set 3-9 dB below full scale, an equaliser and a compressor with drawn settings are applied, the

@@ -1,4 +1,4 @@
-"""What a training minimises: distances between waveforms and between styles.
+"""Training losses: distances between waveforms and between styles.
 
 ``LOSSES`` holds them by name; another package adds one by an entry point in ``retone.losses`` that
 names a class (or a function) which makes a ``Loss`` when it is called without arguments.
@@ -38,19 +38,19 @@ LOSSES: Registry[Callable[[], Loss]] = Registry(
     },
     check=_complaint,
 )
-"""What makes each loss, by name."""
+"""Factories of losses by name."""
 
 
 def loss_named(name: str) -> Loss:
     """A loss with its default settings.
 
     Raises:
-        SettingError: no loss has that name, or what was made is no loss.
+        SettingError: no loss has that name, or its factory returns something else.
     """
     made = LOSSES.named(name)()
     if not isinstance(made, Loss):
         raise SettingError(
-            f"loss '{name}' made a {type(made).__name__}, which lacks what a Loss needs: a call, "
+            f"loss '{name}' made a {type(made).__name__}, which is not a Loss: it needs a call, "
             "per_item and prepare."
         )
     return made

@@ -1,4 +1,4 @@
-"""Distances between waveforms to train with: multi-resolution STFT, L1, and weighted sums.
+"""Waveform losses: multi-resolution STFT, L1, and weighted sums.
 
 Every loss is a frozen dataclass called as ``loss(estimate, target, sample_rate)`` with waveforms
 [B, C, T]. It returns the mean over the batch; ``per_item`` returns one number per item [B].
@@ -269,7 +269,7 @@ class AtEqualLoudness:
     added to both signals: otherwise a digitally silent pause of the target would count like speech.
 
     Args:
-        loss: the loss to compute then.
+        loss: the loss to compute after matching the level.
         floor_dbfs: RMS of the noise, dB of full scale.
     """
 

@@ -52,7 +52,7 @@ class Metric:
     Args:
         name: short name, a column of a report.
         unit: of the number; empty if it has none.
-        direction: what is better: "lower", "higher", or nearer to "zero" (a signed error).
+        direction: which values are better: "lower", "higher", or "zero" (a signed error).
         needs: "pair" (estimate and target) or "alone" (estimate; the target is ignored).
         extra: the pip extra it needs, or empty.
         help: one line.
@@ -72,7 +72,7 @@ class Metric:
 
         Args:
             estimate: [T] or [C, T], numpy or torch, at least one sample.
-            target: as the estimate; ignored (None is welcome) where ``needs`` is "alone".
+            target: as the estimate; ignored (may be None) where ``needs`` is "alone".
             sample_rate: in Hz.
 
         Returns:
@@ -92,7 +92,7 @@ class Metric:
             return float(self.function(x, y, sample_rate))
 
     def error(self, value: float) -> float:
-        """A number to rank by: lower is better."""
+        """A ranking error for a value of this metric: lower is better."""
         return {"lower": value, "higher": -value, "zero": abs(value)}[self.direction]
 
 

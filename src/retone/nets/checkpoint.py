@@ -19,8 +19,8 @@ from retone.errors import AudioError, DataError
 
 _KEY = "retone"
 NETWORK, EFFECT_NETWORKS = "model.", "model.stand_in."
-"""How names of tensors start: those of the estimator's network, and those of networks that a
-differentiation strategy puts in the effect's place."""
+"""Prefixes of tensor names: for the estimator's network, and for networks that a differentiation
+strategy puts in the effect's place."""
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import torch
 
 
 def full_precision(device: torch.device) -> torch.autocast:
-    """A context in which autocast is off: spectra and final parameters keep 24 bits.
+    """A context without autocast, for spectra and final parameters (24-bit significands).
 
     bfloat16 has 8 significant bits; a unit parameter at 0.9 would move in steps of 0.004, a
     third of a decibel of threshold.

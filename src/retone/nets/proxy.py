@@ -5,9 +5,9 @@ The proxy of DeepAFx-ST: blocks of a dilated convolution, batch norm, FiLM by th
 receptive field is 7021 samples (293 ms at 24 kHz). It works at the sample rate of its training
 only.
 
-Stated differences: the residual path is cropped at its beginning, so that it is aligned with the
-convolution (in the published program it is one sample late), and FiLM's scales start around 1. For
-short trainings ``TcnSizes.identity`` starts with a network that passes its input on.
+Differences to the paper: the residual path is cropped at its beginning, so that it is aligned with
+the convolution (in the published program it is one sample late), and FiLM's scales start around 1.
+For short trainings ``TcnSizes.identity`` starts with a network that passes its input through.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class TcnSizes:
     """Channels, kernel and dilations of the blocks; the defaults are the paper's.
 
     With ``identity`` an untrained network passes the audio unchanged: the first channel is the
-    input, and the others contribute as they are trained.
+    input, and the others contribute once trained.
     """
 
     channels: int = 64

@@ -1,8 +1,8 @@
-"""Code that nobody here wrote, run where it can do no harm: VST3 plug-ins and Python functions.
+"""Third-party code in separate processes: VST3 plug-ins and Python functions.
 
-A source is ``PATH.vst3`` or ``FILE.py:FUNCTION``. It runs in a process of its own
-(``retone.plugins.worker``), which a ``Host`` starts, watches and, when it crashes or hangs, starts
-again. Numpy in, numpy out.
+A source is ``PATH.vst3`` or ``FILE.py:FUNCTION``. It runs in a separate process
+(``retone.plugins.worker``) that a ``Host`` starts, watches, and restarts if it crashes or hangs.
+Audio is passed as NumPy arrays.
 """
 
 from __future__ import annotations

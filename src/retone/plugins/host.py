@@ -1,4 +1,4 @@
-"""Starting, watching and restarting the process that a plug-in runs in."""
+"""Start, watch and restart the process that runs a plug-in."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from retone.plugins.worker import receive, send
 Array = np.ndarray
 START_LIMIT_S = 60.0
 LIMIT_PER_AUDIO_S = 5.0
-"""A call may take so many seconds for each second of audio, on top of its limit."""
+"""Extra time per call, in seconds for each second of audio, on top of the call's limit."""
 TRIES = 2
 MOST_FAILURES = 20
-"""Failures in a row after which even a lenient caller is told to stop."""
+"""Consecutive failures after which ``on_failure="skip"`` raises too."""
 
 _ALLOWED: dict[str, str] = {}
 _HOSTS: dict[tuple[int, str], Host] = {}
 
 
 def allow(source: str) -> str:
-    """Say that a source may be run; settings and weights that merely name one do not run it.
+    """Permit running a source; without this, settings and weights that name one do not run it.
 
-    Returns the source with its path made absolute.
+    Returns:
+        The source with an absolute path.
     """
     path, colon, function = source.rpartition(":")
     is_function = bool(colon) and path.endswith(".py")
@@ -49,7 +50,7 @@ def allow(source: str) -> str:
 
 
 def allowed(source: str) -> str | None:
-    """Where a source may be run from: itself, or one of the same file name that was allowed."""
+    """The permitted source with the same path or, failing that, the same file name."""
     return _ALLOWED.get(_tail(source))
 
 
@@ -66,7 +67,7 @@ def host_of(source: str) -> Host:
     place = allowed(source)
     if place is None:
         raise PluginNotAllowedError(
-            f"the settings drive the plug-in {source}, which is foreign code and runs only if "
+            f"the settings drive the plug-in {source}, which is third-party code and runs only if "
             "allowed. Name its path on this machine to allow it."
         )
     key = (os.getpid(), place)
@@ -76,7 +77,7 @@ def host_of(source: str) -> Host:
 
 
 class Child:
-    """One process with a plug-in in it. ``calls`` counts what it has rendered."""
+    """A process that runs a plug-in. ``calls`` counts its renders."""
 
     def __init__(self, source: str) -> None:
         here = Path(__file__).resolve().parents[2]
@@ -88,7 +89,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # Ctrl-C is ours to handle
+            start_new_session=True,  # Ctrl-C goes to this process only
         )
         header, _ = self._watched(START_LIMIT_S, lambda: receive(self.process.stdout))  # type: ignore[arg-type]
         if "error" in header:
@@ -144,7 +145,7 @@ class Child:
 
 
 class Lost(Exception):
-    """A plug-in's process is gone; the text says how."""
+    """A plug-in's process ended or hung; the message says which."""
 
 
 def _ending(code: int) -> str:
@@ -155,10 +156,10 @@ def _ending(code: int) -> str:
 
 
 class Host:
-    """A source in a process of its own, started when needed and again when it was lost.
+    """Runs a source in a separate process, which is started on demand and restarted after a crash.
 
-    A call that crashes or hangs is tried once more in a fresh process; if that fails too,
-    ``PluginError`` says what happened. An error the plug-in itself reports is not tried again.
+    A call that crashes or hangs is retried once in a new process; if that fails too, it raises
+    ``PluginError``. An error that the plug-in itself reports is not retried.
     """
 
     def __init__(self, source: str) -> None:
@@ -189,8 +190,8 @@ class Host:
         """Process audio [C, T] float32.
 
         Args:
-            child: a process to use instead of the host's own; then nothing is tried again.
-            reset: start from rest.
+            child: a process to use instead of the host's own; then a failure is not retried.
+            reset: clear the plug-in's state first.
 
         Raises:
             PluginError: the plug-in failed, or its output cannot be used.
@@ -214,7 +215,7 @@ class Host:
         return self._checked(header, data, audio.shape)
 
     def take_child(self) -> Child:
-        """The host's process, for a stream to keep; the host starts another when it needs one."""
+        """Hand the host's process to a stream; the host starts another when it needs one."""
         child, self._child = self._child or Child(self.source), None
         return child
 
@@ -224,10 +225,10 @@ class Host:
         return self._child
 
     def note(self, text: str) -> None:
-        """Remember what went wrong and was worked around.
+        """Record a failure that was worked around.
 
         Raises:
-            PluginError: it went wrong too often in a row.
+            PluginError: there were too many consecutive failures.
         """
         self._problems.append(text)
         self.failures_in_a_row += 1
@@ -235,7 +236,7 @@ class Host:
             raise PluginError(f"{text} That was the {MOST_FAILURES}th time in a row.")
 
     def take_problems(self) -> list[str]:
-        """What went wrong since the last time of asking."""
+        """The failures recorded since the last call."""
         found, self._problems = self._problems, []
         return found
 
@@ -258,10 +259,9 @@ class Host:
                 self.restarts += 1
                 if attempt == TRIES:
                     raise PluginError(
-                        f"the plug-in {self.name} {e}, and again when it was started anew"
-                        f"{_with(request)}."
+                        f"the plug-in {self.name} {e}, and again after a restart{_with(request)}."
                     ) from None
-                self._problems.append(f"the plug-in {self.name} {e}; it was started anew.")
+                self._problems.append(f"the plug-in {self.name} {e}; it was restarted.")
             else:
                 if "error" in header:
                     raise PluginError(f"the plug-in {self.name} failed: {header['error']}.")
@@ -281,10 +281,10 @@ class Host:
             )
         out = np.frombuffer(data, "<f4").reshape(shape).copy()
         if not np.isfinite(out).all():
-            self.close()  # it may keep them in its memory
+            self.close()  # NaN may persist in its state
             raise PluginError(
-                f"the plug-in {self.name} gave back {np.sum(~np.isfinite(out))} samples that are "
-                "not numbers (NaN or infinite)."
+                f"the plug-in {self.name} returned {np.sum(~np.isfinite(out))} samples that are "
+                "NaN or infinite."
             )
         self.failures_in_a_row = 0
         return out

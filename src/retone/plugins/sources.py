@@ -15,17 +15,17 @@ Array = np.ndarray
 
 
 class Processor(Protocol):
-    """Something that changes audio, with numbers that can be set."""
+    """An audio processor with numeric parameters."""
 
     def describe(self) -> dict[str, Any]:
         """``{"name": ..., "parameters": [{"name", "low", "high", "default", "unit"}]}``, and
-        ``"switches"``: name -> value of what is on or off."""
+        ``"switches"``, the on/off parameters: name -> value."""
         ...
 
     def render(
         self, audio: Array, sample_rate: float, settings: Mapping[str, float], reset: bool
     ) -> Any:
-        """Audio [C, T] float32; without ``reset`` it goes on where the last call ended."""
+        """Process audio [C, T] float32; without ``reset`` the state of the last call is kept."""
         ...
 
 
@@ -33,7 +33,7 @@ def open_source(source: str) -> Processor:
     """The processor that a source names.
 
     Raises:
-        PluginError: it is not there, cannot be loaded or has nothing to set.
+        PluginError: it does not exist, cannot be loaded or has no parameters.
         MissingExtraError: pedalboard is not installed.
     """
     path, colon, function = source.rpartition(":")
@@ -45,7 +45,7 @@ def open_source(source: str) -> Processor:
 
 
 class Vst3:
-    """A plug-in by pedalboard; one that has fewer channels than the audio runs once for each."""
+    """A plug-in in pedalboard; one with fewer channels than the audio runs once per channel."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -53,7 +53,7 @@ class Vst3:
         except ImportError as e:
             raise MissingExtraError("Hosting a VST3 plug-in", "pedalboard", "plugins") from e
         if not path.exists():
-            raise PluginError(f"{path} is not there.")
+            raise PluginError(f"{path} does not exist.")
         self.path = path
         self._load = lambda: pedalboard.load_plugin(str(path))
         try:
@@ -122,12 +122,12 @@ class Function:
     """``function(audio [C, T] float32, sample_rate, settings) -> audio [C, T]``.
 
     Its attribute ``parameters`` maps names to (low, high, default), with the unit at the end of
-    the name. The function starts from rest at every call.
+    the name. The function keeps no state between calls.
     """
 
     def __init__(self, path: Path, name: str) -> None:
         if not path.is_file():
-            raise PluginError(f"{path} is not there.")
+            raise PluginError(f"{path} does not exist.")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)

@@ -1,8 +1,8 @@
-"""A recording that goes through a plug-in block by block, as if it went through whole.
+"""Stream a recording through a plug-in block by block, as if it were processed in one go.
 
-The plug-in's memory cannot be read, so a stream keeps the process it runs in, and on disk what went
-in: if the process is lost, or a block is asked for from an earlier place, another process hears it
-all again and goes on.
+The plug-in's internal state cannot be read, so a stream keeps its process and spools the input to
+disk. If the process dies, or an earlier block is requested, a new process is fed the spooled input
+again and continues from there.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ Array = np.ndarray
 
 
 class Stream:
-    """What a plug-in has heard of one recording so far.
+    """A plug-in's pass through one recording.
 
     Args:
-        host: of the plug-in.
-        first: the first block [C, T], which ``host`` has just rendered from rest.
-        sample_rate, settings: that it was rendered with.
+        host: the plug-in's host.
+        first: the first block [C, T], which ``host`` has just rendered with a reset.
+        sample_rate: sample rate in Hz.
+        settings: values that the block was rendered with.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Stream:
             self._append(at, block, settings)
             return out
         raise PluginError(
-            f"the plug-in {self.host.name} {problem}, and again when it was started anew, "
+            f"the plug-in {self.host.name} {problem}, and again after a restart, "
             f"{at / self.sample_rate:.1f} s into the recording."
         )
 
@@ -75,7 +76,7 @@ class Stream:
     def _append(self, at: int, block: Array, settings: Mapping[str, float]) -> None:
         assert self._spool is not None
         done, count = 0, 0
-        for shape, _ in self._blocks:  # what lies behind ``at`` was another future
+        for shape, _ in self._blocks:  # blocks after ``at`` are replaced
             if done >= at:
                 break
             done, count = done + shape[1], count + 1
@@ -86,7 +87,7 @@ class Stream:
         self.position = at + block.shape[1]
 
     def _child_at(self, at: int, limit_s: float) -> Child:
-        """A process whose plug-in has heard the first ``at`` samples and nothing else."""
+        """A process whose plug-in has processed exactly the first ``at`` samples."""
         if self._child is not None and self.position == at:
             if self._own:
                 return self._child

@@ -1,8 +1,8 @@
 """The process that a plug-in runs in: ``python -m retone.plugins.worker SOURCE``.
 
-Requests come in on standard input, answers go out where standard output was; both are a JSON
-header and raw float32 samples. What the plug-in itself prints goes nowhere. The process ends when
-its input does.
+Requests arrive on standard input, responses leave on the original standard output; both are a
+JSON header and raw float32 samples. Anything the plug-in prints is discarded. The process ends
+when its input closes.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def _exactly(pipe: BinaryIO, count: int) -> bytes:
 
 
 def answer(source: Any, request: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-    """One request's answer."""
+    """Serve one request: its response header and payload."""
     if request["do"] == "describe":
         return source.describe(), b""
     audio = np.frombuffer(payload, "<f4").reshape(request["shape"]).copy()
     out = source.render(audio, request["sample_rate"], request["settings"], request["reset"])
     if isinstance(out, tuple):
         raise ValueError(
-            f"it returned {len(out)} values; expected the audio alone, at the rate it came in"
+            f"it returned {len(out)} values; expected the audio alone, at its original rate"
         )
     out = np.asarray(out)
     if out.dtype.kind not in "fiu":
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
             request, payload = receive(requests)
         except (EOFError, KeyboardInterrupt):
             replies.flush()
-            os._exit(0)  # plug-ins' own tidying up has been seen to crash
+            os._exit(0)  # some plug-ins crash while they shut down
         try:
             header, out = answer(source, request, payload)
         except Exception as e:

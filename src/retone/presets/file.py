@@ -45,7 +45,7 @@ MAX_FRAMES = 64
 
 @dataclass(frozen=True, eq=False)
 class Preset:
-    """A profile with its name (lower-case letters, digits, hyphens) and where it comes from.
+    """A profile with its name (lower-case letters, digits, hyphens), description and sources.
 
     Args:
         profile: the reference for estimators.

@@ -1,4 +1,4 @@
-"""Where presets are: those that ship with retone, and the user's own."""
+"""Find presets: those that ship with retone, and the user's own."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def make_preset(
         loudness_lufs: loudness of results: ``"match"`` for the recordings' mean, None for the
             result's own, or a target in LUFS.
         licence: licence of the recordings.
-        progress: told the files done and files in all.
+        progress: called with the number of files done and the total.
 
     Raises:
         AudioError: no file, or one that cannot be read, is silent or too short.
@@ -106,7 +106,7 @@ def profile_of(
     known = np.isfinite(rows)
     mean = np.where(known, rows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     before = [statistics_of(h.unprocessed) for h in excerpts if h.unprocessed is not None]
-    weights = [1.0] * len(excerpts) if before else None  # like for like
+    weights = [1.0] * len(excerpts) if before else None  # compare the same passages
     return Profile(
         name=name,
         statistics=average([statistics_of(h.excerpt) for h in excerpts], weights),

@@ -1,1 +1,1 @@
-"""The way of a recording: excerpt, decision, rendering, level, result and settings file."""
+"""Process a recording: excerpt, decision, rendering, level, result and settings file."""

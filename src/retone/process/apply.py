@@ -15,15 +15,15 @@ def decision_of(
     loudness: str | float | None = None,
     true_peak_dbtp: str | float | None = "file",
 ) -> tuple[Decision, Options]:
-    """What a settings file says to do to a recording, ready to be rendered.
+    """The decision in a settings file, ready to be rendered.
 
     Args:
-        settings: what ``SettingsFile.read`` gave.
-        info: of the recording; any sample rate and channel count.
-        amount: instead of the file's.
-        loudness: a target in LUFS or ``"off"``; None takes the gain that the file holds, or, with
-            another amount than the file's, goes that share of the way to the file's target.
-        true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the file's own.
+        settings: the settings file.
+        info: properties of the recording; any sample rate and channel count.
+        amount: 0 to 1; None takes the file's.
+        loudness: a target in LUFS or ``"off"``; None takes the gain in the file or, with another
+            amount, moves the loudness that share of the way to the file's target.
+        true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the file's ceiling.
 
     Raises:
         SettingError: the settings hold a FIR filter made for another sample rate.

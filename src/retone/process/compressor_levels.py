@@ -1,4 +1,4 @@
-"""Levels at a compressor's input, worked out from what came out of the effect."""
+"""Levels at a compressor's input, reconstructed from the effect's output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retone.units import DB_PER_NEPER
 class CompressorLevels:
     """Histogram of the level at each compressor's input.
 
-    What the compressor did is undone sample by sample: ``|x| = |y| / gain``. Only gains may follow
+    The compressor's gain is undone sample by sample: ``|x| = |y| / gain``. Only gains may follow
     the compressor; compressors followed by anything else are left out.
 
     Args:

@@ -1,4 +1,4 @@
-"""Decide what to do to a recording: analyse it and its references, and find the settings.
+"""Decide how to process a recording: analyse it and its references, and find the settings.
 
 Nothing is rendered or written here. An estimator chooses the settings from excerpts whose peak is
 -12 dBFS; thresholds are then moved to the recording's own level, so that they read in dBFS of the
@@ -43,15 +43,14 @@ def decide(
     estimator: Estimator,
     progress: Progress = silent,
 ) -> Decision:
-    """Find what brings a recording to one or more references.
+    """Find the settings that match a recording to one or more references.
 
     Args:
         input: the recording to change: a file, audio in memory, or an open reader.
-        references: recordings that sound right, or profiles of such; none for estimators that
-            work without.
+        references: reference recordings or profiles; none for reference-free estimators.
         options: ``part``, ``locks`` and ``loudness`` are used.
-        estimator: what chooses the settings.
-        progress: told how far the phases analysing and finding settings are.
+        estimator: estimator of the settings; None takes the default.
+        progress: called in the phases analysing and finding settings.
 
     Returns:
         Effect, setting, target loudness and the references as measured: all that rendering needs.
@@ -132,7 +131,7 @@ def without_filters(effect: Effect) -> Effect:
 
 
 def profile_side(profile: Profile) -> Side:
-    """A profile as a report shows it."""
+    """A profile as a ``Side`` of a report."""
     return Side(
         "reference",
         Path(profile.name),
@@ -146,7 +145,7 @@ def profile_side(profile: Profile) -> Side:
 
 
 def _lockable(estimator: Estimator) -> Effect:
-    """The effect whose parameters can be locked, before the estimator has answered."""
+    """The effect whose parameters can be locked, known before the estimate."""
     effect = getattr(estimator, "effect", None)
     return effect if isinstance(effect, Effect) else MATCH_CHAIN
 
@@ -154,7 +153,7 @@ def _lockable(estimator: Estimator) -> Effect:
 def _at_own_level(
     estimate: Estimate, options: Options, shift_db: float
 ) -> tuple[Effect, Setting, tuple[str, ...]]:
-    """An estimate at the recording's level, with the part and the locks that were asked for."""
+    """An estimate at the recording's level, with the requested part and locks."""
     table = estimate.effect.params
     setting, held = shift_thresholds(table, estimate.setting, shift_db)
     setting = tidy_setting(table, part_only(estimate.effect, setting, options.part))

@@ -63,13 +63,13 @@ def content_of_recording(recording: Recording) -> Content:
 def active_excerpt(reader: AudioReader, channel: int | None = None) -> np.ndarray:
     """The part of a recording to analyse: [n] mono, at the recording's rate.
 
-    Recordings up to a minute and a half are taken whole. Of longer ones the loudest ten seconds
-    out of a few candidates are taken in each of six stretches, so that one quiet passage or one odd
-    moment does not decide, and the cost does not grow with the length.
+    Recordings up to a minute and a half are used in full. Longer ones are divided into six
+    segments, and each contributes the loudest ten seconds out of a few candidates, so that no
+    single passage dominates and the cost does not grow with the length.
 
     Args:
         reader: the open recording.
-        channel: take this channel (from 0) alone; None for the mean of all.
+        channel: use only this channel (from 0); None for the mean of all.
     """
     rate, total = reader.info.sample_rate, reader.info.frames
     if total <= EXCERPT_S * 1.5 * rate:

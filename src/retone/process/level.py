@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from retone.process.result import Options, Side
 
 SPEECH_LUFS = -19.0
-"""Default loudness of enhanced speech: usual for one channel; in two channels -16 sounds as loud.
+"""Default loudness of enhanced speech: usual for mono; -16 is its stereo equivalent.
 """
 
 
 def target_loudness(
     options: Options, references: Sequence[Side], input_lufs: Callable[[], float]
 ) -> float | None:
-    """Loudness in LUFS to reach at amount 1, None to leave it.
+    """Loudness in LUFS to reach at amount 1, None for no change.
 
     Args:
         options: ``loudness`` is ``"match"``, ``"off"`` or a target.
@@ -34,7 +34,7 @@ def target_loudness(
         wanted = [p.loudness_lufs for p in profiles if p.loudness_lufs is not None]
         if wanted:
             return sum(wanted) / len(wanted)
-        own = input_lufs()  # these profiles are about tone: the loudness stays
+        own = input_lufs()  # these profiles change tone only
         return own if math.isfinite(own) else None
     known = [s.levels.integrated_lufs for s in references if s.levels]
     known = [lufs for lufs in known if math.isfinite(lufs)]

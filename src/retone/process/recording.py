@@ -1,4 +1,4 @@
-"""Recordings in files and in memory: what callers may pass, and how it is opened."""
+"""Recordings in files and in memory: check and open them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from retone.audio.reader import MAX_CHANNELS, MAX_RATE, MIN_RATE, AudioReader, o
 from retone.errors import AudioError
 
 DECODED_ONCE = 1 << 23
-"""Recordings of up to so many samples, all channels together, are decoded once (32 MB)."""
+"""Recordings of at most this many samples, all channels together, are decoded once (32 MB)."""
 
 Recording = Path | Clip
 """A recording in a file or in memory."""
@@ -24,7 +24,7 @@ def open_recording(recording: Recording, name: str = "input") -> AudioReader:
 
     Args:
         recording: a file's path, or audio in memory.
-        name: what messages and settings files call audio in memory.
+        name: name of audio in memory, for messages and settings files.
 
     Raises:
         AudioError: the file cannot be used.
@@ -70,7 +70,7 @@ def recording_of(audio: Any, sample_rate: int | None, who: str, name: str) -> Pa
 
 
 def _check_samples(samples: np.ndarray, sample_rate: int, who: str, name: str) -> None:
-    """Refuse what a file could not hold either."""
+    """Refuse the same rates, channel counts and samples as for files."""
     channels, frames = samples.shape
     if not MIN_RATE <= sample_rate <= MAX_RATE:
         raise AudioError(

@@ -1,8 +1,8 @@
 """Render a recording with a decision: effect, gain to the target loudness, true-peak limiter.
 
 One loop serves files, audio in memory and previews. Where the gain has to be measured first, the
-recording is rendered twice, so memory stays flat; what a short one gave the first time is kept for
-the second.
+recording is rendered twice, so memory stays constant; the first render of a short recording is
+cached and reused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from retone.progress import MEASURING, RENDERING, Phase, Progress, silent
 from retone.units import db_to_gain
 
 KEPT_SAMPLES = 1 << 24
-"""Files of up to so many samples, all channels together, are rendered once (64 MB of float32)."""
+"""Files of at most this many samples, all channels together, are rendered once (64 MB)."""
 
 
 def output_beside(path: Path, suffix: str) -> Path:
@@ -52,7 +52,7 @@ def output_beside(path: Path, suffix: str) -> Path:
 
 
 def check_output(inputs: Sequence[Path], output: Path, force: bool) -> None:
-    """Refuse to write over a recording that is read or, without force, over anything.
+    """Refuse to write over a recording that is read or, without ``force``, any existing file.
 
     Raises:
         AudioError: the output is a folder, one of the inputs, or exists and ``force`` is false.
@@ -88,7 +88,7 @@ class Meters:
             self.envelope.update(block)
 
     def side(self, role: str, path: Path, info: AudioInfo) -> Side:
-        """What was measured, as ``before``, ``after`` or ``reference``."""
+        """The measurements as the side ``before``, ``after`` or ``reference``."""
         return Side(
             role, path, info.sample_rate, info.channels, info.duration_s,
             self.levels.result(), self.spectrum, self.envelope,
@@ -100,8 +100,8 @@ class Rendering:
 
     Attributes:
         gain_db: the gain after the effect.
-        bypassed: amount 0: every sample stays as it is.
-        before, after: meters of the recording and of what ``blocks`` gave.
+        bypassed: amount is 0, so every sample is unchanged.
+        before, after: meters of the recording and of the output of ``blocks``.
         curves: the effect's curves over time, dotted name -> envelope.
         limiter: the true-peak limiter, or None.
     """
@@ -165,9 +165,9 @@ class Rendering:
         """The output in blocks [C, n]: effect, gain and limiter.
 
         Args:
-            clips: what takes the blocks clips them at full scale; they are measured so.
-            frames: block size, None for the usual one.
-            progress: told the seconds done.
+            clips: the output is clipped at full scale when written, and measured like that.
+            frames: block size, None for the default.
+            progress: called with the seconds done.
         """
         info, ceiling = self.reader.info, self.options.true_peak_dbtp
         if ceiling is not None and not self.bypassed:
@@ -237,7 +237,7 @@ class Rendering:
         samples: np.ndarray | None = None,
         warnings: Sequence[str] = (),
     ) -> Rendered:
-        """Everything known, once ``blocks`` has ended.
+        """The result, once ``blocks`` has ended.
 
         Args:
             output, samples: where the blocks went, a file or memory.
@@ -286,15 +286,15 @@ class _Step(NamedTuple):
 def render(
     reader: AudioReader, decision: Decision, options: Options, *, progress: Progress = silent
 ) -> Rendering:
-    """Begin to render a recording: the gain is known, the blocks can be taken.
+    """Prepare rendering a recording: measure the gain, so that blocks can be rendered.
 
     Args:
         reader: the open recording.
         decision: what ``decide`` or a settings file gave.
         options: amount, locks, loudness and ceiling.
-        progress: told the seconds measured.
+        progress: called with the seconds measured.
 
-    Raises:
+        Raises:
         SettingError: an amount below 1 of an effect that cannot be applied in part.
     """
     rendering = Rendering(reader, decision, options)
@@ -311,7 +311,7 @@ def render_to_file(
     force: bool = False,
     progress: Progress = silent,
 ) -> Rendered:
-    """Render a recording and write it, whole or not at all.
+    """Render a recording to a file, completely or not at all.
 
     Args:
         reader: the open recording.
@@ -319,7 +319,7 @@ def render_to_file(
         decision: what ``decide`` or a settings file gave.
         options: amount, locks, loudness and ceiling.
         force: replace an existing output.
-        progress: told the seconds measured, then the seconds rendered.
+        progress: called with the seconds measured, then the seconds rendered.
 
     Raises:
         AudioError: the output exists, is the input, or cannot be written.
@@ -341,7 +341,7 @@ def render_to_file(
 def render_to_array(
     reader: AudioReader, decision: Decision, options: Options, *, progress: Progress = silent
 ) -> Rendered:
-    """Render a recording into memory; arguments and errors as of ``render_to_file``."""
+    """Render a recording to memory; arguments and errors as in ``render_to_file``."""
     rendering = render(reader, decision, options, progress=progress)
     blocks = list(rendering.blocks(progress=progress))
     return rendering.result(None, np.concatenate(blocks, axis=1))

@@ -1,4 +1,4 @@
-"""What is asked for, what is decided, and what comes out of rendering it."""
+"""Options, decisions and results of rendering."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ LEVEL_FIELDS = (
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may ask for, apart from the references.
+    """The user's options, apart from the references.
 
     Args:
-        amount: 0 leaves every sample as it is, 1 is the whole change.
-        part: ``"all"``, ``"eq"`` (dynamics left alone) or ``"dynamics"`` (spectrum left alone).
-        locks: parameters that keep a value, by dotted name in physical units.
+        amount: 0 leaves every sample unchanged, 1 applies the full change.
+        part: ``"all"``, ``"eq"`` (dynamics unchanged) or ``"dynamics"`` (spectrum unchanged).
+        locks: fixed values of parameters, by dotted name in physical units.
         loudness: ``"match"`` the references' (scaled by ``amount``), ``"off"``, or a target in
             LUFS, which is reached at any amount.
         true_peak_dbtp: ceiling of the limiter, None for no limiter.
         target_is_default: the user did not ask for this target, so ``amount`` scales it as well.
 
     Raises:
-        SettingError: a value is not possible.
+        SettingError: a value is invalid.
     """
 
     amount: float = 1.0
@@ -77,9 +77,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Side:
-    """One recording as it was measured: ``role`` is before, after or reference.
+    """Measurements of one recording; ``role`` is before, after or reference.
 
-    A reference that is a profile has that instead of a file's levels and spectrum.
+    A reference that is a profile has ``profile`` instead of levels and spectrum.
     """
 
     role: str
@@ -95,16 +95,16 @@ class Side:
 
 @dataclass(frozen=True)
 class Decision:
-    """What will be done to a recording: everything that rendering it needs.
+    """How a recording will be processed: everything that rendering needs.
 
     Args:
         effect: the effect or chain.
         setting: its setting at full strength, batch size 1, thresholds in dBFS of the recording.
-        estimator: name of what chose the setting.
-        target_lufs: loudness to reach at amount 1, None to leave it.
+        estimator: name of the estimator that chose the setting.
+        target_lufs: loudness to reach at amount 1, None for no change.
         gain_db: a known gain after the effect; None to measure the one that reaches the target.
-        references: the references as they were measured.
-        notes: sentences of the estimator for the user.
+        references: measurements of the references.
+        notes: notes by the estimator for the user.
         warnings: sentences about the recordings for the user.
     """
 
@@ -119,21 +119,21 @@ class Decision:
 
 
 def effective_setting(decision: Decision, options: Options) -> Setting:
-    """The setting as ``amount`` scales it; locked parameters ignore the amount."""
+    """The setting scaled by ``amount``; locked parameters ignore the amount."""
     blended = decision.effect.params.blend(decision.setting, options.amount)
     return {n: decision.setting[n] if n in options.locks else v for n, v in blended.items()}
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A rendered recording and everything known about it.
+    """A rendered recording with its measurements.
 
     Args:
-        decision, options: what was done.
+        decision, options: how it was processed.
         output: the file that was written, None for audio in memory.
         samples: [C, T] in memory, None for a file.
         gain_db: the constant gain after the effect.
-        target_lufs: the loudness aimed at, or None.
+        target_lufs: target loudness, or None.
         limiter_most_db: the limiter's greatest reduction in dB (0 or more).
         limiter_active_percent: share of the time with more than 0.1 dB of reduction.
         sides: the recording before and after, and the references.
@@ -157,20 +157,20 @@ class Rendered:
 
     @property
     def estimator(self) -> str:
-        """Name of what chose the setting."""
+        """Name of the estimator that chose the setting."""
         return self.decision.estimator
 
     @property
     def sample_rate(self) -> int:
-        """Of input and output, in Hz."""
+        """Sample rate of input and output in Hz."""
         return self._side("before").sample_rate
 
     @functools.cached_property
     def audio(self) -> np.ndarray:
-        """The rendered audio [C, T]; a file's is read when first asked for.
+        """The rendered audio [C, T], full scale is 1; read from the file on first access.
 
         Raises:
-            AudioError: the file is gone or was changed into something unreadable.
+            AudioError: the file was removed or is no longer readable.
         """
         if self.samples is not None:
             return self.samples
@@ -179,7 +179,7 @@ class Rendered:
 
     @functools.cached_property
     def settings(self) -> SettingsFile:
-        """The settings file: what was done, readable, and exact on replay."""
+        """The settings file: readable, and exact when applied again."""
         roles = {"before": "input", "after": "output", "reference": "reference"}
         return SettingsFile(
             effect=self.decision.effect,

@@ -1,4 +1,4 @@
-"""The settings file: what was done to a recording; readable, editable, exact when applied again.
+"""The settings file: how a recording was processed; readable, editable, exact when applied again.
 
 Schema version 1. An object with these fields, in this order: ``retone_settings`` (the version),
 ``estimator``, ``amount``, ``setting`` (one parameter a line, physical units), ``locks``,
@@ -57,11 +57,11 @@ class Source:
 
 @dataclass(frozen=True)
 class LevelPlan:
-    """What was done to the level after the effect.
+    """Gain and limiter after the effect.
 
     Args:
         gain_db: the constant gain after the effect.
-        target_lufs: the loudness aimed at, or None.
+        target_lufs: target loudness, or None.
         ceiling_dbtp: the limiter's true-peak ceiling, or None without a limiter.
         limiter_most_db: the limiter's greatest reduction in dB (0 or more).
         limiter_active_percent: share of the time with more than 0.1 dB of reduction.
@@ -87,7 +87,7 @@ class SettingsFile:
         effect: the effect or chain that was rendered.
         setting: every parameter's value at full strength, by name, in physical units.
         sample_rate: in Hz, at which it was rendered; FIR filters belong to this rate.
-        estimator: name of what chose the setting.
+        estimator: name of the estimator that chose the setting.
         amount: how much of the setting is applied, 0..1 (see ``effective_setting``).
         locks: parameters that had to keep a value, and which; ``amount`` leaves them alone.
             What is rendered is always the value in ``setting``.
@@ -272,7 +272,7 @@ class SettingsFile:
 
 
 def versions_now() -> dict[str, str]:
-    """Versions of what decides the numbers: retone, Python, torch, numpy."""
+    """Versions of retone, Python, torch and numpy, which determine the results."""
     import retone
 
     found = {"retone": retone.__version__, "python": platform.python_version()}

@@ -26,11 +26,11 @@ def block_frames(channels: int) -> int:
 
 
 class Renderer:
-    """An effect with one setting and the state between blocks.
+    """An effect with one setting, which keeps its state between blocks.
 
-    Blocks of any size give what the whole would give, to the last bit. With ``head`` [C, n], the
-    first `HEAD_S` of the recording, dynamics are settled at the first sample (`Effect.warm_state`);
-    without it everything starts from rest.
+    The result is bit-identical for any block size. With ``head`` [C, n], the
+    first `HEAD_S` of the recording, dynamics are warmed up (`Effect.warm_state`);
+    without it all states start at zero.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Renderer:
 
 
 def head_frames(sample_rate: int) -> int:
-    """Frames of a recording's beginning that its renderer is given as ``head``."""
+    """Number of frames to pass to ``Renderer`` as ``head``."""
     return round(HEAD_S * sample_rate)
 
 
 def head_of(reader: AudioReader) -> np.ndarray:
-    """The beginning [C, n] of a recording, which is then at its beginning again."""
+    """Read the beginning [C, n] of a recording, then seek back to frame 0."""
     reader.seek(0)
     blocks, wanted = [], head_frames(reader.info.sample_rate)
     while wanted and (block := reader.read(wanted)).shape[1]:
@@ -84,6 +84,6 @@ def head_of(reader: AudioReader) -> np.ndarray:
 def render_whole(
     effect: Effect, audio: np.ndarray, sample_rate: int, setting: Mapping[str, Tensor]
 ) -> np.ndarray:
-    """A recording [C, T] as the effect renders it with settled dynamics."""
+    """Render a recording [C, T] with warmed-up dynamics."""
     head = audio[:, : head_frames(sample_rate)]
     return Renderer(effect, setting, sample_rate, head=head).process(audio)

@@ -20,7 +20,7 @@ TOO_QUIET = (
 
 
 def loudness_missed(goal_lufs: float, result_lufs: float) -> list[str]:
-    """Whether the limiter kept the result from its loudness."""
+    """A warning if the limiter kept the result below its target loudness; else None."""
     short = goal_lufs - result_lufs
     if not 0.5 < short < math.inf:
         return []
@@ -31,7 +31,7 @@ def loudness_missed(goal_lufs: float, result_lufs: float) -> list[str]:
 
 
 def peak_above_ceiling(output: Path, ceiling_dbtp: float) -> list[str]:
-    """Whether lossy coding raised a file's peaks above the ceiling; decodes it again."""
+    """A warning if lossy encoding raised peaks above the ceiling; decodes the file."""
     with open_reader(output) as reader:
         meter = TruePeakMeter(reader.info.sample_rate, reader.info.channels)
         for block in reader.blocks(_BLOCK):
@@ -46,7 +46,7 @@ def peak_above_ceiling(output: Path, ceiling_dbtp: float) -> list[str]:
 
 
 def input_clipped(meter: ClipMeter, name: str) -> list[str]:
-    """Whether the input is clipped; a few flat samples are ignored."""
+    """A warning if the input is clipped; a few flat samples are ignored."""
     count = meter.count()
     if count < _FEWEST_CLIPPED:
         return []
@@ -54,7 +54,7 @@ def input_clipped(meter: ClipMeter, name: str) -> list[str]:
 
 
 def input_dc_offset(meter: OffsetMeter, name: str) -> list[str]:
-    """Whether the input has a DC offset, which no effect here removes."""
+    """A warning if the input has a DC offset, which no effect here removes."""
     offset = meter.result()
     if abs(offset) <= _LARGEST_OFFSET:
         return []

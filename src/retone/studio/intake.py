@@ -1,4 +1,4 @@
-"""From uploaded bytes to a recording: sniffed, bounded, read once, measured."""
+"""Turn an upload into a recording: detect its format, check limits, read and measure it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_NAME = 120
 
 
 def plain_name(name: str) -> str:
-    """A file name as text to show: no folders, no control characters, not long."""
+    """A file name for display: no folders or control characters, shortened."""
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(c for c in last if c.isprintable()).strip().strip(".")
     return kept[:MOST_NAME] or "recording"

@@ -1,4 +1,4 @@
-"""What the page plays: at once a window around the playhead, then the whole recording."""
+"""Previews: immediately a window around the playhead, then the full recording."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def window(recording: Recording, state: State, start_s: float, stop_s: float) ->
 
 
 def whole(session: Session, recording: Recording, state: State, turn: int) -> bytes:
-    """Render everything and measure it.
+    """Render and measure the full recording.
 
     Args:
         turn: number of this request; a newer one of the same page ends it.

@@ -94,7 +94,7 @@ class Routes:
         )
 
     async def offers(self, request: Any) -> Any:
-        """What this version can do; the page asks once it is shown."""
+        """Features of this version; requested once the page is shown."""
 
         def look() -> dict[str, Any]:
             from retone.studio import work

@@ -1,4 +1,4 @@
-"""What a running server holds: its sessions, job queue, scratch folder and worker threads."""
+"""State of a running server: sessions, job queue, scratch folder and worker threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOST_S = 3.0
 
 
 class ServerState:
-    """Everything that requests share.
+    """State shared by all requests.
 
     Args:
         limits: the server's bounds.
@@ -26,7 +26,7 @@ class ServerState:
 
     Attributes:
         pool: threads for the work of single requests.
-        warm_up: done when everything heavy is imported.
+        warm_up: completes when all heavy modules are imported.
     """
 
     def __init__(self, limits: Limits | None = None, parent: Path | None = None) -> None:

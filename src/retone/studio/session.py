@@ -70,11 +70,11 @@ class Session:
             self.loop.call_soon_threadsafe(queue.put_nowait, event)
 
     def new_file(self, suffix: str) -> Path:
-        """A path in this session's folder, with a name of our own."""
+        """A new path in this session's folder, with a random name."""
         return self.folder / f"file-{secrets.token_hex(6)}{suffix}"
 
     def remember(self, decision: Decision, *, keep: int = 24) -> int:
-        """Number under which the page names this decision; the oldest are forgotten."""
+        """Store a decision and return its number for the page; the oldest are dropped."""
         with self.guard:
             self._count += 1
             self.effects[self._count] = decision
@@ -147,7 +147,7 @@ class Sessions:
             return list(self._all.values())
 
     def end(self, session: Session) -> None:
-        """Forget a session and remove its files."""
+        """End a session and remove its files."""
         with self._guard:
             self._all.pop(session.key, None)
         session.ended = True

@@ -27,7 +27,7 @@ from retone.studio.session import Recording, Session
 
 POINTS = 200
 LOWEST_DB = -80.0
-"""Where static curves begin."""
+"""Lowest input level of static curves, in dB."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class State:
 
     @property
     def decision(self) -> Decision:
-        """What the page asks for now."""
+        """The page's current settings as a decision."""
         setting = self.effect.params.setting(self.setting)
         return replace(
             self.found, setting=setting, target_lufs=self.target_lufs, gain_db=None, references=(),
@@ -68,7 +68,7 @@ class State:
 
     @property
     def target_lufs(self) -> float | None:
-        """Loudness to reach at amount 1, None to leave it."""
+        """Loudness to reach at amount 1, None for no change."""
         if isinstance(self.loudness, float):
             return self.loudness
         return self.found.target_lufs if self.loudness == "match" else None

@@ -35,7 +35,7 @@ def presets() -> list[dict[str, str]]:
 
 
 def can_enhance() -> str | None:
-    """None if ``enhance`` has weights, else the sentence that says why not."""
+    """None if ``enhance`` has weights, else the reason."""
     from retone.errors import DataError
     from retone.estimators.reference_free import ReferenceFree
 
@@ -54,7 +54,7 @@ def manual(session: Session) -> dict[str, Any]:
 
 
 def _page_state(session: Session, decision: Decision) -> dict[str, Any]:
-    """A decision as the page takes it."""
+    """A decision as JSON for the page."""
     return {
         "effect": session.remember(decision),
         "stages": stages(decision.effect),
@@ -72,7 +72,7 @@ def find(
 
     Args:
         kind: ``"match"`` (to the session's references), ``"preset"`` or ``"enhance"``.
-        body: ``locks`` (values that stay), ``part``, ``estimator`` and ``preset``.
+        body: ``locks`` (fixed values), ``part``, ``estimator`` and ``preset``.
     """
     recording = session.need_input()
     locks = body.get("locks") or {}
@@ -170,7 +170,7 @@ _TYPES = {
 
 
 def _keep_newest(session: Session, found: Mapping[str, Path], stem: str, suffix: str) -> None:
-    """Offer the new files; the ones before them go."""
+    """Offer the new files and remove the previous ones."""
     endings = {"audio": f".retone{suffix}", "settings": ".retone.json", "report": ".retone.html"}
     with session.guard:
         old = list(session.downloads.values())
@@ -223,7 +223,7 @@ def load_settings(session: Session, text: str) -> dict[str, Any]:
 
 
 def _named(settings: SettingsFile, session: Session, output: str) -> SettingsFile:
-    """Recordings under the names that the user gave them, references included."""
+    """Recordings, including references, under the names that the user gave them."""
     sources = []
     for s in settings.sources:
         if s.role == "input":

@@ -1,4 +1,4 @@
-"""Batches for the training loop: pairs made by number, in worker processes that may die.
+"""Batches for the training loop: numbered pairs, made in worker processes that may die.
 
 Item numbers follow from the step, the process and the batch size alone, so the batch of any step
 can be made again: after a stop, after a worker was killed, or with another number of processes.
@@ -147,7 +147,7 @@ def batches(
     Args:
         recipe, corpus: what pairs are made of.
         start: first step.
-        context: which process this is.
+        context: rank of this process.
         workers: processes that make pairs; 0 makes them in this one.
         note: called with a sentence for each worker that died.
 

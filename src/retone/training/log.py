@@ -1,4 +1,4 @@
-"""What a training run writes next to its weights: log, curves, provenance, audio examples."""
+"""Files that a training run writes next to its weights: log, curves, provenance, audio examples."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def corpus_facts(corpus: Corpus) -> dict[str, Any]:
 
 
 def corpus_problems(recipe: Recipe, corpora: dict[str, Corpus]) -> list[str]:
-    """What a run cannot use of its corpora, and why: one sentence each."""
+    """Files and tracks that a run cannot use, and why: one sentence each."""
     found = []
     folders = {track.path.parent for corpus in corpora.values() for track in corpus.tracks}
     for folder in sorted(folders):

@@ -126,7 +126,7 @@ def train(
             process, with pairs if there are no workers and without validation: an equal budget on a
             busy machine.
         report: called with each log row.
-        progress: told the steps of this call, done and to do.
+        progress: called with the steps done in this call, and their total.
 
     Returns:
         Path of the best weights.
@@ -212,7 +212,7 @@ class _Run:
         return self.state.step >= self.recipe.steps
 
     def due(self, every: int) -> bool:
-        """Whether something that happens every so many steps, and at the end, happens now."""
+        """Whether something due every ``every`` steps, and at the end, is due now."""
         return self.state.step % every == 0 or self.finished
 
     def step(self, batch: Batch) -> float:
@@ -248,7 +248,7 @@ class _Run:
             self.recorder.note(text)
 
     def note_problems(self) -> None:
-        """Log what went wrong in the last step without ending the run."""
+        """Log problems of the last step that did not end the run."""
         for text in self.recipe.effect.problems():
             self.note(f"step {self.state.step}: {text}")
         if self._problems:

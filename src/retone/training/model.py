@@ -1,4 +1,4 @@
-"""What a run trains: the estimator's network, and networks in the effect's place if it has any."""
+"""The trained model: the estimator's network, and any networks in the effect's place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, machine and date, without names of people or hosts."""
+"""Provenance of a result: versions, processor and date, without names of users or hosts."""
 
 from __future__ import annotations
 

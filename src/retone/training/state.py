@@ -1,4 +1,4 @@
-"""The saved state of a run: weights, optimiser, and where the run is."""
+"""The saved state of a run: weights, optimiser and position."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 
 @dataclass
 class RunState:
-    """Where a run is; saved with its weights.
+    """Position of a run; saved with its weights.
 
     ``best`` is the lowest validation loss; ``skipped`` counts steps without a finite gradient and
     ``replaced`` items that could not be made; ``window`` holds sum and number of the losses since

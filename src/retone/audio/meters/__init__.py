@@ -1,1 +1,1 @@
-"""Meters: they take blocks of samples and give levels, spectra, envelopes and defects."""
+"""Streaming meters: levels, spectra, envelopes and defects, block by block."""

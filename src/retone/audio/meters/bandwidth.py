@@ -62,8 +62,8 @@ class BandwidthMeter:
 def bandwidth(frequency_hz: np.ndarray, power: np.ndarray) -> tuple[float, bool]:
     """Highest frequency with content, and whether the spectrum ends there in a steep edge.
 
-    A steep edge is a fall of 20 dB and more from the 500 Hz below to the 500 Hz above, after
-    which nothing comes back; resampling, telephone lines and lossy coding leave such edges.
+    A steep edge is a drop of 20 dB or more from the 500 Hz below to the 500 Hz above, with no
+    content above it; resampling, telephone lines and lossy coding leave such edges.
     Without one, content ends where the smoothed spectrum is last within 70 dB of its maximum.
 
     Args:

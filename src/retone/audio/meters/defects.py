@@ -26,7 +26,7 @@ def _flat_tops(x, sign, step, s):  # type: ignore[no-untyped-def]
     for n in range(x.shape[0]):
         v = sign * np.float64(x[n])
         if v > top + 0.5 * step:
-            top, run, count = v, 1.0, 0.0  # what looked like the ceiling was not
+            top, run, count = v, 1.0, 0.0  # earlier tops did not clip
             corner = 1.0 if v - before > _CORNER_STEPS * step else 0.0
         elif v >= top - 0.5 * step:
             if run == 0.0:
@@ -61,12 +61,12 @@ class OffsetMeter:
         self._sum, self._count = np.zeros(channels), 0
 
     def update(self, block: np.ndarray) -> None:
-        """Hear the next block, [channels, time]."""
+        """Take the next block [channels, n]."""
         self._sum += block.sum(axis=1, dtype=np.float64)
         self._count += block.shape[1]
 
     def result(self) -> float:
-        """The channel mean furthest from 0, full scale being 1; 0 if nothing was heard."""
+        """The channel mean furthest from 0, full scale is 1; 0 before the first block."""
         means = self._sum / max(self._count, 1)
         return float(means[np.argmax(np.abs(means))])
 
@@ -75,7 +75,7 @@ class ClipMeter:
     """Samples in flat tops: three and more in a row at a channel's largest or smallest value.
 
     A flat top counts if the wave bends sharply into it or out of it, which the rounded crest of
-    a low tone does not, and if it stands above -12 dBFS.
+    a low tone does not, and if it lies above -12 dBFS.
 
     Args:
         channels: number of channels.
@@ -102,7 +102,7 @@ class ClipMeter:
 
 
 class BitsMeter:
-    """Bits that are really used: a 16-bit recording stored with 24 has 8 that are always zero.
+    """Bits actually used: a 16-bit recording stored with 24 has 8 that are always zero.
 
     Args:
         bits: of the source's samples; None leaves the meter off.
@@ -126,7 +126,7 @@ class BitsMeter:
             self._seen |= seen
 
     def result(self) -> int | None:
-        """Used bits; None where that means nothing (float, lossy, silence)."""
+        """Used bits; None where undefined (float, lossy, silence)."""
         if self._bits is None or self._seen == 0:
             return None
         seen = int(self._seen)
@@ -204,5 +204,5 @@ class ActivityMeter:
 
 
 def percent(share: float) -> str:
-    """A share as a user reads it."""
+    """A share (0 to 1) as a percentage for users."""
     return f"{100 * share:.2g} %" if share >= 1e-5 or share == 0 else "less than 0.001 %"

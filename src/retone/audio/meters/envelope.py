@@ -1,4 +1,4 @@
-"""Pictures of long signals: lowest and highest value per stretch, and a histogram of levels."""
+"""Waveform envelope and level histogram of signals of any length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from retone.errors import SettingError, ShapeError
 
 
 class Envelope(NamedTuple):
-    """``time_s`` [P] (middle of each stretch), ``low`` and ``high`` [R, P]."""
+    """``time_s`` [P] (middle of each segment), ``low`` and ``high`` [R, P]."""
 
     time_s: np.ndarray
     low: np.ndarray
@@ -18,14 +18,14 @@ class Envelope(NamedTuple):
 
 
 class EnvelopeMeter:
-    """Lowest and highest value of every row over at most ``points`` stretches of equal length.
+    """Minimum and maximum of every row over at most ``points`` segments of equal length.
 
-    The length of the recording need not be known: when all stretches are full, neighbours are
-    merged and stretches become twice as long. The result does not depend on the blocks.
+    The length of the recording need not be known: when all segments are full, neighbours are
+    merged and segments become twice as long. The result does not depend on the block size.
 
     Args:
         sample_rate: in Hz.
-        points: most stretches to keep, even.
+        points: maximum number of segments, even.
     """
 
     def __init__(self, sample_rate: float, *, points: int = 1500) -> None:
@@ -34,7 +34,7 @@ class EnvelopeMeter:
         self.sample_rate = float(sample_rate)
         self.points = points
         self._stretch = 1
-        self._filled = 0  # samples in all stretches, the last possibly unfinished
+        self._filled = 0  # samples in all segments, the last possibly unfinished
         self._low: np.ndarray | None = None
         self._high: np.ndarray | None = None
 
@@ -75,7 +75,7 @@ class EnvelopeMeter:
         self._stretch *= 2
 
     def result(self) -> Envelope:
-        """What was seen so far; empty arrays before the first sample."""
+        """The envelope so far; empty arrays before the first sample."""
         if self._low is None or self._high is None:
             return Envelope(np.zeros(0), np.zeros((1, 0)), np.zeros((1, 0)))
         count = -(-self._filled // self._stretch)
@@ -84,11 +84,11 @@ class EnvelopeMeter:
 
 
 class LevelHistogram:
-    """How often a recording has which level: peaks of 10 ms stretches, loudest channel.
+    """Histogram of a recording's level: peaks of 10 ms segments, loudest channel.
 
     Args:
         sample_rate: in Hz.
-        low_db: stretches quieter than this are not counted.
+        low_db: segments quieter than this are not counted.
         step_db: width of a bin.
     """
 
@@ -114,6 +114,6 @@ class LevelHistogram:
         self._counts += np.histogram(level, self.edges_db)[0]
 
     def share(self) -> np.ndarray:
-        """Share of the counted stretches in each bin; zeros if none was counted."""
+        """Share of the counted segments in each bin; zeros if none was counted."""
         total = self._counts.sum()
         return self._counts / total if total else self._counts.copy()

@@ -1,7 +1,7 @@
 """BS.1770's K weighting: a shelf of +4 dB above 1.7 kHz and a high-pass at 38 Hz.
 
 BS.1770-4 tables filter coefficients at 48 kHz only. They are the bilinear transform of two
-analogue filters, whose constants below bring back the tabled digits.
+analogue filters, whose constants below reproduce the tabulated digits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Prototype(NamedTuple):
-    """The two analogue filters: corner frequencies in Hz, qualities, and the shelf's gain."""
+    """The two analogue filters: corner frequencies in Hz, Q factors, and the shelf's gain."""
 
     shelf_hz: float
     shelf_q: float

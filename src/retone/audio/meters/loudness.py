@@ -1,4 +1,4 @@
-"""Loudness and level meters that take a stream in blocks of any size.
+"""Loudness and level meters for streams, in blocks of any size.
 
 Loudness follows ITU-R BS.1770-4 (K-weighting, two gates), loudness range EBU Tech 3342,
 short-term loudness EBU Tech 3341.
@@ -29,7 +29,7 @@ class Loudness:
     """Loudness of a stream; minus infinity where nothing passes the gates.
 
     ``gated`` is False if the stream is shorter than one 400 ms block: ``integrated_lufs`` is
-    then the loudness of what is there, and ``range_lu`` is None, as it is below 3 s.
+    then ungated. ``range_lu`` is None below 3 s.
     """
 
     integrated_lufs: float
@@ -41,7 +41,7 @@ class Loudness:
 
 @dataclass(frozen=True)
 class Levels:
-    """All level figures of a stream. RMS and DC are over all channels; DC is the largest one."""
+    """All levels of a stream. RMS is over all channels; DC is that of the worst channel."""
 
     integrated_lufs: float
     momentary_max_lufs: float
@@ -77,7 +77,7 @@ def _measure(x, kw, state, sums, first, edges, out):  # type: ignore[no-untyped-
     state: four filter memories and the energy of the hop under way. sums: of x and of x squared.
     edges: ends of the hops that close in this block, as indices into x.
     """
-    # y put into the states' updates (y = b0 v + s1): they need not wait for the output
+    # y is substituted in the state updates (y = b0 v + s1), which shortens the dependency chain
     b0, a1, a2 = kw[0, 0], kw[0, 3], kw[0, 4]
     e1, e2 = kw[0, 1] - a1 * b0, kw[0, 2] - a2 * b0
     c1, c2 = kw[1, 3], kw[1, 4]
@@ -100,14 +100,14 @@ def _measure(x, kw, state, sums, first, edges, out):  # type: ignore[no-untyped-
             out[hop] = energy
             energy = 0.0
             if abs(s1) + abs(s2) + abs(s3) + abs(s4) < 1e-100:
-                s1 = s2 = s3 = s4 = 0.0  # after silence, before the slow denormal numbers
+                s1 = s2 = s3 = s4 = 0.0  # flush decaying states to zero before they become denormal
         start = stop
     state[0], state[1], state[2], state[3], state[4] = s1, s2, s3, s4, energy
     sums[0], sums[1] = total, square
 
 
 class LoudnessMeter:
-    """BS.1770-4 loudness of a stream, the same for any cutting into blocks.
+    """BS.1770-4 loudness of a stream, independent of the block size.
 
     Memory grows by ten numbers a second.
 
@@ -147,7 +147,7 @@ class LoudnessMeter:
         for c in range(self.channels):
             _measure(block[c], self._kw, self._state[c], self._sums[c], 0, edges, energy[c])
         if len(edges):
-            # no matrix product: its rounding depends on the number of hops
+            # not a matrix product, whose rounding would depend on the number of hops
             self._hops.append((self._weights[:, None] * energy).sum(axis=0))
         self.frames, self._done = end, last
 
@@ -155,7 +155,7 @@ class LoudnessMeter:
         return np.concatenate(self._hops) if self._hops else np.zeros(0)
 
     def _windows(self, hops: int) -> np.ndarray:
-        """Mean weighted power of every window of so many hops."""
+        """Mean weighted power of every window of ``hops`` hops."""
         energy = self._energies()
         count = len(energy) - hops + 1
         if count < 1:
@@ -217,7 +217,7 @@ def _loudness_range(short: np.ndarray) -> float:
 
 
 class LevelMeter:
-    """Loudness, peaks, RMS, crest factor and DC of a stream in one go.
+    """Loudness, peaks, RMS, crest factor and DC of a stream in one pass.
 
     Args:
         sample_rate: 8000 Hz and more.
@@ -244,7 +244,7 @@ class LevelMeter:
         return self._peak.sample_peak
 
     def result(self) -> Levels:
-        """The figures so far."""
+        """The levels so far."""
         loudness = self._loudness.result()
         peak = gain_to_db(self._peak.sample_peak)
         rms = gain_to_db(math.sqrt(self._loudness.mean_square))

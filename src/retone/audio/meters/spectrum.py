@@ -8,20 +8,20 @@ import numpy as np
 
 from retone.errors import AudioError, ShapeError
 
-_AT_ONCE = 4  # segments; what is made of them stays in cache
+_AT_ONCE = 4  # segments; small enough for intermediate results to stay in cache
 FLOOR_DB = -200.0
-"""What silence reads."""
+"""Reading for silence, in dB."""
 
 
 class SpectrumMeter:
     """Welch's averaged periodogram, read out as level per 1/6 octave.
 
-    Hann windows side by side in single precision, each segment's mean removed (P. Welch, "The use
+    Adjacent Hann windows in single precision, each segment's mean removed (P. Welch, "The use
     of fast Fourier transform for the estimation of power spectra", IEEE Trans. Audio 15(2), 1967);
-    overlap would cost twice the time and change a picture by less than its line. The segment is the
-    power of two that gives 4 to 8 Hz per bin (4096 or 8192 samples at 24..48 kHz), so recordings at
-    different rates read alike. Channels are averaged in power.
-    The result does not depend on how the audio was cut into blocks.
+    overlap would take twice the time and change a plot by less than its line width. The segment
+    is the power of two that gives 4 to 8 Hz per bin (4096 or 8192 samples at 24..48 kHz), so
+    recordings at different rates read alike. Channels are averaged in power.
+    The result does not depend on the block size.
 
     Args:
         sample_rate: in Hz.
@@ -56,7 +56,7 @@ class SpectrumMeter:
             for first in range(0, count, _AT_ONCE):
                 part = segments[:, first : first + _AT_ONCE]
                 for power in self._periodograms(part, self._window):
-                    self._density += power  # in turn: the same sum however the blocks fall
+                    self._density += power  # one by one: independent of the block size
             self._count += count
         self._pending = audio[:, used:].copy()
 
@@ -76,7 +76,7 @@ class SpectrumMeter:
 
         A sine of amplitude 1 reads -3.01 dB at its frequency, white noise rises 3 dB per octave
         and pink noise is flat. Where 1/6 octave is narrower than two bins, the mean density of
-        two bins stands in.
+        two bins is used.
 
         Args:
             frequency_hz: [F], above 0; bands beyond half the sample rate are cut there.

@@ -33,7 +33,7 @@ def interpolator(factor: int) -> np.ndarray:
     distance = at - np.arange(1 - HALF_TAPS, HALF_TAPS + 1)
     window = np.i0(_KAISER_BETA * np.sqrt(1 - (distance / HALF_TAPS) ** 2)) / np.i0(_KAISER_BETA)
     taps = np.sinc(distance) * window
-    out: np.ndarray = taps / taps.sum(axis=1, keepdims=True)  # a constant stays that constant
+    out: np.ndarray = taps / taps.sum(axis=1, keepdims=True)  # unity gain at 0 Hz
     out.setflags(write=False)
     return out
 
@@ -42,7 +42,7 @@ def interpolator(factor: int) -> np.ndarray:
 def points_between(x, taps, first, out, point):  # type: ignore[no-untyped-def]
     """Largest absolute interpolated point between x[i + 11] and x[i + 12], i = first + 0, 1 ...
 
-    Slices, not index sums, in the inner loop: only so does the compiler make vector code of it.
+    The inner loop uses slices because the compiler does not vectorise sums of indices.
     """
     count = out.shape[0]
     out[:] = 0
@@ -64,7 +64,7 @@ def points_between(x, taps, first, out, point):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _largest_between(x, taps, bound, peak):  # type: ignore[no-untyped-def]
-    """The larger of ``peak`` and every interpolated point of x, skipping what cannot reach it."""
+    """Maximum of ``peak`` and every interpolated point of x; skips points that cannot exceed it."""
     points = x.shape[0] - 23
     out = np.empty(_SEGMENT, x.dtype)
     point = np.empty(_SEGMENT, x.dtype)
@@ -97,7 +97,7 @@ def checked_block(block: np.ndarray, channels: int, where: str) -> np.ndarray:
 
 
 class TruePeakMeter:
-    """True peak of a stream, the same for any cutting into blocks of one dtype.
+    """True peak of a stream, independent of the block size (for one dtype).
 
     The signal is interpolated to 4 times its rate (2 times from 80 kHz, 1 from 160 kHz) as in
     ITU-R BS.1770-4 annex 2, with a 24-point Kaiser-windowed sinc; 4 times under-reads a tone by
@@ -147,7 +147,7 @@ class TruePeakMeter:
             peak[c] = _largest_between(x[c], taps, x.dtype.type(self._bound), x.dtype.type(peak[c]))
 
     def channel_peaks(self) -> np.ndarray:
-        """True peak of each channel so far, linear, the ringing after the last sample included."""
+        """True peak of each channel so far, linear, including the ringing after the last sample."""
         peak = self._peak.copy()
         if self._history is not None:
             tail = np.zeros((self.channels, 2 * HALF_TAPS - 1), self._history.dtype)

@@ -117,7 +117,7 @@ def compressor_section(
             ("esr_own_db", "error to signal, against its own formula (dB)"),
         ],
         notes=[
-            "These are not all the same job. retone and dasp-pytorch have a soft knee and smooth "
+            "The methods differ. retone and dasp-pytorch have a soft knee and smooth "
             "decibels, but dasp-pytorch has no release: its distance to the loop is that of "
             "another compressor. torchcomp has a hard knee and smooths the linear gain, so it is "
             "held against its own formula. pedalboard has a hard knee and another detector: "

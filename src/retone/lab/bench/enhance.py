@@ -37,8 +37,8 @@ def enhance_section(
 
     Args:
         audio: a recording of speech.
-        weights: of the network; empty for those that ship.
-        seconds: length it is repeated to.
+        weights: weights of the network; empty for those that ship.
+        seconds: length to which it is looped.
         sample_rate: of the file, in Hz.
         rounds, seed, say: as in ``equalizer_section``.
         folder: where the files go; it must exist.

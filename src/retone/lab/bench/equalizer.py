@@ -33,7 +33,7 @@ HARD = {
     name: (30.0, 12.0, 5.0) if name == "low_shelf" else (frequency, 0.0, q)
     for name, (frequency, _, q) in NORMAL.items()
 }
-"""A low shelf at 30 Hz with Q 5 and +12 dB, the other bands at 0 dB: poles next to the circle."""
+"""A low shelf at 30 Hz with Q 5 and +12 dB, the others at 0 dB: poles close to the unit circle."""
 
 
 def setting_of(
@@ -128,8 +128,8 @@ def equalizer_section(
         seconds: length of the mono stream.
         sample_rate: in Hz.
         rounds: timed calls of each method.
-        seed: of the signal and of the order of calls.
-        say: takes a line of progress.
+        seed: random seed of the signal and of the order of calls.
+        say: callback for lines of progress text.
     """
     from scipy.signal import sosfilt
 

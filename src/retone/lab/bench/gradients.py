@@ -223,7 +223,7 @@ def gradients_section(
         ],
         notes=[
             "Peak memory is what the second pass adds to a fresh process that holds its input. "
-            "Each method's gradients are held against its own float64 run and its own finite "
+            "Each method's gradients are compared with its own float64 run and its own finite "
             "differences, because their compressors are different functions. dasp-pytorch has no "
             "release, so its release time gets no gradient; the expander that replaces knee "
             "and make-up in the torchcomp rows never acts, so its two gradients are zero.",

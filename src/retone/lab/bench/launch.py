@@ -30,7 +30,7 @@ ONE_THREAD = {
     )
 }
 STEADY_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""Makes glibc hand freed blocks back, so that memory figures count what is in use."""
+"""Makes glibc return freed blocks, so that memory figures count only memory in use."""
 
 
 class BenchmarkError(RetoneError):

@@ -67,8 +67,8 @@ def match_section(
     """Measure whole-file matching in this process, warm.
 
     Args:
-        audio: two recordings: what is changed, and the reference.
-        seconds: length both are repeated to.
+        audio: two recordings, the input and the reference.
+        seconds: length to which both are looped.
         sample_rate: of both files, in Hz.
         rounds, seed, say: as in ``equalizer_section``.
         folder: where the files go; it must exist.

@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, as the operating system counts it."""
+"""Peak memory of a function call, as counted by the operating system."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _status_kib(key: str) -> int:
 
 
 def peak_bytes() -> int:
-    """Most memory this process has held since it started or since the last reset.
+    """Peak memory of this process since it started or since the last reset.
 
     On Linux from the process's own high-water mark: ``ru_maxrss`` starts at the size of the
     process that started this one.
@@ -35,12 +35,12 @@ def peak_bytes() -> int:
 
 
 def peak_growth_mib(work: Callable[[], object]) -> float:
-    """MiB that ``work`` adds at its peak to what the process holds before it.
+    """MiB that ``work`` adds at its peak to the process's memory before the call.
 
     Where the high-water mark cannot be reset (outside Linux) it is the growth of the mark since
     the start, which is too small if an earlier call used more.
     """
-    pool.clear()  # memory that kernels kept from an earlier call counts as this call's
+    pool.clear()  # release kernel buffers, so that reused memory counts for this call
     before = peak_bytes()
     try:
         _CLEAR.write_text("5")

@@ -1,4 +1,4 @@
-"""The benchmarks, put together from measuring processes. Imports nothing heavy."""
+"""Run each benchmark in measuring processes. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run_training(question: dict[str, Any]) -> Report:
 
 
 def run_strategies(question: dict[str, Any]) -> Report:
-    """What each differentiation strategy costs.
+    """Cost of each differentiation strategy.
 
     Args:
         question: threads, family, batch, length, rounds, seed.

@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass
 class Times:
-    """Seconds of every timed call, in order of rounds: on the wall, and of the CPU.
+    """Wall and CPU seconds of every timed call, in order of rounds.
 
     CPU time is that of the whole process, helper threads included. On a machine with other
     work it is the figure to trust: it does not count waiting for a free core.
@@ -42,7 +42,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Spread:
-    """Spread of the ratios taken round by round: what drifts over the run cancels.
+    """Spread of the ratios round by round, which cancels drift over the run.
 
     Args:
         numerator, denominator: seconds, one per round, equally many.
@@ -62,9 +62,9 @@ def interleaved(
     """Time every call once per round, in an order that is shuffled for every round.
 
     Args:
-        calls: name -> what to time; should be warm.
+        calls: name -> call to time, already warmed up.
         rounds: how often, >= 1.
-        seed: of the shuffling.
+        seed: random seed of the shuffling.
         wall, cpu: clocks in seconds.
 
     Returns:

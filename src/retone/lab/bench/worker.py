@@ -117,7 +117,7 @@ def enhance(**question: Any) -> str:
 
 
 def loop_file(*, source: str, target: str, seconds: float, channels: int = 2) -> None:
-    """Make a long recording out of a short one."""
+    """Loop a recording to ``seconds``."""
     from retone.lab.bench.match import write_looped
 
     write_looped(Path(source), Path(target), seconds, channels=channels)

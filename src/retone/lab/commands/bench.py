@@ -1,7 +1,7 @@
 """Measure speed and exactness, side by side with other libraries, on this machine.
 
 Every method runs with one thread, in interleaved rounds, and is compared with an exact float64
-reference. Other libraries are optional (pip install 'retone[peers]'); a missing one is a row that
+reference. Other libraries are optional (pip install 'retone[peers]'); a missing one gets a row that
 says so. The default recordings are in the examples folder of retone's repository. `render-docs`
 turns the results in docs/results of the repository into docs/benchmarks.md.
 """
@@ -23,8 +23,8 @@ KINDS = ("effects", "loss", "training", "strategies", "match", "enhance")
 EXAMPLES = (Path("examples/game_music.ogg"), Path("examples/orchestra.ogg"))
 VOICE = Path("examples/dull_voice.flac")
 ENTRY = "retone.cli.main:main"
-"""The program under test. It is called by name in the measuring process, because a warm call is
-what is measured; nothing else in the lab knows the command line."""
+"""The program under test. The measuring process imports it by name to time a warm call;
+nothing else in the lab uses the command line."""
 
 
 def _positive(text: str) -> float:

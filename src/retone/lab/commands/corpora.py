@@ -54,7 +54,7 @@ def corpus_of(args: argparse.Namespace, sample_rate: int, kind: str = "speech") 
     """The split that the options select, at a sample rate in Hz.
 
     With ``--excerpt`` only an excerpt of each speaker or track is read. ``--only`` keeps speakers
-    or tracks whose names start so; each ``--without`` removes some.
+    or tracks whose names have this prefix; each ``--without`` removes some.
 
     Raises:
         DataError: a corpus cannot be opened, or nothing is left.

@@ -2,8 +2,8 @@
 
 evaluate synthetic --corpus NAME=FOLDER    Tables 1 and 2: pairs with a known target
 evaluate realistic --corpus NAME=FOLDER    Table 3: five styles, references from other voices
-evaluate presets --corpus NAME=FOLDER      what presets change once, twice, and in their own style
-evaluate probes --corpus NAME=FOLDER       Table 4: what an encoder's embedding tells
+evaluate presets --corpus NAME=FOLDER      changes by presets: first, second, in style already
+evaluate probes --corpus NAME=FOLDER       Table 4: linear probes of encoders
 evaluate strategies RUN RUN ...            trained differentiation strategies side by side
 evaluate gradients --corpus NAME=FOLDER    each strategy's gradient against the exact one
 evaluate proxy WEIGHTS                     a proxy's error in dB, by parameter regions

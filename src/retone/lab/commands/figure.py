@@ -17,7 +17,7 @@ from retone.lab.commands.corpora import add_seed
 from retone.lab.commands.verbs import Verb, add_verbs, run_verb
 
 ESTIMATORS = tuple(name for name in CHOICES if name not in ("auto", "rules"))
-"""Those that set the chain which the figures show."""
+"""Estimators for the chain that the figures show."""
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument(
         "--estimator", default="closed-form", choices=ESTIMATORS,
-        help="what chooses the settings (default: %(default)s)",
+        help="estimator (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for the network")
     parser.add_argument(

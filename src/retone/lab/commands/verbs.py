@@ -1,4 +1,4 @@
-"""Verbs of a lab command: one table gives each its help, its options and what it runs."""
+"""Verbs of a lab command: a table of help, options and function of each."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measuring systems on pairs with a known target: the papers' tables, on anyone's recordings."""
+"""Evaluations: the papers' tables, on any recordings."""

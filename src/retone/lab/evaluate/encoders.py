@@ -81,7 +81,7 @@ class OurEncoder:
     ``"embedding"``: the same layer if the source is the shipped preset ``preset``, that is, how the
     recording differs from the preset's mean; ``"embedding minus neutral"``: hidden, and
     ``DIFFERENCE_WEIGHT`` times the embedding minus that of the preset itself, since recordings that
-    sound like the preset are only described by hidden.
+    sound like the preset are described by hidden alone.
     """
 
     name: str
@@ -192,7 +192,7 @@ class OpenL3:
 
 
 class MissingOpenL3(MissingExtraError):
-    """What OpenL3 needs."""
+    """The error if OpenL3 is not installed, with instructions."""
 
     def __init__(self) -> None:
         Exception.__init__(

@@ -81,7 +81,7 @@ def evaluate(
         corpus: held-out voices.
         methods: rows of the table; the row ``Target`` holds the clean clips' predicted quality.
         pairs: pairs per case.
-        seed: of the pairs.
+        seed: random seed of the pairs.
         cases: name -> maker; `makers` if None.
         quality: predictors of quality for each output: ``"dnsmos"``, ``"nisqa"``.
         path: result file; rows in it are not measured again; it is saved regularly.

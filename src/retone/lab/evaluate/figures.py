@@ -35,14 +35,14 @@ BRIGHTER_DB = (0.0, 6.0, 12.0, 18.0, 24.0)
 """Gain of the high shelf at ``SHELF_HZ`` that makes the input brighter."""
 SHELF_HZ = 4000.0
 COMPRESSED = ((0.0, 1.0), (-20.0, 2.0), (-30.0, 3.0), (-40.0, 4.0), (-50.0, 8.0))
-"""Threshold in dBFS (input peak at -3) and ratio of what compresses the input beforehand."""
+"""Threshold in dBFS (input peak at -3) and ratio of the compressor applied to the input."""
 HIGHS_HZ, MIDDLE_HZ = (6000.0, 10000.0), (500.0, 2000.0)
 CSS = ("b1", "b2", "b3", "b4", "b5")
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What an estimator chose: its label and setting (batch of one), at a peak of -12 dBFS."""
+    """A chosen setting (batch of one, at a peak of -12 dBFS) and its label."""
 
     label: str
     setting: Setting
@@ -110,7 +110,7 @@ def load_trends(path: Path) -> tuple[dict[str, Trend], str]:
         return found, str(data["estimator"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: not readings of python -m retone.lab figure trend ({error})."
+            f"{path}: not settings written by python -m retone.lab figure trend ({error})."
         ) from error
 
 

@@ -20,8 +20,8 @@ from retone.training.gradients import Exact, Gradient, Spsa
 from retone.training.recipes.recipe import Recipe
 
 PLACES = {"start": 0.02, "anywhere": 0.3}
-"""Where gradients are computed: around the untrained network's settings, or anywhere; the numbers
-are spreads of uniform draws, as fractions of each parameter's range."""
+"""Settings at which gradients are computed: near the untrained network's, or anywhere; the numbers
+are widths of uniform draws, as fractions of each parameter's range."""
 AVERAGED = 16
 EDGE = 0.02
 

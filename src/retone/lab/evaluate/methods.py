@@ -150,12 +150,12 @@ def fitted_to_target(
     """The input [T] rendered with the best setting that Adam finds for the pair's target.
 
     Args:
-        effect: what renders.
+        effect: effect to fit.
         unit: unit parameters to start from, [1, P], within 0..1 exclusive.
         pair: holds ``input`` and ``target``.
         sample_rate: in Hz.
-        loss: what is minimised; the best render is kept.
-        steps, learning_rate: of Adam; the rate decays linearly to zero.
+        loss: loss to minimise; the best render is kept.
+        steps, learning_rate: number of Adam steps, and its rate, which decays linearly to zero.
     """
     logits = torch.logit(unit).requires_grad_()
     audio = torch.from_numpy(pair.input)[None, None]

@@ -1,4 +1,4 @@
-"""Whether presets move recordings to their style, once, and hardly change them a second time.
+"""Test that presets move recordings to their style, and hardly change them a second time.
 
 A held-out recording is matched to a preset, its output is matched again, and so is the recording
 with random settings of the style. Changes are in dB between input and output: of the band levels
@@ -53,7 +53,7 @@ def evaluate(
 
     Args:
         corpus: held-out recordings.
-        names: shipped presets, whose styles make the target.
+        names: shipped presets, whose styles define the target.
         estimators: rows.
         count: passages for each preset.
         seconds: length of a passage.

@@ -3,7 +3,7 @@
 For each of the 25 ordered pairs of styles an input of the one is matched to a reference of the
 other, and the output is compared with the *reference itself*, since there is no target. That
 rewards copying the reference's spectrum and level with its content. The method ``Target`` shows the
-error of a perfect style transfer: the pair's target is the input's unprocessed recording with the
+error of an ideal style transfer: the pair's target is the input's unprocessed recording with the
 reference's own settings.
 """
 

@@ -42,7 +42,8 @@ def find(folder: Path, *, only: str = "", split: str = "test") -> list[tuple[Pat
     """(file, voice) of the speech in a folder.
 
     A folder with a ``manifest.csv`` (path, source, speaker, kind, split) is read through it;
-    otherwise each audio file is a voice of its own. ``only`` keeps sources or paths that start so.
+    otherwise each audio file is a voice of its own. ``only`` keeps sources or paths that
+    start with it.
 
     Raises:
         DataError: nothing is left.
@@ -126,7 +127,7 @@ def _measure(job: tuple[Any, ...]) -> Row:
 
 
 def mono(path: Path) -> np.ndarray:
-    """A file's first 30 s, [T] float32 at 24 kHz."""
+    """The first 30 s of a file, mono [T] float32 at 24 kHz."""
     with open_reader(path) as reader:
         audio = reader.read(round(MAX_S * reader.info.sample_rate))
         return np.asarray(Clip(audio, reader.info.sample_rate).resample(RATE).samples.mean(axis=0))

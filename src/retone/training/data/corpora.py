@@ -39,14 +39,14 @@ CACHE_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
-    """One known corpus.
+    """A known corpus.
 
     Args:
         name: unique key in ``CORPORA``.
         title: full name.
         kind: speech, music or audio.
         licence: short name of its licence.
-        where: where users get it.
+        where: where to get it.
         find: lists its files; raises DataError if the folder has another layout.
         order: order in which speakers or tracks without a stated split are assigned to splits.
         rules: which files are used.
@@ -272,7 +272,7 @@ def open_corpus(
         manifest.save(aside / "manifest.jsonl")
         try:
             aside.rename(target)
-        except OSError:  # another process was first, with the same content
+        except OSError:  # another process created the same cache first
             shutil.rmtree(aside)
         if progress:
             progress(manifest.summary())

@@ -17,7 +17,7 @@ EDGE_OCTAVES = 0.08
 
 
 def draw_noise(rng: np.random.Generator, length: int, sample_rate: float) -> Array:
-    """A steady background [length], float32 of RMS 1: coloured noise, sometimes with mains hum.
+    """Steady background noise [length], float32 of RMS 1: coloured, sometimes with mains hum.
 
     Its power falls by up to 6 dB per octave, or rises by 1, above 60 Hz.
     """

@@ -105,7 +105,7 @@ class EnhanceMaker:
         device_probability: probability of the response of a telephone, a laptop or a cheap
             microphone after the degradation.
         clean_probability: probability that a clip is not degraded, except for level, noise and
-            low-pass, so that good recordings are left alone.
+            low-pass, so that good recordings stay unchanged.
         min_strength: gains in dB and slopes of the dynamics, and the device's gains, are scaled
             by a factor drawn between this and 1.
         noise_probability: probability of steady room noise after the degradation, ``NOISE_DB``

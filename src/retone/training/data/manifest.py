@@ -17,12 +17,12 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".ai
 SPLITS = ("train", "val", "test")
 
 Log = Callable[[str], None]
-"""Takes a line of text now and then."""
+"""Callback for lines of progress text."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """One file of a corpus, before it is opened: its path and what the layout says about it."""
+    """One file of a corpus, before it is opened: its path and the facts that the layout gives."""
 
     path: str
     group: str
@@ -59,7 +59,7 @@ class Rules:
 
     Args:
         min_seconds: shorter files are skipped.
-        min_rms_dbfs: files whose level is lower are silent.
+        min_rms_dbfs: files with a lower level count as silent.
         max_clipped: largest fraction of samples at full scale.
         min_high_band_db: lowest energy above 8 kHz, in dB relative to all; None skips the test.
     """

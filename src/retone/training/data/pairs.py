@@ -70,29 +70,30 @@ class PairMaker:
     Args:
         sample_rate: Hz, that of the corpora given to `make`.
         length: samples L of each signal of a pair; a source clip has twice that.
-        augment_probability: how often pitch and tempo are changed before anything else.
-        color_probability: how often a source clip first gets a coloration, as from another
+        augment_probability: probability that pitch and tempo are changed first.
+        color_probability: probability that a source clip first gets a coloration, as from another
             microphone or speaker; input, target and reference share it, so that a network cannot
             memorise how the unprocessed recordings of a small corpus sound.
-        levels_probability: how often the level of a source clip changes from phrase to phrase.
-        noise_probability: how often a steady background is added to a source clip.
+        levels_probability: probability that a source clip's level changes from phrase to phrase.
+        noise_probability: probability that steady background noise is added to a source clip.
         input_equalizer_probability, expander_probability: processing of the input.
         target_equalizer_probability, compressor_probability: processing of the target style.
-        cross_source_probability: how often the reference is another speaker or track with the
-            same processing as the target.
+        cross_source_probability: probability that the reference is another speaker or track with
+            the same processing as the target.
         speed: every source clip is played up to this factor faster or slower when training, to
             make more voices out of few: pitch and formants shift together, as for larger and
             smaller speakers; a reference by another speaker has its own factor. 1: never.
-        leveled_probability: how often input and reference are each brought to ``peak_dbfs``, like
-            the excerpts of an estimator; the target gets the reference's gain.
+        leveled_probability: probability that input and reference are each normalised to
+            ``peak_dbfs``, like an estimator's excerpts; the target gets the reference's gain.
         min_mean_square: lowest mean square of each half of a source clip, as recorded.
         peak_dbfs: peak of a clip before the halves are cut.
         fade_ms: linear fade at both ends of a clip.
         balance: a speaker or track of n samples is drawn with a probability proportional to
-            ``n ** balance``: 0 all alike, 1 by hours.
-        reference_compatible: do exactly as the published program: target clipped at full scale and
-            not normalised before its compressor, a stretch instead of the pitch shift, silence at
-            the end of shortened clips, fades of 1102 samples, all tracks alike.
+            ``n ** balance``: 0 gives all the same probability, 1 weights by duration.
+        reference_compatible: reproduce the published program exactly: target clipped at full scale
+            and not normalised before its compressor, a stretch instead of the pitch shift,
+            silence at the end of shortened clips, fades of 1102 samples, equal probability for
+            all tracks.
     """
 
     sample_rate: int
@@ -128,7 +129,7 @@ class PairMaker:
             raise SettingError(f"PairMaker: speed {self.speed} is not in 1..{MAX_SPEED}.")
 
     def for_evaluation(self, *, cross_source: bool) -> PairMaker:
-        """The same without augmentation, with references from other sources always or never."""
+        """The maker without augmentation; references come from other sources always or never."""
         return replace(
             self,
             augment_probability=0.0,

@@ -39,7 +39,7 @@ class Processing:
     clip: bool = False
 
     def apply(self, audio: Array, sample_rate: float, peak_dbfs: float) -> Array:
-        """Treated ``audio`` [T], float32 or float64 in and out."""
+        """Process ``audio`` [T], float32 or float64; the dtype is preserved."""
         out = equalize(audio, sample_rate, self.bands)
         if self.clip:
             out = np.clip(out, -1.0, 1.0)
@@ -71,7 +71,7 @@ class Warp:
         return (2.0 ** (self.cents / 1200.0) if self.as_stretch else 1.0) / self.factor
 
     def apply(self, audio: Array, sample_rate: float) -> Array:
-        """Warped ``audio`` [T]."""
+        """Shift the pitch and change the tempo of ``audio`` [T]."""
         if self.as_stretch:
             audio = tempo(audio, sample_rate, 2.0 ** (-self.cents / 1200.0))
         else:
@@ -127,7 +127,7 @@ def draw_color(rng: np.random.Generator, sample_rate: float) -> tuple[Band, ...]
 
 
 def draw_noise(rng: np.random.Generator, samples: int, sample_rate: float) -> Array:
-    """A steady background [samples]: -90..-50 dBFS RMS, white with a low-pass of first order.
+    """Steady background noise [samples]: -90..-50 dBFS RMS, white with a low-pass of first order.
 
     Its corner lies anywhere from 100 Hz to half the sample rate.
     """

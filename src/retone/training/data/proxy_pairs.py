@@ -79,7 +79,7 @@ class ProxyMaker:
         return self.length
 
     def for_validation(self, corpus: Corpus) -> ProxyMaker:
-        """The maker of a validation list: the same."""
+        """The maker of a validation list: this one."""
         return self
 
     def make(self, corpus: Corpus, index: int, seed: int) -> ProxyPair:

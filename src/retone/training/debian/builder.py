@@ -261,7 +261,7 @@ def _tracks(
             skipped["unreadable"].append(short)
             continue
         if info.duration < MIN_TRACK_SECONDS:
-            continue  # sound effects: thousands of them, not worth a line each
+            continue  # thousands of sound effects, which are not listed one by one
         if any(mark in f"/{inner.lower()}" for mark in NOT_MUSIC):
             skipped["not music"].append(short)
             continue

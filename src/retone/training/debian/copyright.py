@@ -19,8 +19,8 @@ def keep_statement(tree: Path, package: str, folder: Path) -> None:
 def licence_of(tree: Path, package: str, path: str) -> tuple[str, str]:
     """Author and licence of one file of an unpacked package.
 
-    The copyright file (Debian's format 1.0) names files by their place in the source, which is
-    not where they are installed, so a pattern counts when its last part fits the file's name or,
+    The copyright file (Debian's format 1.0) names files by their path in the source, which is
+    not where they are installed, so a pattern matches if its last part fits the file's name or,
     for a pattern ending in ``*``, when its folder is one of the file's folders. The last that
     fits wins.
     """

@@ -7,7 +7,7 @@ SPEECH_PACKAGES = ("tuxpaint-stamps-default", "ktuberling-data", "klettres-data"
 # More speakers: actors, mostly at 22.05 kHz. For recipes at 24 kHz, added to debian-speech.
 VOICES_PACKAGES = ("fillets-ng-data-cs", "fillets-ng-data-nl", "hedgewars-data")
 
-# Hz; what a package's speech is kept at if not 44100.
+# sample rate in Hz at which a package's speech is stored, if not 44100
 SPEECH_RATES = {"fillets-ng-data-cs": 22050, "fillets-ng-data-nl": 22050}
 
 MUSIC_PACKAGES = (
@@ -32,7 +32,7 @@ MUSIC_PACKAGES = (
     "openclonk-data",
 )
 
-# Whole packages kept for tests.
+# Packages held out for tests.
 MUSIC_TEST_PACKAGES = (
     "nexuiz-music",
     "singularity-music",
@@ -41,7 +41,7 @@ MUSIC_TEST_PACKAGES = (
     "extremetuxracer-data",
 )
 
-# Voices kept for tests: (package, language).
+# Voices held out for tests: (package, language).
 SPEECH_TEST_VOICES = (
     ("ktuberling-data", "el"),
     ("ktuberling-data", "wa"),

@@ -11,7 +11,7 @@ from retone.nets.proxy import EffectNetworks
 
 
 class Contract(NamedTuple):
-    """What runs when; ``readable``: the predicted numbers are settings in dB, Hz and ms."""
+    """What runs in training and at inference; ``readable``: settings in dB, Hz and ms."""
 
     training_forward: str
     training_backward: str
@@ -36,7 +36,7 @@ class Gradient(Protocol):
         """The networks that run in the effect's place; None for a strategy without any.
 
         Args:
-            effect: what they replace.
+            effect: the effect to replace.
             pretrained: load the strategy's own weights, if it has any; False leaves them random,
                 for weights that are loaded afterwards.
 

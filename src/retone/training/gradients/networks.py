@@ -43,7 +43,7 @@ def proxy_config(effect: Effect, sizes: TcnSizes) -> ProxyConfig:
     """A network as wide as the effect's table; a make-up gain stays outside it."""
     rows = tuple(effect.params)
     gains = [i for i, p in enumerate(rows) if p.role == "makeup"]
-    if len(rows) < 2 or gains != [len(rows) - 1]:  # only one that comes last is a mere factor
+    if len(rows) < 2 or gains != [len(rows) - 1]:  # only a gain at the end can be applied outside
         return ProxyConfig(len(rows), sizes)
     last = rows[-1]
     return ProxyConfig(len(rows), sizes, gains[0], (last.low, last.high))
@@ -193,7 +193,7 @@ class _StraightThrough(torch.autograd.Function):
 
 def _given(name: str, networks: nn.Module | None) -> Any:
     if networks is None:
-        raise SettingError(f"{name}: the networks are missing; pass what build(effect) returned.")
+        raise SettingError(f"{name}: the networks are missing; pass the result of build(effect).")
     return networks
 
 

@@ -1,4 +1,4 @@
-"""Compact recipes of style transfer: input and reference in, a setting out."""
+"""Compact recipes for style transfer: predict a setting from input and reference."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def compact_speech() -> Recipe:
 
 
 def compact_music() -> Recipe:
-    """The same for music."""
+    """The recipe for small machines, trained on music."""
     return replace(compact_speech(), name="compact_music", kind="music")
 
 

@@ -1,13 +1,13 @@
 """Diff-DEQ's recipes: reference-free enhancement of speech (S. Sarkar, L. Lindborg, EUSIPCO 2025).
 
-What the paper states: 24 kHz, segments of 70,972 samples, MR-STFT (auraloss) + L1, Adam at 1e-4
+The paper states: 24 kHz, segments of 70,972 samples, MR-STFT (auraloss) + L1, Adam at 1e-4
 with a cosine over 200 epochs, batches of 16. It states no loss settings (auraloss's defaults, both
 weights 1), and no examples per epoch (10,000 here).
 
 L1 on samples needs equal phase, but a Linkwitz-Riley crossover is an all-pass: one in the effect
 that degrades and one in the effect that restores. In paper mode the target passes through both
-all-passes (``allpass_target`` of the pairs and of the recipe), so that L1 asks for nothing that no
-setting can reach. The improved recipes' bands are phase-transparent; their target is the clean
+all-passes (``allpass_target`` of the pairs and of the recipe), so that a setting can reach
+the target of L1. The improved recipes' bands are phase-transparent; their target is the clean
 clip.
 """
 
@@ -125,7 +125,7 @@ def diffdeq_improved() -> Recipe:
 
 
 def diffdeq_improved_peq() -> Recipe:
-    """The same with the equaliser alone, to measure the benefit of the dynamics."""
+    """The improved recipe with the equaliser alone, to measure the benefit of the dynamics."""
     r = diffdeq_improved()
     effect = Equalizer()
     return replace(r, name="diffdeq_improved_peq", effect=effect, network=_network(effect, MEL))

@@ -46,7 +46,7 @@ def plugin_speech(effect: Effect) -> Recipe:
 
 
 def plugin_music(effect: Effect) -> Recipe:
-    """The same for music."""
+    """The compact network sets a plug-in, trained on music."""
     return replace(plugin_speech(effect), name="plugin_music", kind="music")
 
 

@@ -138,9 +138,9 @@ class Recipe:
 
     @torch.no_grad()
     def loss_target(self, target: Tensor, unit: Tensor) -> Tensor:
-        """What the loss compares with, [B, C, T], given predicted unit parameters [B, P].
+        """The loss's target [B, C, T], given predicted unit parameters [B, P].
 
-        No gradient flows through it: for the current crossovers its phase is right.
+        No gradient flows through it; its phase matches the current crossovers.
         """
         if not self.allpass_target:
             return target

@@ -19,7 +19,7 @@ from retone.training.recipes.recipe import Recipe
 
 FORMER_NAMES = {"rest_in_target": "allpass_target", "target_at_rest": "allpass_target",
                 "least_strength": "min_strength"}  # fmt: skip
-"""Fields by the names that earlier versions wrote."""
+"""Old field names in files of earlier versions -> current names."""
 
 
 def describe(value: Any) -> Any:
