@@ -74,7 +74,6 @@ PHRASES = (
     "what of ",
     "what sounds right",
     "what you take along",
-    "that sounds right",
     "told the seconds",
     "told the steps",
     "what the user may ask for",
