@@ -40,7 +40,6 @@ PHRASES = (
     "what is what it hears",
     "what of ",
     "what sounds right",
-    "that sounds right",
     "told the seconds",
     "told the steps",
     "what the user may ask for",

@@ -87,7 +87,7 @@ class BlackBoxFit:
         """
         if not references:
             raise AudioError(
-                "there is no reference. Give at least one recording that sounds right."
+                "there is no reference. Give at least one reference recording."
             )
         source = Excerpt(source.audio[: round(self.max_seconds * source.sample_rate)],
                          source.sample_rate)  # fmt: skip

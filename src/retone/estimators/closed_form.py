@@ -323,7 +323,7 @@ def samples_of(audio: Array, most: int, parts: int = 4) -> Array:
 def average_of(references: Sequence[Reference]) -> StyleStatistics:
     """Averaged statistics of one or more references, one row."""
     if not references:
-        raise AudioError("there is no reference. Give at least one recording that sounds right.")
+        raise AudioError("there is no reference. Give at least one reference recording.")
     return average([statistics_of(r) for r in references])
 
 

@@ -66,7 +66,7 @@ class Rules:
             SettingError: a lock names no parameter of the chain or is out of range.
         """
         if not references:
-            raise AudioError("there is no reference. Give a recording that sounds right.")
+            raise AudioError("there is no reference. Give a reference recording.")
         rate = source.sample_rate
         own = normalised(source)
         wanted = [_wanted(r, own, rate) for r in references]
