@@ -86,9 +86,7 @@ class BlackBoxFit:
             PluginError: a plug-in failed.
         """
         if not references:
-            raise AudioError(
-                "there is no reference. Give at least one reference recording."
-            )
+            raise AudioError("there is no reference. Give at least one reference recording.")
         source = Excerpt(source.audio[: round(self.max_seconds * source.sample_rate)],
                          source.sample_rate)  # fmt: skip
         recordings = (source, *(r for r in references if isinstance(r, Excerpt)))

@@ -2,8 +2,8 @@
 
 Equaliser sections are cookbook biquads; for shelves ffmpeg's Q is ours divided by sqrt(2).
 ``acompressor`` smooths the rectified level with a quarter of the times it is given, before its
-curve; retone smooths decibels above the threshold, after it. Curves that ``acompressor`` cannot draw
-become a ``compand`` table.
+curve; retone smooths decibels above the threshold, after it. Curves that ``acompressor`` cannot
+draw become a ``compand`` table.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ def limiter_note(plan: Plan) -> str | None:
     if level is None or level.ceiling_dbtp is None:
         return None
     what = (
-        f"it reduced peaks by up to {level.limiter_most_db:.1f} dB, {level.limiter_active_percent:.1f} % of "
-        "the time"
+        f"it reduced peaks by up to {level.limiter_most_db:.1f} dB, "
+        f"{level.limiter_active_percent:.1f} % of the time"
         if level.limiter_most_db > 0.05
         else "it was not active"
     )

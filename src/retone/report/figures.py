@@ -166,7 +166,7 @@ def waveform(data: ReportData, role: str, *, last: bool) -> Plot:
 
 
 def reduction(data: ReportData, view: ReductionView, *, last: bool, many: bool) -> Plot:
-    """One curve of gain over time under the waveform; for each stretch, the value furthest from 0."""
+    """One curve of gain over time under the waveform; per stretch, the value furthest from 0."""
     everything = [d.envelope for d in data.reductions if d.envelope.time_s.size]
     least = min((float(e.low.min()) for e in everything), default=0.0)
     most = max((float(e.high.max()) for e in everything), default=0.0)

@@ -156,6 +156,6 @@ def _others() -> str:
 - `--to csv --audio FILE`: gain of every compressor or band over time, one row per 10 ms.
 - `--to onnx`: a trained estimator (weights instead of settings), kept only if onnxruntime gives the
   same unit parameters within 1e-4; needs `pip install 'retone[export]'`.
-- retone does not write an `.RfxChain` of REAPER's own plug-ins, because their states are undocumented
-  binary. It writes a JSFX script instead, which is exact.
+- retone does not write an `.RfxChain` of REAPER's own plug-ins, because their states are
+  undocumented binary. It writes a JSFX script instead, which is exact.
 """
