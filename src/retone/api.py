@@ -123,7 +123,7 @@ def enhance(
         AudioError: the recording cannot be read, used or written.
         SettingError: an option or a lock is invalid.
         DataError: the weights are missing or damaged.
-        TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
+        TypeError: an array without a sample rate, a path with one, or audio of another type.
     """
     from retone.estimators.reference_free import ReferenceFree
 
@@ -178,7 +178,7 @@ def apply(
         DataError: the settings file is missing or damaged.
         SettingError: an option is invalid, or the settings hold a FIR filter made for another
             sample rate.
-        TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
+        TypeError: an array without a sample rate, a path with one, or audio of another type.
     """
     if loudness == "match":
         raise SettingError(
@@ -220,7 +220,7 @@ def decide(
     Raises:
         AudioError: a recording cannot be read or used.
         SettingError: an option or a lock is not possible, or no preset has that name.
-        TypeError: an array without a sample rate, a path with one, or audio of a wrong kind.
+        TypeError: an array without a sample rate, a path with one, or audio of another type.
     """
     options = Options(part=part, locks=dict(locks or {}), loudness=loudness)
     if to is None and preset is None and isinstance(estimator, Estimator):
