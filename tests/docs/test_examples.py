@@ -33,7 +33,7 @@ def test_match_folder_leaves_out_what_is_no_recording(
 ) -> None:
     (tmp_path / "notes.wav").write_text("no sound")
     run("match_folder.py", tmp_path, tmp_path / "out", "--preset", "warm", monkeypatch=monkeypatch)
-    assert "left out" in capsys.readouterr().out
+    assert "skipped" in capsys.readouterr().out
 
 
 def test_master_song_reaches_its_loudness(

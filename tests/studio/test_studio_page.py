@@ -274,7 +274,7 @@ def test_a_server_that_ends_is_noticed(browser: Any, tmp_path: Path) -> None:
         found = context.new_page()
         found.goto(server.url)
         found.locator("body[data-ready=true]").wait_for()
-    lost = found.locator("#messages p.error", has_text="connection to the studio is lost")
+    lost = found.locator("#messages p.error", has_text="connection to the studio was lost")
     lost.wait_for(timeout=60_000)
     context.close()
     assert list(tmp_path.iterdir()) == []

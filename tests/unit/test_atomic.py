@@ -12,7 +12,7 @@ import pytest
 import retone
 from retone import atomic
 from retone.atomic import AtomicFile, write_text_atomic
-from retone.errors import AudioError, OutputExistsError
+from retone.errors import AudioError, DataError, OutputExistsError
 
 SOURCE = Path(retone.__file__).parent
 
@@ -121,7 +121,7 @@ def test_weights_survive_a_failed_save(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", fail)
-    with pytest.raises(AudioError, match="No space left"):
+    with pytest.raises(DataError, match="No space left"):
         checkpoint.write(path, {"a": torch.zeros(3)}, {"step": 2})
     assert names(tmp_path) == [path.name]
     assert checkpoint.read(path)[1]["step"] == 1
