@@ -108,7 +108,12 @@ def musdb18(folder: Path) -> list[Found]:
 
 
 def any_folder(folder: Path) -> list[Found]:
-    """Audio files: a folder inside is one speaker or album, a file beside them one track."""
+    """Audio files: a folder inside is one speaker or album, a file beside them one track.
+
+    With a ``manifest.csv`` in it, what that lists (see ``listed``).
+    """
+    if (folder / "manifest.csv").is_file():
+        return listed(folder)
     found = []
     for path in audio_files(folder):
         parts = path.relative_to(folder).parts
@@ -117,6 +122,52 @@ def any_folder(folder: Path) -> list[Found]:
     if not found:
         raise _wrong("folder", folder, f"at least one {', '.join(AUDIO_SUFFIXES)} file in it.")
     return found
+
+
+FULL_BAND_DB = -48.0
+"""With less above 8 kHz than this, a roll-off above 8 kHz is noise."""
+
+
+def listed(folder: Path) -> list[Found]:
+    """``manifest.csv``: a row for each file.
+
+    Needed are the columns ``file`` and ``speaker`` or ``track``. Read if there: ``corpus``,
+    ``split`` (train, dev or val, test; shared out if missing), ``licence``, ``source``, and where
+    the content ends: ``bandwidth_hz``, or ``rolloff60_hz`` with ``hf8k_db``, the level above 8 kHz.
+    """
+    table, found = folder / "manifest.csv", []
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            who = row.get("speaker") or row.get("track")
+            if not row.get("file") or not who:
+                raise _wrong("folder", folder, "manifest.csv with columns file and speaker.")
+            split = row.get("split") or None
+            kind = "speech" if row.get("speaker") else "music"
+            found.append(
+                Found(
+                    row["file"],
+                    f"{row.get('corpus') or folder.name}/{who}",
+                    "val" if split == "dev" else split,
+                    kind,
+                    row.get("corpus") or folder.name,
+                    row.get("licence") or "",
+                    row.get("source") or "",
+                    _bandwidth(row),
+                )
+            )
+    if not found:
+        raise _wrong("folder", folder, "at least one row in manifest.csv.")
+    return found
+
+
+def _bandwidth(row: dict[str, str]) -> float | None:
+    """Where the content of a listed file ends, in Hz."""
+    if row.get("bandwidth_hz"):
+        return float(row["bandwidth_hz"])
+    if not row.get("rolloff60_hz"):
+        return None
+    narrow = bool(row.get("hf8k_db")) and float(row["hf8k_db"]) < FULL_BAND_DB
+    return min(float(row["rolloff60_hz"]), 8000.0) if narrow else float(row["rolloff60_hz"])
 
 
 def kit(folder: Path) -> list[Found]:

@@ -20,7 +20,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Found:
-    """One file of a corpus before it was opened: where it is and what its layout says of it."""
+    """One file of a corpus before it was opened: where it is and what its layout says of it.
+
+    ``bandwidth_hz`` is where its content ends, if the layout knows.
+    """
 
     path: str
     group: str
@@ -29,6 +32,7 @@ class Found:
     source: str = ""
     licence: str = ""
     author: str = ""
+    bandwidth_hz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Entry:
     """One usable file of a corpus; ``path`` is relative to the corpus folder.
 
     ``group`` is the speaker or the track: no group is in two splits. ``sample_rate`` is the
-    file's own rate in Hz.
+    file's own rate in Hz; ``bandwidth_hz`` is where its content ends, where that is known.
     """
 
     path: str
@@ -49,6 +53,7 @@ class Entry:
     author: str
     sha256: str
     split: str
+    bandwidth_hz: float | None = None
 
 
 @dataclass(frozen=True)

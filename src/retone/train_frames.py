@@ -1,0 +1,230 @@
+"""The loop that trains a predictor of frames: no effect is rendered, one process, one folder.
+
+Like ``retone.train``, a run goes on where it was killed: ``last.safetensors`` is the whole state,
+``scenes`` the features that batches are drawn from, ``best.safetensors`` the averaged weights of
+the best validation.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from retone import checkpoint
+from retone.data.corpora import Corpus
+from retone.errors import DataError
+from retone.frame_loss import FrameTruth, cell_error_db, curve_error_db
+from retone.nets.frames import FrameNet, Wanted
+from retone.recipes.config import describe
+from retone.recipes.frames import FrameRecipe
+from retone.runlog import Report, RunLog, corpus_facts
+from retone.scene_pool import Feed, FramePair, ScenePool, validation_batches
+from retone.train import BEST, LAST, MODEL, learning_rate
+
+AVERAGE = "average."
+
+
+def train_frames(
+    recipe: FrameRecipe,
+    corpora: dict[str, Corpus],
+    folder: Path,
+    *,
+    save_every_s: float = 300.0,
+    log_every: int = 100,
+    warm_start: Path | None = None,
+    stop_after_s: float | None = None,
+    report: Report | None = None,
+) -> Path:
+    """Run a recipe, or go on with the run in ``folder``; SIGTERM saves and stops.
+
+    Args:
+        recipe: what to train. Of a run that goes on, optimizer, steps and validation may change.
+        corpora: ``"train"`` and ``"val"`` splits.
+        folder: run folder.
+        save_every_s: seconds between saved states.
+        log_every: steps between log rows.
+        warm_start: weights whose parts that fit are taken over, when there is no run to resume.
+        stop_after_s: save and return after so many seconds.
+        report: called with each log row.
+
+    Returns:
+        Path of the best weights.
+
+    Raises:
+        DataError: the folder holds a run of another network, or no scene can be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    network = recipe.network.build()
+    average = copy.deepcopy(network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.optimizer.learning_rate)
+    state = _resume(recipe, network, average, optimizer, folder)
+    log = RunLog(folder, state["step"], report)
+    pool = ScenePool(
+        folder / "scenes", recipe.kept_scenes, recipe.network.front_end, recipe.scenes.length
+    )
+    feed = Feed(recipe, corpora["train"], pool)
+    if state["step"] == 0:
+        _record(recipe, corpora, folder)
+        feed.batch(0)
+        network.standardize(pool.summaries())
+        if warm_start is not None:
+            log.note(f"begun from {warm_start}: {begin_from(network, warm_start)}")
+        average.load_state_dict(network.state_dict())
+    held_out = validation_batches(recipe, corpora["val"], folder / "validation")
+    if state["step"] == 0:
+        log.row({"step": 0, "validation": validate(average, held_out)})
+    stopped: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    started = saved = since = time.monotonic()
+    total = count = 0.0
+    try:
+        while state["step"] < recipe.steps:
+            step = state["step"]
+            batch = feed.batch(step)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss = recipe.loss(network.predict(batch.source, batch.reference), batch.truth)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.clip_norm)
+            if torch.isfinite(norm):
+                optimizer.step()
+                follow(average, network, min(recipe.average, (1 + step) / (10 + step)))
+                total, count = total + float(loss.detach()), count + 1
+            state["step"] = step = step + 1
+            now = time.monotonic()
+            last = step == recipe.steps or bool(stopped)
+            last |= stop_after_s is not None and now - started > stop_after_s
+            if step % log_every == 0:
+                speed = log_every * recipe.batch_size / max(now - since, 1e-9)
+                row = {"step": step, "loss": total / max(count, 1.0), "grad_norm": float(norm),
+                       "learning_rate": optimizer.param_groups[0]["lr"],
+                       "scenes": pool.count, "examples_per_s": speed}  # fmt: skip
+                log.row(row)
+                since, total, count = now, 0.0, 0.0
+            if step % recipe.validate_every == 0 or step == recipe.steps:
+                scores = validate(average, held_out)
+                log.row({"step": step, "validation": scores})
+                if scores["loss"] < state["best"]:
+                    state["best"] = scores["loss"]
+                    _save(folder / BEST, recipe, average, {**state, "validation": scores})
+                since = time.monotonic()
+            if last or time.monotonic() - saved > save_every_s:
+                _save(folder / LAST, recipe, network, state, average, optimizer)
+                saved = time.monotonic()
+            if last:
+                break
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        log.close()
+    return folder / BEST
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """Move averaged weights towards a network's: they keep a share ``keep`` of themselves."""
+    own, other = average.state_dict(), network.state_dict()
+    for name, tensor in own.items():
+        if tensor.is_floating_point():
+            tensor.lerp_(other[name], 1 - keep)
+
+
+@torch.no_grad()
+def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
+    """Loss, and errors in dB of frames and of bands' means; ``same`` and ``cross`` reference.
+
+    ``untouched`` is the input's own error.
+    """
+    network.eval()
+    rows: dict[str, list[float]] = {}
+    for batch in batches:
+        wanted = network.predict(batch.source, batch.reference)[-1]
+        each = {"": wanted, "untouched_": Wanted(batch.source.frames, wanted.log_scale)}
+        for name, one in each.items():
+            miss = (batch.truth.frames - one.frames) * batch.truth.weight
+            cells = cell_error_db(miss, batch.truth.weight)
+            curves = curve_error_db(miss, batch.truth.weight)
+            for i, cross in enumerate(batch.cross.tolist()):
+                case = "cross" if cross else "same"
+                rows.setdefault(f"{name}{case}_frames_db", []).append(float(cells[i]))
+                rows.setdefault(f"{name}{case}_curve_db", []).append(float(curves[i]))
+        rows.setdefault("loss", []).extend(_losses(wanted, batch.truth))
+    network.train()
+    return {name: sum(values) / len(values) for name, values in sorted(rows.items())}
+
+
+def _losses(wanted: Wanted, truth: FrameTruth) -> list[float]:
+    """Negative log-likelihood of each item; dB / 20, less ln 2."""
+    miss = (truth.frames - wanted.frames).abs() * (-wanted.log_scale).exp() + wanted.log_scale
+    loss = (miss * truth.weight).sum((1, 2)) / truth.weight.sum((1, 2)).clamp(min=1.0)
+    return [float(v) for v in loss]
+
+
+def begin_from(network: FrameNet, weights: Path) -> str:
+    """Take over what fits, by name and shape, of other weights; says how much that was."""
+    tensors, _ = checkpoint.read(weights)
+    own, taken = network.state_dict(), 0
+    for name, tensor in tensors.items():
+        name = name.removeprefix(MODEL)
+        if name in own and own[name].shape == tensor.shape:
+            own[name].copy_(tensor)
+            taken += 1
+    return f"{taken} of {len(own)} tensors"
+
+
+def _record(recipe: FrameRecipe, corpora: dict[str, Corpus], folder: Path) -> None:
+    from retone.provenance import provenance
+
+    (folder / "recipe.json").write_text(json.dumps({"recipe": describe(recipe)}, indent=1))
+    facts = {**provenance(), "corpora": {k: corpus_facts(v) for k, v in corpora.items()}}
+    (folder / "provenance.json").write_text(json.dumps(facts, indent=1))
+
+
+def _resume(
+    recipe: FrameRecipe,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    folder: Path,
+) -> dict[str, Any]:
+    state: dict[str, Any] = {"step": 0, "best": math.inf}
+    last = folder / LAST
+    if not last.is_file():
+        return state
+    tensors, header = checkpoint.read(last)
+    if header.get("recipe", {}).get("network") != describe(recipe.network):
+        raise DataError(f"{folder} holds a run of another network; choose another folder.")
+    for prefix, module in ((MODEL, network), (AVERAGE, average)):
+        part = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        checkpoint.load_module(module, part, last)
+    checkpoint.unpack_optimizer(optimizer, tensors, header["optimizer"])
+    best = header["state"]["best"]
+    return {"step": header["state"]["step"], "best": math.inf if best is None else best}
+
+
+def _save(
+    path: Path,
+    recipe: FrameRecipe,
+    network: nn.Module,
+    state: dict[str, Any],
+    average: nn.Module | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
+    tensors = {f"{MODEL}{n}": t for n, t in network.state_dict().items()}
+    finite = {k: (None if v == math.inf else v) for k, v in state.items()}
+    header: dict[str, Any] = {"recipe": describe(recipe), "state": finite}
+    if average is not None:
+        tensors |= {f"{AVERAGE}{n}": t for n, t in average.state_dict().items()}
+    if optimizer is not None:
+        packed, header["optimizer"] = checkpoint.pack_optimizer(optimizer)
+        tensors |= packed
+    checkpoint.write(path, tensors, header)
