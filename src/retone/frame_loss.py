@@ -9,16 +9,21 @@ import torch
 from torch import Tensor
 
 from retone.nets.frames import DB, Wanted
+from retone.nets.iterative import Expected
 
 
 class FrameTruth(NamedTuple):
     """What frames are measured against.
 
-    ``frames`` [B, M, N] in dB / 20; ``weight`` [B, M, N] of each number, 0 where nothing is known.
+    ``frames`` [B, M, N] in dB / 20; ``weight`` [B, M, N] of each number, 0 where nothing is known;
+    ``summary`` [B, S]: the statistics of the clip, as ``Heard`` has them; ``known`` [B, S]: 1
+    where they are of bands that the recording has, 0 elsewhere.
     """
 
     frames: Tensor
     weight: Tensor
+    summary: Tensor
+    known: Tensor
 
 
 def cell_weight(
@@ -44,24 +49,34 @@ class FrameLoss:
         curve_weight: of the mean absolute error of each band's mean over time, in dB: the part of
             the error that does not average out in a fit.
         early_weight: of a pass that is not the last.
+        summary_weight: of the surprise of the clip's statistics.
     """
 
     curve_weight: float = 0.2
     early_weight: float = 0.5
+    summary_weight: float = 0.5
 
-    def __call__(self, passes: list[Wanted], truth: FrameTruth) -> Tensor:
-        """Mean over the batch, a scalar."""
+    def __call__(self, passes: list[Wanted], truth: FrameTruth, summary: Tensor) -> Tensor:
+        """Mean over the batch, a scalar; ``summary`` is the truth's, standardised [B, S]."""
         weights = [self.early_weight] * (len(passes) - 1) + [1.0]
-        parts = [w * self.one(p, truth) for w, p in zip(weights, passes, strict=True)]
+        parts = [w * self.one(p, truth, summary) for w, p in zip(weights, passes, strict=True)]
         return torch.stack(parts).sum() / sum(weights)
 
-    def one(self, wanted: Wanted, truth: FrameTruth) -> Tensor:
+    def one(self, wanted: Wanted, truth: FrameTruth, summary: Tensor) -> Tensor:
         """The loss of one pass."""
         miss = (truth.frames - wanted.frames) * truth.weight
         surprise = miss.abs() * (-wanted.log_scale).exp() + truth.weight * wanted.log_scale
         total = truth.weight.sum((1, 2)).clamp(min=1.0)
         loss = surprise.sum((1, 2)) / total
-        return (loss + self.curve_weight * curve_error_db(miss, truth.weight)).mean()
+        loss = loss + self.curve_weight * curve_error_db(miss, truth.weight)
+        expected = masked(wanted.expected, truth.known)
+        return (loss + self.summary_weight * expected.surprise(summary)).mean()
+
+
+def masked(expected: Expected, known: Tensor) -> Expected:
+    """Expected statistics of which only the known ones [B, S] count."""
+    weight = known if expected.weight is None else expected.weight * known
+    return expected._replace(weight=weight)
 
 
 def curve_error_db(miss: Tensor, weight: Tensor) -> Tensor:

@@ -19,7 +19,13 @@ from retone.data.corpora import Corpus
 from retone.data.scenes import HALVES, TREATMENTS, VOICES, Scene
 from retone.frame_loss import FrameTruth, cell_weight
 from retone.nets.frames import DB
-from retone.nets.frontend import FrontEnd, FrontEndConfig, Heard
+from retone.nets.frontend import (
+    BAND_QUANTILES,
+    FrontEnd,
+    FrontEndConfig,
+    Heard,
+    louder_summary,
+)
 from retone.recipes.frames import FrameRecipe
 
 Array = np.ndarray
@@ -61,7 +67,8 @@ class ScenePool:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.size = folder, size
         self.front_end = FrontEnd(front_end)
-        self.bands = centre_frequencies(front_end)
+        self.bands = upper_edges_hz(front_end)
+        self._louder = louder_summary(front_end)
         frames = length // front_end.hop + 1
         self._frames = self._map("frames", np.float16, (CLIPS, front_end.mels, frames))
         self._energy = self._map("energy", np.float32, (CLIPS, frames))
@@ -113,8 +120,15 @@ class ScenePool:
         band = self._band[slots, source // (TREATMENTS * HALVES)]
         bands = torch.from_numpy((self.bands[None] <= band[:, None]).astype(np.float32))
         weight = cell_weight(heard.frames, wanted, heard.energy, bands)
+        shift = torch.from_numpy(gain / DB).float()[:, None] * self._louder
+        summary = self._clips(self._summary, slots, target) + shift
+        statistics = torch.ones_like(summary)
+        statistics[:, : (2 + len(BAND_QUANTILES)) * bands.shape[1]] = bands.repeat(
+            1, 2 + len(BAND_QUANTILES)
+        )
+        truth = FrameTruth(wanted, weight, summary, statistics)
         cross = torch.tensor([d.cross for d in draws])
-        return FramePair(heard, self._heard(slots, reference), FrameTruth(wanted, weight), cross)
+        return FramePair(heard, self._heard(slots, reference), truth, cross)
 
     def _heard(self, slots: Array, clips: Array) -> Heard:
         arrays = (self._frames, self._energy, self._summary)
@@ -124,7 +138,7 @@ class ScenePool:
         return torch.from_numpy(array[slots, clips].astype(np.float32))
 
 
-def centre_frequencies(front_end: FrontEndConfig) -> Array:
+def upper_edges_hz(front_end: FrontEndConfig) -> Array:
     """Upper edges of the mel bands in Hz, [M]: what a recording must reach to fill the band."""
     bank = FrontEnd(front_end).bank.numpy()
     step = front_end.sample_rate / front_end.window

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from retone import checkpoint
 from retone.data.corpora import Corpus
 from retone.errors import DataError
-from retone.frame_loss import FrameTruth, cell_error_db, curve_error_db
-from retone.nets.frames import FrameNet, Wanted
+from retone.frame_loss import FrameTruth, cell_error_db, curve_error_db, masked
+from retone.nets.frames import DB, FrameNet, Wanted
+from retone.nets.frontend import MEASURES
 from retone.recipes.config import describe
 from retone.recipes.frames import FrameRecipe
 from retone.runlog import Report, RunLog, corpus_facts
@@ -93,7 +94,11 @@ def train_frames(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
             optimizer.zero_grad(set_to_none=True)
-            loss = recipe.loss(network.predict(batch.source, batch.reference), batch.truth)
+            loss = recipe.loss(
+                network.predict(batch.source, batch.reference),
+                batch.truth,
+                network.standardized(batch.truth.summary),
+            )
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.clip_norm)
             if torch.isfinite(norm):
@@ -148,7 +153,12 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
     rows: dict[str, list[float]] = {}
     for batch in batches:
         wanted = network.predict(batch.source, batch.reference)[-1]
-        each = {"": wanted, "untouched_": Wanted(batch.source.frames, wanted.log_scale)}
+        each = {"": wanted, "untouched_": wanted._replace(frames=batch.source.frames)}
+        summary = network.standardized(batch.truth.summary)
+        for name, off in level_errors_db(network, wanted, batch.truth.summary).items():
+            rows.setdefault(name, []).extend(off)
+        expected = masked(wanted.expected, batch.truth.known)
+        rows.setdefault("surprise", []).extend(expected.surprise(summary).tolist())
         for name, one in each.items():
             miss = (batch.truth.frames - one.frames) * batch.truth.weight
             cells = cell_error_db(miss, batch.truth.weight)
@@ -160,6 +170,13 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
         rows.setdefault("loss", []).extend(_losses(wanted, batch.truth))
     network.train()
     return {name: sum(values) / len(values) for name, values in sorted(rows.items())}
+
+
+def level_errors_db(network: FrameNet, wanted: Wanted, summary: Tensor) -> dict[str, list[float]]:
+    """Errors of the expected RMS and K-weighted levels, dB, of each item."""
+    means = wanted.expected.mean * network.scale + network.center
+    miss = DB * (means - summary)[:, -MEASURES:-1].abs()
+    return {"rms_db": miss[:, 0].tolist(), "loudness_db": miss[:, 1].tolist()}
 
 
 def _losses(wanted: Wanted, truth: FrameTruth) -> list[float]:

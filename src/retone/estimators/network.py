@@ -28,6 +28,7 @@ from retone.estimators.style_change import infer_change
 from retone.estimators.treatment import same_voice
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
+from retone.nets.frames import FrameNetConfig
 from retone.nets.frontend import MEASURES, FrontEndConfig, Heard, together
 from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
 from retone.nets.proxy import GivenConfig
@@ -267,6 +268,7 @@ CONFIGS: dict[str, type] = {
         AlignedNetConfig,
         GivenConfig,
         IterativeNetConfig,
+        FrameNetConfig,
         FrontEndConfig,
         SiameseConfig,
         SpectrogramConfig,

@@ -4,7 +4,8 @@ For every frame of the source it says what the log-mel frame of the wanted resul
 itself and a change, so that content cancels. What a setting does to frames can be computed, so the
 settings are found afterwards, by fitting the effects to these frames. The change is read from
 frames of the reference with the same content (see ``retone.nets.aligned``), and from both
-recordings as wholes.
+recordings as wholes. The parts that look at both are those of ``retone.nets.iterative``, whose
+weights are a good beginning.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.frontend import Heard
+from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
 from retone.nets.precision import full_precision
 
 DB = 20.0
@@ -26,7 +27,7 @@ FIRST_SCALE = -2.0
 
 
 class Wanted(NamedTuple):
-    """Log-mel frames [B, M, N] expected of the result, in dB / 20.
+    """Log-mel frames [B, M, N] expected of the result, in dB / 20, and its statistics.
 
     Every number has a Laplace distribution around ``frames`` with the scale ``exp(log_scale)``.
     The level is that of a result beside a reference that was heard at its normal peak.
@@ -34,16 +35,19 @@ class Wanted(NamedTuple):
 
     frames: Tensor
     log_scale: Tensor
+    expected: Expected
 
 
 @dataclass(frozen=True)
-class FrameNetConfig(AlignedNetConfig):
-    """Sizes. ``outputs`` is the number of mel bands.
+class FrameNetConfig(IterativeNetConfig):
+    """Sizes.
 
-    ``width`` is that of the decoder, ``blocks`` its residual blocks; ``passes`` is how often the
-    source as it was last wanted is compared with the reference anew, with the same weights.
+    ``curve`` is that of the layer that corrects the change of whole bands; ``width`` is that of the
+    decoder, ``blocks`` its residual blocks; ``passes`` is how often the source as it was last
+    wanted is compared with the reference anew, with the same weights.
     """
 
+    curve: int = 256
     width: int = 192
     blocks: int = 2
     passes: int = 1
@@ -52,15 +56,22 @@ class FrameNetConfig(AlignedNetConfig):
         return FrameNet(self)
 
 
-class FrameNet(AlignedNet):
+class FrameNet(IterativeNet):
     """(source [B, T], reference [B, T]) -> ``Wanted`` of every pass."""
 
     config: FrameNetConfig
 
     def __init__(self, config: FrameNetConfig) -> None:
         super().__init__(config)
+        del self.head[-1]  # settings are not its business
         mels, width = config.front_end.mels, config.width
-        self.shares = nn.Parameter(torch.tensor([[0.25], [-0.25], [0.0]]).repeat(1, mels))
+        self.gate = nn.Conv1d(config.trunk, mels, 1)
+        bend = nn.Linear(config.curve, mels)
+        nn.init.zeros_(bend.weight)
+        nn.init.zeros_(bend.bias)
+        self.curve = nn.Sequential(
+            nn.Linear(config.hidden + 2 * mels, config.curve), nn.PReLU(config.curve), bend
+        )
         self.enter = nn.Conv1d(3 * mels + config.trunk, width, 3, padding=1)
         self.blocks = nn.ModuleList(_Block(width, config.hidden) for _ in range(config.blocks))
         leave = nn.Conv1d(width, 2 * mels, 1)
@@ -76,33 +87,48 @@ class FrameNet(AlignedNet):
     def predict(self, source: Heard, reference: Heard) -> list[Wanted]:
         """What is wanted, after every pass."""
         found: list[Wanted] = []
-        frames = source.frames
+        now = source
         for _ in range(self.config.passes):
-            change, log_scale = self._look(source, source._replace(frames=frames), reference)
-            frames = frames + change
-            found.append(Wanted(frames, log_scale))
+            found.append(self._look(source, now, reference))
+            now = source._replace(frames=found[-1].frames)
         return found
 
-    def _look(self, source: Heard, now: Heard, reference: Heard) -> tuple[Tensor, Tensor]:
-        """Change still wanted of frames as they are ``now``, and its uncertainty [B, M, N]."""
+    def _look(self, source: Heard, now: Heard, reference: Heard) -> Wanted:
+        """What is wanted, when the source's frames are ``now`` so far."""
         keys = [self._keys(h) for h in (now, reference)]
         match = self.sharpness.exp() * torch.einsum("bkn,bkm->bnm", *keys)
         h, apart = self._frames(now, reference, match)
         g, back = self._frames(reference, now, match.transpose(1, 2))
         there, here = _pooled(h, apart, now.energy), _pooled(g, back, reference.energy)
-        a, b = ((x.summary - self.center) / self.scale for x in (source, reference))
-        mels = self.config.front_end.mels
-        means = [_mean(x.frames, x.energy) for x in (now, reference)]
+        a, b = (self.standardized(x.summary) for x in (source, reference))
         with full_precision(a.device):
-            known = self.head[:-1](torch.cat([there.float(), here.float(), a, b, b - a], dim=1))
-            differences = torch.stack([there[:, -mels:], here[:, -mels:], means[1] - means[0]], 1)
-            curve = self.head[-1](known) + (differences * self.shares).sum(1)
-        curve = curve[..., None]
-        h = self.enter(torch.cat([source.frames, now.frames + curve, apart, h], dim=1))
+            found = torch.cat([there.float(), here.float(), a, b, b - a], dim=1)
+            found = self.head[0](found)
+            known = torch.cat([a, self.start.expand(a.shape[0], -1)], dim=1)
+            vector = self.head[2:](self.head[1](found) + self.context(known))
+            expected = self._expect(torch.cat([found, known], dim=1), a, b)
+        mels = self.config.front_end.mels
+        means = expected.mean * self.scale + self.center
+        curve = means[:, :mels] - _mean(now.frames, now.energy)
+        offsets = [self._gated(h, apart) - curve, -self._gated(g, back) - curve]
+        curve = (curve + self.curve(torch.cat([vector, *offsets], dim=1)))[..., None]
+        x = self.enter(torch.cat([source.frames, now.frames + curve, apart, h], dim=1))
         for block in self.blocks:
-            h = block(h, known)
-        change, log_scale = self.leave(h).chunk(2, dim=1)
-        return curve + change, log_scale.clamp(-5.0, 1.0)
+            x = block(x, vector)
+        change, log_scale = self.leave(x).chunk(2, dim=1)
+        return Wanted(now.frames + curve + change, log_scale.clamp(-5.0, 1.0), expected)
+
+    def _gated(self, h: Tensor, apart: Tensor) -> Tensor:
+        """What differs [B, M, N] as a mean over time, each band's where features [B, C, N] say."""
+        share = torch.sigmoid(self.gate(h)) + 1e-4
+        return (share * apart).sum(-1) / share.sum(-1)
+
+    def _expect(self, found: Tensor, a: Tensor, b: Tensor) -> Expected:
+        """Statistics of the wanted result, from the source's and the reference's, [B, S]."""
+        change, log_scale = self.expectation(found).chunk(2, dim=1)
+        mean = a + torch.sigmoid(self.toward_reference) * (b - a) + change
+        weight = self.front_end.weight.expand_as(mean)
+        return Expected(mean, log_scale.clamp(-4.0, 2.0), weight)
 
     def _frames(self, one: Heard, other: Heard, match: Tensor) -> tuple[Tensor, Tensor]:
         """Features [B, C, N] of each frame of ``one`` beside its match, and what differs [B, M, N].

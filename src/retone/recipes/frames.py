@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from retone.data.scenes import SceneMaker
+from retone.effects import MATCH_CHAIN
 from retone.frame_loss import FrameLoss
 from retone.nets.frames import FrameNetConfig
 from retone.nets.frontend import FrontEndConfig
 from retone.recipes.config import Optimizer
+from retone.recipes.style import _start_units
 
 SAMPLE_RATE, LENGTH = 24000, 131072
 
@@ -71,5 +73,7 @@ def frames_speech() -> FrameRecipe:
             noise_probability=0.3,
             balance=0.25,
         ),
-        network=FrameNetConfig(outputs=front_end.mels, front_end=front_end),
+        network=FrameNetConfig(
+            outputs=len(MATCH_CHAIN.params), front_end=front_end, initial=_start_units()
+        ),
     )
