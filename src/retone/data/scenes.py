@@ -52,6 +52,8 @@ class SceneMaker(PairMaker):
     def scene(self, corpus: Corpus, index: int, seed: int) -> Scene:
         """Scene number ``index``; the same arguments always give the same scene.
 
+        A corpus of one speaker gives two clips of them.
+
         Raises:
             DataError: no two speakers or tracks are long and loud enough.
         """
@@ -64,8 +66,9 @@ class SceneMaker(PairMaker):
         length = 2 * self.length
         tracks: list[Track] = []
         parts, gains = [], []
+        several = len({track.group for track in corpus.tracks}) > 1
         for warp in warps:
-            first = tracks[0] if tracks else None
+            first = tracks[0] if tracks and several else None
             track, _, clip = self._draw_clip(corpus, rng, length, warp, first)
             tracks.append(track)
             for treatment in treatments:

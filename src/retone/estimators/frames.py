@@ -17,7 +17,7 @@ from retone.errors import AudioError, DataError
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.network import loudest, network_config, pieces
+from retone.estimators.network import network_config, pieces
 from retone.estimators.profile import Profile
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, Wanted
 from retone.nets.frontend import MEASURES, Heard, together
@@ -85,8 +85,10 @@ class Frames:
                 if isinstance(r, Excerpt)
             ]
             wanted = agreed([network.predict(heard, other)[-1] for other in others])
-        clips = loudest(own, self.fit_pieces)
-        goal = self._goal(network, parts, heard, wanted, own, clips)
+        level = (own * own).mean(1)
+        kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
+        clips = own[kept]
+        goal = self._goal(network, parts, heard, wanted, kept)
         unit = self._begin(source, references, locks)
         unit, _ = fit_frames(
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,
@@ -106,12 +108,10 @@ class Frames:
         parts: Heard,
         heard: Heard,
         wanted: Wanted,
-        own: Tensor,
-        clips: Tensor,
+        kept: Tensor,
     ) -> FrameGoal:
-        """What the fitted clips [N, T] should become, of what is wanted of all pieces ``own``."""
-        count = own.shape[0]
-        kept = [i for i in range(count) if any(torch.equal(own[i], c) for c in clips)]
+        """What the pieces numbered ``kept`` should become, of what is wanted of all."""
+        count = parts.frames.shape[0]
         change = self.amount * (_apart(wanted.frames, count) - parts.frames)[kept]
         frames = parts.frames[kept] + change
         loudest_of_both = torch.maximum(frames, parts.frames[kept])

@@ -87,6 +87,7 @@ def louder_summary(config: FrontEndConfig) -> Tensor:
     parts = [torch.ones(config.mels), torch.zeros(config.mels)]
     parts.append(torch.ones(config.summary_size - 2 * config.mels))
     out = torch.cat(parts)
+    out[-1 - MEASURES * config.measures] = 0.0  # from RMS level to peak
     if config.measures:
         out[-1] = 0.0
     return out
