@@ -48,22 +48,14 @@ class FrameLoss:
     Args:
         curve_weight: of the mean absolute error of each band's mean over time, in dB: the part of
             the error that does not average out in a fit.
-        early_weight: of a pass that is not the last.
         summary_weight: of the surprise of the clip's statistics.
     """
 
     curve_weight: float = 0.2
-    early_weight: float = 0.5
     summary_weight: float = 0.5
 
-    def __call__(self, passes: list[Wanted], truth: FrameTruth, summary: Tensor) -> Tensor:
+    def __call__(self, wanted: Wanted, truth: FrameTruth, summary: Tensor) -> Tensor:
         """Mean over the batch, a scalar; ``summary`` is the truth's, standardised [B, S]."""
-        weights = [self.early_weight] * (len(passes) - 1) + [1.0]
-        parts = [w * self.one(p, truth, summary) for w, p in zip(weights, passes, strict=True)]
-        return torch.stack(parts).sum() / sum(weights)
-
-    def one(self, wanted: Wanted, truth: FrameTruth, summary: Tensor) -> Tensor:
-        """The loss of one pass."""
         miss = (truth.frames - wanted.frames) * truth.weight
         surprise = miss.abs() * (-wanted.log_scale).exp() + truth.weight * wanted.log_scale
         total = truth.weight.sum((1, 2)).clamp(min=1.0)

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ from retone.nets.frontend import MEASURES
 from retone.recipes.config import describe
 from retone.recipes.frames import FrameRecipe
 from retone.runlog import Report, RunLog, corpus_facts
-from retone.scene_pool import Feed, FramePair, ScenePool, validation_batches
+from retone.scene_pool import SPARE, Feed, FramePair, ScenePool, validation_batches
 from retone.train import BEST, LAST, MODEL, learning_rate
 
 AVERAGE = "average."
@@ -94,8 +95,9 @@ def train_frames(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
             optimizer.zero_grad(set_to_none=True)
+            number = scored_pass(recipe, step)
             loss = recipe.loss(
-                network.predict(batch.source, batch.reference),
+                network.predict_at(number, batch.source, batch.reference),
                 batch.truth,
                 network.standardized(batch.truth.summary),
             )
@@ -134,6 +136,12 @@ def train_frames(
     return folder / BEST
 
 
+def scored_pass(recipe: FrameRecipe, step: int) -> int:
+    """Which of the network's passes a step learns from: each as often."""
+    rng = np.random.default_rng([recipe.seed, SPARE - 1 - step])
+    return int(rng.integers(recipe.network.passes))
+
+
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
     """Move averaged weights towards a network's: they keep a share ``keep`` of themselves."""
@@ -147,13 +155,14 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
 def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
     """Loss, and errors in dB of frames and of bands' means; ``same`` and ``cross`` reference.
 
-    ``untouched`` is the input's own error.
+    ``untouched`` is the input's own error, ``first`` that after one pass.
     """
     network.eval()
     rows: dict[str, list[float]] = {}
     for batch in batches:
-        wanted = network.predict(batch.source, batch.reference)[-1]
-        each = {"": wanted, "untouched_": wanted._replace(frames=batch.source.frames)}
+        passes = network.predict(batch.source, batch.reference)
+        wanted = passes[-1]
+        each = {"": wanted, "first_": passes[0], "untouched_": wanted._replace(frames=batch.source.frames)}
         summary = network.standardized(batch.truth.summary)
         for name, off in level_errors_db(network, wanted, batch.truth.summary).items():
             rows.setdefault(name, []).extend(off)

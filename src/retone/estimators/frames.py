@@ -14,10 +14,11 @@ from torch import Tensor
 from retone import checkpoint
 from retone.effects import MATCH_CHAIN
 from retone.errors import AudioError, DataError
-from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
+from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.network import network_config, pieces
+from retone.estimators.level import LevelRule
+from retone.estimators.network import MAKEUP, Loaded, _by_rule, loudest, network_config, pieces
 from retone.estimators.profile import Profile
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, Wanted
 from retone.nets.frontend import MEASURES, Heard, together
@@ -42,19 +43,24 @@ class Frames:
         first: gives the setting that the fit begins from.
         rules: of the fit.
         measure_weight: what levels and centroid count in it, against all frames together.
+        told: how much of the change of levels and centroid is the network's word on them; the
+            rest is what its frames show.
         trust: exponent of how certain each frame is: 0 takes all alike, 1 believes the network.
         amount: how much of the wanted change is aimed at.
         most_pieces, fit_pieces: how many pieces of a long recording are heard, and fitted.
+        level: what the levels of recordings then add to the makeup; None leaves it.
     """
 
     weights: Path | str
     first: Estimator = field(default_factory=ClosedForm)
     rules: FitRules = FitRules(steps=40)
     measure_weight: float = 0.1
+    told: float = 0.5
     trust: float = 1.0
     amount: float = 1.0
     most_pieces: int = 4
     fit_pieces: int = 1
+    level: LevelRule | None = LevelRule()
     name: str = "frames"
 
     def estimate(
@@ -80,11 +86,13 @@ class Frames:
             parts = network.listen(own)
             heard = together(parts)
             others = [
-                together(network.listen(pieces(r, rate, length, self.most_pieces)))
+                pieces(r, rate, length, self.most_pieces)
                 for r in references
                 if isinstance(r, Excerpt)
             ]
-            wanted = agreed([network.predict(heard, other)[-1] for other in others])
+            wanted = agreed(
+                [network.predict(heard, together(network.listen(o)))[-1] for o in others]
+            )
         level = (own * own).mean(1)
         kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
         clips = own[kept]
@@ -94,7 +102,12 @@ class Frames:
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,
             progress=progress if callable(progress) else None,
         )  # fmt: skip
-        return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit.double()))
+        unit = unit.double()
+        if self.level and MAKEUP not in locks:
+            loaded = Loaded(network, MATCH_CHAIN, length, NORMAL_PEAK_DB, "speech")
+            few = [loudest(other, self.fit_pieces) for other in others]
+            unit = _by_rule(loaded, self.level, clips, few, unit)
+        return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit))
 
     def _begin(
         self, source: Excerpt, references: Sequence[Reference], locks: Mapping[str, float]
@@ -118,7 +131,10 @@ class Frames:
         weight = (-self.trust * _apart(wanted.log_scale, count)[kept]).exp()
         weight = weight * (loudest_of_both > QUIET_DB / DB)
         means = wanted.expected.mean * network.scale + network.center
-        shift = self.amount * (means - heard.summary)[:, -MEASURES:]
+        told = self.amount * (means - heard.summary)[:, -MEASURES:]
+        of = network.front_end.measures_of
+        shown = of(frames) - of(parts.frames[kept])
+        shift = self.told * told + (1 - self.told) * shown
         measures = parts.summary[kept][:, -MEASURES:] + shift
         sure = torch.full_like(measures, self.measure_weight)
         return FrameGoal(frames, weight, measures, sure)

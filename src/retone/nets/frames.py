@@ -50,7 +50,7 @@ class FrameNetConfig(IterativeNetConfig):
     curve: int = 256
     width: int = 192
     blocks: int = 2
-    passes: int = 1
+    passes: int = 2
 
     def build(self) -> FrameNet:
         return FrameNet(self)
@@ -72,6 +72,8 @@ class FrameNet(IterativeNet):
         self.curve = nn.Sequential(
             nn.Linear(config.hidden + 2 * mels, config.curve), nn.PReLU(config.curve), bend
         )
+        self.moved = nn.Linear(mels, config.hidden, bias=False)
+        nn.init.zeros_(self.moved.weight)
         self.enter = nn.Conv1d(3 * mels + config.trunk, width, 3, padding=1)
         self.blocks = nn.ModuleList(_Block(width, config.hidden) for _ in range(config.blocks))
         leave = nn.Conv1d(width, 2 * mels, 1)
@@ -85,13 +87,21 @@ class FrameNet(IterativeNet):
         return self.predict(self.listen(source), self.listen(reference))
 
     def predict(self, source: Heard, reference: Heard) -> list[Wanted]:
-        """What is wanted, after every pass."""
+        """What is wanted, after every pass. No gradient flows from one to the one before."""
         found: list[Wanted] = []
         now = source
         for _ in range(self.config.passes):
             found.append(self._look(source, now, reference))
-            now = source._replace(frames=found[-1].frames)
+            now = source._replace(frames=found[-1].frames.detach())
         return found
+
+    def predict_at(self, number: int, source: Heard, reference: Heard) -> Wanted:
+        """What is wanted after pass ``number``, 0 the first; those before are told nothing."""
+        now = source
+        with torch.no_grad():
+            for _ in range(number):
+                now = source._replace(frames=self._look(source, now, reference).frames)
+        return self._look(source, now, reference)
 
     def _look(self, source: Heard, now: Heard, reference: Heard) -> Wanted:
         """What is wanted, when the source's frames are ``now`` so far."""
@@ -105,7 +115,8 @@ class FrameNet(IterativeNet):
             found = torch.cat([there.float(), here.float(), a, b, b - a], dim=1)
             found = self.head[0](found)
             known = torch.cat([a, self.start.expand(a.shape[0], -1)], dim=1)
-            vector = self.head[2:](self.head[1](found) + self.context(known))
+            far = _mean(now.frames - source.frames, source.energy)
+            vector = self.head[2:](self.head[1](found) + self.context(known) + self.moved(far))
             expected = self._expect(torch.cat([found, known], dim=1), a, b)
         mels = self.config.front_end.mels
         means = expected.mean * self.scale + self.center
