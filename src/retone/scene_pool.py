@@ -31,6 +31,8 @@ from retone.recipes.frames import FrameRecipe
 Array = np.ndarray
 CLIPS = VOICES * TREATMENTS * HALVES
 SPARE = 1 << 40
+ABSENT = 0.1
+"""Weight of bands above a recording's bandwidth: there is noise, and little to be sure of."""
 VALIDATION_SEED = 1_000_003
 
 
@@ -119,7 +121,7 @@ class ScenePool:
         wanted = wanted + torch.from_numpy(gain / DB).float()[:, None, None]
         band = self._band[slots, source // (TREATMENTS * HALVES)]
         bands = torch.from_numpy((self.bands[None] <= band[:, None]).astype(np.float32))
-        weight = cell_weight(heard.frames, wanted, heard.energy, bands)
+        weight = cell_weight(heard.frames, wanted, heard.energy, bands.clamp(min=ABSENT))
         shift = torch.from_numpy(gain / DB).float()[:, None] * self._louder
         summary = self._clips(self._summary, slots, target) + shift
         statistics = torch.ones_like(summary)

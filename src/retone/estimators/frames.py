@@ -45,6 +45,7 @@ class Frames:
         measure_weight: what levels and centroid count in it, against all frames together.
         told: how much of the change of levels and centroid is the network's word on them; the
             rest is what its frames show.
+        linear: how far bands count by their width in Hz (1) rather than all alike (0).
         trust: exponent of how certain each frame is: 0 takes all alike, 1 believes the network.
         amount: how much of the wanted change is aimed at.
         most_pieces, fit_pieces: how many pieces of a long recording are heard, and fitted.
@@ -55,12 +56,13 @@ class Frames:
     first: Estimator = field(default_factory=ClosedForm)
     rules: FitRules = FitRules(steps=40)
     measure_weight: float = 0.1
-    told: float = 0.5
+    told: float = 0.0
+    linear: float = 0.5
     trust: float = 1.0
     amount: float = 1.0
     most_pieces: int = 4
     fit_pieces: int = 1
-    level: LevelRule | None = LevelRule()
+    level: LevelRule | None = None
     name: str = "frames"
 
     def estimate(
@@ -130,6 +132,8 @@ class Frames:
         loudest_of_both = torch.maximum(frames, parts.frames[kept])
         weight = (-self.trust * _apart(wanted.log_scale, count)[kept]).exp()
         weight = weight * (loudest_of_both > QUIET_DB / DB)
+        width = network.front_end.widths()
+        weight = weight * (1 - self.linear + self.linear * width / width.mean())[:, None]
         means = wanted.expected.mean * network.scale + network.center
         told = self.amount * (means - heard.summary)[:, -MEASURES:]
         of = network.front_end.measures_of

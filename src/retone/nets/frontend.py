@@ -193,9 +193,7 @@ class FrontEnd(nn.Module):
         """
         area = self.bank.sum(1)
         centre = (self.bank @ self.frequency) / area
-        top = self.frequency[-1:]
-        edges = torch.cat([top.new_zeros(1), (centre[1:] + centre[:-1]) / 2, top])
-        bins = (edges[1:] - edges[:-1]) / self.frequency[1]
+        bins = self.widths() / self.frequency[1]
         power = (10 ** (2 * frames)) * (1 / area)[:, None]  # of one bin
         energy = (power * bins[:, None]).sum(2)
         weighted = energy * (self.bank @ self.k_weight / area)
@@ -203,6 +201,13 @@ class FrontEnd(nn.Module):
         magnitude = (power + FLOOR).sqrt() * bins[:, None]
         centroid = ((magnitude * centre[:, None]).sum(1) / magnitude.sum(1)).mean(1)
         return torch.cat([10 * torch.log10(levels) / 20, centroid[:, None]], dim=1)
+
+    def widths(self) -> Tensor:
+        """Widths of the bands in kHz [M], each from half-way to the next ones; all together."""
+        centre = (self.bank @ self.frequency) / self.bank.sum(1)
+        top = self.frequency[-1:]
+        edges = torch.cat([top.new_zeros(1), (centre[1:] + centre[:-1]) / 2, top])
+        return edges[1:] - edges[:-1]
 
     def _planned(self) -> FramePlan:
         if self._plan is None:
