@@ -41,28 +41,55 @@ def cell_weight(
     return heard * frames[:, None] * bands[:, :, None]
 
 
+class Apart(NamedTuple):
+    """Errors of frames in two parts: ``level`` [B], common to all of a clip, and ``tone``, the
+    rest [B, M, N], both in dB / 20 and unweighted."""
+
+    level: Tensor
+    tone: Tensor
+
+
+def apart(frames: Tensor, truth: FrameTruth) -> Apart:
+    """What of the truth frames [B, M, N] miss.
+
+    How loud a result should be is known worse than anything else, and an absolute error that all
+    bands share would hide the signs of their own.
+    """
+    miss = truth.frames - frames
+    total = truth.weight.sum((1, 2)).clamp(min=1.0)
+    level = (miss * truth.weight).sum((1, 2)) / total
+    return Apart(level, miss - level[:, None, None])
+
+
 @dataclass(frozen=True)
 class FrameLoss:
-    """Laplace negative log-likelihood of frames, and the error of their means over time.
+    """Laplace negative log-likelihood of frames but for their common level, and errors of means.
 
     Args:
         curve_weight: of the mean absolute error of each band's mean over time, in dB: the part of
             the error that does not average out in a fit.
+        level_weight: of the absolute error of the level of all, in dB.
         summary_weight: of the surprise of the clip's statistics.
     """
 
-    curve_weight: float = 0.2
-    summary_weight: float = 0.5
+    curve_weight: float = 0.3
+    level_weight: float = 0.1
+    summary_weight: float = 0.3
 
     def __call__(self, wanted: Wanted, truth: FrameTruth, summary: Tensor) -> Tensor:
         """Mean over the batch, a scalar; ``summary`` is the truth's, standardised [B, S]."""
-        miss = (truth.frames - wanted.frames) * truth.weight
-        surprise = miss.abs() * (-wanted.log_scale).exp() + truth.weight * wanted.log_scale
-        total = truth.weight.sum((1, 2)).clamp(min=1.0)
-        loss = surprise.sum((1, 2)) / total
-        loss = loss + self.curve_weight * curve_error_db(miss, truth.weight)
+        level, tone = apart(wanted.frames, truth)
+        loss = surprise(tone, wanted.log_scale, truth.weight)
+        loss = loss + self.curve_weight * curve_error_db(tone * truth.weight, truth.weight)
+        loss = loss + self.level_weight * DB * level.abs()
         expected = masked(wanted.expected, truth.known)
         return (loss + self.summary_weight * expected.surprise(summary)).mean()
+
+
+def surprise(miss: Tensor, log_scale: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean negative log-likelihood of errors [B, M, N], dB / 20, less ln 2, [B]."""
+    each = weight * (miss.abs() * (-log_scale).exp() + log_scale)
+    return each.sum((1, 2)) / weight.sum((1, 2)).clamp(min=1.0)
 
 
 def masked(expected: Expected, known: Tensor) -> Expected:

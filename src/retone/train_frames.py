@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from retone import checkpoint
 from retone.data.corpora import Corpus
 from retone.errors import DataError
-from retone.frame_loss import FrameTruth, cell_error_db, curve_error_db, masked
+from retone.frame_loss import apart, cell_error_db, curve_error_db, masked, surprise
 from retone.nets.frames import DB, FrameNet, Wanted
 from retone.nets.frontend import MEASURES
 from retone.recipes.config import describe
@@ -153,7 +153,8 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
 
 @torch.no_grad()
 def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
-    """Loss, and errors in dB of frames and of bands' means; ``same`` and ``cross`` reference.
+    """Likelihood, and errors in dB of frames, of bands' means (tone), both but for the level, and
+    of that; ``same`` and ``cross`` reference.
 
     ``untouched`` is the input's own error, ``first`` that after one pass.
     """
@@ -169,14 +170,20 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
         expected = masked(wanted.expected, batch.truth.known)
         rows.setdefault("surprise", []).extend(expected.surprise(summary).tolist())
         for name, one in each.items():
-            miss = (batch.truth.frames - one.frames) * batch.truth.weight
-            cells = cell_error_db(miss, batch.truth.weight)
-            curves = curve_error_db(miss, batch.truth.weight)
+            level, tone = apart(one.frames, batch.truth)
+            weight = batch.truth.weight
+            errors = {
+                "frames_db": cell_error_db(tone * weight, weight),
+                "tone_db": curve_error_db(tone * weight, weight),
+                "level_db": DB * level.abs(),
+            }
             for i, cross in enumerate(batch.cross.tolist()):
                 case = "cross" if cross else "same"
-                rows.setdefault(f"{name}{case}_frames_db", []).append(float(cells[i]))
-                rows.setdefault(f"{name}{case}_curve_db", []).append(float(curves[i]))
-        rows.setdefault("loss", []).extend(_losses(wanted, batch.truth))
+                for what, values in errors.items():
+                    rows.setdefault(f"{name}{case}_{what}", []).append(float(values[i]))
+        tone = apart(wanted.frames, batch.truth).tone
+        loss = surprise(tone, wanted.log_scale, batch.truth.weight)
+        rows.setdefault("loss", []).extend(loss.tolist())
     network.train()
     return {name: sum(values) / len(values) for name, values in sorted(rows.items())}
 
@@ -186,13 +193,6 @@ def level_errors_db(network: FrameNet, wanted: Wanted, summary: Tensor) -> dict[
     means = wanted.expected.mean * network.scale + network.center
     miss = DB * (means - summary)[:, -MEASURES:-1].abs()
     return {"rms_db": miss[:, 0].tolist(), "loudness_db": miss[:, 1].tolist()}
-
-
-def _losses(wanted: Wanted, truth: FrameTruth) -> list[float]:
-    """Negative log-likelihood of each item; dB / 20, less ln 2."""
-    miss = (truth.frames - wanted.frames).abs() * (-wanted.log_scale).exp() + wanted.log_scale
-    loss = (miss * truth.weight).sum((1, 2)) / truth.weight.sum((1, 2)).clamp(min=1.0)
-    return [float(v) for v in loss]
 
 
 def begin_from(network: FrameNet, weights: Path) -> str:

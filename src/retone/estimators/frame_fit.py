@@ -23,9 +23,9 @@ from retone.nets.frontend import FrontEnd
 class FrameGoal(NamedTuple):
     """What a fit aims at: log-mel frames [N, M, K] of N clips in dB / 20, and their weights.
 
-    The misfit is the weighted mean of a Huber distance over frames, 0 where nothing is known, and
-    the same of ``measures`` [N, 3] (RMS and K-weighted level in dB / 20, centroid in kHz), summed
-    with ``measure_weight`` [N, 3].
+    The misfit is the weighted mean of a Huber distance over frames, but for a level that all have
+    in common, and the same of ``measures`` [N, 3] (RMS and K-weighted level in dB / 20, centroid in kHz), summed
+    with ``measure_weight`` [N, 3]. ``weight`` is 0 where nothing is known.
     """
 
     frames: Tensor
@@ -86,9 +86,11 @@ def fit_frames(
         setting = table.to_physical(now.expand(clips.shape[0], -1))
         audio = effect.render(clips[:, None], rate, setting).audio[:, 0]
         frames, measures = front_end.frames_and_measures(audio)
-        misfit = (goal.weight * _huber(frames - goal.frames, rules.bend)).sum() / total
-        level = _huber(measures - goal.measures, rules.bend) * goal.measure_weight
-        loss = misfit + level.sum(1).mean() + rules.prior * (z - start).square().mean()
+        miss = frames - goal.frames
+        level = (goal.weight * miss).sum() / total  # is among the measures
+        misfit = (goal.weight * _huber(miss - level, rules.bend)).sum() / total
+        off = _huber(measures - goal.measures, rules.bend) * goal.measure_weight
+        loss = misfit + off.sum(1).mean() + rules.prior * (z - start).square().mean()
         if not bool(torch.isfinite(loss)):
             break
         if float(loss.detach()) < best:
