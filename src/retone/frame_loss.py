@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from retone.nets.frames import DB, Wanted
+from retone.nets.frames import DB, FrameNet, Wanted
+from retone.nets.frontend import FrontEnd
 from retone.nets.iterative import Expected
 
 
@@ -70,20 +71,34 @@ class FrameLoss:
             the error that does not average out in a fit.
         level_weight: of the absolute error of the level of all, in dB.
         summary_weight: of the surprise of the clip's statistics.
+        measure_weight: of the errors of what frames show of RMS and K-weighted level, in dB, and
+            of the centroid, in 100 Hz: what style is judged by.
     """
 
     curve_weight: float = 0.3
     level_weight: float = 0.1
     summary_weight: float = 0.3
+    measure_weight: float = 0.1
 
-    def __call__(self, wanted: Wanted, truth: FrameTruth, summary: Tensor) -> Tensor:
-        """Mean over the batch, a scalar; ``summary`` is the truth's, standardised [B, S]."""
+    def __call__(self, network: FrameNet, wanted: Wanted, truth: FrameTruth) -> Tensor:
+        """Mean over the batch, a scalar, of what a network said."""
         level, tone = apart(wanted.frames, truth)
         loss = surprise(tone, wanted.log_scale, truth.weight)
         loss = loss + self.curve_weight * curve_error_db(tone * truth.weight, truth.weight)
         loss = loss + self.level_weight * DB * level.abs()
+        off = measure_errors(network.front_end, wanted.frames, truth)
+        loss = loss + self.measure_weight * off.abs().sum(1)
         expected = masked(wanted.expected, truth.known)
+        summary = network.standardized(truth.summary)
         return (loss + self.summary_weight * expected.surprise(summary)).mean()
+
+
+def measure_errors(front_end: FrontEnd, frames: Tensor, truth: FrameTruth) -> Tensor:
+    """Errors [B, 3] of what frames [B, M, N] show of RMS and K-weighted level, dB, and of the
+    centroid, 100 Hz. Bands that the recording has not are taken to be right."""
+    bands = truth.known[:, : frames.shape[1], None] > 0
+    shown = front_end.measures_of(torch.where(bands, frames, truth.frames))
+    return (shown - front_end.measures_of(truth.frames)) * shown.new_tensor([DB, DB, 10.0])
 
 
 def surprise(miss: Tensor, log_scale: Tensor, weight: Tensor) -> Tensor:

@@ -17,14 +17,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from retone import checkpoint
 from retone.data.corpora import Corpus
 from retone.errors import DataError
-from retone.frame_loss import apart, cell_error_db, curve_error_db, masked, surprise
-from retone.nets.frames import DB, FrameNet, Wanted
-from retone.nets.frontend import MEASURES
+from retone.frame_loss import (
+    apart,
+    cell_error_db,
+    curve_error_db,
+    masked,
+    measure_errors,
+    surprise,
+)
+from retone.nets.frames import DB, FrameNet
 from retone.recipes.config import describe
 from retone.recipes.frames import FrameRecipe
 from retone.runlog import Report, RunLog, corpus_facts
@@ -32,6 +38,7 @@ from retone.scene_pool import SPARE, Feed, FramePair, ScenePool, validation_batc
 from retone.train import BEST, LAST, MODEL, learning_rate
 
 AVERAGE = "average."
+MEASURED = ("rms_db", "loudness_db", "centroid_100hz")
 
 
 def train_frames(
@@ -96,11 +103,8 @@ def train_frames(
                 group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
             optimizer.zero_grad(set_to_none=True)
             number = scored_pass(recipe, step)
-            loss = recipe.loss(
-                network.predict_at(number, batch.source, batch.reference),
-                batch.truth,
-                network.standardized(batch.truth.summary),
-            )
+            wanted = network.predict_at(number, batch.source, batch.reference)
+            loss = recipe.loss(network, wanted, batch.truth)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.clip_norm)
             if torch.isfinite(norm):
@@ -163,14 +167,16 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
     for batch in batches:
         passes = network.predict(batch.source, batch.reference)
         wanted = passes[-1]
-        each = {"": wanted, "first_": passes[0], "untouched_": wanted._replace(frames=batch.source.frames)}
+        each = {
+            "": wanted,
+            "first_": passes[0],
+            "untouched_": wanted._replace(frames=batch.source.frames),
+        }
         summary = network.standardized(batch.truth.summary)
-        for name, off in level_errors_db(network, wanted, batch.truth.summary).items():
-            rows.setdefault(name, []).extend(off)
         expected = masked(wanted.expected, batch.truth.known)
         rows.setdefault("surprise", []).extend(expected.surprise(summary).tolist())
         for name, one in each.items():
-            level, tone = apart(one.frames, batch.truth)
+            level, tone = apart(one, batch.truth)
             weight = batch.truth.weight
             errors = {
                 "frames_db": cell_error_db(tone * weight, weight),
@@ -181,18 +187,16 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
                 case = "cross" if cross else "same"
                 for what, values in errors.items():
                     rows.setdefault(f"{name}{case}_{what}", []).append(float(values[i]))
+        off = measure_errors(network.front_end, wanted.frames, batch.truth).abs()
+        for i, cross in enumerate(batch.cross.tolist()):
+            case = "cross" if cross else "same"
+            for what, value in zip(MEASURED, off[i].tolist(), strict=True):
+                rows.setdefault(f"{case}_{what}", []).append(value)
         tone = apart(wanted.frames, batch.truth).tone
         loss = surprise(tone, wanted.log_scale, batch.truth.weight)
         rows.setdefault("loss", []).extend(loss.tolist())
     network.train()
     return {name: sum(values) / len(values) for name, values in sorted(rows.items())}
-
-
-def level_errors_db(network: FrameNet, wanted: Wanted, summary: Tensor) -> dict[str, list[float]]:
-    """Errors of the expected RMS and K-weighted levels, dB, of each item."""
-    means = wanted.expected.mean * network.scale + network.center
-    miss = DB * (means - summary)[:, -MEASURES:-1].abs()
-    return {"rms_db": miss[:, 0].tolist(), "loudness_db": miss[:, 1].tolist()}
 
 
 def begin_from(network: FrameNet, weights: Path) -> str:

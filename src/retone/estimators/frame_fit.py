@@ -23,9 +23,9 @@ from retone.nets.frontend import FrontEnd
 class FrameGoal(NamedTuple):
     """What a fit aims at: log-mel frames [N, M, K] of N clips in dB / 20, and their weights.
 
-    The misfit is the weighted mean of a Huber distance over frames, but for a level that all have
-    in common, and the same of ``measures`` [N, 3] (RMS and K-weighted level in dB / 20, centroid in kHz), summed
-    with ``measure_weight`` [N, 3]. ``weight`` is 0 where nothing is known.
+    The misfit is the weighted mean of a Huber distance over frames, and the same of ``measures``
+    [N, 3] (RMS and K-weighted level in dB / 20, centroid in kHz), summed with ``measure_weight``
+    [N, 3]. ``weight`` is 0 where nothing is known.
     """
 
     frames: Tensor
@@ -42,12 +42,14 @@ class FitRules:
         steps: steps of Adam.
         learning_rate: of the first step, on logits; it falls to zero.
         bend: where the distance turns from square to linear, in dB / 20.
+        free_level: how much of the level that all frames have in common is none of their business.
         prior: weight of the mean squared distance, in logits, to where the fit began.
     """
 
     steps: int = 60
     learning_rate: float = 0.1
     bend: float = 0.05
+    free_level: float = 0.0
     prior: float = 0.0
 
 
@@ -88,7 +90,8 @@ def fit_frames(
         frames, measures = front_end.frames_and_measures(audio)
         miss = frames - goal.frames
         level = (goal.weight * miss).sum() / total  # is among the measures
-        misfit = (goal.weight * _huber(miss - level, rules.bend)).sum() / total
+        miss = miss - rules.free_level * level
+        misfit = (goal.weight * _huber(miss, rules.bend)).sum() / total
         off = _huber(measures - goal.measures, rules.bend) * goal.measure_weight
         loss = misfit + off.sum(1).mean() + rules.prior * (z - start).square().mean()
         if not bool(torch.isfinite(loss)):
