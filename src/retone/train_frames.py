@@ -168,9 +168,9 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
         passes = network.predict(batch.source, batch.reference)
         wanted = passes[-1]
         each = {
-            "": wanted,
-            "first_": passes[0],
-            "untouched_": wanted._replace(frames=batch.source.frames),
+            "": wanted.frames,
+            "first_": passes[0].frames,
+            "untouched_": batch.source.frames,
         }
         summary = network.standardized(batch.truth.summary)
         expected = masked(wanted.expected, batch.truth.known)
