@@ -117,9 +117,16 @@ def train_frames(
             last |= stop_after_s is not None and now - started > stop_after_s
             if step % log_every == 0:
                 speed = log_every * recipe.batch_size / max(now - since, 1e-9)
-                row = {"step": step, "loss": total / max(count, 1.0), "grad_norm": float(norm),
-                       "learning_rate": optimizer.param_groups[0]["lr"],
-                       "scenes": pool.count, "examples_per_s": speed}  # fmt: skip
+                left = (recipe.steps - step) * recipe.batch_size
+                row = {
+                    "step": step,
+                    "loss": total / max(count, 1.0),
+                    "grad_norm": float(norm),
+                    "learning_rate": optimizer.param_groups[0]["lr"],
+                    "scenes": pool.count,
+                    "examples_per_s": speed,
+                    "eta_s": left / speed,
+                }
                 log.row(row)
                 since, total, count = now, 0.0, 0.0
             if step % recipe.validate_every == 0 or step == recipe.steps:

@@ -13,13 +13,14 @@ from tiny import SAMPLE_RATE, log_rows
 from torch import Tensor
 
 from retone import checkpoint
+from retone.cli.main import main
 from retone.data.scenes import SceneMaker, at_peak
 from retone.dsp.effect import Effect
 from retone.effects import MATCH_CHAIN
 from retone.errors import AudioError, DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.frames import Frames, agreed, load
+from retone.estimators.frames import Frames, agreed, load, shortened
 from retone.frame_loss import cell_weight, curve_error_db
 from retone.nets.frames import DB, FrameNetConfig
 from retone.nets.frontend import FrontEnd, FrontEndConfig, louder_summary
@@ -206,6 +207,18 @@ def test_long_recordings_are_heard_in_pieces(weights: Path) -> None:
     assert all(bool(torch.isfinite(v).all()) for v in found.setting.values())
 
 
+def test_a_fit_may_hear_the_loudest_part_only() -> None:
+    hear, clip = FrontEnd(FRONT_END), clips(2)
+    clip[:, :6144] *= 0.01
+    frames = hear(clip).frames
+    audio, cut, weight = shortened(clip, frames, torch.ones_like(frames), 9, 512)
+    assert audio.shape == (2, 8 * 512) and cut.shape == weight.shape == (2, 24, 9)
+    assert not weight[..., 0].any() and not weight[..., -1].any()
+    torch.testing.assert_close(hear(audio).frames[..., 1:-1], cut[..., 1:-1])
+    assert float(audio.abs().amax(1).min()) > 0.05
+    assert shortened(clip, frames, frames, 0, 512)[0] is clip
+
+
 def test_references_agree_on_what_is_wanted(weights: Path) -> None:
     network = load(weights).network
     with torch.no_grad():
@@ -254,3 +267,17 @@ def test_a_fit_keeps_locks_and_stays_finite() -> None:
     unit, misfit = fit_frames(MATCH_CHAIN, hear, clip, broken, start, rules=rules, locks={})
     torch.testing.assert_close(unit, start)
     assert misfit == float("inf")
+
+
+def test_the_command_line_trains_it(
+    tmp_path: Path, voices: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["steps=2", "batch_size=2", "scenes.length=12288", "kept_scenes=4", "first_scenes=2",
+             "validation_scenes=2", "network.trunk=16", "network.hidden=24", "network.content=12",
+             "network.width=16", "network.curve=12", "network.front_end.mels=24",
+             "scenes.augment_probability=0"]  # fmt: skip
+    args = ["train", "frames_speech", "--corpus", f"folder={voices}", "--cache", str(cache)]
+    args += ["--run", str(tmp_path / "run")] + [a for s in small for a in ("--set", s)]
+    assert main(args) == 0
+    assert "best weights" in capsys.readouterr().out
+    assert load(tmp_path / "run" / "best.safetensors").length == 12288

@@ -53,14 +53,17 @@ def run(args: argparse.Namespace) -> int:
     from retone.cli.progress import progress_bar
     from retone.errors import SettingError
     from retone.recipes.config import fingerprint, override
+    from retone.recipes.frames import FRAME_RECIPES
     from retone.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
     from retone.train import train
 
     if args.recipe == "list":
-        every: dict[str, Any] = {**RECIPES, **PLUGIN_RECIPES}
+        every: dict[str, Any] = {**RECIPES, **FRAME_RECIPES, **PLUGIN_RECIPES}
         for name, make in every.items():
             print(f"{name:32} {(make.__doc__ or '').strip().splitlines()[0]}")
         return 0
+    if args.recipe in FRAME_RECIPES:
+        return _run_frames(args)
     plugin = None
     if args.plugin:
         from retone.cli.match import opened_plugin
@@ -94,6 +97,39 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_frames(args: argparse.Namespace) -> int:
+    """A recipe of frames: it renders no effect, so it has a loop of its own."""
+    import torch
+
+    from retone.cli.corpus import open_corpora
+    from retone.errors import SettingError
+    from retone.recipes.config import fingerprint, override
+    from retone.recipes.frames import FRAME_RECIPES
+    from retone.train_frames import train_frames
+
+    recipe = override(FRAME_RECIPES[args.recipe](), args.set)
+    if not args.corpus:
+        raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
+    corpora = open_corpora(args.corpus, recipe.scenes.sample_rate, args.cache, recipe.kind)
+    print(f"run folder {folder}", flush=True)
+    best = train_frames(
+        recipe,
+        corpora,
+        folder,
+        warm_start=args.warm_start,
+        stop_after_s=args.stop_after * 60 if args.stop_after else None,
+        report=lambda row: _say(_line(row)),
+    )
+    if best.is_file():
+        print(f"best weights {best}")
+    else:
+        print("stopped before the first validation; the same command goes on")
+    return 0
+
+
 def _line(row: dict[str, Any]) -> str:
     """A log row for people."""
     if "note" in row:
@@ -101,10 +137,8 @@ def _line(row: dict[str, Any]) -> str:
     if "validation" in row:
         scores = "  ".join(f"{k} {v:.4g}" for k, v in row["validation"].items())
         return f"step {row['step']:>7}  validation  {scores}"
-    return (
-        f"step {row['step']:>7}  loss {row['loss']:.4f}  {row['examples_per_s']:.1f} examples/s  "
-        f"{row['eta_s'] / 3600:.1f} h left"
-    )
+    line = f"step {row['step']:>7}  loss {row['loss']:.4f}  {row['examples_per_s']:.1f} examples/s"
+    return line + (f"  {row['eta_s'] / 3600:.1f} h left" if "eta_s" in row else "")
 
 
 def _say(line: str) -> None:

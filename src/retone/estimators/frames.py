@@ -21,7 +21,7 @@ from retone.estimators.level import LevelRule
 from retone.estimators.network import MAKEUP, Loaded, _by_rule, loudest, network_config, pieces
 from retone.estimators.profile import Profile
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, Wanted
-from retone.nets.frontend import MEASURES, Heard, together
+from retone.nets.frontend import Heard, together
 
 MODEL = "model."
 QUIET_DB = -90.0
@@ -43,12 +43,11 @@ class Frames:
         first: gives the setting that the fit begins from.
         rules: of the fit.
         measure_weight: what levels and centroid count in it, against all frames together.
-        told: how much of the change of levels and centroid is the network's word on them; the
-            rest is what its frames show.
         linear: how far bands count by their width in Hz (1) rather than all alike (0).
         trust: exponent of how certain each frame is: 0 takes all alike, 1 believes the network.
         amount: how much of the wanted change is aimed at.
         most_pieces, fit_pieces: how many pieces of a long recording are heard, and fitted.
+        fit_frames: how many frames of each piece are fitted, its loudest; 0 for all.
         level: what the levels of recordings then add to the makeup; None leaves it.
     """
 
@@ -56,12 +55,12 @@ class Frames:
     first: Estimator = field(default_factory=ClosedForm)
     rules: FitRules = FitRules(steps=40)
     measure_weight: float = 0.1
-    told: float = 0.0
     linear: float = 0.5
     trust: float = 1.0
     amount: float = 1.0
     most_pieces: int = 4
     fit_pieces: int = 1
+    fit_frames: int = 0
     level: LevelRule | None = None
     name: str = "frames"
 
@@ -97,8 +96,7 @@ class Frames:
             )
         level = (own * own).mean(1)
         kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
-        clips = own[kept]
-        goal = self._goal(network, parts, heard, wanted, kept)
+        clips, goal = self._goal(network, own, parts, wanted, kept)
         unit = self._begin(source, references, locks)
         unit, _ = fit_frames(
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,
@@ -118,35 +116,53 @@ class Frames:
         return MATCH_CHAIN.params.to_unit(first.setting).float()
 
     def _goal(
-        self,
-        network: FrameNet,
-        parts: Heard,
-        heard: Heard,
-        wanted: Wanted,
-        kept: Tensor,
-    ) -> FrameGoal:
-        """What the pieces numbered ``kept`` should become, of what is wanted of all."""
-        count = parts.frames.shape[0]
-        change = self.amount * (_apart(wanted.frames, count) - parts.frames)[kept]
-        frames = parts.frames[kept] + change
-        loudest_of_both = torch.maximum(frames, parts.frames[kept])
+        self, network: FrameNet, own: Tensor, parts: Heard, wanted: Wanted, kept: Tensor
+    ) -> tuple[Tensor, FrameGoal]:
+        """Clips [N, T] to be fitted, of the pieces numbered ``kept``, and what they should become.
+
+        ``wanted`` is told of all pieces together.
+        """
+        count, front_end = own.shape[0], network.front_end
+        now = parts.frames[kept]
+        frames = now + self.amount * (_apart(wanted.frames, count)[kept] - now)
         weight = (-self.trust * _apart(wanted.log_scale, count)[kept]).exp()
-        weight = weight * (loudest_of_both > QUIET_DB / DB)
-        width = network.front_end.widths()
+        weight = weight * (torch.maximum(frames, now) > QUIET_DB / DB)
+        width = front_end.widths()
         weight = weight * (1 - self.linear + self.linear * width / width.mean())[:, None]
-        means = wanted.expected.mean * network.scale + network.center
-        told = self.amount * (means - heard.summary)[:, -MEASURES:]
-        of = network.front_end.measures_of
-        shown = of(frames) - of(parts.frames[kept])
-        shift = self.told * told + (1 - self.told) * shown
-        measures = parts.summary[kept][:, -MEASURES:] + shift
+        clips, frames, weight = shortened(
+            own[kept], frames, weight, self.fit_frames, front_end.config.hop
+        )
+        with torch.no_grad():
+            now, measures = front_end.frames_and_measures(clips)
+        shown = front_end.measures_of(frames) - front_end.measures_of(now)
         sure = torch.full_like(measures, self.measure_weight)
-        return FrameGoal(frames, weight, measures, sure)
+        return clips, FrameGoal(frames, weight, measures + shown, sure)
 
 
 def _apart(frames: Tensor, count: int) -> Tensor:
     """Frames [1, M, count * K] of all pieces together as [count, M, K]."""
     return frames[0].unflatten(1, (count, -1)).transpose(0, 1)
+
+
+def shortened(
+    clips: Tensor, frames: Tensor, weight: Tensor, most: int, hop: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Clips [N, T], frames and weights [N, M, K] cut to ``most`` frames where a clip is loudest.
+
+    The outermost frames hear what the cut made of the edges, so they have no weight.
+    """
+    count = frames.shape[-1]
+    if not 2 < most < count:
+        return clips, frames, weight
+    blocks = clips[:, : (count - 1) * hop].unflatten(1, (count - 1, hop))
+    level = blocks.square().mean(2)
+    begin = level.unfold(1, most - 1, 1).mean(2).argmax(1).tolist()
+    cut = [slice(b, b + most) for b in begin]
+    audio = [c[b * hop : (b + most - 1) * hop] for c, b in zip(clips, begin, strict=True)]
+    frames = torch.stack([f[:, s] for f, s in zip(frames, cut, strict=True)])
+    weight = torch.stack([w[:, s] for w, s in zip(weight, cut, strict=True)])
+    weight[..., [0, -1]] = 0.0
+    return torch.stack(audio), frames, weight
 
 
 def agreed(each: list[Wanted]) -> Wanted:

@@ -173,7 +173,7 @@ def describe(value: Any) -> Any:
     return value
 
 
-def fingerprint(recipe: Recipe) -> str:
+def fingerprint(recipe: Any) -> str:
     """Short hash of everything in a recipe; it names the run folder."""
     text = json.dumps(describe(recipe), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

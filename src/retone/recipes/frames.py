@@ -77,3 +77,6 @@ def frames_speech() -> FrameRecipe:
             outputs=len(MATCH_CHAIN.params), front_end=front_end, initial=_start_units()
         ),
     )
+
+
+FRAME_RECIPES = {f.__name__: f for f in (frames_speech,)}
