@@ -19,6 +19,7 @@ from retone.dsp.effect import Effect
 from retone.effects import MATCH_CHAIN
 from retone.errors import AudioError, DataError
 from retone.estimators.base import Excerpt
+from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
 from retone.estimators.frames import Frames, agreed, load, shortened
 from retone.frame_loss import cell_weight, curve_error_db
@@ -199,6 +200,16 @@ def test_the_estimator_gives_a_setting_and_keeps_locks(weights: Path) -> None:
     assert all(bool(torch.isfinite(v).all()) for v in found.setting.values())
     with pytest.raises(AudioError, match="references"):
         estimator.estimate(source, [], locks={})
+
+
+def test_a_first_answer_may_have_a_say(weights: Path) -> None:
+    """With all of it the fit has nothing to do, and stays there."""
+    source, reference = (Excerpt(0.25 * c / c.abs().max(), SAMPLE_RATE) for c in clips(2))
+    first = ClosedForm().estimate(source, [reference], locks={})
+    estimator = Frames(weights, rules=FitRules(steps=2), first_share=1.0)
+    found = estimator.estimate(source, [reference], locks={})
+    unit, start = (TABLE.to_unit(e.setting) for e in (found, first))
+    torch.testing.assert_close(unit, start, atol=1e-3, rtol=0)
 
 
 def test_long_recordings_are_heard_in_pieces(weights: Path) -> None:

@@ -21,7 +21,7 @@ from retone.estimators.level import LevelRule
 from retone.estimators.network import MAKEUP, Loaded, _by_rule, loudest, network_config, pieces
 from retone.estimators.profile import Profile
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, Wanted
-from retone.nets.frontend import Heard, together
+from retone.nets.frontend import FrontEnd, Heard, together
 
 MODEL = "model."
 QUIET_DB = -90.0
@@ -41,6 +41,7 @@ class Frames:
     Args:
         weights: a ``.safetensors`` file of a recipe of frames.
         first: gives the setting that the fit begins from.
+        first_share: how far the goal lies from what the network wants to what that setting gives.
         rules: of the fit.
         measure_weight: what levels and centroid count in it, against all frames together.
         linear: how far bands count by their width in Hz (1) rather than all alike (0).
@@ -53,6 +54,7 @@ class Frames:
 
     weights: Path | str
     first: Estimator = field(default_factory=ClosedForm)
+    first_share: float = 0.0
     rules: FitRules = FitRules(steps=40)
     measure_weight: float = 0.1
     linear: float = 0.5
@@ -96,8 +98,9 @@ class Frames:
             )
         level = (own * own).mean(1)
         kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
-        clips, goal = self._goal(network, own, parts, wanted, kept)
         unit = self._begin(source, references, locks)
+        clips, goal = self._goal(network, own, parts, wanted, kept)
+        goal = self._halfway(front_end, clips, goal, unit)
         unit, _ = fit_frames(
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,
             progress=progress if callable(progress) else None,
@@ -137,6 +140,21 @@ class Frames:
         shown = front_end.measures_of(frames) - front_end.measures_of(now)
         sure = torch.full_like(measures, self.measure_weight)
         return clips, FrameGoal(frames, weight, measures + shown, sure)
+
+    def _halfway(
+        self, front_end: FrontEnd, clips: Tensor, goal: FrameGoal, unit: Tensor
+    ) -> FrameGoal:
+        """A goal on the way from what is wanted to what the first setting gives."""
+        if not self.first_share:
+            return goal
+        setting = MATCH_CHAIN.params.to_physical(unit.expand(clips.shape[0], -1))
+        with torch.no_grad():
+            out = MATCH_CHAIN.render(clips[:, None], front_end.config.sample_rate, setting)
+            frames, measures = front_end.frames_and_measures(out.audio[:, 0])
+        return goal._replace(
+            frames=torch.lerp(goal.frames, frames, self.first_share),
+            measures=torch.lerp(goal.measures, measures, self.first_share),
+        )
 
 
 def _apart(frames: Tensor, count: int) -> Tensor:
