@@ -17,8 +17,8 @@ class FrameTruth(NamedTuple):
     """What frames are measured against.
 
     ``frames`` [B, M, N] in dB / 20; ``weight`` [B, M, N] of each number, 0 where nothing is known;
-    ``summary`` [B, S]: the statistics of the clip, as ``Heard`` has them; ``known`` [B, S]: 1
-    where they are of bands that the recording has, 0 elsewhere.
+    ``summary`` [B, S]: the statistics of the clip, as ``Heard`` has them; ``known`` [B, S]: the
+    weight of each, less where it is of a band that the recording has not.
     """
 
     frames: Tensor
@@ -95,10 +95,9 @@ class FrameLoss:
 
 def measure_errors(front_end: FrontEnd, frames: Tensor, truth: FrameTruth) -> Tensor:
     """Errors [B, 3] of what frames [B, M, N] show of RMS and K-weighted level, dB, and of the
-    centroid, 100 Hz. Bands that the recording has not are taken to be right."""
-    bands = truth.known[:, : frames.shape[1], None] > 0
-    shown = front_end.measures_of(torch.where(bands, frames, truth.frames))
-    return (shown - front_end.measures_of(truth.frames)) * shown.new_tensor([DB, DB, 10.0])
+    centroid, 100 Hz."""
+    shown = front_end.measures_of(frames) - front_end.measures_of(truth.frames)
+    return shown * shown.new_tensor([DB, DB, 10.0])
 
 
 def surprise(miss: Tensor, log_scale: Tensor, weight: Tensor) -> Tensor:

@@ -31,8 +31,10 @@ from retone.recipes.frames import FrameRecipe
 Array = np.ndarray
 CLIPS = VOICES * TREATMENTS * HALVES
 SPARE = 1 << 40
-ABSENT = 0.1
-"""Weight of bands above a recording's bandwidth: there is noise, and little to be sure of."""
+ABSENT = 0.5
+"""Weight of bands above a recording's bandwidth. There is noise only, but a change of it is heard
+and measured like any other; and no recording teaches that others are empty there, since changes
+are learnt and the target is the input's own recording."""
 VALIDATION_SEED = 1_000_003
 
 
@@ -121,7 +123,8 @@ class ScenePool:
         wanted = wanted + torch.from_numpy(gain / DB).float()[:, None, None]
         band = self._band[slots, source // (TREATMENTS * HALVES)]
         bands = torch.from_numpy((self.bands[None] <= band[:, None]).astype(np.float32))
-        weight = cell_weight(heard.frames, wanted, heard.energy, bands.clamp(min=ABSENT))
+        bands = bands.clamp(min=ABSENT)
+        weight = cell_weight(heard.frames, wanted, heard.energy, bands)
         shift = torch.from_numpy(gain / DB).float()[:, None] * self._louder
         summary = self._clips(self._summary, slots, target) + shift
         statistics = torch.ones_like(summary)

@@ -21,7 +21,7 @@ from retone.errors import AudioError, DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.frames import Frames, agreed, load, shortened
+from retone.estimators.frames import Frames, PeakRule, agreed, load, shortened
 from retone.frame_loss import cell_weight, curve_error_db
 from retone.nets.frames import DB, FrameNetConfig
 from retone.nets.frontend import FrontEnd, FrontEndConfig, louder_summary
@@ -206,10 +206,17 @@ def test_a_first_answer_may_have_a_say(weights: Path) -> None:
     """With all of it the fit has nothing to do, and stays there."""
     source, reference = (Excerpt(0.25 * c / c.abs().max(), SAMPLE_RATE) for c in clips(2))
     first = ClosedForm().estimate(source, [reference], locks={})
-    estimator = Frames(weights, rules=FitRules(steps=2), first_share=1.0)
+    estimator = Frames(weights, rules=FitRules(steps=2), first_share=1.0, peak=None)
     found = estimator.estimate(source, [reference], locks={})
     unit, start = (TABLE.to_unit(e.setting) for e in (found, first))
     torch.testing.assert_close(unit, start, atol=1e-3, rtol=0)
+
+
+def test_the_surer_opinion_on_the_level_counts() -> None:
+    rule = PeakRule(peak_dbfs=-12.0, scale_db=2.0)
+    assert rule.gain_db(5.0, 0.1, -20.0) == pytest.approx(5.0, abs=0.01)
+    assert rule.gain_db(5.0, 50.0, -20.0) == pytest.approx(8.0, abs=0.01)
+    assert rule.gain_db(4.0, 2.0, -20.0) == pytest.approx(6.0)
 
 
 def test_long_recordings_are_heard_in_pieces(weights: Path) -> None:

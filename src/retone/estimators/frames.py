@@ -17,11 +17,11 @@ from retone.errors import AudioError, DataError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.level import LevelRule
-from retone.estimators.network import MAKEUP, Loaded, _by_rule, loudest, network_config, pieces
+from retone.estimators.network import MAKEUP, network_config, pieces
 from retone.estimators.profile import Profile
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, Wanted
-from retone.nets.frontend import FrontEnd, Heard, together
+from retone.nets.frontend import MEASURES, FrontEnd, Heard, together
+from retone.units import gain_to_db
 
 MODEL = "model."
 QUIET_DB = -90.0
@@ -32,6 +32,29 @@ class Predictor(NamedTuple):
 
     network: FrameNet
     length: int
+
+
+@dataclass(frozen=True)
+class PeakRule:
+    """A gain after the fit, by two opinions on the level: the network's, and the peak's.
+
+    Results have much the same peak as references, whoever speaks; what a network thinks of their
+    level is better where voices are alike and worse where they are not, and it knows that.
+
+    Args:
+        peak_dbfs: usual peak of a result beside a reference at its normal peak.
+        scale_db: how far results lie from it, as the network's own uncertainty counts.
+        power: how fast the less certain opinion is given up.
+    """
+
+    peak_dbfs: float = NORMAL_PEAK_DB
+    scale_db: float = 2.2
+    power: float = 4.0
+
+    def gain_db(self, told_db: float, told_scale_db: float, peak_dbfs: float) -> float:
+        """The gain, of what the network asks for with its uncertainty, and the result's peak."""
+        share = 1 / (1 + (self.scale_db / max(told_scale_db, 1e-3)) ** self.power)
+        return (1 - share) * told_db + share * (self.peak_dbfs - peak_dbfs)
 
 
 @dataclass(frozen=True)
@@ -49,7 +72,9 @@ class Frames:
         amount: how much of the wanted change is aimed at.
         most_pieces, fit_pieces: how many pieces of a long recording are heard, and fitted.
         fit_frames: how many frames of each piece are fitted, its loudest; 0 for all.
-        level: what the levels of recordings then add to the makeup; None leaves it.
+        told: how much of the change of levels and centroid is the network's word on them; the
+            rest is what its frames show.
+        peak: what the result's peak then says of the makeup; None leaves it.
     """
 
     weights: Path | str
@@ -63,7 +88,8 @@ class Frames:
     most_pieces: int = 4
     fit_pieces: int = 1
     fit_frames: int = 0
-    level: LevelRule | None = None
+    told: float = 0.5
+    peak: PeakRule | None = PeakRule()
     name: str = "frames"
 
     def estimate(
@@ -99,17 +125,15 @@ class Frames:
         level = (own * own).mean(1)
         kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
         unit = self._begin(source, references, locks)
-        clips, goal = self._goal(network, own, parts, wanted, kept)
+        clips, goal = self._goal(network, own, parts, heard, wanted, kept)
         goal = self._halfway(front_end, clips, goal, unit)
         unit, _ = fit_frames(
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,
             progress=progress if callable(progress) else None,
         )  # fmt: skip
         unit = unit.double()
-        if self.level and MAKEUP not in locks:
-            loaded = Loaded(network, MATCH_CHAIN, length, NORMAL_PEAK_DB, "speech")
-            few = [loudest(other, self.fit_pieces) for other in others]
-            unit = _by_rule(loaded, self.level, clips, few, unit)
+        if self.peak and MAKEUP not in locks:
+            unit = self._at_level(network, own[kept], parts, wanted, kept, unit)
         return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit))
 
     def _begin(
@@ -119,7 +143,13 @@ class Frames:
         return MATCH_CHAIN.params.to_unit(first.setting).float()
 
     def _goal(
-        self, network: FrameNet, own: Tensor, parts: Heard, wanted: Wanted, kept: Tensor
+        self,
+        network: FrameNet,
+        own: Tensor,
+        parts: Heard,
+        heard: Heard,
+        wanted: Wanted,
+        kept: Tensor,
     ) -> tuple[Tensor, FrameGoal]:
         """Clips [N, T] to be fitted, of the pieces numbered ``kept``, and what they should become.
 
@@ -138,8 +168,38 @@ class Frames:
         with torch.no_grad():
             now, measures = front_end.frames_and_measures(clips)
         shown = front_end.measures_of(frames) - front_end.measures_of(now)
+        told = self.amount * (statistics(network, wanted) - heard.summary)[:, -MEASURES:]
         sure = torch.full_like(measures, self.measure_weight)
-        return clips, FrameGoal(frames, weight, measures + shown, sure)
+        measures = measures + torch.lerp(shown, told, self.told)
+        return clips, FrameGoal(frames, weight, measures, sure)
+
+    def _at_level(
+        self,
+        network: FrameNet,
+        clips: Tensor,
+        parts: Heard,
+        wanted: Wanted,
+        kept: Tensor,
+        unit: Tensor,
+    ) -> Tensor:
+        """Unit parameters [1, P] whose makeup heeds the peak of what clips [N, T] become."""
+        assert self.peak is not None
+        table, rate = MATCH_CHAIN.params, network.front_end.config.sample_rate
+        setting = table.to_physical(unit.float().expand(clips.shape[0], -1))
+        with torch.no_grad():
+            out = MATCH_CHAIN.render(clips[:, None], rate, setting).audio[:, 0]
+            _, measures = network.front_end.frames_and_measures(out)
+        scale = (wanted.expected.log_scale.exp() * network.scale)[0, -MEASURES:-1]
+        level = statistics(network, wanted)[:, -MEASURES:-1]
+        level = level + (parts.summary[kept] - parts.summary.mean(0))[:, -MEASURES:-1]
+        gain_db = self.peak.gain_db(
+            DB * float((level - measures[:, :-1]).mean()),
+            DB * float(scale.mean()),
+            gain_to_db(float(out.abs().max())),
+        )
+        physical, param = table.to_physical(unit), table[MAKEUP]
+        wish = (physical[MAKEUP] + gain_db).clamp(param.low, param.high)
+        return table.to_unit({**physical, MAKEUP: wish})
 
     def _halfway(
         self, front_end: FrontEnd, clips: Tensor, goal: FrameGoal, unit: Tensor
@@ -160,6 +220,11 @@ class Frames:
 def _apart(frames: Tensor, count: int) -> Tensor:
     """Frames [1, M, count * K] of all pieces together as [count, M, K]."""
     return frames[0].unflatten(1, (count, -1)).transpose(0, 1)
+
+
+def statistics(network: FrameNet, wanted: Wanted) -> Tensor:
+    """Summary statistics expected of the result, [B, S], on the scale of ``Heard.summary``."""
+    return wanted.expected.mean * network.scale + network.center
 
 
 def shortened(
