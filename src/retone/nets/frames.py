@@ -72,6 +72,12 @@ class FrameNet(IterativeNet):
         self.curve = nn.Sequential(
             nn.Linear(config.hidden + 2 * mels, config.curve), nn.PReLU(config.curve), bend
         )
+        self.evenness = nn.Parameter(torch.tensor(2.0))
+        self.even_gate = nn.Conv1d(2 * mels, mels, 1)
+        self.even_curve = nn.Linear(2 * mels, config.curve, bias=False)
+        self.even_enter = nn.Conv1d(mels, width, 1, bias=False)
+        for part in (self.even_curve, self.even_enter):
+            nn.init.zeros_(part.weight)
         self.moved = nn.Linear(mels, config.hidden, bias=False)
         nn.init.zeros_(self.moved.weight)
         self.enter = nn.Conv1d(3 * mels + config.trunk, width, 3, padding=1)
@@ -106,7 +112,8 @@ class FrameNet(IterativeNet):
     def _look(self, source: Heard, now: Heard, reference: Heard) -> Wanted:
         """What is wanted, when the source's frames are ``now`` so far."""
         keys = [self._keys(h) for h in (now, reference)]
-        match = self.sharpness.exp() * torch.einsum("bkn,bkm->bnm", *keys)
+        alike = torch.einsum("bkn,bkm->bnm", *keys)
+        match = self.sharpness.exp() * alike
         h, apart = self._frames(now, reference, match)
         g, back = self._frames(reference, now, match.transpose(1, 2))
         there, here = _pooled(h, apart, now.energy), _pooled(g, back, reference.energy)
@@ -122,12 +129,27 @@ class FrameNet(IterativeNet):
         means = expected.mean * self.scale + self.center
         curve = means[:, :mels] - _mean(now.frames, now.energy)
         offsets = [self._gated(h, apart) - curve, -self._gated(g, back) - curve]
-        curve = (curve + self.curve(torch.cat([vector, *offsets], dim=1)))[..., None]
+        there, even = self._even(now, reference, alike)
+        here, _ = self._even(reference, now, alike.transpose(1, 2))
+        offsets_even = torch.cat([there - curve, -here - curve], dim=1)
+        bent = self.curve[0](torch.cat([vector, *offsets], dim=1)) + self.even_curve(offsets_even)
+        curve = (curve + self.curve[1:](bent))[..., None]
         x = self.enter(torch.cat([source.frames, now.frames + curve, apart, h], dim=1))
+        x = x + self.even_enter(even)
         for block in self.blocks:
             x = block(x, vector)
         change, log_scale = self.leave(x).chunk(2, dim=1)
         return Wanted(now.frames + curve + change, log_scale.clamp(-5.0, 1.0), expected)
+
+    def _even(self, one: Heard, other: Heard, alike: Tensor) -> tuple[Tensor, Tensor]:
+        """What differs when quiet frames count like loud ones: gated means [B, M], and [B, M, N].
+
+        Pauses hold a recording's noise, which says what was done to it whatever is spoken.
+        """
+        weights = torch.softmax(self.evenness.exp() * alike, dim=-1)
+        apart = torch.einsum("bnm,bcm->bcn", weights, other.frames) - one.frames
+        share = torch.sigmoid(self.even_gate(torch.cat([one.frames, apart], dim=1))) + 1e-4
+        return (share * apart).sum(-1) / share.sum(-1), apart
 
     def _gated(self, h: Tensor, apart: Tensor) -> Tensor:
         """What differs [B, M, N] as a mean over time, each band's where features [B, C, N] say."""
