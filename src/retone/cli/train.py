@@ -69,14 +69,17 @@ def run(args: argparse.Namespace) -> int:
     from retone.terminal import progress_bar
     from retone.training.data.splits import named_folders, open_splits
     from retone.training.loop import train
+    from retone.training.recipes.frames import FRAME_RECIPES
     from retone.training.recipes.record import fingerprint, override
     from retone.training.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
 
     if args.recipe == "list":
-        every: dict[str, Any] = {**RECIPES, **PLUGIN_RECIPES}
+        every: dict[str, Any] = {**RECIPES, **FRAME_RECIPES, **PLUGIN_RECIPES}
         for name, make in every.items():
             print(f"{name:32} {(make.__doc__ or '').strip().splitlines()[0]}")
         return 0
+    if args.recipe in FRAME_RECIPES:
+        return _run_frames(args)
     plugin = None
     if args.plugin:
         from retone.cli.match import opened_plugin
@@ -109,6 +112,48 @@ def run(args: argparse.Namespace) -> int:
             report=lambda row: progress.print(_line(row)),
             progress=progress,
         )
+    return _print_best(best)
+
+
+def _run_frames(args: argparse.Namespace) -> int:
+    """Run a recipe that predicts frames: no effect is rendered, so it has its own loop."""
+    import torch
+
+    from retone.errors import SettingError
+    from retone.terminal import progress_bar
+    from retone.training.data.splits import named_folders, open_splits
+    from retone.training.frames_loop import train_frames
+    from retone.training.recipes.frames import FRAME_RECIPES
+    from retone.training.recipes.record import fingerprint, override
+
+    recipe = override(FRAME_RECIPES[args.recipe](), args.set)
+    if not args.corpus:
+        raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
+    corpora = open_splits(
+        named_folders(args.corpus),
+        sample_rate=recipe.scenes.sample_rate,
+        cache=args.cache,
+        kind=recipe.kind,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
+    print(f"run folder {folder}", flush=True)
+    with progress_bar() as progress:
+        best = train_frames(
+            recipe,
+            corpora,
+            folder,
+            warm_start=args.warm_start,
+            stop_after_s=args.stop_after * 60 if args.stop_after else None,
+            report=lambda row: progress.print(_line(row)),
+            progress=progress,
+        )
+    return _print_best(best)
+
+
+def _print_best(best: Path) -> int:
     if best.is_file():
         print(f"best weights {best}")
     else:

@@ -28,6 +28,7 @@ from retone.estimators.separation import same_voice
 from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
+from retone.nets.frames import FrameNetConfig
 from retone.nets.frontend import MEASURES, Features, FrontEndConfig, merge_clips
 from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
 from retone.nets.proxy import GivenConfig
@@ -286,6 +287,7 @@ CONFIGS: dict[str, type] = {
         AlignedNetConfig,
         GivenConfig,
         IterativeNetConfig,
+        FrameNetConfig,
         FrontEndConfig,
         SiameseConfig,
         SpectrogramConfig,

@@ -86,6 +86,17 @@ class _Sums(NamedTuple):
     peak: Tensor
 
 
+def louder_summary(config: FrontEndConfig) -> Tensor:
+    """What a gain of 20 dB adds to each summary statistic [S]: 1 to levels, 0 to the others."""
+    parts = [torch.ones(config.mels), torch.zeros(config.mels)]
+    parts.append(torch.ones(config.summary_size - 2 * config.mels))
+    out = torch.cat(parts)
+    out[-1 - MEASURES * config.measures] = 0.0  # from RMS level to peak
+    if config.measures:
+        out[-1] = 0.0
+    return out
+
+
 class FrontEnd(nn.Module):
     """Clip [B, T] at the config's rate -> ``Features``. No trainable weights."""
 
@@ -155,24 +166,71 @@ class FrontEnd(nn.Module):
 
     def _compiled_sums(self, audio: Tensor) -> _Sums:
         """The same without a spectrogram of the batch in memory."""
+        linear, magnitudes = frame_measures(audio, self._planned())
+        mel, power, weighted = linear.split([self.config.mels, 1, 1], dim=-1)
+        total, moment = magnitudes.unbind(-1)
+        levels = block_levels(audio, self._block_sizes(audio.shape[-1]))
+        return _Sums(mel, power[..., 0], weighted[..., 0], moment / total, *levels)
+
+    def frames_and_measures(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Of clips [B, T] the frames as in ``Features`` and the measures [B, 3], nothing else.
+
+        The measures are RMS and K-weighted level in dB / 20 and the centroid in kHz.
+        """
+        compiled = audio.device.type == "cpu" and audio.dtype == torch.float32
+        if compiled and not torch.compiler.is_compiling():
+            linear, magnitudes = frame_measures(audio, self._planned())
+            mel, _, weighted = linear.split([self.config.mels, 1, 1], dim=-1)
+            total, moment = magnitudes.unbind(-1)
+            weighted, centroid = weighted[..., 0], moment / total
+        else:
+            sums = self._sums(audio)
+            mel, weighted, centroid = sums.mel, sums.weighted, sums.centroid
+        frames = 10 * torch.log10(mel.clamp(min=10 ** (FLOOR_DB / 10))).transpose(1, 2) / 20
+        return frames, self._three((audio * audio).mean(-1), weighted, centroid)
+
+    def measures_of(self, frames: Tensor) -> Tensor:
+        """About what the measures [B, 3] of clips with such frames [B, M, N] are.
+
+        Each band stands for the bins around it. Levels are off by a tenth of a dB, the centroid by
+        a tenth of a kHz, much alike for two versions of one clip: use it for differences.
+        """
+        area = self.bank.sum(1)
+        centre = (self.bank @ self.frequency) / area
+        bins = self.widths() / self.frequency[1]
+        power = (10 ** (2 * frames)) * (1 / area)[:, None]  # of one bin
+        energy = (power * bins[:, None]).sum(2)
+        weighted = energy * (self.bank @ self.k_weight / area)
+        levels = torch.stack([energy.sum(1), weighted.sum(1)], dim=1).clamp(min=1e-20)
+        magnitude = (power + FLOOR).sqrt() * bins[:, None]
+        centroid = ((magnitude * centre[:, None]).sum(1) / magnitude.sum(1)).mean(1)
+        return torch.cat([10 * torch.log10(levels) / 20, centroid[:, None]], dim=1)
+
+    def widths(self) -> Tensor:
+        """Widths of the bands in kHz [M], each from half-way to the next ones; all together."""
+        centre = (self.bank @ self.frequency) / self.bank.sum(1)
+        top = self.frequency[-1:]
+        edges = torch.cat([top.new_zeros(1), (centre[1:] + centre[:-1]) / 2, top])
+        return edges[1:] - edges[:-1]
+
+    def _planned(self) -> FramePlan:
         if self._plan is None:
             mean = torch.full_like(self.k_weight, 1 / self.k_weight.numel())
             weights = torch.cat([self.bank, mean[None], self.k_weight[None]])
             arrays = (t.cpu().contiguous().numpy() for t in (self.window, weights, self.frequency))
             window, rows, frequency = arrays
             self._plan = FramePlan(window, self.config.hop, rows, frequency)
-        linear, magnitudes = frame_measures(audio, self._plan)
-        mel, power, weighted = linear.split([self.config.mels, 1, 1], dim=-1)
-        total, moment = magnitudes.unbind(-1)
-        levels = block_levels(audio, self._block_sizes(audio.shape[-1]))
-        return _Sums(mel, power[..., 0], weighted[..., 0], moment / total, *levels)
+        return self._plan
 
     def _measures(self, sums: _Sums) -> Tensor:
         """RMS and K-weighted level in dB / 20 and centroid in kHz, [B, MEASURES]."""
-        loud = sums.weighted.mean(1) * (16 / 3 / self.config.window)  # both sides, Hann's energy
-        levels = torch.stack([sums.square, loud], dim=1)
+        return self._three(sums.square, sums.weighted, sums.centroid)
+
+    def _three(self, square: Tensor, weighted: Tensor, centroid: Tensor) -> Tensor:
+        loud = weighted.mean(1) * (16 / 3 / self.config.window)  # both sides, Hann's energy
+        levels = torch.stack([square, loud], dim=1)
         levels = 10 * torch.log10(levels.clamp(min=1e-10)) / 20
-        return torch.cat([levels, sums.centroid.mean(-1, keepdim=True)], dim=1)
+        return torch.cat([levels, centroid.mean(-1, keepdim=True)], dim=1)
 
     def _summary(self, sums: _Sums, frames: Tensor, energy: Tensor) -> Tensor:
         mean = (frames * energy[:, None]).sum(-1)

@@ -90,7 +90,7 @@ def _curves(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
 
 
-def write_record(recipe: Recipe, corpora: dict[str, Corpus], folder: Path) -> None:
+def write_record(recipe: Any, corpora: dict[str, Corpus], folder: Path) -> None:
     """Write ``recipe.json`` and ``provenance.json``."""
     from retone.training.provenance import provenance
 

@@ -141,7 +141,7 @@ def train(
     first = run.state.step
     feed = batches(recipe, corpora["train"], first, context, workers, run.note)
     started = saved = time.monotonic()
-    with _interrupts() as interrupted:
+    with interrupts() as interrupted:
         while not run.finished:
             began = time.process_time()
             norm = run.step(next(feed))
@@ -307,7 +307,7 @@ class _Run:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
+def interrupts() -> Iterator[Callable[[], bool]]:
     """Yields whether Ctrl-C or SIGTERM has come; a second Ctrl-C raises KeyboardInterrupt."""
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():

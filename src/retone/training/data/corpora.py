@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import shutil
 from collections import defaultdict
@@ -179,13 +180,18 @@ def _mapped(path: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Track:
-    """One speaker (all utterances joined) or one track, ready for cropping."""
+    """One speaker (all utterances joined) or one track, ready for cropping.
+
+    ``bandwidth_hz`` is the lowest upper limit of the content of its files, at most half of their
+    lowest sample rate.
+    """
 
     group: str
     split: str
     kind: str
     path: Path
     samples: int
+    bandwidth_hz: float = math.inf
 
     def read(self, start: int, length: int) -> np.ndarray:
         """``length`` samples from ``start``: mono, float32 [length] in -1..1."""
@@ -283,7 +289,8 @@ def open_corpus(
     for group, entries in _by_group(manifest.entries).items():
         path = target / _cache_name(group)
         samples = int(_mapped(path).shape[0])
-        tracks.append(Track(group, entries[0].split, entries[0].kind, path, samples))
+        band = min(min(e.sample_rate / 2, e.bandwidth_hz or math.inf) for e in entries)
+        tracks.append(Track(group, entries[0].split, entries[0].kind, path, samples, band))
     return Corpus(name, sample_rate, tuple(tracks), manifest.sha256)
 
 
@@ -390,6 +397,7 @@ def _check(
         author=item.author,
         sha256=digest,
         split=item.split or "",
+        bandwidth_hz=item.bandwidth_hz,
     )
     return audio.mean(axis=1), entry
 

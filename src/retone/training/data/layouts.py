@@ -108,7 +108,12 @@ def musdb18(folder: Path) -> list[Found]:
 
 
 def any_folder(folder: Path) -> list[Found]:
-    """Audio files: a folder inside is one speaker or album, a file next to them one track."""
+    """Audio files: a folder inside is one speaker or album, a file next to them one track.
+
+    A ``manifest.csv`` in the folder takes precedence; see ``listed``.
+    """
+    if (folder / "manifest.csv").is_file():
+        return listed(folder)
     found = []
     for path in audio_files(folder):
         parts = path.relative_to(folder).parts
@@ -117,6 +122,53 @@ def any_folder(folder: Path) -> list[Found]:
     if not found:
         raise _wrong("folder", folder, f"at least one {', '.join(AUDIO_SUFFIXES)} file in it.")
     return found
+
+
+FULL_BAND_DB = -48.0
+"""If the level above 8 kHz is lower than this, a roll-off above 8 kHz is noise."""
+
+
+def listed(folder: Path) -> list[Found]:
+    """Files listed in ``manifest.csv``, one per row.
+
+    The columns ``file`` and ``speaker`` or ``track`` are required. Optional: ``corpus``, ``split``
+    (train, dev or val, test; assigned automatically if missing), ``licence``, ``source``, and the
+    upper limit of the content: ``bandwidth_hz``, or ``rolloff60_hz`` with ``hf8k_db``, the level
+    above 8 kHz.
+    """
+    table, found = folder / "manifest.csv", []
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            who = row.get("speaker") or row.get("track")
+            if not row.get("file") or not who:
+                raise _wrong("folder", folder, "manifest.csv with columns file and speaker.")
+            split = row.get("split") or None
+            kind = "speech" if row.get("speaker") else "music"
+            found.append(
+                Found(
+                    row["file"],
+                    f"{row.get('corpus') or folder.name}/{who}",
+                    "val" if split == "dev" else split,
+                    kind,
+                    row.get("corpus") or folder.name,
+                    row.get("licence") or "",
+                    row.get("source") or "",
+                    _bandwidth(row),
+                )
+            )
+    if not found:
+        raise _wrong("folder", folder, "at least one row in manifest.csv.")
+    return found
+
+
+def _bandwidth(row: dict[str, str]) -> float | None:
+    """Upper limit of the content of a listed file in Hz, None if unknown."""
+    if row.get("bandwidth_hz"):
+        return float(row["bandwidth_hz"])
+    if not row.get("rolloff60_hz"):
+        return None
+    narrow = bool(row.get("hf8k_db")) and float(row["hf8k_db"]) < FULL_BAND_DB
+    return min(float(row["rolloff60_hz"]), 8000.0) if narrow else float(row["rolloff60_hz"])
 
 
 def kit(folder: Path) -> list[Found]:

@@ -22,7 +22,10 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Found:
-    """One file of a corpus, before it is opened: its path and the facts that the layout gives."""
+    """One file of a corpus, before it is opened: its path and the facts that the layout gives.
+
+    ``bandwidth_hz`` is the upper limit of its content in Hz, None if unknown.
+    """
 
     path: str
     group: str
@@ -31,6 +34,7 @@ class Found:
     source: str = ""
     licence: str = ""
     author: str = ""
+    bandwidth_hz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Entry:
     """One usable file of a corpus; ``path`` is relative to the corpus folder.
 
     ``group`` is the speaker or the track: no group is in two splits. ``sample_rate`` is the
-    file's own rate in Hz.
+    file's own rate in Hz; ``bandwidth_hz`` is the upper limit of its content, None
+    if unknown.
     """
 
     path: str
@@ -51,6 +56,7 @@ class Entry:
     author: str
     sha256: str
     split: str
+    bandwidth_hz: float | None = None
 
 
 @dataclass(frozen=True)

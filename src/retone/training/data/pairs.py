@@ -198,9 +198,9 @@ class PairMaker:
             source = normalise(source, self.peak_dbfs)
             reference, target = reference * gain, target * gain
         return Pair(
-            input=_as_float32(source),
-            reference=_as_float32(reference),
-            target=_as_float32(target),
+            input=as_float32(source),
+            reference=as_float32(reference),
+            target=as_float32(target),
             cross_source=cross,
             group=track.group,
             reference_group=other.group,
@@ -302,7 +302,8 @@ def _mean_square(audio: Array) -> float:
     return float(np.dot(audio, audio)) / max(1, audio.size)
 
 
-def _as_float32(audio: Array) -> Array:
+def as_float32(audio: Array) -> Array:
+    """Contiguous float32 samples of ``audio`` [T]."""
     return np.ascontiguousarray(audio, dtype=np.float32)
 
 

@@ -20,7 +20,8 @@ START = {"compressor.ratio": 1.3, "compressor.threshold_db": -30.0}
 has gradients."""
 
 
-def _start_units() -> tuple[float, ...]:
+def start_units() -> tuple[float, ...]:
+    """Unit parameters that an untrained network predicts."""
     setting = MATCH_CHAIN.params.setting(START)
     return tuple(float(v) for v in MATCH_CHAIN.params.to_unit(setting)[0])
 
@@ -44,7 +45,7 @@ def compact_speech() -> Recipe:
         network=IterativeNetConfig(
             outputs=len(MATCH_CHAIN.params),
             front_end=COMPACT_FRONT_END,
-            initial=_start_units(),
+            initial=start_units(),
         ),
         loss=WeightedSum(
             (MultiResolutionSTFT((128, 512, 2048, 8192)), L1(), StyleDistance()), (1.0, 25.0, 1.0)

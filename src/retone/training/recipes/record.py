@@ -15,10 +15,10 @@ from typing import Any
 from retone.dsp.effect import Effect
 from retone.errors import SettingError
 from retone.losses import Loss, loss_named
-from retone.training.recipes.recipe import Recipe
 
 FORMER_NAMES = {"rest_in_target": "allpass_target", "target_at_rest": "allpass_target",
-                "least_strength": "min_strength"}  # fmt: skip
+                "least_strength": "min_strength",
+                "same_treatment_probability": "same_processing_probability"}  # fmt: skip
 """Old field names in files of earlier versions -> current names."""
 
 
@@ -40,7 +40,7 @@ def describe(value: Any) -> Any:
     return value
 
 
-def fingerprint(recipe: Recipe) -> str:
+def fingerprint(recipe: Any) -> str:
     """Short hash of a recipe; it names the run folder."""
     text = json.dumps(describe(recipe), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
