@@ -19,7 +19,7 @@ from retone.errors import AudioError, DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.frames import Frames, PeakRule, agreed, load, shortened
+from retone.estimators.frames import Frames, PeakRule, combined, load, shortened
 from retone.losses.frames import cell_weight, curve_error_db
 from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNetConfig
@@ -92,9 +92,9 @@ def test_a_target_has_the_level_of_its_reference(tmp_path: Path, corpora: dict[s
     audio, gain = scene.audio.reshape(CLIPS, -1), scene.gain_db.reshape(CLIPS)
     louder = 10 ** ((gain[draw.reference] - gain[draw.target]) / 20)
     heard = FrontEnd(FRONT_END)(torch.from_numpy(audio[draw.target] * louder)[None])
-    loud = pair.truth.weight > 0
-    torch.testing.assert_close(pair.truth.frames[loud], heard.frames[loud], atol=0.02, rtol=0)
-    torch.testing.assert_close(pair.truth.summary, heard.summary, atol=0.1, rtol=0)
+    loud = pair.target.weight > 0
+    torch.testing.assert_close(pair.target.frames[loud], heard.frames[loud], atol=0.02, rtol=0)
+    torch.testing.assert_close(pair.target.summary, heard.summary, atol=0.1, rtol=0)
 
 
 def test_draws_keep_the_clip_of_the_input(tmp_path: Path) -> None:
@@ -241,15 +241,15 @@ def test_references_agree_on_what_is_wanted(weights: Path) -> None:
     network = load(weights).network
     with torch.no_grad():
         one = network(clips(1), clips(1, 5))[-1]
-    same = agreed([one, one])
+    same = combined([one, one])
     torch.testing.assert_close(same.frames, one.frames)
     other = one._replace(frames=one.frames + 1, log_scale=one.log_scale + 5)
-    assert float((agreed([one, other]).frames - one.frames).abs().max()) < 0.01
+    assert float((combined([one, other]).frames - one.frames).abs().max()) < 0.01
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     checkpoint.write(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {"recipe": {}})
-    with pytest.raises(DataError, match="recipe of frames"):
+    with pytest.raises(DataError, match="recipe that predicts frames"):
         load(tmp_path / "x.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""The estimator that predicts the wanted frames and fits the effects to them."""
+"""The estimator that predicts the target's frames and fits the effects to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
 from retone.estimators.network import makeup_of, network_config, pieces
 from retone.estimators.profile import Profile
 from retone.nets import checkpoint
-from retone.nets.frames import DB, FrameNet, FrameNetConfig, Wanted
+from retone.nets.frames import DB, FrameNet, FrameNetConfig, FramePrediction
 from retone.nets.frontend import MEASURES, Features, FrontEnd, merge_clips
 from retone.progress import Progress, silent
 from retone.units import gain_to_db
@@ -29,7 +29,7 @@ QUIET_DB = -90.0
 
 
 class Predictor(NamedTuple):
-    """A network ready for use; ``length`` is that of the clips it learnt on, in samples."""
+    """A network ready for use; ``length`` (samples) is that of its training clips."""
 
     network: FrameNet
     length: int
@@ -37,45 +37,45 @@ class Predictor(NamedTuple):
 
 @dataclass(frozen=True)
 class PeakRule:
-    """A gain after the fit, by two opinions on the level: the network's, and the peak's.
+    """A gain after the fit, from two estimates of the level: the network's and the usual peak.
 
-    Results have much the same peak as references, whoever speaks; what a network thinks of their
-    level is better where voices are alike and worse where they are not, and it knows that.
+    Results have a similar peak to references, whoever speaks. The network's estimate of the level
+    is better for similar voices and worse for others, and its uncertainty reflects that.
 
     Args:
-        peak_dbfs: usual peak of a result beside a reference at its normal peak.
-        scale_db: how far results lie from it, as the network's own uncertainty counts.
-        power: how fast the less certain opinion is given up.
+        peak_dbfs: usual peak of a result whose reference is at its normal peak.
+        scale_db: deviation of results from it, on the scale of the network's uncertainty.
+        power: exponent of the weighting; higher favours the more certain estimate more.
     """
 
     peak_dbfs: float = NORMAL_PEAK_DB
     scale_db: float = 2.2
     power: float = 4.0
 
-    def gain_db(self, told_db: float, told_scale_db: float, peak_dbfs: float) -> float:
-        """The gain, of what the network asks for with its uncertainty, and the result's peak."""
-        share = 1 / (1 + (self.scale_db / max(told_scale_db, 1e-3)) ** self.power)
-        return (1 - share) * told_db + share * (self.peak_dbfs - peak_dbfs)
+    def gain_db(self, predicted_db: float, predicted_scale_db: float, peak_dbfs: float) -> float:
+        """The gain in dB, given the network's and its uncertainty, and the peak of the result."""
+        share = 1 / (1 + (self.scale_db / max(predicted_scale_db, 1e-3)) ** self.power)
+        return (1 - share) * predicted_db + share * (self.peak_dbfs - peak_dbfs)
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Sets the chain of ``retone match`` so that results have the frames a network wants.
+    """Sets ``MATCH_CHAIN`` so that results have the frames that a network predicts.
 
     Args:
-        weights: a ``.safetensors`` file of a recipe of frames.
-        first: gives the setting that the fit begins from.
-        first_share: how far the goal lies from what the network wants to what that setting gives.
-        rules: of the fit.
-        measure_weight: what levels and centroid count in it, against all frames together.
-        linear: how far bands count by their width in Hz (1) rather than all alike (0).
-        trust: exponent of how certain each frame is: 0 takes all alike, 1 believes the network.
-        amount: how much of the wanted change is aimed at.
-        most_pieces, fit_pieces: how many pieces of a long recording are heard, and fitted.
-        fit_frames: how many frames of each piece are fitted, its loudest; 0 for all.
-        told: how much of the change of levels and centroid is the network's word on them; the
-            rest is what its frames show.
-        peak: what the result's peak then says of the makeup; None leaves it.
+        weights: a ``.safetensors`` file of a recipe that predicts frames.
+        first: estimator of the initial setting of the fit.
+        first_share: 0 aims at the predicted frames, 1 at the result of the initial setting.
+        rules: rules of the fit.
+        measure_weight: weight of levels and centroid, relative to 1 for all frames.
+        linear: 1 weights bands by their width in Hz, 0 all alike.
+        trust: exponent of the certainty of each value: 0 weights all alike.
+        amount: share of the predicted change that the fit aims at.
+        max_pieces, fit_pieces: most pieces of a long recording for the network and for the fit.
+        fit_frames: number of frames of each piece for the fit, where it is loudest; 0 for all.
+        statistics_share: share of the change of levels and centroid that follows from the predicted
+            statistics; the rest follows from the predicted frames.
+        peak: rule that then adjusts the makeup; None keeps that of the fit.
     """
 
     weights: Path | str
@@ -86,10 +86,10 @@ class Frames:
     linear: float = 0.5
     trust: float = 1.0
     amount: float = 1.0
-    most_pieces: int = 4
+    max_pieces: int = 4
     fit_pieces: int = 1
     fit_frames: int = 0
-    told: float = 0.5
+    statistics_share: float = 0.5
     peak: PeakRule | None = PeakRule()
     name: str = "frames"
 
@@ -111,22 +111,22 @@ class Frames:
         network, length = load(self.weights)
         front_end = network.front_end
         rate = front_end.config.sample_rate
-        own = pieces(source, rate, length, self.most_pieces)
+        own = pieces(source, rate, length, self.max_pieces)
         with torch.no_grad():
             parts = network.encode(own)
-            heard = merge_clips(parts)
+            features = merge_clips(parts)
             others = [
-                pieces(r, rate, length, self.most_pieces)
+                pieces(r, rate, length, self.max_pieces)
                 for r in references
                 if isinstance(r, Excerpt)
             ]
-            wanted = agreed(
-                [network.predict(heard, merge_clips(network.encode(o)))[-1] for o in others]
+            wanted = combined(
+                [network.predict(features, merge_clips(network.encode(o)))[-1] for o in others]
             )
         level = (own * own).mean(1)
         kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
         unit = self._begin(source, references, locks)
-        clips, goal = self._goal(network, own, parts, heard, wanted, kept)
+        clips, goal = self._goal(network, own, parts, features, wanted, kept)
         goal = self._halfway(front_end, clips, goal, unit)
         unit, _ = fit_frames(
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,
@@ -148,18 +148,18 @@ class Frames:
         network: FrameNet,
         own: Tensor,
         parts: Features,
-        heard: Features,
-        wanted: Wanted,
+        features: Features,
+        wanted: FramePrediction,
         kept: Tensor,
     ) -> tuple[Tensor, FrameGoal]:
-        """Clips [N, T] to be fitted, of the pieces numbered ``kept``, and what they should become.
+        """Clips [N, T] for the fit, from the pieces numbered ``kept``, and their goal.
 
-        ``wanted`` is told of all pieces together.
+        ``wanted`` is the prediction for all pieces as one clip.
         """
         count, front_end = own.shape[0], network.front_end
         now = parts.frames[kept]
-        frames = now + self.amount * (_apart(wanted.frames, count)[kept] - now)
-        weight = (-self.trust * _apart(wanted.log_scale, count)[kept]).exp()
+        frames = now + self.amount * (_split(wanted.frames, count)[kept] - now)
+        weight = (-self.trust * _split(wanted.log_scale, count)[kept]).exp()
         weight = weight * (torch.maximum(frames, now) > QUIET_DB / DB)
         width = front_end.widths()
         weight = weight * (1 - self.linear + self.linear * width / width.mean())[:, None]
@@ -169,9 +169,9 @@ class Frames:
         with torch.no_grad():
             now, measures = front_end.frames_and_measures(clips)
         shown = front_end.measures_of(frames) - front_end.measures_of(now)
-        told = self.amount * (statistics(network, wanted) - heard.summary)[:, -MEASURES:]
+        change = self.amount * (statistics(network, wanted) - features.summary)[:, -MEASURES:]
         sure = torch.full_like(measures, self.measure_weight)
-        measures = measures + torch.lerp(shown, told, self.told)
+        measures = measures + torch.lerp(shown, change, self.statistics_share)
         return clips, FrameGoal(frames, weight, measures, sure)
 
     def _at_level(
@@ -179,11 +179,11 @@ class Frames:
         network: FrameNet,
         clips: Tensor,
         parts: Features,
-        wanted: Wanted,
+        wanted: FramePrediction,
         kept: Tensor,
         unit: Tensor,
     ) -> Tensor:
-        """Unit parameters [1, P] whose makeup heeds the peak of what clips [N, T] become."""
+        """Unit parameters [1, P] with the makeup adjusted by ``peak`` for clips [N, T]."""
         assert self.peak is not None
         table, rate = MATCH_CHAIN.params, network.front_end.config.sample_rate
         setting = table.to_physical(unit.float().expand(clips.shape[0], -1))
@@ -205,7 +205,7 @@ class Frames:
     def _halfway(
         self, front_end: FrontEnd, clips: Tensor, goal: FrameGoal, unit: Tensor
     ) -> FrameGoal:
-        """A goal on the way from what is wanted to what the first setting gives."""
+        """A goal between the prediction and the result of the initial setting."""
         if not self.first_share:
             return goal
         setting = MATCH_CHAIN.params.to_physical(unit.expand(clips.shape[0], -1))
@@ -218,22 +218,22 @@ class Frames:
         )
 
 
-def _apart(frames: Tensor, count: int) -> Tensor:
-    """Frames [1, M, count * K] of all pieces together as [count, M, K]."""
+def _split(frames: Tensor, count: int) -> Tensor:
+    """Frames [1, M, count * K] of merged pieces as [count, M, K]."""
     return frames[0].unflatten(1, (count, -1)).transpose(0, 1)
 
 
-def statistics(network: FrameNet, wanted: Wanted) -> Tensor:
-    """Summary statistics expected of the result, [B, S], on the scale of ``Features.summary``."""
+def statistics(network: FrameNet, wanted: FramePrediction) -> Tensor:
+    """Predicted summary statistics of the target, [B, S], on the scale of ``Features.summary``."""
     return wanted.expected.mean * network.scale + network.center
 
 
 def shortened(
     clips: Tensor, frames: Tensor, weight: Tensor, most: int, hop: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Clips [N, T], frames and weights [N, M, K] cut to ``most`` frames where a clip is loudest.
+    """Clips [N, T], frames and weights [N, M, K] cut to the loudest ``most`` frames of each clip.
 
-    The outermost frames hear what the cut made of the edges, so they have no weight.
+    The outermost frames are affected by the cut, so their weight is 0.
     """
     count = frames.shape[-1]
     if not 2 < most < count:
@@ -249,17 +249,17 @@ def shortened(
     return torch.stack(audio), frames, weight
 
 
-def agreed(each: list[Wanted]) -> Wanted:
-    """What several references want of one source: means weighed by certainty."""
+def combined(each: list[FramePrediction]) -> FramePrediction:
+    """The combined prediction for several references: means weighted by certainty."""
     if len(each) == 1:
         return each[0]
     sure = torch.stack([(-w.log_scale).exp() for w in each])
     frames = (torch.stack([w.frames for w in each]) * sure).sum(0) / sure.sum(0)
     scale = torch.stack([w.log_scale for w in each]).mean(0)
-    hopes = [w.expected for w in each]
-    mean = torch.stack([h.mean for h in hopes]).mean(0)
-    spread = torch.stack([h.log_scale for h in hopes]).mean(0)
-    return Wanted(frames, scale, hopes[0]._replace(mean=mean, log_scale=spread))
+    expected = [w.expected for w in each]
+    mean = torch.stack([e.mean for e in expected]).mean(0)
+    spread = torch.stack([e.log_scale for e in expected]).mean(0)
+    return FramePrediction(frames, scale, expected[0]._replace(mean=mean, log_scale=spread))
 
 
 @functools.lru_cache(maxsize=4)
@@ -275,10 +275,15 @@ def load(weights: Path | str) -> Predictor:
         described = header["recipe"]["network"]
         length = int(header["recipe"]["scenes"]["length"])
     except (KeyError, TypeError, ValueError) as e:
-        raise DataError(f"{path.name}: not weights of a recipe of frames.") from e
+        raise DataError(
+            f"{path.name}: its header has no recipe that predicts frames; use weights of "
+            "frames_speech."
+        ) from e
     config = network_config(described, path.name)
     if not isinstance(config, FrameNetConfig):
-        raise DataError(f"{path.name}: these weights predict no frames.")
+        raise DataError(
+            f"{path.name}: these weights predict no frames; use weights of frames_speech."
+        )
     network = config.build()
     checkpoint.load_module(network, checkpoint.network_tensors(tensors), path)
     network.eval()

@@ -1,4 +1,4 @@
-"""How well predicted log-mel frames tell the true ones: likelihood in dB, masked and weighted."""
+"""Loss and errors of predicted log-mel frames, weighted by band and frame."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from retone.nets.frames import DB, FrameNet, Wanted
+from retone.nets.frames import DB, FrameNet, FramePrediction
 from retone.nets.frontend import FrontEnd
 from retone.nets.iterative import Expected
 
 
-class FrameTruth(NamedTuple):
-    """What frames are measured against.
+class FrameTarget(NamedTuple):
+    """Target of a prediction of frames.
 
-    ``frames`` [B, M, N] in dB / 20; ``weight`` [B, M, N] of each number, 0 where nothing is known;
-    ``summary`` [B, S]: the statistics of the clip, as ``Features`` has them; ``known`` [B, S]: the
-    weight of each, less where it is of a band that the recording has not.
+    ``frames`` [B, M, N] in dB / 20; ``weight`` [B, M, N] of each value, 0 where it is unknown;
+    ``summary`` [B, S]: summary statistics of the target, as in ``Features``; ``known`` [B, S]: the
+    weight of each statistic, lower for bands above the recording's bandwidth.
     """
 
     frames: Tensor
@@ -30,49 +30,50 @@ class FrameTruth(NamedTuple):
 def cell_weight(
     source: Tensor, target: Tensor, energy: Tensor, bands: Tensor, *, floor_db: float = -90.0
 ) -> Tensor:
-    """Weights [B, M, N] of log-mel numbers.
+    """Weights [B, M, N] of log-mel values.
 
     Args:
-        source, target: frames [B, M, N] in dB / 20; where both lie under ``floor_db`` is nothing.
-        energy: share of each frame [B, N] in the clip, summing to 1; it has half a say.
-        bands: which bands the recording has at all [B, M], 0 or 1.
+        source, target: frames [B, M, N] in dB / 20; values below ``floor_db`` in both weigh 0.
+        energy: weight of each frame [B, N], summing to 1; it determines half of a frame's weight.
+        bands: weight of each band [B, M].
+        floor_db: level in dB below which there is no content.
     """
-    heard = torch.maximum(source, target) > floor_db / DB
+    active = torch.maximum(source, target) > floor_db / DB
     frames = 0.5 + 0.5 * energy * energy.shape[-1]
-    return heard * frames[:, None] * bands[:, :, None]
+    return active * frames[:, None] * bands[:, :, None]
 
 
-class Apart(NamedTuple):
-    """Errors of frames in two parts: ``level`` [B], common to all of a clip, and ``tone``, the
-    rest [B, M, N], both in dB / 20 and unweighted."""
+class FrameErrors(NamedTuple):
+    """Errors of frames in dB / 20, unweighted: ``level`` [B], common to the whole clip, and
+    ``tone`` [B, M, N], the rest."""
 
     level: Tensor
     tone: Tensor
 
 
-def apart(frames: Tensor, truth: FrameTruth) -> Apart:
-    """What of the truth frames [B, M, N] miss.
+def frame_errors(frames: Tensor, target: FrameTarget) -> FrameErrors:
+    """Errors of predicted frames [B, M, N], split into level and tone.
 
-    How loud a result should be is known worse than anything else, and an absolute error that all
-    bands share would hide the signs of their own.
+    The level of the target is the least certain part of a prediction. Without the split, a level
+    error common to all bands would determine the sign of each band's gradient.
     """
-    miss = truth.frames - frames
-    total = truth.weight.sum((1, 2)).clamp(min=1.0)
-    level = (miss * truth.weight).sum((1, 2)) / total
-    return Apart(level, miss - level[:, None, None])
+    miss = target.frames - frames
+    total = target.weight.sum((1, 2)).clamp(min=1.0)
+    level = (miss * target.weight).sum((1, 2)) / total
+    return FrameErrors(level, miss - level[:, None, None])
 
 
 @dataclass(frozen=True)
 class FrameLoss:
-    """Laplace negative log-likelihood of frames but for their common level, and errors of means.
+    """Laplace negative log-likelihood of frames without their common level, plus errors of means.
 
     Args:
-        curve_weight: of the mean absolute error of each band's mean over time, in dB: the part of
-            the error that does not average out in a fit.
-        level_weight: of the absolute error of the level of all, in dB.
-        summary_weight: of the surprise of the clip's statistics.
-        measure_weight: of the errors of what frames show of RMS and K-weighted level, in dB, and
-            of the centroid, in 100 Hz: what style is judged by.
+        curve_weight: weight of the mean absolute error of each band's mean over time, in dB: the
+            part of the error that does not average out in a fit.
+        level_weight: weight of the absolute error of the common level, in dB.
+        summary_weight: weight of the negative log-likelihood of the summary statistics.
+        measure_weight: weight of the errors of the measures that style is scored by: RMS and
+            K-weighted level in dB and centroid in units of 100 Hz, computed from the frames.
     """
 
     curve_weight: float = 0.3
@@ -80,23 +81,23 @@ class FrameLoss:
     summary_weight: float = 0.3
     measure_weight: float = 0.1
 
-    def __call__(self, network: FrameNet, wanted: Wanted, truth: FrameTruth) -> Tensor:
-        """Mean over the batch, a scalar, of what a network said."""
-        level, tone = apart(wanted.frames, truth)
-        loss = frame_nll(tone, wanted.log_scale, truth.weight)
-        loss = loss + self.curve_weight * curve_error_db(tone * truth.weight, truth.weight)
+    def __call__(self, network: FrameNet, wanted: FramePrediction, target: FrameTarget) -> Tensor:
+        """Mean loss, a scalar, of a network's prediction for a batch."""
+        level, tone = frame_errors(wanted.frames, target)
+        loss = frame_nll(tone, wanted.log_scale, target.weight)
+        loss = loss + self.curve_weight * curve_error_db(tone * target.weight, target.weight)
         loss = loss + self.level_weight * DB * level.abs()
-        off = measure_errors(network.front_end, wanted.frames, truth)
+        off = measure_errors(network.front_end, wanted.frames, target)
         loss = loss + self.measure_weight * off.abs().sum(1)
-        expected = masked(wanted.expected, truth.known)
-        summary = network.standardized(truth.summary)
+        expected = masked(wanted.expected, target.known)
+        summary = network.standardized(target.summary)
         return (loss + self.summary_weight * expected.nll(summary)).mean()
 
 
-def measure_errors(front_end: FrontEnd, frames: Tensor, truth: FrameTruth) -> Tensor:
-    """Errors [B, 3] of what frames [B, M, N] show of RMS and K-weighted level, dB, and of the
-    centroid, 100 Hz."""
-    shown = front_end.measures_of(frames) - front_end.measures_of(truth.frames)
+def measure_errors(front_end: FrontEnd, frames: Tensor, target: FrameTarget) -> Tensor:
+    """Errors [B, 3] of the measures computed from predicted frames [B, M, N]: RMS and K-weighted
+    level in dB, and centroid in units of 100 Hz."""
+    shown = front_end.measures_of(frames) - front_end.measures_of(target.frames)
     return shown * shown.new_tensor([DB, DB, 10.0])
 
 
@@ -107,7 +108,7 @@ def frame_nll(miss: Tensor, log_scale: Tensor, weight: Tensor) -> Tensor:
 
 
 def masked(expected: Expected, known: Tensor) -> Expected:
-    """Expected statistics of which only the known ones [B, S] count."""
+    """Expected statistics, weighted by ``known`` [B, S] too."""
     weight = known if expected.weight is None else expected.weight * known
     return expected._replace(weight=weight)
 

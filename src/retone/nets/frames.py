@@ -1,11 +1,11 @@
-"""A network that predicts the wanted result frame by frame, not settings.
+"""A network that predicts the target frame by frame instead of settings.
 
-For every frame of the source it says what the log-mel frame of the wanted result is: the frame
-itself and a change, so that content cancels. What a setting does to frames can be computed, so the
-settings are found afterwards, by fitting the effects to these frames. The change is read from
-frames of the reference with the same content (see ``retone.nets.aligned``), and from both
-recordings as wholes. The parts that look at both are those of ``retone.nets.iterative``, whose
-weights are a good beginning.
+For every frame of the source it predicts the log-mel frame of the target as the source's frame plus
+a change, so that content cancels. The effect of a setting on frames can be computed, so settings
+are found afterwards by fitting the effects to the predicted frames. The change follows from frames
+of the reference with the same content (see ``retone.nets.aligned``) and from statistics of both
+recordings. The layers that compare both are those of ``retone.nets.iterative``, whose weights are a
+good initialisation.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from retone.nets.precision import full_precision
 DB = 20.0
 """Frames are in dB / 20."""
 FIRST_SCALE = -2.0
-"""Logarithm of an untrained network's uncertainty, in dB / 20: about 2.7 dB."""
+"""Logarithm of an untrained network's scale in dB / 20, about 2.7 dB."""
 
 
-class Wanted(NamedTuple):
-    """Log-mel frames [B, M, N] expected of the result, in dB / 20, and its statistics.
+class FramePrediction(NamedTuple):
+    """Predicted log-mel frames [B, M, N] of the target, in dB / 20, and its statistics.
 
-    Every number has a Laplace distribution around ``frames`` with the scale ``exp(log_scale)``.
-    The level is that of a result beside a reference that was heard at its normal peak.
+    Every value has a Laplace distribution around ``frames`` with the scale ``exp(log_scale)``.
+    The level is that of a target whose reference is at its normal peak.
     """
 
     frames: Tensor
@@ -42,9 +42,9 @@ class Wanted(NamedTuple):
 class FrameNetConfig(IterativeNetConfig):
     """Sizes.
 
-    ``curve`` is that of the layer that corrects the change of whole bands; ``width`` is that of the
-    decoder, ``blocks`` its residual blocks; ``passes`` is how often the source as it was last
-    wanted is compared with the reference anew, with the same weights.
+    ``curve`` is the width of the layer that corrects the mean change of each band; ``width`` is
+    that of the decoder and ``blocks`` its number of residual blocks; ``passes`` is the number of
+    predictions: each pass compares the last prediction with the reference, with the same weights.
     """
 
     curve: int = 256
@@ -57,13 +57,13 @@ class FrameNetConfig(IterativeNetConfig):
 
 
 class FrameNet(IterativeNet):
-    """(source [B, T], reference [B, T]) -> ``Wanted`` of every pass."""
+    """(source [B, T], reference [B, T]) -> ``FramePrediction`` of every pass."""
 
     config: FrameNetConfig
 
     def __init__(self, config: FrameNetConfig) -> None:
         super().__init__(config)
-        del self.head[-1]  # settings are not its business
+        del self.head[-1]  # it predicts no settings
         mels, width = config.front_end.mels, config.width
         self.gate = nn.Conv1d(config.trunk, mels, 1)
         bend = nn.Linear(config.curve, mels)
@@ -89,34 +89,36 @@ class FrameNet(IterativeNet):
             leave.bias.copy_(torch.tensor([0.0, FIRST_SCALE]).repeat_interleave(mels))
         self.leave = leave
 
-    def forward(self, source: Tensor, reference: Tensor) -> list[Wanted]:  # type: ignore[override]
+    def forward(self, source: Tensor, reference: Tensor) -> list[FramePrediction]:  # type: ignore[override]
         return self.predict(self.encode(source), self.encode(reference))
 
-    def predict(self, source: Features, reference: Features) -> list[Wanted]:
-        """What is wanted, after every pass. No gradient flows from one to the one before."""
-        found: list[Wanted] = []
+    def predict(  # type: ignore[override]
+        self, source: Features, reference: Features
+    ) -> list[FramePrediction]:
+        """Predictions of all passes. No gradient flows from one pass to the previous one."""
+        found: list[FramePrediction] = []
         now = source
         for _ in range(self.config.passes):
             found.append(self._look(source, now, reference))
             now = source._replace(frames=found[-1].frames.detach())
         return found
 
-    def predict_at(self, number: int, source: Features, reference: Features) -> Wanted:
-        """What is wanted after pass ``number``, 0 the first; those before are told nothing."""
+    def predict_at(self, number: int, source: Features, reference: Features) -> FramePrediction:
+        """Prediction of pass ``number``, from 0; no gradient flows to earlier passes."""
         now = source
         with torch.no_grad():
             for _ in range(number):
                 now = source._replace(frames=self._look(source, now, reference).frames)
         return self._look(source, now, reference)
 
-    def _look(self, source: Features, now: Features, reference: Features) -> Wanted:
-        """What is wanted, when the source's frames are ``now`` so far."""
+    def _look(self, source: Features, now: Features, reference: Features) -> FramePrediction:
+        """Prediction of a pass, given the previous prediction ``now`` (at first the source)."""
         keys = [self._keys(h) for h in (now, reference)]
         alike = torch.einsum("bkn,bkm->bnm", *keys)
         match = self.sharpness.exp() * alike
-        h, apart = self._frames(now, reference, match)
+        h, difference = self._frames(now, reference, match)
         g, back = self._frames(reference, now, match.transpose(1, 2))
-        there, here = _pooled(h, apart, now.energy), _pooled(g, back, reference.energy)
+        there, here = _pooled(h, difference, now.energy), _pooled(g, back, reference.energy)
         a, b = (self.standardized(x.summary) for x in (source, reference))
         with full_precision(a.device):
             found = torch.cat([there.float(), here.float(), a, b, b - a], dim=1)
@@ -128,53 +130,53 @@ class FrameNet(IterativeNet):
         mels = self.config.front_end.mels
         means = expected.mean * self.scale + self.center
         curve = means[:, :mels] - _mean(now.frames, now.energy)
-        offsets = [self._gated(h, apart) - curve, -self._gated(g, back) - curve]
+        offsets = [self._gated(h, difference) - curve, -self._gated(g, back) - curve]
         there, even = self._even(now, reference, alike)
         here, _ = self._even(reference, now, alike.transpose(1, 2))
         offsets_even = torch.cat([there - curve, -here - curve], dim=1)
         bent = self.curve[0](torch.cat([vector, *offsets], dim=1)) + self.even_curve(offsets_even)
         curve = (curve + self.curve[1:](bent))[..., None]
-        x = self.enter(torch.cat([source.frames, now.frames + curve, apart, h], dim=1))
+        x = self.enter(torch.cat([source.frames, now.frames + curve, difference, h], dim=1))
         x = x + self.even_enter(even)
         for block in self.blocks:
             x = block(x, vector)
         change, log_scale = self.leave(x).chunk(2, dim=1)
-        return Wanted(now.frames + curve + change, log_scale.clamp(-5.0, 1.0), expected)
+        return FramePrediction(now.frames + curve + change, log_scale.clamp(-5.0, 1.0), expected)
 
     def _even(self, one: Features, other: Features, alike: Tensor) -> tuple[Tensor, Tensor]:
-        """What differs when quiet frames count like loud ones: gated means [B, M], and [B, M, N].
+        """Differences with all frames weighted alike: gated means [B, M], and frames [B, M, N].
 
-        Pauses hold a recording's noise, which says what was done to it whatever is spoken.
+        Pauses contain a recording's noise, which shows its processing whatever the content.
         """
         weights = torch.softmax(self.evenness.exp() * alike, dim=-1)
-        apart = torch.einsum("bnm,bcm->bcn", weights, other.frames) - one.frames
-        share = torch.sigmoid(self.even_gate(torch.cat([one.frames, apart], dim=1))) + 1e-4
-        return (share * apart).sum(-1) / share.sum(-1), apart
+        difference = torch.einsum("bnm,bcm->bcn", weights, other.frames) - one.frames
+        share = torch.sigmoid(self.even_gate(torch.cat([one.frames, difference], dim=1))) + 1e-4
+        return (share * difference).sum(-1) / share.sum(-1), difference
 
-    def _gated(self, h: Tensor, apart: Tensor) -> Tensor:
-        """What differs [B, M, N] as a mean over time, each band's where features [B, C, N] say."""
+    def _gated(self, h: Tensor, difference: Tensor) -> Tensor:
+        """Mean over time of differences [B, M, N], gated by features [B, C, N], [B, M]."""
         share = torch.sigmoid(self.gate(h)) + 1e-4
-        return (share * apart).sum(-1) / share.sum(-1)
+        return (share * difference).sum(-1) / share.sum(-1)
 
     def _expect(self, found: Tensor, a: Tensor, b: Tensor) -> Expected:
-        """Statistics of the wanted result, from the source's and the reference's, [B, S]."""
+        """Predicted statistics of the target, from those of source and reference, [B, S]."""
         change, log_scale = self.expectation(found).chunk(2, dim=1)
         mean = a + torch.sigmoid(self.toward_reference) * (b - a) + change
         weight = self.front_end.weight.expand_as(mean)
         return Expected(mean, log_scale.clamp(-4.0, 2.0), weight)
 
     def _frames(self, one: Features, other: Features, match: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B, C, N] of each frame of ``one`` beside its match, and what differs [B, M, N].
+        """Features [B, C, N] of each frame of ``one`` and its match, and differences [B, M, N].
 
-        ``match`` [B, N, K] is how alike their contents are.
+        ``match`` [B, N, K] is the similarity of their content.
         """
         weights = torch.softmax(match + torch.log(other.energy[:, None] + 1e-9), dim=-1)
-        apart = torch.einsum("bnm,bcm->bcn", weights, other.frames) - one.frames
-        return self.trunk(torch.cat([one.frames, apart], dim=1)), apart
+        difference = torch.einsum("bnm,bcm->bcn", weights, other.frames) - one.frames
+        return self.trunk(torch.cat([one.frames, difference], dim=1)), difference
 
 
 class _Block(nn.Module):
-    """A residual pair of convolutions whose middle a vector [B, G] scales and shifts."""
+    """Two convolutions with a skip connection; a vector [B, G] scales and shifts in between."""
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
@@ -201,8 +203,8 @@ def _mean(frames: Tensor, energy: Tensor) -> Tensor:
     return (frames * energy[:, None]).sum(-1)
 
 
-def _pooled(h: Tensor, apart: Tensor, energy: Tensor) -> Tensor:
+def _pooled(h: Tensor, difference: Tensor, energy: Tensor) -> Tensor:
     """Mean and spread of features [B, C, N] over time, and mean difference, [B, 2 C + M]."""
     mean = _mean(h, energy)
     spread = _mean((h - mean[..., None]).square(), energy)
-    return torch.cat([mean, (spread + 1e-6).sqrt(), _mean(apart, energy)], dim=1)
+    return torch.cat([mean, (spread + 1e-6).sqrt(), _mean(difference, energy)], dim=1)

@@ -173,7 +173,7 @@ class FrontEnd(nn.Module):
         return _Sums(mel, power[..., 0], weighted[..., 0], moment / total, *levels)
 
     def frames_and_measures(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Of clips [B, T] the frames as in ``Features`` and the measures [B, 3], nothing else.
+        """Only the frames of clips [B, T], as in ``Features``, and the measures [B, 3].
 
         The measures are RMS and K-weighted level in dB / 20 and the centroid in kHz.
         """
@@ -190,10 +190,10 @@ class FrontEnd(nn.Module):
         return frames, self._three((audio * audio).mean(-1), weighted, centroid)
 
     def measures_of(self, frames: Tensor) -> Tensor:
-        """About what the measures [B, 3] of clips with such frames [B, M, N] are.
+        """Approximate measures [B, 3] of clips, from their frames [B, M, N].
 
-        Each band stands for the bins around it. Levels are off by a tenth of a dB, the centroid by
-        a tenth of a kHz, much alike for two versions of one clip: use it for differences.
+        Each band represents the bins around it. Levels have errors of about 0.1 dB and centroids of
+        about 0.1 kHz, similar for two versions of one clip, so use differences.
         """
         area = self.bank.sum(1)
         centre = (self.bank @ self.frequency) / area
@@ -207,7 +207,7 @@ class FrontEnd(nn.Module):
         return torch.cat([10 * torch.log10(levels) / 20, centroid[:, None]], dim=1)
 
     def widths(self) -> Tensor:
-        """Widths of the bands in kHz [M], each from half-way to the next ones; all together."""
+        """Widths of the bands in kHz [M]; their edges are half-way between the band centres."""
         centre = (self.bank @ self.frequency) / self.bank.sum(1)
         top = self.frequency[-1:]
         edges = torch.cat([top.new_zeros(1), (centre[1:] + centre[:-1]) / 2, top])

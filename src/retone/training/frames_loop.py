@@ -19,9 +19,9 @@ from torch import nn
 
 from retone.errors import DataError
 from retone.losses.frames import (
-    apart,
     cell_error_db,
     curve_error_db,
+    frame_errors,
     frame_nll,
     masked,
     measure_errors,
@@ -34,7 +34,7 @@ from retone.training.log import RowCallback, RunLog, write_record
 from retone.training.loop import interrupts, learning_rate
 from retone.training.recipes.frames import FrameRecipe
 from retone.training.recipes.record import describe
-from retone.training.scene_pool import SPARE, Feed, FramePair, ScenePool, validation_batches
+from retone.training.scene_pool import BATCH_SEED, Feed, FramePair, ScenePool, validation_batches
 from retone.training.state import BEST, LAST
 
 MODEL, AVERAGE = checkpoint.NETWORK, "average."
@@ -106,7 +106,7 @@ def train_frames(
             optimizer.zero_grad(set_to_none=True)
             number = scored_pass(recipe, step)
             wanted = network.predict_at(number, batch.source, batch.reference)
-            loss = recipe.loss(network, wanted, batch.truth)
+            loss = recipe.loss(network, wanted, batch.target)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.clip_norm)
             if torch.isfinite(norm):
@@ -150,7 +150,7 @@ def train_frames(
 
 def scored_pass(recipe: FrameRecipe, step: int) -> int:
     """Number of the pass that a step scores; all are equally likely."""
-    rng = np.random.default_rng([recipe.seed, SPARE - 1 - step])
+    rng = np.random.default_rng([recipe.seed, BATCH_SEED - 1 - step])
     return int(rng.integers(recipe.network.passes))
 
 
@@ -181,12 +181,12 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
             "first_": passes[0].frames,
             "untouched_": batch.source.frames,
         }
-        summary = network.standardized(batch.truth.summary)
-        expected = masked(wanted.expected, batch.truth.known)
+        summary = network.standardized(batch.target.summary)
+        expected = masked(wanted.expected, batch.target.known)
         rows.setdefault("statistics_nll", []).extend(expected.nll(summary).tolist())
         for name, one in each.items():
-            level, tone = apart(one, batch.truth)
-            weight = batch.truth.weight
+            level, tone = frame_errors(one, batch.target)
+            weight = batch.target.weight
             errors = {
                 "frames_db": cell_error_db(tone * weight, weight),
                 "tone_db": curve_error_db(tone * weight, weight),
@@ -196,13 +196,13 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
                 case = "cross" if cross else "same"
                 for what, values in errors.items():
                     rows.setdefault(f"{name}{case}_{what}", []).append(float(values[i]))
-        off = measure_errors(network.front_end, wanted.frames, batch.truth).abs()
+        off = measure_errors(network.front_end, wanted.frames, batch.target).abs()
         for i, cross in enumerate(batch.cross.tolist()):
             case = "cross" if cross else "same"
             for what, value in zip(MEASURED, off[i].tolist(), strict=True):
                 rows.setdefault(f"{case}_{what}", []).append(value)
-        tone = apart(wanted.frames, batch.truth).tone
-        loss = frame_nll(tone, wanted.log_scale, batch.truth.weight)
+        tone = frame_errors(wanted.frames, batch.target).tone
+        loss = frame_nll(tone, wanted.log_scale, batch.target.weight)
         rows.setdefault("loss", []).extend(loss.tolist())
     network.train()
     return {name: sum(values) / len(values) for name, values in sorted(rows.items())}

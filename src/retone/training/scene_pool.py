@@ -1,8 +1,8 @@
-"""Scenes as networks hear them, kept on disk, and batches of pairs drawn from them.
+"""Features of scenes, kept on disk, and batches of pairs drawn from them.
 
-Making a scene costs more than a step of learning from one of its pairs. So the features of the
-last few thousand scenes lie in memory-mapped arrays; every step a few new ones replace the oldest,
-and a batch takes each of its pairs from another scene.
+Making a scene costs more than a training step on one of its pairs. So the features of the most
+recent few thousand scenes are kept in memory-mapped arrays. In every step new scenes replace the
+oldest, and each pair of a batch comes from a different scene.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retone.losses.frames import FrameTruth, cell_weight
+from retone.losses.frames import FrameTarget, cell_weight
 from retone.nets.frames import DB
 from retone.nets.frontend import (
     BAND_QUANTILES,
@@ -30,29 +30,29 @@ from retone.training.recipes.frames import FrameRecipe
 
 Array = np.ndarray
 CLIPS = VOICES * PROCESSINGS * HALVES
-SPARE = 1 << 40
+BATCH_SEED = 1 << 40
 ABSENT = 0.5
-"""Weight of bands above a recording's bandwidth. There is noise only, but a change of it is heard
-and measured like any other; and no recording teaches that others are empty there, since changes
-are learnt and the target is the input's own recording."""
+"""Weight of bands above a recording's bandwidth. They hold only noise, but a change of noise is
+audible and measured like any other. Such recordings do not teach the network that these bands are
+empty, since it learns changes, and input and target are the same recording."""
 VALIDATION_SEED = 1_000_003
 
 
 class FramePair(NamedTuple):
-    """A batch: what the network hears, and the frames it should answer.
+    """A batch: features of source and reference, and the target of the prediction.
 
     ``cross`` [B]: whether the reference is another voice.
     """
 
     source: Features
     reference: Features
-    truth: FrameTruth
+    target: FrameTarget
     cross: Tensor
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Which clips of a scene make a pair, by number; ``target`` is the source's, treated anew."""
+    """The clips of a scene that make a pair, by number; ``target`` has the source's content."""
 
     scene: int
     source: int
@@ -62,9 +62,9 @@ class Draw:
 
 
 class ScenePool:
-    """Features of scenes in a folder, as a ring of fixed size.
+    """Features of scenes in a folder: a ring buffer of fixed size.
 
-    ``count`` scenes were made so far; number n lies in slot n modulo the size.
+    ``count`` is the number of scenes made so far; scene n is in slot n modulo the size.
     """
 
     def __init__(self, folder: Path, size: int, front_end: FrontEndConfig, length: int) -> None:
@@ -95,12 +95,12 @@ class ScenePool:
 
     @torch.no_grad()
     def add(self, scene: Scene) -> None:
-        """Hear a scene and put it in the place of the oldest."""
+        """Analyse a scene and replace the oldest with it."""
         slot = self.count % self.size
-        heard = self.front_end(torch.from_numpy(scene.audio.reshape(CLIPS, -1)))
-        self._frames[slot] = heard.frames.half().numpy()
-        self._energy[slot] = heard.energy.numpy()
-        self._summary[slot] = heard.summary.numpy()
+        features = self.front_end(torch.from_numpy(scene.audio.reshape(CLIPS, -1)))
+        self._frames[slot] = features.frames.half().numpy()
+        self._energy[slot] = features.energy.numpy()
+        self._summary[slot] = features.summary.numpy()
         self._gain[slot] = scene.gain_db.reshape(CLIPS)
         self._band[slot] = scene.bandwidth_hz
         self._count[0] += 1
@@ -111,31 +111,31 @@ class ScenePool:
         return torch.from_numpy(self._summary[:count].reshape(count * CLIPS, -1).copy())
 
     def pairs(self, draws: list[Draw]) -> FramePair:
-        """The pairs of some draws as one batch."""
+        """The drawn pairs as one batch."""
         slots = np.array([d.scene % self.size for d in draws])
         source, target, reference = (
             np.array([getattr(d, which) for d in draws])
             for which in ("source", "target", "reference")
         )
-        heard = self._heard(slots, source)
+        features = self._features(slots, source)
         gain = self._gain[slots, reference] - self._gain[slots, target]
         wanted = self._clips(self._frames, slots, target)
         wanted = wanted + torch.from_numpy(gain / DB).float()[:, None, None]
         band = self._band[slots, source // (PROCESSINGS * HALVES)]
         bands = torch.from_numpy((self.bands[None] <= band[:, None]).astype(np.float32))
         bands = bands.clamp(min=ABSENT)
-        weight = cell_weight(heard.frames, wanted, heard.energy, bands)
+        weight = cell_weight(features.frames, wanted, features.energy, bands)
         shift = torch.from_numpy(gain / DB).float()[:, None] * self._louder
         summary = self._clips(self._summary, slots, target) + shift
         statistics = torch.ones_like(summary)
         statistics[:, : (2 + len(BAND_QUANTILES)) * bands.shape[1]] = bands.repeat(
             1, 2 + len(BAND_QUANTILES)
         )
-        truth = FrameTruth(wanted, weight, summary, statistics)
+        truth = FrameTarget(wanted, weight, summary, statistics)
         cross = torch.tensor([d.cross for d in draws])
-        return FramePair(heard, self._heard(slots, reference), truth, cross)
+        return FramePair(features, self._features(slots, reference), truth, cross)
 
-    def _heard(self, slots: Array, clips: Array) -> Features:
+    def _features(self, slots: Array, clips: Array) -> Features:
         arrays = (self._frames, self._energy, self._summary)
         return Features(*(self._clips(a, slots, clips) for a in arrays))
 
@@ -144,7 +144,7 @@ class ScenePool:
 
 
 def upper_edges_hz(front_end: FrontEndConfig) -> Array:
-    """Upper edges of the mel bands in Hz, [M]: what a recording must reach to fill the band."""
+    """Upper edges of the mel bands in Hz, [M]."""
     bank = FrontEnd(front_end).bank.numpy()
     step = front_end.sample_rate / front_end.window
     last = bank.shape[1] - 1 - (bank[:, ::-1] > 0.5 * bank.max(1, keepdims=True)).argmax(1)
@@ -152,7 +152,14 @@ def upper_edges_hz(front_end: FrontEndConfig) -> Array:
 
 
 def draw_pair(rng: np.random.Generator, scene: int, cross: float, swap: float) -> Draw:
-    """One of a scene's pairs, with these chances of another voice and of swapped processings."""
+    """Draw a pair of a scene.
+
+    Args:
+        rng: random generator.
+        scene: number of the scene.
+        cross: probability that the reference is the other voice.
+        swap: probability that the two processings swap roles.
+    """
     voice, half = int(rng.integers(VOICES)), int(rng.integers(HALVES))
     given, wanted = (1, 0) if rng.random() < swap else (0, 1)
     other = bool(rng.random() < cross)
@@ -169,21 +176,21 @@ def _clip(voice: int, processing: int, half: int) -> int:
 
 
 class Feed:
-    """Batches by step: from (recipe, step) alone, but for which scenes the pool still holds."""
+    """Batches by step; they follow from recipe, step and the scenes that the pool holds."""
 
     def __init__(self, recipe: FrameRecipe, corpus: Corpus, pool: ScenePool) -> None:
         self.recipe, self.corpus, self.pool = recipe, corpus, pool
 
     def due(self, step: int) -> int:
-        """Scenes that must have been made before a step."""
+        """Number of scenes that must exist before a step."""
         return self.recipe.first_scenes + int(step * self.recipe.scenes_per_step)
 
     def batch(self, step: int) -> FramePair:
-        """The pairs of a step, after making the scenes it lacks."""
+        """The pairs of a step; makes missing scenes first."""
         r = self.recipe
         while self.pool.count < self.due(step):
             self.pool.add(r.scenes.scene(self.corpus, self.pool.count, r.seed))
-        rng = np.random.default_rng([r.seed, SPARE + step])
+        rng = np.random.default_rng([r.seed, BATCH_SEED + step])
         count = self.pool.count
         first = max(0, count - r.kept_scenes)
         scenes = rng.choice(count - first, size=min(r.batch_size, count - first), replace=False)
@@ -196,7 +203,7 @@ class Feed:
 
 
 def validation_batches(recipe: FrameRecipe, corpus: Corpus, folder: Path) -> list[FramePair]:
-    """A fixed list of pairs on held-out voices: of each scene one of each kind of reference."""
+    """A fixed list of pairs from held-out voices: two per scene, one per kind of reference."""
     r = recipe
     maker = r.scenes.plain()
     pool = ScenePool(folder, r.validation_scenes, r.network.front_end, r.scenes.length)

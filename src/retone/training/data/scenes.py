@@ -28,9 +28,9 @@ class Scene(NamedTuple):
     """Processed audio and its properties.
 
     ``audio`` [voices, processings, halves, L] float32, each with a peak of the maker's
-    ``peak_dbfs``; ``gain_db`` [voices, processings, halves] is the gain that brought it to that peak
-    from its level within its clip; ``bandwidth_hz`` [voices] is the upper limit of the content. Processing
-    0 is that of inputs, processing 1 is a style. ``groups``: the speakers or tracks.
+    ``peak_dbfs``; ``gain_db`` [voices, processings, halves]: the gain to that peak from the level
+    within the clip; ``bandwidth_hz`` [voices]: the upper limit of the content. Processing 0 is that
+    of inputs, processing 1 is a style. ``groups``: the speakers or tracks.
     """
 
     audio: Array
