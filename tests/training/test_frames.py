@@ -299,3 +299,17 @@ def test_the_command_line_trains_it(
     assert main(args) == 0
     assert "best weights" in capsys.readouterr().out
     assert load(tmp_path / "run" / "best.safetensors").length == 12288
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["--device", "cuda"], "--device"), (["--workers", "4"], "--workers"),
+     (["--plugin", "x.vst3"], "--plugin")],
+)  # fmt: skip
+def test_options_that_its_loop_lacks_are_refused(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from retone.cli.main import main
+
+    assert main(["train", "frames_speech", "--corpus", "folder=x", *words]) == 2
+    assert named in capsys.readouterr().err

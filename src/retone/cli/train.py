@@ -63,14 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
-    from retone.errors import SettingError
     from retone.terminal import progress_bar
-    from retone.training.data.splits import named_folders, open_splits
     from retone.training.loop import train
     from retone.training.recipes.frames import FRAME_RECIPES
-    from retone.training.recipes.record import fingerprint, override
+    from retone.training.recipes.record import override
     from retone.training.recipes.table import PLUGIN_RECIPES, RECIPES, recipe_named
 
     if args.recipe == "list":
@@ -86,19 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
         plugin = opened_plugin(args, on_failure="skip")
     recipe = override(recipe_named(args.recipe, plugin), args.set)
-    if not args.corpus:
-        raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
-    corpora = open_splits(
-        named_folders(args.corpus),
-        sample_rate=recipe.pairs.sample_rate,
-        cache=args.cache,
-        kind=recipe.kind,
-        progress=lambda line: print(line, file=sys.stderr),
-    )
-    print(f"run folder {folder}", flush=True)
+    folder, corpora = _opened(args, recipe, recipe.pairs.sample_rate)
     with progress_bar() as progress:
         best = train(
             recipe,
@@ -117,29 +101,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_frames(args: argparse.Namespace) -> int:
     """Run a recipe that predicts frames: no effect is rendered, so it has its own loop."""
-    import torch
-
     from retone.errors import SettingError
     from retone.terminal import progress_bar
-    from retone.training.data.splits import named_folders, open_splits
     from retone.training.frames_loop import train_frames
     from retone.training.recipes.frames import FRAME_RECIPES
-    from retone.training.recipes.record import fingerprint, override
+    from retone.training.recipes.record import override
 
+    for option, usual in (("device", "cpu"), ("workers", 1), ("cpu_minutes", None)):
+        if getattr(args, option) != usual:
+            name = "--" + option.replace("_", "-")
+            raise SettingError(f"train {args.recipe}: {name} is not supported here. Leave it out.")
+    if args.plugin or args.plugin_set:
+        raise SettingError(f"train {args.recipe}: it sets no plug-in. Leave out --plugin.")
     recipe = override(FRAME_RECIPES[args.recipe](), args.set)
-    if not args.corpus:
-        raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
-    corpora = open_splits(
-        named_folders(args.corpus),
-        sample_rate=recipe.scenes.sample_rate,
-        cache=args.cache,
-        kind=recipe.kind,
-        progress=lambda line: print(line, file=sys.stderr),
-    )
-    print(f"run folder {folder}", flush=True)
+    folder, corpora = _opened(args, recipe, recipe.scenes.sample_rate)
     with progress_bar() as progress:
         best = train_frames(
             recipe,
@@ -151,6 +126,30 @@ def _run_frames(args: argparse.Namespace) -> int:
             progress=progress,
         )
     return _print_best(best)
+
+
+def _opened(args: argparse.Namespace, recipe: Any, sample_rate: int) -> tuple[Path, dict[str, Any]]:
+    """The run folder and the corpora's splits."""
+    import torch
+
+    from retone.errors import SettingError
+    from retone.training.data.splits import named_folders, open_splits
+    from retone.training.recipes.record import fingerprint
+
+    if not args.corpus:
+        raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    corpora = open_splits(
+        named_folders(args.corpus),
+        sample_rate=sample_rate,
+        cache=args.cache,
+        kind=recipe.kind,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
+    folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
+    print(f"run folder {folder}", flush=True)
+    return folder, corpora
 
 
 def _print_best(best: Path) -> int:
