@@ -131,7 +131,7 @@ def test_fit_recovers_the_curve_of_an_equaliser(rate: int) -> None:
 
 def test_fit_follows_the_effects_own_response_and_its_slope_is_right() -> None:
     centres = band_centres_hz()[valid_bands(RATE)]
-    problem = equalizer_fit._Problem(
+    problem = equalizer_fit.Problem(
         EQ, centres, np.zeros(len(centres)), np.eye(len(centres)), RATE, {},
         equalizer_fit.FitRules(),
     )  # fmt: skip

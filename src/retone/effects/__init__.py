@@ -12,6 +12,7 @@ from retone.effects.chain import Chain, chain, leaves
 from retone.effects.compressor import (
     COMPRESSOR_TABLE,
     EXPANDER_TABLE,
+    LIVELY_TABLE,
     PAPER_COMPRESSOR_TABLE,
     Compressor,
 )
@@ -24,6 +25,9 @@ from retone.registry import Registry
 
 MATCH_CHAIN = chain("match", Equalizer(), Compressor())
 """What ``retone match`` drives: the six-band equaliser, then the compressor."""
+
+SOUND_CHAIN = chain("sound", Equalizer(), Compressor(table=LIVELY_TABLE))
+"""The same with upward expansion and an expander, which follow livelier references too."""
 
 PAPER_CHAIN = chain(
     "paper_eq_comp",
@@ -66,6 +70,7 @@ EFFECTS: tuple[Effect, ...] = (
         for effect in kind.examples()
     ),
     MATCH_CHAIN,
+    SOUND_CHAIN,
     PAPER_CHAIN,
     ENHANCE_CHAIN,
 )
@@ -78,10 +83,12 @@ __all__ = [
     "ENHANCE_CHAIN",
     "EQUALIZER_TABLE",
     "EXPANDER_TABLE",
+    "LIVELY_TABLE",
     "MATCH_CHAIN",
     "PAPER_CHAIN",
     "PAPER_COMPRESSOR_TABLE",
     "PAPER_EQUALIZER_TABLE",
+    "SOUND_CHAIN",
     "Chain",
     "Compressor",
     "DynamicEqualizer",

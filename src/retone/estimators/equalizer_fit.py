@@ -68,7 +68,7 @@ def fit(
         locks: parameters (the equaliser's own names) with fixed values.
         rules: limits and priors.
     """
-    problem = _Problem(equalizer, frequency_hz, target_db, covariance, sample_rate, locks, rules)
+    problem = Problem(equalizer, frequency_hz, target_db, covariance, sample_rate, locks, rules)
     best: Array | None = None
     cost = np.inf
     for start in problem.starts():
@@ -95,7 +95,7 @@ def fit(
     return problem.physical(best)
 
 
-class _Problem:
+class Problem:
     """Residuals and Jacobian over the free parameters; vectors are in gain dB, log f, log Q."""
 
     def __init__(
@@ -150,6 +150,12 @@ class _Problem:
             p = self.equalizer.params[name]
             out[name] = self.locks.get(name, float(np.clip(values[i], p.low, p.high)))
         return out
+
+    def vector(self, values: Mapping[str, float]) -> Array:
+        """Physical values, with the locks, as a vector within the limits."""
+        given = np.array([values[n] for n in self.names], dtype=np.float64)
+        full = np.where(self.is_gain, given, np.log(np.where(self.is_gain, 1.0, given)))
+        return np.where(self.locked, self.default, np.clip(full, self.low, self.high))
 
     def full(self, free: Array) -> Array:
         out = self.default.copy()

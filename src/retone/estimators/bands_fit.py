@@ -1,0 +1,170 @@
+"""Fit the six-band equaliser to a wanted gain under the guarantee (``retone.estimators.guard``).
+
+The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q) and one gain of the
+whole curve, since loudness is matched apart. The cost is the smoothed absolute error over the
+matched bands, which is what the tables measure; the guarantee enters as linearised constraints
+(sequential quadratic programming). A solution that breaks it by a rest is shrunk towards no change,
+which always keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from retone.dsp.measure import Array
+from retone.dsp.third_octaves import CENTRES_HZ
+from retone.effects.equalizer import Equalizer
+from retone.estimators.equalizer_fit import FitRules, Problem
+from retone.estimators.guard import FAR_DB, LIFT_DB, Guard
+
+RULES = FitRules(max_gain_db=24.0, max_q=6.0, max_boost_q=6.0)
+MARGIN_DB = 0.15
+ROUND_DB = 0.5
+ONLY_OWN_WEIGHT = 0.2
+GAIN_SD_DB, PLACE_SD = 30.0, 2.0
+STEPS = 60
+
+
+def fit(
+    equalizer: Equalizer,
+    guard: Guard,
+    wanted_db: Array,
+    added_db: Array,
+    sample_rate: float,
+    locks: Mapping[str, float],
+    start: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Find the equaliser's parameters, in physical units.
+
+    Args:
+        equalizer: gives names and ranges.
+        guard: the bands and what they need.
+        wanted_db: [F] wanted gain in the matched bands, relative to any constant.
+        added_db: [F] gain that the rest of the chain adds to the equaliser's.
+        sample_rate: of the input, in Hz.
+        locks: parameters (the equaliser's own names) with fixed values.
+        start: a setting to begin with, besides those made from the curve.
+    """
+    known = guard.known
+    search = _Search(equalizer, guard, wanted_db, added_db, sample_rate, locks)
+    starts = search.problem.starts()
+    if start is not None:
+        starts = [search.problem.vector(start), *starts[1:]]
+    if search.problem.free.size == 0 or not guard.matched.any():
+        return search.problem.physical(search.problem.vector(start) if start else starts[0])
+    best, cost = starts[0], np.inf
+    for first in starts:
+        found, value = search.run(first)
+        if value < cost:
+            best, cost = found, value
+    return search.problem.physical(best)
+
+
+class _Search:
+    """The constrained problem; ``z`` holds the free parameters and the gain, scaled."""
+
+    def __init__(
+        self,
+        equalizer: Equalizer,
+        guard: Guard,
+        wanted_db: Array,
+        added_db: Array,
+        sample_rate: float,
+        locks: Mapping[str, float],
+    ) -> None:
+        known = guard.known
+        self.matched, self.empty = guard.matched[known], guard.empty[known]
+        self.need, self.added = guard.need_db[known], added_db[known]
+        wanted = np.where(self.matched, wanted_db[known], 0.0)
+        if self.matched.any():
+            wanted[self.matched] -= np.median(wanted[self.matched])
+        self.wanted = wanted
+        self.far = self.matched & (np.abs(self.need) > FAR_DB)
+        self.sign = np.sign(self.need[self.far])
+        self.weight = np.where(self.matched, 1.0, np.where(self.empty, 0.0, ONLY_OWN_WEIGHT))
+        self.problem = Problem(
+            equalizer,
+            CENTRES_HZ[known],
+            wanted - np.where(self.matched, self.added, 0.0),
+            np.eye(int(known.sum())),
+            sample_rate,
+            locks,
+            RULES,
+        )
+        p = self.problem
+        self.scale = np.append(p.scale[p.free], 6.0)
+        self.prior_sd = np.append(p.prior_sd, 1e3)
+        self.centre = np.append(p.prior_centre(), 0.0)
+        self.bounds = list(
+            zip(
+                np.append(p.low[p.free], -40.0) / self.scale,
+                np.append(p.high[p.free], 40.0) / self.scale,
+                strict=True,
+            )
+        )
+        # the matched bands' order by level decides their median; it is taken at each point
+
+    def gains(self, z: Array) -> tuple[Array, Array, Array]:
+        """Free parameters and gain; gain in dB [F] of the whole chain; its slope [P + 1, F]."""
+        x = z * self.scale
+        curve, slope = self.problem.evaluate(self.problem.full(x[:-1]))
+        gain = curve + self.added + x[-1]
+        rows = np.vstack([slope[self.problem.free], np.ones((1, len(curve)))])
+        return x, gain, rows * self.scale[:, None]
+
+    def cost(self, z: Array) -> tuple[float, Array]:
+        x, gain, slope = self.gains(z)
+        error = gain - self.wanted
+        size = np.sqrt(error * error + ROUND_DB**2)
+        away = (x - self.centre) / self.prior_sd
+        value = float(self.weight @ size + 0.5 * away @ away)
+        return value, slope @ (self.weight * error / size) + away / self.prior_sd * self.scale
+
+    def allowed(self, z: Array) -> Array:
+        """The constraints, each at least 0 where the guarantee holds."""
+        _, gain, _ = self.gains(z)
+        left = (self.need - gain)[self.matched]
+        moved = self.sign * (gain[self.far] + np.median(left))
+        parts = [moved - MARGIN_DB, 2 * np.abs(self.need[self.far]) - MARGIN_DB - moved]
+        if self.empty.any():
+            parts.append(LIFT_DB - gain[self.empty] + np.median(gain[~self.empty]))
+        return np.concatenate(parts)
+
+    def allowed_slope(self, z: Array) -> Array:
+        _, gain, slope = self.gains(z)
+        middle = _median_at(np.where(self.matched, self.need - gain, np.nan))
+        moved = (self.sign * (slope[:, self.far] - slope[:, [middle]])).T
+        parts = [moved, -moved]
+        if self.empty.any():
+            middle = _median_at(np.where(self.empty, np.nan, gain))
+            parts.append((slope[:, [middle]] - slope[:, self.empty]).T)
+        return np.concatenate(parts)
+
+    def run(self, start: Array) -> tuple[Array, float]:
+        from scipy.optimize import minimize
+
+        p = self.problem
+        z = np.append(start[p.free], 0.0)
+        curve = p.evaluate(p.full(z[:-1]))[0] + self.added
+        z[-1] = np.median((self.wanted - curve)[self.matched])
+        found = minimize(
+            self.cost,
+            z / self.scale,
+            jac=True,
+            method="SLSQP",
+            bounds=self.bounds,
+            constraints=[{"type": "ineq", "fun": self.allowed, "jac": self.allowed_slope}],
+            options={"maxiter": STEPS, "ftol": 1e-3},
+        )
+        x = np.clip(found.x * self.scale, [b[0] for b in self.bounds] * self.scale,
+                    [b[1] for b in self.bounds] * self.scale)
+        broken = np.clip(-self.allowed(x / self.scale), 0.0, None).sum()
+        return p.full(x[:-1]), self.cost(x / self.scale)[0] + 50.0 * float(broken)
+
+
+def _median_at(values: Array) -> int:
+    """Index of the (lower) median among values that are not NaN."""
+    order = np.argsort(values)
+    return int(order[(np.isfinite(values).sum() - 1) // 2])

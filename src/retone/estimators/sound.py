@@ -1,0 +1,93 @@
+"""What tonal matching compares: third-octave levels, where they hold sound, and short-term levels.
+
+An input and its references are compared band by band. A band is *occupied* if its level is within
+``RANGE_DB`` of the loudest band and, where pauses are known, above the noise in them. Only bands
+occupied on both sides are matched; levels are relative to the median of these bands, because
+loudness is matched apart from tone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from retone.dsp.measure import Array
+from retone.dsp.third_octaves import CENTRES_HZ, RANGE_DB, levels_db, short_levels_db
+from retone.estimators.base import Excerpt, Reference
+from retone.estimators.profile import Profile
+
+Mask = NDArray[np.bool_]
+
+ABOVE_NOISE_DB = 4.0
+"""A band whose level exceeds that of the pauses by less holds nothing but noise."""
+PROGRAMME, QUIET = 95.0, 20.0
+"""Percentiles of the 50 ms levels whose distance is the spread of a recording's dynamics."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """A recording as tonal matching sees it.
+
+    ``levels_db`` [F] are third-octave levels, -inf or NaN where the sample rate or a profile gives
+    none; ``occupied`` [F] marks bands with sound above the noise; ``spread_db`` is the distance of
+    the 95th and 20th percentiles of the 50 ms levels, None if unknown.
+    """
+
+    levels_db: Array
+    occupied: Mask
+    spread_db: float | None
+
+
+def sound_of(recording: Reference) -> Sound:
+    """Analyse an excerpt or a profile."""
+    if isinstance(recording, Profile):
+        levels = recording.spectrum(CENTRES_HZ)
+        levels = np.where(CENTRES_HZ * 2 ** (1 / 6) <= recording.sample_rate / 2, levels, np.nan)
+        return Sound(levels, occupied(levels), None)
+    audio = recording.audio.detach().cpu().numpy()
+    levels = levels_db(audio, recording.sample_rate)
+    noise = None
+    pauses = getattr(recording, "pauses", None)
+    if pauses is not None and pauses.numel() >= 0.25 * recording.sample_rate:
+        noise = levels_db(pauses.numpy(), recording.sample_rate)
+    return Sound(levels, occupied(levels, noise), spread_db(audio, recording.sample_rate))
+
+
+def occupied(levels: Array, noise: Array | None = None) -> Mask:
+    """Bands [F] that hold sound: near enough to the loudest, and above the noise if it is known."""
+    known = np.isfinite(levels)
+    if not known.any():
+        return known
+    inside = known & (np.where(known, levels, -np.inf) > levels[known].max() - RANGE_DB)
+    if noise is not None:
+        with np.errstate(invalid="ignore"):
+            inside &= ~(levels - noise < ABOVE_NOISE_DB)
+    return inside
+
+
+def spread_db(audio: Array, sample_rate: int) -> float:
+    """Distance in dB of the 95th and 20th percentiles of the 50 ms levels."""
+    levels = short_levels_db(audio, sample_rate)
+    low, high = np.percentile(levels, [QUIET, PROGRAMME])
+    return float(high - low)
+
+
+def mean_of(sounds: Sequence[Sound]) -> Sound:
+    """Several references as one: levels averaged at equal median, occupied where most are."""
+    if len(sounds) == 1:
+        return sounds[0]
+    both = np.mean([s.occupied for s in sounds], axis=0) >= 0.5
+    rows = []
+    for s in sounds:
+        use = s.occupied & both if (s.occupied & both).any() else s.occupied
+        rows.append(np.where(np.isfinite(s.levels_db), s.levels_db, np.nan) - np.median(s.levels_db[use]))
+    stack = np.stack(rows)
+    known = np.isfinite(stack)
+    total = np.where(known, stack, 0.0).sum(axis=0)
+    levels = np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+    spreads = [s.spread_db for s in sounds if s.spread_db is not None]
+    return Sound(levels, both & np.isfinite(levels), float(np.mean(spreads)) if spreads else None)
