@@ -10,6 +10,9 @@ which always keeps it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+import copy
 
 import numpy as np
 
@@ -25,6 +28,16 @@ ROUND_DB = 0.5
 ONLY_OWN_WEIGHT = 0.2
 GAIN_SD_DB, PLACE_SD = 30.0, 2.0
 STEPS = 60
+BROKEN_COST = 50.0
+CLOSE_DB = 0.02
+RETRIES = ((0.9, 0.15), (0.7, 0.1), (0.5, 0.1), (0.3, 0.05), (0.8, -0.2), (0.4, -0.2))
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    vector: Array
+    cost: float
+    broken: float
 
 
 def fit(
@@ -35,6 +48,8 @@ def fit(
     sample_rate: float,
     locks: Mapping[str, float],
     start: Mapping[str, float] | None = None,
+    *,
+    again: bool = False,
 ) -> dict[str, float]:
     """Find the equaliser's parameters, in physical units.
 
@@ -45,21 +60,25 @@ def fit(
         added_db: [F] gain that the rest of the chain adds to the equaliser's.
         sample_rate: of the input, in Hz.
         locks: parameters (the equaliser's own names) with fixed values.
-        start: a setting to begin with, besides those made from the curve.
+        start: a setting to begin with, besides one made from the curve.
+        again: begin only there.
     """
     known = guard.known
     search = _Search(equalizer, guard, wanted_db, added_db, sample_rate, locks)
     starts = search.problem.starts()
     if start is not None:
-        starts = [search.problem.vector(start), *starts[1:]]
+        starts = [search.problem.vector(start), *([] if again else starts[1:])]
     if search.problem.free.size == 0 or not guard.matched.any():
         return search.problem.physical(search.problem.vector(start) if start else starts[0])
-    best, cost = starts[0], np.inf
-    for first in starts:
-        found, value = search.run(first)
-        if value < cost:
-            best, cost = found, value
-    return search.problem.physical(best)
+    runs = [search.run(first) for first in starts]
+    best = min(runs, key=lambda r: r.cost + BROKEN_COST * r.broken)
+    for share, margin in RETRIES:
+        if best.broken <= CLOSE_DB:
+            break
+        again = search.eased(share, margin).run(search.towards_zero(best.vector, share))
+        if again.broken < best.broken:
+            best = again
+    return search.problem.physical(best.vector)
 
 
 class _Search:
@@ -94,6 +113,7 @@ class _Search:
             RULES,
         )
         p = self.problem
+        self.margin = MARGIN_DB
         self.scale = np.append(p.scale[p.free], 6.0)
         self.prior_sd = np.append(p.prior_sd, 1e3)
         self.centre = np.append(p.prior_centre(), 0.0)
@@ -127,7 +147,7 @@ class _Search:
         _, gain, _ = self.gains(z)
         left = (self.need - gain)[self.matched]
         moved = self.sign * (gain[self.far] + np.median(left))
-        parts = [moved - MARGIN_DB, 2 * np.abs(self.need[self.far]) - MARGIN_DB - moved]
+        parts = [moved - self.margin, 2 * np.abs(self.need[self.far]) - self.margin - moved]
         if self.empty.any():
             parts.append(LIFT_DB - gain[self.empty] + np.median(gain[~self.empty]))
         return np.concatenate(parts)
@@ -142,7 +162,16 @@ class _Search:
             parts.append((slope[:, [middle]] - slope[:, self.empty]).T)
         return np.concatenate(parts)
 
-    def run(self, start: Array) -> tuple[Array, float]:
+    def eased(self, share: float, margin: float) -> _Search:
+        """The same problem with a share of the wanted gain, and without the margin."""
+        other = copy.copy(self)
+        other.wanted, other.margin = share * self.wanted, margin
+        return other
+
+    def towards_zero(self, vector: Array, share: float) -> Array:
+        return np.where(self.problem.is_gain & ~self.problem.locked, share * vector, vector)
+
+    def run(self, start: Array) -> _Run:
         from scipy.optimize import minimize
 
         p = self.problem
@@ -161,7 +190,7 @@ class _Search:
         x = np.clip(found.x * self.scale, [b[0] for b in self.bounds] * self.scale,
                     [b[1] for b in self.bounds] * self.scale)
         broken = np.clip(-self.allowed(x / self.scale), 0.0, None).sum()
-        return p.full(x[:-1]), self.cost(x / self.scale)[0] + 50.0 * float(broken)
+        return _Run(p.full(x[:-1]), self.cost(x / self.scale)[0], float(broken))
 
 
 def _median_at(values: Array) -> int:

@@ -17,7 +17,7 @@ import torch
 from retone.dsp.effect import Effect, split_setting
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
-from retone.dsp.third_octaves import levels_db, short_levels_db
+from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db
 from retone.effects import SOUND_CHAIN
 from retone.errors import AudioError
 from retone.estimators import bands_fit, spread_fit
@@ -26,12 +26,16 @@ from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import normalised, samples_of, split_locks
 from retone.estimators.guard import Guard
 from retone.estimators.sound import Sound, mean_of, sound_of
+from retone.metrics.natural import dynamics_db, short_levels_db
 from retone.progress import ESTIMATING, Progress, silent
 
 STRENGTH = 0.8
 EQUALIZER, COMPRESSOR = SOUND_CHAIN.members
 RENDERED_S = 30.0
 STEPS = 4
+ROUNDS = 6
+EASED = 0.75
+STEADY_DB = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,25 +84,33 @@ class Matching:
             return Estimate(SOUND_CHAIN, setting, notes)
 
         wanted = (1 - s) * first.gain_db + s * guard.need_db
-        start = split_numbers(setting, "equalizer") if s < 1 else None
-        added = (first.gain_db - work.curve_db(setting)) if s == 0 else np.zeros(len(wanted))
-        eq_locks = split_locks(fixed, "equalizer")
-        eq = bands_fit.fit(EQUALIZER, guard, wanted, added, source.sample_rate, eq_locks, start)
-        _put(setting, "equalizer", eq)
-        if s > 0:
-            spread = first.spread_db
-            if reference.spread_db is not None:
-                spread = (1 - s) * spread + s * reference.spread_db
-            own_locks = split_locks(fixed, "compressor")
-            _put(setting, "compressor", work.compressor(setting, spread, own_locks))
-        progress(ESTIMATING, 3, STEPS)
-        last = work.look(setting)
-        added = last.gain_db - work.curve_db(setting)
-        moved = added[guard.matched]
-        if s > 0 and moved.size and np.ptp(moved) > 0.5 or guard.excess_db(last.gain_db) > 0:
-            eq = bands_fit.fit(EQUALIZER, guard, wanted, added, source.sample_rate, eq_locks, eq)
+        eq = split_numbers(setting, "equalizer") if s < 1 else None
+        added = work.beyond_response(setting, first) if s == 0 else np.zeros(len(wanted))
+        eq_locks, own_locks = split_locks(fixed, "equalizer"), split_locks(fixed, "compressor")
+        best: tuple[float, Setting, _Look] | None = None
+        for number in range(ROUNDS):
+            eq = bands_fit.fit(
+                EQUALIZER, guard, wanted, added, source.sample_rate, eq_locks, eq, again=number > 0
+            )
             _put(setting, "equalizer", eq)
-            last = work.look(setting)
+            if s > 0 and number < 2:
+                spread = first.spread_db
+                if reference.spread_db is not None:
+                    spread = (1 - s) * spread + s * reference.spread_db
+                _put(setting, "compressor", work.compressor(setting, spread, own_locks))
+            look = work.look(setting)
+            broken = guard.excess_db(look.gain_db)
+            if best is None or broken < max(best[0], 0.0):
+                best = broken, dict(setting), look
+            predicted, added = added, work.beyond_response(setting, look)
+            moved = np.ptp((added - predicted)[guard.known])
+            if broken <= 0 and moved < STEADY_DB:
+                break
+            if broken > 0 and number >= 2:
+                wanted = EASED * wanted
+        progress(ESTIMATING, 3, STEPS)
+        assert best is not None
+        _, setting, last = best
         setting, last = work.kept(setting, last, fixed)
         level = (1 - s) * first.level_db + s * work.own_level_db
         _put(setting, "compressor", work.makeup(setting, level - last.level_db))
@@ -123,7 +135,7 @@ class _Work:
         self.rate, self.guard = source.sample_rate, guard
         audio = samples_of(normalised(source), round(RENDERED_S * self.rate))
         self.audio = torch.as_tensor(audio)[None, None]
-        self.levels_db = levels_db(audio, self.rate)
+        self.levels_db = third_octave_levels_db(audio, self.rate)
         self.own_level_db = _level_db(audio)
         pauses = getattr(source, "pauses", None)
         self.noise = None if pauses is None or pauses.numel() < 0.25 * self.rate else pauses
@@ -134,16 +146,22 @@ class _Work:
 
     def look(self, setting: Setting) -> _Look:
         y = self.render(setting)
-        after = levels_db(y, self.rate)
+        after = third_octave_levels_db(y, self.rate)
         gain = np.where(self.guard.known, after - np.where(self.guard.known, self.levels_db, 0), 0)
-        return _Look(gain, _spread(y, self.rate), _level_db(y))
+        return _Look(gain, dynamics_db(y, self.rate), _level_db(y))
 
-    def curve_db(self, setting: Setting) -> Array:
-        """The equaliser's own gain [F] as it changes this recording's bands."""
-        with torch.no_grad():
-            y = EQUALIZER.render(self.audio, self.rate, split_setting(setting, "equalizer"))
-        after = levels_db(y.audio[0, 0].numpy(), self.rate)
-        return np.where(self.guard.known, after - np.where(self.guard.known, self.levels_db, 0), 0)
+    def beyond_response(self, setting: Setting, look: _Look) -> Array:
+        """Gain [F] that a band got beyond the equaliser's response at its centre.
+
+        That is what compression adds, and what a slope of the response inside a band changes.
+        """
+        known = self.guard.known
+        response = EQUALIZER.response(
+            torch.from_numpy(CENTRES_HZ[known]), self.rate, split_setting(setting, "equalizer")
+        )
+        out = np.zeros(len(known))
+        out[known] = look.gain_db[known] - 20 * np.log10(np.abs(response[0].numpy()))
+        return out
 
     def compressor(
         self, setting: Setting, spread_db: float, locks: Mapping[str, float]
@@ -159,7 +177,7 @@ class _Work:
             with torch.no_grad():
                 one = {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items()}
                 y = COMPRESSOR.render(toned, self.rate, one).audio[0, 0].numpy()
-            return _spread(y, self.rate)
+            return dynamics_db(y, self.rate)
 
         return spread_fit.fit(levels, spread_db, spread_of, locks)
 
@@ -210,11 +228,6 @@ def _put(setting: Setting, prefix: str, values: Mapping[str, float]) -> None:
     for name, value in values.items():
         full = f"{prefix}.{name}" if prefix else name
         setting[full] = torch.tensor([value], dtype=torch.float64)
-
-
-def _spread(audio: Array, sample_rate: int) -> float:
-    low, high = np.percentile(short_levels_db(audio, sample_rate), [20.0, 95.0])
-    return float(high - low)
 
 
 def _level_db(audio: Array) -> float:

@@ -1,7 +1,7 @@
 """What tonal matching compares: third-octave levels, where they hold sound, and short-term levels.
 
 An input and its references are compared band by band. A band is *occupied* if its level is within
-``RANGE_DB`` of the loudest band and, where pauses are known, above the noise in them. Only bands
+45 dB of the loudest band and, where pauses are known, above the noise in them. Only bands
 occupied on both sides are matched; levels are relative to the median of these bands, because
 loudness is matched apart from tone.
 """
@@ -16,16 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from retone.dsp.measure import Array
-from retone.dsp.third_octaves import CENTRES_HZ, RANGE_DB, levels_db, short_levels_db
+from retone.dsp.third_octaves import CENTRES_HZ, occupied_bands, third_octave_levels_db
 from retone.estimators.base import Excerpt, Reference
 from retone.estimators.profile import Profile
+from retone.metrics.natural import dynamics_db
 
 Mask = NDArray[np.bool_]
 
 ABOVE_NOISE_DB = 4.0
 """A band whose level exceeds that of the pauses by less holds nothing but noise."""
-PROGRAMME, QUIET = 95.0, 20.0
-"""Percentiles of the 50 ms levels whose distance is the spread of a recording's dynamics."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,31 +48,21 @@ def sound_of(recording: Reference) -> Sound:
         levels = np.where(CENTRES_HZ * 2 ** (1 / 6) <= recording.sample_rate / 2, levels, np.nan)
         return Sound(levels, occupied(levels), None)
     audio = recording.audio.detach().cpu().numpy()
-    levels = levels_db(audio, recording.sample_rate)
+    levels = third_octave_levels_db(audio, recording.sample_rate)
     noise = None
     pauses = getattr(recording, "pauses", None)
     if pauses is not None and pauses.numel() >= 0.25 * recording.sample_rate:
-        noise = levels_db(pauses.numpy(), recording.sample_rate)
-    return Sound(levels, occupied(levels, noise), spread_db(audio, recording.sample_rate))
+        noise = third_octave_levels_db(pauses.numpy(), recording.sample_rate)
+    return Sound(levels, occupied(levels, noise), dynamics_db(audio, recording.sample_rate))
 
 
 def occupied(levels: Array, noise: Array | None = None) -> Mask:
     """Bands [F] that hold sound: near enough to the loudest, and above the noise if it is known."""
-    known = np.isfinite(levels)
-    if not known.any():
-        return known
-    inside = known & (np.where(known, levels, -np.inf) > levels[known].max() - RANGE_DB)
+    inside = occupied_bands(levels)
     if noise is not None:
         with np.errstate(invalid="ignore"):
             inside &= ~(levels - noise < ABOVE_NOISE_DB)
     return inside
-
-
-def spread_db(audio: Array, sample_rate: int) -> float:
-    """Distance in dB of the 95th and 20th percentiles of the 50 ms levels."""
-    levels = short_levels_db(audio, sample_rate)
-    low, high = np.percentile(levels, [QUIET, PROGRAMME])
-    return float(high - low)
 
 
 def mean_of(sounds: Sequence[Sound]) -> Sound:

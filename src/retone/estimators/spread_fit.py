@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from retone.dsp.measure import Array
+from retone.metrics.natural import LIVE_DB
 
 ATTACK_MS, RELEASE_MS, KNEE_DB = 5.0, 100.0, 6.0
 DETECTOR_DB = 6.0
 """How far a peak detector reads above the 50 ms level on speech and music."""
 NOISE_LIFT_DB = 2.5
-SLOPES = (-0.6, 0.8)
+SLOPES = (-0.9, 0.9)
 CLOSE_DB = 0.3
 ROUNDS = 3
 MAX_EXPANSION = 3.0
@@ -40,7 +41,8 @@ class Levels:
 
     @classmethod
     def of(cls, short_db: Array, noise_db: float | None) -> Levels:
-        low, quiet, programme = np.percentile(short_db, [2.0, 20.0, 95.0])
+        live = short_db[short_db > short_db.max() - LIVE_DB]
+        low, quiet, programme = np.percentile(live, [5.0, 20.0, 95.0])
         return cls(float(programme), float(quiet), float(low if noise_db is None else noise_db))
 
 
