@@ -15,6 +15,7 @@ from retone.effects.compressor import (
     PAPER_COMPRESSOR_TABLE,
     Compressor,
 )
+from retone.effects.curve_equalizer import CURVE_TABLE, CurveEqualizer
 from retone.effects.dynamic_equalizer import DynamicEqualizer
 from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equalizer
 from retone.effects.fir import Fir
@@ -24,6 +25,9 @@ from retone.registry import Registry
 
 MATCH_CHAIN = chain("match", Equalizer(), Compressor())
 """What ``retone match`` drives: the six-band equaliser, then the compressor."""
+
+MATCH_CURVE_CHAIN = chain("match_curve", CurveEqualizer(), Compressor(table=EXPANDER_TABLE))
+"""The same with a curve of third octaves, and a compressor that can also expand."""
 
 PAPER_CHAIN = chain(
     "paper_eq_comp",
@@ -51,6 +55,7 @@ EFFECT_TYPES: Registry[type[Effect]] = Registry(
         "compressor": Compressor,
         "dynamic_equalizer": DynamicEqualizer,
         "multiband_equalizer": MultibandEqualizer,
+        "curve_equalizer": CurveEqualizer,
         "plugin": "retone.effects.plugin:Plugin",
         "fir": Fir,
         "chain": Chain,
@@ -62,10 +67,18 @@ EFFECT_TYPES: Registry[type[Effect]] = Registry(
 EFFECTS: tuple[Effect, ...] = (
     *(
         effect
-        for kind in (Gain, Equalizer, Compressor, DynamicEqualizer, MultibandEqualizer)
+        for kind in (
+            Gain,
+            Equalizer,
+            CurveEqualizer,
+            Compressor,
+            DynamicEqualizer,
+            MultibandEqualizer,
+        )  # fmt: skip
         for effect in kind.examples()
     ),
     MATCH_CHAIN,
+    MATCH_CURVE_CHAIN,
     PAPER_CHAIN,
     ENHANCE_CHAIN,
 )
@@ -73,17 +86,20 @@ EFFECTS: tuple[Effect, ...] = (
 
 __all__ = [
     "COMPRESSOR_TABLE",
+    "CURVE_TABLE",
     "EFFECTS",
     "EFFECT_TYPES",
     "ENHANCE_CHAIN",
     "EQUALIZER_TABLE",
     "EXPANDER_TABLE",
     "MATCH_CHAIN",
+    "MATCH_CURVE_CHAIN",
     "PAPER_CHAIN",
     "PAPER_COMPRESSOR_TABLE",
     "PAPER_EQUALIZER_TABLE",
     "Chain",
     "Compressor",
+    "CurveEqualizer",
     "DynamicEqualizer",
     "Equalizer",
     "Fir",
