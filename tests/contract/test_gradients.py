@@ -47,7 +47,8 @@ each = pytest.mark.parametrize("strategy", ALL, ids=lambda s: s.name)
 def problem(make_audio: MakeAudio, effect: Effect, batch: int = 2) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
     unit = 0.2 + 0.6 * torch.rand(batch, len(effect.params), generator=generator)
-    audio = make_audio(3000, RATE, batch=batch, dtype=torch.float32)
+    length = 3000 + effect.latency_samples(RATE)
+    audio = make_audio(length, RATE, batch=batch, dtype=torch.float32)
     return 0.3 * audio, unit
 
 

@@ -73,26 +73,29 @@ def load(
     return clip
 
 
-def require_analysable(peak: float, duration_s: float, where: str | Path) -> None:
+def require_analysable(
+    peak: float, duration_s: float, where: str | Path, least_dbfs: float = SILENCE_DBFS
+) -> None:
     """Refuse recordings from which no setting can be estimated.
 
     Args:
         peak: largest absolute sample, full scale is 1.
         duration_s: length in seconds.
         where: prefix of messages, such as the file's name.
+        least_dbfs: peak below which a recording is silent.
 
     Raises:
-        AudioError: shorter than 0.1 s, or nowhere above -90 dBFS.
+        AudioError: shorter than 0.1 s, or nowhere above ``least_dbfs``.
     """
     if duration_s < SHORTEST_S:
         raise AudioError(
             f"{where} lasts {duration_s * 1000:.1f} ms; expected at least {SHORTEST_S:g} s. "
             "Use a longer recording."
         )
-    if peak < 10.0 ** (SILENCE_DBFS / 20.0):
+    if peak < 10.0 ** (least_dbfs / 20.0):
         level = f"a peak of {20 * math.log10(peak):.1f} dBFS" if peak > 0 else "only zeros"
         raise AudioError(
-            f"{where} is silent ({level}); expected sound above {SILENCE_DBFS:g} dBFS. "
+            f"{where} is silent ({level}); expected sound above {least_dbfs:g} dBFS. "
             "Check that the right channel or file was recorded."
         )
 

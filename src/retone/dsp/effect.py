@@ -2,7 +2,8 @@
 
 An effect is a parameter table and a pure function of (audio, sample rate, setting, state).
 It holds no weights and no hidden state: the same call gives the same result, and a file
-rendered in blocks with the state passed on is bit-identical to one rendered in one go.
+rendered in blocks with the state passed on is bit-identical to one rendered in one go (equal to
+rounding for those that say so in ``exact_blocks``).
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ class Effect(ABC):
     """
 
     name: str
-    latency_samples: int = 0
 
     kind: ClassVar[str] = ""
     """The type's name in settings files and in the registry, such as ``"compressor"``."""
@@ -62,6 +62,8 @@ class Effect(ABC):
     """A neutral setting is an all-pass instead of the identity."""
     gain_curve: ClassVar[str] = ""
     """Name of the curve of ``render`` that, with makeup, is the whole gain over time in dB."""
+    exact_blocks: ClassVar[bool] = True
+    """Rendering in blocks equals rendering in one go to the last bit, else only to rounding."""
     tied_to_rate: ClassVar[bool] = False
     """It is made for one sample rate, which its settings file names."""
     tables: ClassVar[Mapping[str, ParamTable]] = {}
@@ -145,6 +147,10 @@ class Effect(ABC):
         None for a curve of the whole signal; an end that is open is None.
         """
         return None
+
+    def latency_samples(self, sample_rate: float) -> int:
+        """By how many samples the output of ``render`` is late; files are written aligned."""
+        return 0
 
     @property
     @abstractmethod

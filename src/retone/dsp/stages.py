@@ -137,10 +137,16 @@ class Bands:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A FIR filter, made for one sample rate."""
+    """A FIR filter, made for one sample rate.
+
+    ``points`` are the curve it was made from as (frequency in Hz, gain in dB), none for a filter
+    that was not made from one; ``latency_samples`` is the delay of its linear phase.
+    """
 
     name: str
     taps: tuple[float, ...]
+    points: tuple[tuple[float, float], ...] = ()
+    latency_samples: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from retone.effects.compressor import (
     PAPER_COMPRESSOR_TABLE,
     Compressor,
 )
+from retone.effects.curve_equalizer import CURVE_TABLE, CurveEqualizer
 from retone.effects.dynamic_equalizer import DynamicEqualizer
 from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equalizer
 from retone.effects.fir import Fir
@@ -28,6 +29,9 @@ MATCH_CHAIN = chain("match", Equalizer(), Compressor())
 
 SOUND_CHAIN = chain("sound", Equalizer(), Compressor(table=LIVELY_TABLE))
 """The same with upward expansion and an expander, which follow livelier references too."""
+
+MATCH_CURVE_CHAIN = chain("match_curve", CurveEqualizer(), Compressor(table=LIVELY_TABLE))
+"""The same with a curve of third octaves instead of six bands."""
 
 PAPER_CHAIN = chain(
     "paper_eq_comp",
@@ -55,6 +59,7 @@ EFFECT_TYPES: Registry[type[Effect]] = Registry(
         "compressor": Compressor,
         "dynamic_equalizer": DynamicEqualizer,
         "multiband_equalizer": MultibandEqualizer,
+        "curve_equalizer": CurveEqualizer,
         "plugin": "retone.effects.plugin:Plugin",
         "fir": Fir,
         "chain": Chain,
@@ -66,11 +71,19 @@ EFFECT_TYPES: Registry[type[Effect]] = Registry(
 EFFECTS: tuple[Effect, ...] = (
     *(
         effect
-        for kind in (Gain, Equalizer, Compressor, DynamicEqualizer, MultibandEqualizer)
+        for kind in (
+            Gain,
+            Equalizer,
+            CurveEqualizer,
+            Compressor,
+            DynamicEqualizer,
+            MultibandEqualizer,
+        )  # fmt: skip
         for effect in kind.examples()
     ),
     MATCH_CHAIN,
     SOUND_CHAIN,
+    MATCH_CURVE_CHAIN,
     PAPER_CHAIN,
     ENHANCE_CHAIN,
 )
@@ -78,6 +91,7 @@ EFFECTS: tuple[Effect, ...] = (
 
 __all__ = [
     "COMPRESSOR_TABLE",
+    "CURVE_TABLE",
     "EFFECTS",
     "EFFECT_TYPES",
     "ENHANCE_CHAIN",
@@ -85,12 +99,14 @@ __all__ = [
     "EXPANDER_TABLE",
     "LIVELY_TABLE",
     "MATCH_CHAIN",
+    "MATCH_CURVE_CHAIN",
     "PAPER_CHAIN",
     "PAPER_COMPRESSOR_TABLE",
     "PAPER_EQUALIZER_TABLE",
     "SOUND_CHAIN",
     "Chain",
     "Compressor",
+    "CurveEqualizer",
     "DynamicEqualizer",
     "Equalizer",
     "Fir",

@@ -41,9 +41,12 @@ class Chain(Effect):
     def params(self) -> ParamTable:
         return self._table
 
+    def latency_samples(self, sample_rate: float) -> int:
+        return sum(m.latency_samples(sample_rate) for m in self.members)
+
     @property
-    def latency_samples(self) -> int:  # type: ignore[override]
-        return sum(m.latency_samples for m in self.members)
+    def exact_blocks(self) -> bool:  # type: ignore[override]
+        return all(m.exact_blocks for m in self.members)
 
     @property
     def has_dynamics(self) -> bool:  # type: ignore[override]

@@ -22,11 +22,16 @@ from retone.progress import Progress, silent
 class Excerpt:
     """The part of a recording that estimators analyse: its most active passages, mono.
 
-    ``audio`` [T] float32 at ``sample_rate``, scaled so that its peak is ``NORMAL_PEAK_DB``.
+    Args:
+        audio: [T] float32, scaled so that its peak is ``NORMAL_PEAK_DB``.
+        sample_rate: in Hz.
+        pauses: [P] float32 at the same scale, up to a few seconds: what sounds in pauses next to
+            these passages, such as room noise. Digital silence is left out; empty without pauses.
     """
 
     audio: torch.Tensor
     sample_rate: int
+    pauses: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 Reference = Excerpt | Profile

@@ -33,8 +33,8 @@ def curves_csv(settings: SettingsFile, recording: Path) -> str:
         step = max(1, round(STEP_S * rate))
         pending: dict[str, np.ndarray] = {}
         rows: dict[str, list[np.ndarray]] = {}
-        for block in reader.blocks(block_frames(reader.info.channels)):
-            for name, curve in renderer.process_with_curves(block)[1].items():
+        for _, _, curves in renderer.aligned(reader.blocks(block_frames(reader.info.channels))):
+            for name, curve in curves.items():
                 all_of_it = np.concatenate([pending.get(name, np.zeros(0)), curve])
                 whole = len(all_of_it) // step * step
                 means = all_of_it[:whole].reshape(-1, step).mean(axis=1)

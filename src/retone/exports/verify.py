@@ -94,11 +94,7 @@ def own_render(settings: SettingsFile, audio: np.ndarray, sample_rate: int) -> n
     From silence, as the other programs start; `retone match` starts with a warm-up.
     """
     effect = settings.effect_at(sample_rate)
-    y = (
-        Renderer(effect, settings.effective_setting(), sample_rate)
-        .process(audio)
-        .astype(np.float64)
-    )
+    y = Renderer(effect, settings.effective_setting(), sample_rate).whole(audio).astype(np.float64)
     gain_db = settings.level_plan.gain_db if settings.level_plan else 0.0
     return np.asarray(y * db_to_gain(gain_db))
 

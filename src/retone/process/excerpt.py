@@ -1,53 +1,86 @@
-"""The excerpt of a recording that estimators analyse, normalised.
+"""The excerpt of a recording that estimators analyse: what sounds, as mono, normalised.
 
-An excerpt's peak is -12 dBFS; the recording's own peak comes with it, so that thresholds can be
-moved to the recording's level.
+One pass over the recording measures the power of every 20 ms; ``retone.process.activity`` decides
+which parts sound. An excerpt's peak is -12 dBFS; the recording's own peak comes with it, so that
+thresholds can be moved to the recording's level.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from retone.audio.files import SILENCE_DBFS, require_analysable
+from retone.audio.formats import bit_depth
+from retone.audio.meters.activity import HOP_S, ActivityMeter
 from retone.audio.reader import AudioReader
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.estimators.speech_music import Content, content_of
+from retone.process.activity import GATE_DB, Activity, Mask, activity, db_to_power, runs, widened
 from retone.process.recording import Recording, open_recording
-from retone.process.stream import BLOCK_FRAMES
+from retone.process.stream import BLOCK_FRAMES, block_frames
 from retone.units import db_to_gain
 
 SHORTEST_S = 0.5
 """Statistics of anything shorter are not reliable."""
 
 EXCERPT_S = 60.0
+PAUSES_S = 6.0
+FINE_SILENCE_DBFS = -120.0
+"""Recordings of 24 bits and more and of floats hold sound far below -90 dBFS."""
 _PIECE_S = 10.0
 _CANDIDATES = 4
+_DECISION_S = 15.0
+_WEAK_DB = -15.0
+_CANCELLED = 0.25
+_CLICK_DB, _CLICK_HOPS, _CLICK_SHARE = 10.0, 10, 0.005
+_FADE_S = 0.005
+
+Segments = Sequence[tuple[int, int]]
+"""First frame and the one after the last of each part, in order."""
+Gains = NDArray[np.float32]
+"""Factor of each channel in the mono mix, [C]."""
 
 
 def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
     """Return the analysis excerpt of a recording and the excerpt's own peak (full scale is 1).
 
+    Of up to a minute and a half of sound everything is used. More is divided into six stretches,
+    and each contributes the loudest ten seconds out of a few candidates, so that no single
+    passage dominates and the cost does not grow with the length. Pauses, digital silence and
+    noise between phrases do not count as sound.
+
     Raises:
         AudioError: the recording is silent or shorter than `SHORTEST_S`.
     """
-    path, rate = reader.info.path, reader.info.sample_rate
-    audio = active_excerpt(reader)
-    if audio.size < SHORTEST_S * rate:
+    info = reader.info
+    if info.frames < SHORTEST_S * info.sample_rate:
         raise AudioError(
-            f"{path} lasts {reader.info.duration_s:.2f} s; a match needs at least {SHORTEST_S:g} s "
+            f"{info.path} lasts {info.duration_s:.2f} s; a match needs at least {SHORTEST_S:g} s "
             "of each recording. Use a longer one."
         )
-    peak = float(np.abs(audio).max(initial=0.0))
-    if peak < db_to_gain(SILENCE_DBFS) and reader.info.channels > 1:
-        # channels of opposite sign cancel in the mean, though each is audible
-        alone = (active_excerpt(reader, c) for c in range(reader.info.channels))
-        audio = max(alone, key=lambda x: float(np.abs(x).max(initial=0.0)))
-        peak = float(np.abs(audio).max(initial=0.0))
-    require_analysable(peak, audio.size / rate, path)
-    scaled = torch.from_numpy(audio * np.float32(db_to_gain(NORMAL_PEAK_DB) / peak))
-    return Excerpt(scaled, rate), peak
+    power = _powers(reader)
+    found = activity(power, noise=True)
+    audio, gains = _sounding(reader, found)
+    if found.gate_db > GATE_DB:
+        # what is steady and low may be noise behind a voice, or music
+        start = torch.from_numpy(audio[: round(_DECISION_S * info.sample_rate)])
+        if content_of(Excerpt(start, info.sample_rate)).kind == "music":
+            found = activity(power, noise=False)
+            audio, gains = _sounding(reader, found)
+    peak = _robust_peak(audio, info.sample_rate)
+    fine = (bit_depth(info.subtype) or 0) > 16
+    least_dbfs = FINE_SILENCE_DBFS if fine else SILENCE_DBFS
+    require_analysable(peak, audio.size / info.sample_rate, info.path, least_dbfs)
+    pauses = _mono(reader, _pauses(found, reader), gains, fade=round(_FADE_S * info.sample_rate))
+    factor = np.float32(db_to_gain(NORMAL_PEAK_DB) / peak)
+    limit = np.float32(db_to_gain(NORMAL_PEAK_DB))
+    scaled = torch.from_numpy(np.clip(audio * factor, -limit, limit))
+    return Excerpt(scaled, info.sample_rate, torch.from_numpy(pauses * factor)), peak
 
 
 def content_of_recording(recording: Recording) -> Content:
@@ -60,43 +93,116 @@ def content_of_recording(recording: Recording) -> Content:
         return content_of(load_excerpt(reader)[0])
 
 
-def active_excerpt(reader: AudioReader, channel: int | None = None) -> np.ndarray:
-    """The part of a recording to analyse: [n] mono, at the recording's rate.
+def _powers(reader: AudioReader) -> NDArray[np.float64]:
+    """Mean square of every 20 ms of a recording."""
+    meter = ActivityMeter(reader.info.sample_rate, reader.info.channels)
+    reader.seek(0)
+    for block in reader.blocks(block_frames(reader.info.channels)):
+        meter.update(block)
+    return meter.result()
 
-    Recordings up to a minute and a half are used in full. Longer ones are divided into six
-    segments, and each contributes the loudest ten seconds out of a few candidates, so that no
-    single passage dominates and the cost does not grow with the length.
+
+def _sounding(reader: AudioReader, found: Activity) -> tuple[NDArray[np.float32], Gains]:
+    """The parts to analyse as mono [n], and the gains of the mix."""
+    parts = _segments(_chosen(found), reader)
+    gains = mix_gains(_blocks(reader, parts), reader.info.channels)
+    return _mono(reader, parts, gains), gains
+
+
+def _chosen(found: Activity) -> Mask:
+    """Hops to analyse: all that sound or, of a long recording, six pieces of ten seconds."""
+    keep = found.keep.copy()
+    if not keep.any():
+        keep[: round(EXCERPT_S / HOP_S)] = True
+    while keep.sum() * HOP_S < SHORTEST_S + HOP_S and not keep.all():
+        keep = widened(keep, 2 * HOP_S, 2 * HOP_S)
+    at = np.flatnonzero(keep)
+    if len(at) * HOP_S <= 1.5 * EXCERPT_S:
+        return keep
+    piece, stretches = round(_PIECE_S / HOP_S), round(EXCERPT_S / _PIECE_S)
+    total = np.concatenate([[0.0], np.cumsum(found.power[at])])
+    keep[:] = False
+    for i in range(stretches):
+        first, last = i * len(at) // stretches, (i + 1) * len(at) // stretches - piece
+        starts = np.linspace(first, max(first, last), _CANDIDATES).astype(int)
+        start = max(starts, key=lambda s: float(total[s + piece] - total[s]))
+        keep[at[start : start + piece]] = True
+    return keep
+
+
+def _pauses(found: Activity, reader: AudioReader) -> Segments:
+    """What sounds in pauses, up to `PAUSES_S` from all over the recording."""
+    parts = _segments(found.pause, reader)
+    seconds = sum(b - a for a, b in parts) / reader.info.sample_rate
+    if seconds <= PAUSES_S:
+        return parts
+    count = max(1, int(len(parts) * PAUSES_S / seconds))
+    return [parts[i] for i in np.linspace(0, len(parts) - 1, count).astype(int)]
+
+
+def _segments(mask: Mask, reader: AudioReader) -> Segments:
+    """Runs of hops as runs of frames; the last reaches to the end of the recording."""
+    hop = ActivityMeter(reader.info.sample_rate, 1).hop
+    found = [(first * hop, last * hop) for first, last in runs(mask)]
+    if found and found[-1][1] == len(mask) * hop:
+        found[-1] = (found[-1][0], reader.info.frames)
+    return found
+
+
+def _blocks(reader: AudioReader, parts: Segments) -> Iterator[np.ndarray]:
+    """Blocks [C, n] of the parts; no block goes beyond the end of its part."""
+    for first, last in parts:
+        reader.seek(first)
+        while first < last:
+            block = reader.read(min(BLOCK_FRAMES, last - first))
+            if block.shape[1] == 0:
+                return
+            first += block.shape[1]
+            yield block
+
+
+def mix_gains(blocks: Iterator[np.ndarray], channels: int) -> Gains:
+    """Gains of a mono mix that holds what sounds, [C]: the mean wherever that does.
+
+    Channels that nearly cancel are added with opposite signs. The sum is divided by the number of
+    channels that are less than 15 dB below the strongest, so a dead channel does not halve the
+    level.
+    """
+    if channels == 1:
+        return np.ones(1, np.float32)
+    products = np.zeros((channels, channels))
+    for block in blocks:
+        products += np.asarray(block @ block.T, np.float64)
+    power = np.diag(products)
+    strong = power > power.max() * db_to_power(_WEAK_DB)
+    signs = np.ones(channels)
+    if products.sum() < _CANCELLED * power.sum():
+        signs = np.where(np.linalg.eigh(products)[1][:, -1] < 0, -1.0, 1.0)
+        signs *= 1.0 if (signs * power).sum() >= 0 else -1.0
+    return np.asarray(signs / max(1, strong.sum()), np.float32)
+
+
+def _mono(reader: AudioReader, parts: Segments, gains: Gains, fade: int = 0) -> NDArray[np.float32]:
+    """The parts of a recording one after the other, mixed to [n].
 
     Args:
-        reader: the open recording.
-        channel: use only this channel (from 0); None for the mean of all.
+        fade: frames over which parts overlap, as noise: at equal power.
     """
-    rate, total = reader.info.sample_rate, reader.info.frames
-    if total <= EXCERPT_S * 1.5 * rate:
-        return _mono(reader, 0, total, channel)
-    piece = round(_PIECE_S * rate)
-    stretches = round(EXCERPT_S / _PIECE_S)
-    chosen: list[np.ndarray] = []
-    for i in range(stretches):
-        first, last = i * total // stretches, (i + 1) * total // stretches - piece
-        starts = np.unique(np.linspace(first, max(first, last), _CANDIDATES).astype(int))
-        pieces = [_mono(reader, int(s), piece, channel) for s in starts]
-        chosen.append(max(pieces, key=lambda p: float(np.mean(p**2))))
-    return np.concatenate(chosen)
-
-
-def _mono(reader: AudioReader, start: int, count: int, channel: int | None) -> np.ndarray:
-    reader.seek(start)
-    out = np.empty(count, np.float32)
+    out = np.empty(sum(b - a for a, b in parts), np.float32)
     done = 0
-    while done < count:
-        block = reader.read(min(BLOCK_FRAMES, count - done))
-        if block.shape[1] == 0:
-            return out[:done]
-        mono = _mean(block) if channel is None else block[channel]
-        out[done : done + block.shape[1]] = mono
-        done += block.shape[1]
-    return out
+    ramp = np.sin(np.linspace(0.0, 0.5 * np.pi, fade, dtype=np.float32))
+    for part in parts:
+        start = done if done == 0 else done - fade
+        before = out[start:done].copy()
+        done = start
+        for block in _blocks(reader, [part]):
+            mono = _mean(block) if (gains * len(gains) == 1).all() else gains @ block
+            out[done : done + block.shape[1]] = mono
+            done += block.shape[1]
+        if before.size:
+            own = out[start : start + fade]
+            own[:] = own * ramp + before * ramp[::-1]
+    return out[:done]
 
 
 def _mean(block: np.ndarray) -> np.ndarray:
@@ -104,3 +210,17 @@ def _mean(block: np.ndarray) -> np.ndarray:
     for other in block[1:]:
         total = total + other
     return np.asarray(total / len(block))
+
+
+def _robust_peak(audio: NDArray[np.float32], sample_rate: int) -> float:
+    """The peak without clicks: of 20 ms that are not 10 dB above those ten times as frequent.
+
+    A few hops far above all others are a click; any other recording keeps its own peak.
+    """
+    hop = round(HOP_S * sample_rate)
+    edges = np.arange(0, audio.size, hop)
+    peaks = np.maximum.reduceat(np.abs(audio), edges) if audio.size else np.zeros(1)
+    rank = min(len(peaks) - 1, max(_CLICK_HOPS, round(_CLICK_SHARE * len(peaks))))
+    usual = float(np.partition(peaks, -1 - rank)[-1 - rank])
+    usual *= db_to_gain(_CLICK_DB)
+    return float(peaks[peaks <= usual].max()) if usual > 0 else float(peaks.max())

@@ -228,8 +228,8 @@ class Rendering:
             return
         head = head_of(reader)
         renderer = Renderer(self.decision.effect, self.setting, info.sample_rate, head=head)
-        for block in reader.blocks(frames):
-            yield _Step(block, *renderer.process_with_curves(block))
+        for step in renderer.aligned(reader.blocks(frames)):
+            yield _Step(*step)
 
     def result(
         self,

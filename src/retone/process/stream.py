@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -28,9 +28,10 @@ def block_frames(channels: int) -> int:
 class Renderer:
     """An effect with one setting, which keeps its state between blocks.
 
-    The result is bit-identical for any block size. With ``head`` [C, n], the
-    first `HEAD_S` of the recording, dynamics are warmed up (`Effect.warm_state`);
-    without it all states start at zero.
+    The result is bit-identical for any block size, or equal to rounding (``Effect.exact_blocks``).
+    ``process`` returns it as late as the effect is; ``aligned`` and ``whole`` undo that. With
+    ``head`` [C, n], the first `HEAD_S` of the recording, dynamics are warmed up
+    (`Effect.warm_state`); without it all states start at zero.
     """
 
     def __init__(
@@ -62,6 +63,53 @@ class Renderer:
         self._state = out.state
         return out.audio[0].numpy(), {name: c[0].numpy() for name, c in out.curves.items()}
 
+    def aligned(
+        self, blocks: Iterable[np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+        """Render consecutive blocks [C, n] from the beginning, without the effect's latency.
+
+        Yields:
+            Each block, its result [C, n] and the effect's curves, name -> [n].
+        """
+        late = self.effect.latency_samples(self.sample_rate)
+        waiting: list[np.ndarray] = []
+        ready = np.zeros((0, 0), np.float32)
+        curves: dict[str, np.ndarray] = {}
+        skip = late
+        for block in _then_silence(blocks, late):
+            out, own = self.process_with_curves(block.samples)
+            if not late:
+                yield block.samples, out, own
+                continue
+            if not block.is_silence:
+                waiting.append(block.samples)
+            cut, skip = min(skip, out.shape[1]), max(0, skip - out.shape[1])
+            ready = np.concatenate([ready, out[:, cut:]], axis=1) if ready.size else out[:, cut:]
+            for name, curve in own.items():
+                curves[name] = np.concatenate([curves.get(name, curve[:0]), curve[cut:]])
+            while waiting and waiting[0].shape[1] <= ready.shape[1]:
+                n = waiting[0].shape[1]
+                yield waiting.pop(0), ready[:, :n], {name: c[:n] for name, c in curves.items()}
+                ready, curves = ready[:, n:], {name: c[n:] for name, c in curves.items()}
+
+    def whole(self, audio: np.ndarray) -> np.ndarray:
+        """Render a recording [C, T] in one go, without the effect's latency."""
+        return next((out for _, out, _ in self.aligned([audio])), audio)
+
+
+class _Block(NamedTuple):
+    samples: np.ndarray
+    is_silence: bool
+
+
+def _then_silence(blocks: Iterable[np.ndarray], late: int) -> Iterator[_Block]:
+    """The blocks, then silence [C, late] that pushes the last samples out."""
+    block = None
+    for block in blocks:
+        yield _Block(block, False)
+    if late and block is not None:
+        yield _Block(np.zeros((block.shape[0], late), block.dtype), True)
+
 
 def head_frames(sample_rate: int) -> int:
     """Number of frames to pass to ``Renderer`` as ``head``."""
@@ -86,4 +134,4 @@ def render_whole(
 ) -> np.ndarray:
     """Render a recording [C, T] with warmed-up dynamics."""
     head = audio[:, : head_frames(sample_rate)]
-    return Renderer(effect, setting, sample_rate, head=head).process(audio)
+    return Renderer(effect, setting, sample_rate, head=head).whole(audio)

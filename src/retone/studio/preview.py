@@ -32,10 +32,11 @@ def window(recording: Recording, state: State, start_s: float, stop_s: float) ->
     first = min(max(0, round(start_s * rate)), recording.frames)
     last = min(max(first, round(stop_s * rate)), recording.frames)
     begin = max(0, first - round(PREROLL_S * rate))
-    audio = np.array(recording.samples()[:, begin:last])
+    late = state.effect.latency_samples(rate)
+    audio = np.array(recording.samples()[:, begin : last + late])
     head = None if begin else audio[:, : head_frames(rate)]
     renderer = Renderer(state.effect, state.effective_setting(), rate, head=head)
-    y = renderer.process(audio)[:, first - begin :]
+    y = renderer.whole(audio)[:, first - begin : last - begin]
     about = {"start": first, "frames": y.shape[1], "channels": y.shape[0], "rate": rate}
     return packed(about, y)
 

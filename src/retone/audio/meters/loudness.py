@@ -180,6 +180,24 @@ class LoudnessMeter:
             gated=True,
         )
 
+    def gain_to(self, goal_lufs: float) -> float:
+        """Gain in dB after which the stream's integrated loudness is ``goal_lufs``.
+
+        The absolute gate is that of the louder stream: ``loudness(gain) + gain = goal`` where
+        blocks below -70 LUFS - gain are left out. A stream too quiet to have a loudness is thus
+        brought to any goal; infinity if it is silent.
+        """
+        blocks = self._windows(_HOPS_PER_BLOCK)
+        if not len(blocks):
+            return goal_lufs - self.result().integrated_lufs
+        gate_lufs = min(ABSOLUTE_GATE_LUFS, goal_lufs - 10.0)
+        gain_db = goal_lufs - _gated(blocks, -math.inf)
+        for _ in range(8):  # the gate only rises, and seldom more than once
+            before, gain_db = gain_db, goal_lufs - _gated(blocks, gate_lufs - gain_db)
+            if not abs(gain_db - before) > 0.001:
+                break
+        return gain_db
+
     @property
     def mean_square(self) -> float:
         """Mean of the squared samples over all channels."""
@@ -199,8 +217,8 @@ def _power(lufs: float) -> float:
     return float(10.0 ** ((lufs - _OFFSET_DB) / 10.0))
 
 
-def _gated(blocks: np.ndarray) -> float:
-    loud = blocks[blocks > _power(ABSOLUTE_GATE_LUFS)]
+def _gated(blocks: np.ndarray, absolute_lufs: float = ABSOLUTE_GATE_LUFS) -> float:
+    loud = blocks[blocks > _power(absolute_lufs)]
     if not len(loud):
         return -math.inf
     return _lufs(float(loud[loud > 0.1 * loud.mean()].mean()))  # 10 LU below
@@ -242,6 +260,10 @@ class LevelMeter:
     def sample_peak(self) -> float:
         """Largest absolute sample so far, linear."""
         return self._peak.sample_peak
+
+    def gain_to(self, goal_lufs: float) -> float:
+        """Gain in dB to a loudness; see :meth:`LoudnessMeter.gain_to`."""
+        return self._loudness.gain_to(goal_lufs)
 
     def result(self) -> Levels:
         """The levels so far."""

@@ -2,6 +2,8 @@
 
 evaluate synthetic --corpus NAME=FOLDER    Tables 1 and 2: pairs with a known target
 evaluate realistic --corpus NAME=FOLDER    Table 3: five styles, references from other voices
+evaluate natural --corpus NAME=FOLDER      untreated recordings: another voice or piece as
+                                           reference; --table devices: through a device
 evaluate presets --corpus NAME=FOLDER      changes by presets: first, second, in style already
 evaluate probes --corpus NAME=FOLDER       Table 4: linear probes of encoders
 evaluate strategies RUN RUN ...            trained differentiation strategies side by side
@@ -14,6 +16,7 @@ evaluate enhance-response --corpus ...     Figure 1: a dynamic against a static 
 
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md
+evaluate natural-docs                      writes docs/natural.md
 evaluate enhance-docs                      writes docs/enhancement.md
 """
 
@@ -24,6 +27,7 @@ import argparse
 from retone.lab.commands import (
     evaluate_docs,
     evaluate_enhance,
+    evaluate_natural,
     evaluate_strategies,
     evaluate_styles,
     evaluate_synthetic,
@@ -32,6 +36,7 @@ from retone.lab.commands.verbs import Verb, add_verbs, run_verb
 
 VERBS: tuple[Verb, ...] = (
     *evaluate_synthetic.VERBS,
+    *evaluate_natural.VERBS,
     *evaluate_styles.VERBS,
     *evaluate_strategies.VERBS,
     *evaluate_enhance.VERBS,

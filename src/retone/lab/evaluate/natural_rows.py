@@ -1,0 +1,197 @@
+"""Rows of the natural-pairs tables: each makes an input sound like a reference recording.
+
+``ROWS`` names them; a package of another author that is not installed leaves its row out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from retone.audio import Clip
+from retone.dsp.third_octaves import (
+    CENTRES_HZ,
+    third_octave_levels_db,
+    tone_difference_db,
+    used_bands,
+)
+from retone.effects import MATCH_CHAIN, Equalizer
+from retone.estimators import equalizer_fit
+from retone.estimators.base import Estimator
+from retone.estimators.choose import estimator_named
+from retone.process.decide import decide
+from retone.process.recording import open_recording
+from retone.process.render import render_to_array
+from retone.process.result import Options
+from retone.process.stream import render_whole
+
+
+class NaturalMethod(Protocol):
+    """Renders an input, given a reference at its own sample rate."""
+
+    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+        """The output [C, T], as long as the input, and the CPU seconds of the analysis."""
+        ...
+
+
+@dataclass(frozen=True)
+class NaturalRow:
+    """A row of the table: its label, how it is made for ``"speech"`` or ``"music"``, and the
+    package that it needs, if any."""
+
+    label: str
+    make: Callable[[str], NaturalMethod]
+    package: str = ""
+
+    @property
+    def available(self) -> bool:
+        """Whether its package is installed."""
+        return not self.package or importlib.util.find_spec(self.package) is not None
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """The input itself."""
+
+    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+        return input.samples, 0.0
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """retone with an estimator, rendered as on the command line but without the limiter, so that
+    a loud reference does not hide what the settings do."""
+
+    estimator: Estimator
+
+    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+        options = Options(true_peak_dbtp=None)
+        with open_recording(input) as reader:
+            start = time.process_time()
+            decision = decide(reader, [reference], options, estimator=self.estimator)
+            seconds = time.process_time() - start
+            audio = render_to_array(reader, decision, options).audio
+        assert audio is not None
+        return audio, seconds
+
+
+@dataclass(frozen=True)
+class SixBands:
+    """The six-band equaliser fitted freely to the whole difference: the limit of six bands.
+
+    Only the mean squared difference of the third octaves counts: nothing holds back gains where
+    little was recorded, and there are no dynamics.
+    """
+
+    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+        start = time.process_time()
+        own, other = (third_octave_levels_db(c.samples, c.sample_rate) for c in (input, reference))
+        used = used_bands(own, other)
+        equalizer = MATCH_CHAIN.members[0]
+        assert isinstance(equalizer, Equalizer)
+        rules = equalizer_fit.FitRules(max_gain_db=24.0, max_boost_q=6.0, steps=100)
+        found = equalizer_fit.fit(
+            equalizer,
+            CENTRES_HZ[used],
+            tone_difference_db(own, other, used)[used],
+            0.25 * np.eye(int(used.sum())),
+            input.sample_rate,
+            {},
+            rules,
+        )
+        seconds = time.process_time() - start
+        setting = equalizer.params.setting(found)
+        return render_whole(equalizer, input.samples, input.sample_rate, setting), seconds
+
+
+@dataclass(frozen=True)
+class Matchering:
+    """The matchering package, limiter off."""
+
+    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+        import tempfile
+        from pathlib import Path
+
+        import matchering
+        import soundfile
+        import soxr
+
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for what, clip in (("target", input), ("reference", reference)):
+                pair = clip.samples if clip.channels == 2 else _mono(clip)[None].repeat(2, 0)
+                soundfile.write(folder / f"{what}.wav", pair.T, clip.sample_rate, "FLOAT")
+            start = time.process_time()
+            matchering.process(
+                target=str(folder / "target.wav"),
+                reference=str(folder / "reference.wav"),
+                results=[matchering.Result(str(folder / "out.wav"), "FLOAT", use_limiter=False)],
+            )
+            seconds = time.process_time() - start
+            out, rate = soundfile.read(folder / "out.wav", dtype="float32", always_2d=True)
+        back = soxr.resample(out, rate, input.sample_rate).T
+        return back if input.channels == 2 else back.mean(axis=0, keepdims=True), seconds
+
+
+@dataclass(frozen=True)
+class Libsonare:
+    """The libsonare package's match equaliser with its default options."""
+
+    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+        import libsonare
+
+        start = time.process_time()
+        goal = np.ascontiguousarray(_mono(reference), dtype=np.float32)
+        found = [
+            libsonare.mastering_pair_process(
+                "match.applyMatchEq",
+                np.ascontiguousarray(channel, dtype=np.float32),
+                goal,
+                input.sample_rate,
+                reference_sample_rate=reference.sample_rate,
+            )
+            for channel in input.samples
+        ]
+        seconds = time.process_time() - start
+        late = [int(f.latency_samples) for f in found]
+        return np.stack([np.asarray(f.samples)[n:] for f, n in zip(found, late, strict=True)]), (
+            seconds
+        )
+
+
+def _mono(clip: Clip) -> np.ndarray:
+    return np.asarray(clip.samples.mean(axis=0))
+
+
+def _estimator(name: str) -> Callable[[str], NaturalMethod]:
+    return lambda kind: Estimated(estimator_named(name))
+
+
+def _network(kind: str) -> NaturalMethod:
+    return Estimated(estimator_named("network", weights=kind))
+
+
+ROWS: dict[str, NaturalRow] = {
+    "input": NaturalRow("Input", lambda kind: Untouched()),
+    "matchering": NaturalRow("matchering", lambda kind: Matchering(), "matchering"),
+    "libsonare": NaturalRow("libsonare", lambda kind: Libsonare(), "libsonare"),
+    "six-band": NaturalRow("six bands, fitted freely", lambda kind: SixBands()),
+    "closed-form": NaturalRow("closed-form", _estimator("closed-form")),
+    "full-match": NaturalRow("full-match", _estimator("full-match")),
+    "network": NaturalRow("network, fitted", _network),
+}
+"""Rows by name; the first is the baseline. A further setting of an estimator is one line."""
+
+
+def rendered(method: NaturalMethod, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+    """A method's output [C, T], cut or padded to the input's length, and its CPU seconds."""
+    audio, seconds = method.run(input, reference)
+    out = np.zeros(input.samples.shape, np.float32)
+    count = min(out.shape[1], audio.shape[1])
+    out[:, :count] = audio[:, :count]
+    return out, seconds

@@ -1,0 +1,194 @@
+"""Natural pairs and devices: how pairs are drawn, rows, resuming, tables, the command."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from scipy.signal import butter, correlate, sosfilt
+
+from retone.audio import Clip
+from retone.errors import DataError
+from retone.lab.evaluate import natural
+from retone.lab.evaluate.devices import DEVICES, played
+from retone.lab.evaluate.natural_page import page, pairs_table, worse_pairs
+from retone.lab.evaluate.natural_rows import ROWS, NaturalRow, SixBands, Untouched, rendered
+from retone.lab.evaluate.result import Result
+from retone.lab.main import main
+from retone.metrics.natural import tone
+
+VOICES, PIECES = 4, 3
+SPLIT = "test"
+
+
+def phrases(seed: int, rate: int, seconds: float) -> np.ndarray:
+    """Noise with a spectrum and syllables of its own."""
+    rng = np.random.default_rng(seed)
+    edge = butter(1, rng.uniform(300.0, 4000.0), "lowpass", fs=rate, output="sos")
+    x = sosfilt(edge, rng.standard_normal(int(seconds * rate)))
+    level = np.repeat(rng.uniform(-20.0, 0.0, int(4 * seconds) + 1), rate // 4)[: x.size]
+    x *= 10 ** (level / 20)
+    return 0.3 * x / np.abs(x).max()
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kit")
+    rows = []
+    for i in range(VOICES + PIECES):
+        kind, rate = ("speech", 24000) if i < VOICES else ("music", 44100)
+        for take in range(2):
+            path = f"{kind}{i}_{take}.wav"
+            soundfile.write(folder / path, phrases(10 * i + take, rate, 9.0), rate)
+            rows.append(
+                {"path": path, "source": "made", "speaker": str(i), "licence": "CC0",
+                 "author": "-", "split": SPLIT if i != 0 or take else "dev", "kind": kind}
+            )  # fmt: skip
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def passages(count: int, kind: str = "speech") -> list[natural.Passage]:
+    return [natural.Passage(Path(f"{i}.wav"), f"v{i}", kind) for i in range(count)]
+
+
+@pytest.mark.parametrize(("voices", "count"), [(2, 2), (9, 20), (44, 44), (26, 40)])
+def test_pairs_are_different_and_use_every_voice_alike(voices: int, count: int) -> None:
+    pairs = natural.natural_pairs(passages(voices), count, seed=3)
+    both = [(p.input.voice, p.reference.voice) for p in pairs]
+    assert len(set(both)) == count
+    assert all(a != b for a, b in both)
+    for side in zip(*both, strict=True):
+        used = Counter(side)
+        assert max(used.values()) - min(used.get(f"v{i}", 0) for i in range(voices)) <= 1
+    assert both == [
+        (p.input.voice, p.reference.voice)
+        for p in natural.natural_pairs(passages(voices), count, seed=3)
+    ]
+
+
+def test_more_pairs_than_there_are_is_an_error_that_says_how_many() -> None:
+    with pytest.raises(DataError, match="3 voices or pieces give 6"):
+        natural.natural_pairs(passages(3), 7, seed=0)
+
+
+def test_one_file_of_each_voice_of_the_split(kit: Path) -> None:
+    found = natural.find([("kit", kit)], SPLIT, "speech", seed=1)
+    assert [p.voice for p in found] == [f"made/{i}" for i in range(VOICES)]
+    assert found[0].path.name == "speech0_1.wav"  # its other file is in dev
+    assert found == natural.find([("kit", kit)], SPLIT, "speech", seed=1)
+    assert {p.kind for p in natural.find([("kit", kit)], SPLIT, "music", seed=1)} == {"music"}
+    with pytest.raises(DataError, match="two voices"):
+        natural.find([("kit", kit)], "dev", "speech", seed=1)
+
+
+def test_any_corpus_gives_pairs(tmp_path: Path) -> None:
+    for i in range(40):
+        (tmp_path / f"v{i}").mkdir()
+        soundfile.write(tmp_path / f"v{i}" / "a.wav", phrases(i, 8000, 3.5), 8000)
+    sides = [{p.voice for p in natural.find([("folder", tmp_path)], s, "speech", 0)}
+             for s in natural.SPLITS]  # fmt: skip
+    assert not sides[0] & sides[1]
+    assert len(sides[0] | sides[1]) == 40
+
+
+@pytest.mark.parametrize("name", list(DEVICES))
+@pytest.mark.parametrize("rate", [24000, 44100])
+def test_devices_are_aligned_and_repeatable(name: str, rate: int) -> None:
+    if name == "codec" and "MP3" not in soundfile.available_formats():
+        pytest.skip("libsndfile writes no MP3")
+    x = phrases(5, rate, 6.0).astype(np.float32)
+    y, clean = played(name, x, rate, np.random.default_rng(1))
+    assert y.shape == clean.shape and y.dtype == np.float32 and np.isfinite(y).all()
+    np.testing.assert_array_equal(y, played(name, x, rate, np.random.default_rng(1))[0])
+    middle = clean.size - 1
+    near = slice(middle - 200, middle + 201)
+    late = int(np.argmax(np.abs(correlate(y, clean, method="fft")[near]))) - 200
+    assert abs(late) <= 0.0003 * rate
+    if name == "gaps":
+        assert np.sum(y == 0) >= 16 * rate
+        assert y[y != 0].size == x[x != 0].size
+
+
+@dataclass(frozen=True)
+class Late:
+    """The input with ``extra`` samples more or fewer at its end."""
+
+    extra: int
+
+    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+        return np.pad(input.samples, ((0, 0), (0, max(self.extra, 0))))[
+            :, : self.extra or None
+        ], 1.0
+
+
+@pytest.mark.parametrize("extra", [-100, 0, 100])
+def test_outputs_are_as_long_as_the_input(extra: int) -> None:
+    clip = Clip(phrases(6, 24000, 1.0)[None], 24000)
+    out, seconds = rendered(Late(extra), clip, clip)
+    assert out.shape == clip.samples.shape and seconds == 1.0
+
+
+def test_six_bands_bring_the_tone_nearer() -> None:
+    own, other = (Clip(phrases(s, 24000, 8.0)[None].astype(np.float32), 24000) for s in (7, 8))
+    out, _ = rendered(SixBands(), own, other)
+    levels = [natural.third_octave_levels_db(x, 24000) for x in (own.samples, out, other.samples)]
+    found = tone(*levels)
+    assert found.after_db < 0.5 * found.before_db
+
+
+def test_the_command_measures_resumes_and_writes_the_page(
+    kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(ROWS, "peer", NaturalRow("a peer", lambda k: Untouched(), "no_such_peer"))
+    results = tmp_path / "docs" / "results"
+    results.mkdir(parents=True)
+    words = ["evaluate", "natural", "--corpus", f"kit={kit}", "--split", SPLIT, "--no-quality"]
+    words += ["--speech-pairs", "3", "--music-pairs", "2", "-o", str(results / "natural_a.json")]
+    assert main([*words, "--rows", "input"]) == 0
+    first = Result.load(results / "natural_a.json")
+    assert len(first.rows) == 5
+    assert main([*words, "--rows", "input", "six-band", "peer"]) == 0
+    shown = capsys.readouterr().out
+    assert "| a peer | not measured |" in shown and "no_such_peer is not installed" in shown
+    result = Result.load(results / "natural_a.json")
+    assert [r.method for r in result.rows] == ["Input", ROWS["six-band"].label] * 5
+    assert result.rows[0].values == first.rows[0].values
+    same = [r.values for r in result.rows if r.method == "Input"]
+    assert all(
+        v["tone_before"] == v["tone_after"] and v["floor"] == 0 for v in same if "floor" in v
+    )
+    six = [r for r in result.rows if r.method != "Input"]
+    assert worse_pairs(six) == (0, 5)
+    assert "0 of 3 (0 %)" in pairs_table(result, "speech")
+
+    words = [w.replace("natural_a", "natural_b") for w in words]
+    words += ["--table", "devices", "--devices", "hum", "gaps", "--voices", "2"]
+    assert main([*words, "--rows", "input", "six-band"]) == 0
+    devices = Result.load(results / "natural_b.json")
+    assert len(devices.rows) == 2 * 2 * 2 * 2
+    gaps = [r for r in devices.rows if r.case.startswith("gaps") and r.method == "Input"]
+    assert all(r.values["truth_before"] == pytest.approx(0.0, abs=1e-6) for r in gaps)
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "natural-docs"]) == 0
+    text = (tmp_path / "docs" / "natural.md").read_text()
+    assert text == page([result, devices])
+    for part in ("## Speech: kit, test", "## Music: kit, test", "reference by the same voice"):
+        assert part in text
+
+
+def test_without_recordings_the_command_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RETONE_SHARED", raising=False)
+    assert main(["evaluate", "natural"]) == 2
+    assert "needs recordings" in capsys.readouterr().err
