@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from retone.dsp.effect import Effect
+from retone.dsp.measure import Array
 from retone.dsp.param import ParamTable, Setting
 from retone.estimators.profile import Profile
 from retone.progress import Progress, silent
@@ -27,11 +28,14 @@ class Excerpt:
         sample_rate: in Hz.
         pauses: [P] float32 at the same scale, up to a few seconds: what sounds in pauses next to
             these passages, such as room noise. Digital silence is left out; empty without pauses.
+        tone_db: third-octave levels [BANDS] of all channels (``retone.dsp.third_octaves``), at any
+            common level; None if they are those of ``audio``.
     """
 
     audio: torch.Tensor
     sample_rate: int
     pauses: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    tone_db: Array | None = None
 
 
 Reference = Excerpt | Profile

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,19 +19,23 @@ from retone.dsp.effect import Effect, split_setting
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
 from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db
-from retone.effects import SOUND_CHAIN
-from retone.errors import AudioError
-from retone.estimators import bands_fit, spread_fit
+from retone.effects import LIVELY_TABLE, SOUND_CHAIN, Chain, Compressor, CurveEqualizer, chain
+from retone.effects.curve_equalizer import Phase
+from retone.effects.equalizer import Equalizer
+from retone.errors import AudioError, SettingError
+from retone.estimators import bands_fit, curve_fit, spread_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import normalised, samples_of, split_locks
 from retone.estimators.guard import Guard
-from retone.estimators.sound import Sound, mean_of, sound_of
+from retone.estimators.profile import Profile
+from retone.estimators.sound import SHORTEST_PAUSES_S, Sound, mean_of, sound_of
 from retone.metrics.natural import dynamics_db, short_levels_db
 from retone.progress import ESTIMATING, Progress, silent
 
-STRENGTH = 0.8
-EQUALIZER, COMPRESSOR = SOUND_CHAIN.members
+STRENGTH, PRESET_STRENGTH = 0.8, 0.0
+EqKind = Literal["bands", "curve"]
+EQ_KINDS: tuple[EqKind, ...] = ("bands", "curve")
 RENDERED_S = 30.0
 STEPS = 4
 ROUNDS = 6
@@ -43,17 +48,35 @@ class Matching:
     """Matches tone and dynamics to the references by ``strength``.
 
     Args:
-        strength: 0 copies only the reference's processing, 1 its whole sound.
+        strength: 0 copies only the reference's processing, 1 its whole sound; None is
+            ``STRENGTH`` for recordings and ``PRESET_STRENGTH`` for profiles.
+        eq: ``"bands"``, six readable bands, or ``"curve"``, a gain per third octave.
+        phase: of the curve.
+        curve: limits of the curve.
         processing: estimator of the processing, used below strength 1.
     """
 
     name: str = "match"
-    strength: float = STRENGTH
+    strength: float | None = None
+    eq: EqKind = "bands"
+    phase: Phase = "minimum"
+    curve: curve_fit.CurveRules = curve_fit.CurveRules()
     processing: Estimator = field(default_factory=Automatic)
 
+    def __post_init__(self) -> None:
+        if self.strength is not None and not 0 <= self.strength <= 1:
+            raise SettingError(f"strength = {self.strength} is outside 0..1.")
+        if self.eq not in EQ_KINDS:
+            raise SettingError(f"eq = {self.eq!r}: expected one of {', '.join(EQ_KINDS)}.")
+
     @property
-    def effect(self) -> Effect:
-        return SOUND_CHAIN
+    def effect(self) -> Chain:
+        """The chain that is set."""
+        if self.eq == "bands":
+            return SOUND_CHAIN
+        return chain(
+            "match_curve", CurveEqualizer(phase=self.phase), Compressor(table=LIVELY_TABLE)
+        )
 
     def estimate(
         self,
@@ -63,60 +86,139 @@ class Matching:
         locks: Mapping[str, float],
         progress: Progress = silent,
     ) -> Estimate:
-        """Find the setting of ``SOUND_CHAIN``; see ``Estimator.estimate``."""
+        """Find the setting of ``effect``; see ``Estimator.estimate``.
+
+        Raises:
+            AudioError: there is no reference, or a recording is silent.
+            SettingError: a lock names no parameter or is out of range.
+        """
         if not references:
             raise AudioError("there is no reference. Give at least one reference recording.")
-        checked = SOUND_CHAIN.params.setting(locks)
+        chain = self.effect
+        checked = chain.params.setting(locks)
         fixed = {name: float(checked[name][0]) for name in locks}
         own, reference = sound_of(source), mean_of([sound_of(r) for r in references])
         guard = Guard.of(own, reference)
-        work = _Work(source, own, guard)
+        equalizer = _equalizer(chain, source.sample_rate, guard, fixed, self.curve)
+        work = _Work(chain, source, guard)
         progress(ESTIMATING, 1, STEPS)
-        s = self.strength
-        setting, notes = SOUND_CHAIN.params.neutral(1), ()
-        if s < 1:
-            found = self.processing.estimate(source, references, locks=locks)
-            setting, notes = _adopted(found), found.notes
-        _put(setting, "", fixed)
-        first = work.look(setting)
+        s = self._strength(references)
+        base, notes = self._processing(source, references, s)
+        first = work.look({**base, **_tensors(fixed, base)}, SOUND_CHAIN)
         progress(ESTIMATING, 2, STEPS)
-        if s == 0 and guard.excess_db(first.gain_db) <= 0:
-            return Estimate(SOUND_CHAIN, setting, notes)
+        if self.eq == "bands" and s == 0 and guard.excess_db(first.gain_db) <= 0:
+            _put(base, "", fixed)
+            return Estimate(chain, base, notes)
 
         wanted = (1 - s) * first.gain_db + s * guard.need_db
-        eq = split_numbers(setting, "equalizer") if s < 1 else None
-        added = work.beyond_response(setting, first) if s == 0 else np.zeros(len(wanted))
-        eq_locks, own_locks = split_locks(fixed, "equalizer"), split_locks(fixed, "compressor")
+        setting = chain.params.neutral(1)
+        _put(setting, "compressor", split_numbers(base, "compressor"))
+        _put(setting, "", fixed)
+        start = split_numbers(base, "equalizer") if s < 1 and self.eq == "bands" else None
+        added = np.zeros(len(wanted))
+        if s == 0:
+            added = first.gain_db - _response_db(SOUND_CHAIN, base, guard, source.sample_rate)
+        spread = first.spread_db
+        if reference.spread_db is not None:
+            spread = (1 - s) * spread + s * reference.spread_db
+        own_locks = split_locks(fixed, "compressor")
         best: tuple[float, Setting, _Look] | None = None
         for number in range(ROUNDS):
-            eq = bands_fit.fit(
-                EQUALIZER, guard, wanted, added, source.sample_rate, eq_locks, eq, again=number > 0
-            )
-            _put(setting, "equalizer", eq)
+            start = equalizer.fit(wanted, added, start, again=number > 0)
+            _put(setting, equalizer.name, start)
             if s > 0 and number < 2:
-                spread = first.spread_db
-                if reference.spread_db is not None:
-                    spread = (1 - s) * spread + s * reference.spread_db
                 _put(setting, "compressor", work.compressor(setting, spread, own_locks))
             look = work.look(setting)
             broken = guard.excess_db(look.gain_db)
             if best is None or broken < max(best[0], 0.0):
                 best = broken, dict(setting), look
-            predicted, added = added, work.beyond_response(setting, look)
-            moved = np.ptp((added - predicted)[guard.known])
-            if broken <= 0 and moved < STEADY_DB:
+            before = added
+            added = look.gain_db - _response_db(chain, setting, guard, source.sample_rate)
+            if broken <= 0 and np.ptp((added - before)[guard.known]) < STEADY_DB:
                 break
             if broken > 0 and number >= 2:
                 wanted = EASED * wanted
         progress(ESTIMATING, 3, STEPS)
         assert best is not None
-        _, setting, last = best
-        setting, last = work.kept(setting, last, fixed)
-        level = (1 - s) * first.level_db + s * work.own_level_db
-        _put(setting, "compressor", work.makeup(setting, level - last.level_db))
+        setting, last = work.kept(best[1], best[2], fixed)
+        level_db = (1 - s) * first.level_db + s * work.own_level_db
+        _put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
         _put(setting, "", fixed)
         progress(ESTIMATING, 4, STEPS)
-        return Estimate(SOUND_CHAIN, setting, notes)
+        return Estimate(chain, setting, notes)
+
+    def _strength(self, references: Sequence[Reference]) -> float:
+        if self.strength is not None:
+            return self.strength
+        profiles = any(isinstance(r, Profile) for r in references)
+        return PRESET_STRENGTH if profiles else STRENGTH
+
+    def _processing(
+        self, source: Excerpt, references: Sequence[Reference], strength: float
+    ) -> tuple[Setting, tuple[str, ...]]:
+        """The reference's processing as a setting of ``SOUND_CHAIN``; nothing at strength 1."""
+        setting = SOUND_CHAIN.params.neutral(1)
+        if strength == 1:
+            return setting, ()
+        found = self.processing.estimate(source, references, locks={})
+        for name, value in found.setting.items():
+            if name in setting:
+                p = SOUND_CHAIN.params[name]
+                setting[name] = value.double().clamp(p.low, p.high)
+        return setting, found.notes
+
+
+class _Fitted(Protocol):
+    """An equaliser that can be set to a wanted gain."""
+
+    name: str
+
+    def fit(
+        self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
+    ) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Bands:
+    effect: Equalizer
+    guard: Guard
+    sample_rate: int
+    locks: Mapping[str, float]
+    name: str = "equalizer"
+
+    def fit(
+        self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
+    ) -> dict[str, float]:
+        return bands_fit.fit(
+            self.effect, self.guard, wanted_db, added_db, self.sample_rate, self.locks, start,
+            again=again,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    guard: Guard
+    locks: Mapping[str, float]
+    rules: curve_fit.CurveRules
+    name: str = "curve"
+
+    def fit(
+        self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
+    ) -> dict[str, float]:
+        return curve_fit.fit(self.guard, wanted_db, added_db, self.locks, self.rules)
+
+
+def _equalizer(
+    chain: Chain,
+    sample_rate: int,
+    guard: Guard,
+    locks: Mapping[str, float],
+    rules: curve_fit.CurveRules,
+) -> _Fitted:
+    first = chain.members[0]
+    if isinstance(first, Equalizer):
+        return _Bands(first, guard, sample_rate, split_locks(locks, "equalizer"))
+    return _Curve(guard, split_locks(locks, "curve"), rules)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,54 +233,40 @@ class _Look:
 class _Work:
     """An input that is rendered with settings and measured."""
 
-    def __init__(self, source: Excerpt, own: Sound, guard: Guard) -> None:
-        self.rate, self.guard = source.sample_rate, guard
+    def __init__(self, chain: Chain, source: Excerpt, guard: Guard) -> None:
+        self.chain, self.rate, self.guard = chain, source.sample_rate, guard
         audio = samples_of(normalised(source), round(RENDERED_S * self.rate))
         self.audio = torch.as_tensor(audio)[None, None]
         self.levels_db = third_octave_levels_db(audio, self.rate)
         self.own_level_db = _level_db(audio)
-        pauses = getattr(source, "pauses", None)
-        self.noise = None if pauses is None or pauses.numel() < 0.25 * self.rate else pauses
+        long = source.pauses.numel() >= SHORTEST_PAUSES_S * self.rate
+        self.noise_level_db = _level_db(source.pauses.numpy()) if long else None
 
-    def render(self, setting: Setting) -> Array:
+    def look(self, setting: Setting, effect: Effect | None = None) -> _Look:
         with torch.no_grad():
-            return SOUND_CHAIN.render(self.audio, self.rate, setting).audio[0, 0].numpy()
-
-    def look(self, setting: Setting) -> _Look:
-        y = self.render(setting)
-        after = third_octave_levels_db(y, self.rate)
-        gain = np.where(self.guard.known, after - np.where(self.guard.known, self.levels_db, 0), 0)
-        return _Look(gain, dynamics_db(y, self.rate), _level_db(y))
-
-    def beyond_response(self, setting: Setting, look: _Look) -> Array:
-        """Gain [F] that a band got beyond the equaliser's response at its centre.
-
-        That is what compression adds, and what a slope of the response inside a band changes.
-        """
+            out = (effect or self.chain).render(self.audio, self.rate, setting).audio[0, 0].numpy()
+        gain = np.zeros(len(CENTRES_HZ))
         known = self.guard.known
-        response = EQUALIZER.response(
-            torch.from_numpy(CENTRES_HZ[known]), self.rate, split_setting(setting, "equalizer")
-        )
-        out = np.zeros(len(known))
-        out[known] = look.gain_db[known] - 20 * np.log10(np.abs(response[0].numpy()))
-        return out
+        gain[known] = (third_octave_levels_db(out, self.rate) - self.levels_db)[known]
+        return _Look(gain, dynamics_db(out, self.rate), _level_db(out))
 
     def compressor(
         self, setting: Setting, spread_db: float, locks: Mapping[str, float]
     ) -> dict[str, float]:
+        """A compressor behind this setting's equaliser that reaches a spread."""
+        equalizer, compressor = self.chain.members
         with torch.no_grad():
-            toned = EQUALIZER.render(
-                self.audio, self.rate, split_setting(setting, "equalizer")
-            ).audio
-        noise = None if self.noise is None else _level_db(self.noise.numpy())
-        levels = spread_fit.Levels.of(short_levels_db(toned[0, 0].numpy(), self.rate), noise)
+            own = split_setting(setting, equalizer.name)
+            toned = equalizer.render(self.audio, self.rate, own).audio
 
         def spread_of(values: Mapping[str, float]) -> float:
+            one = {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items()}
             with torch.no_grad():
-                one = {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items()}
-                y = COMPRESSOR.render(toned, self.rate, one).audio[0, 0].numpy()
-            return dynamics_db(y, self.rate)
+                out = compressor.render(toned, self.rate, one).audio[0, 0].numpy()
+            return dynamics_db(out, self.rate)
 
+        short = short_levels_db(toned[0, 0].numpy(), self.rate)
+        levels = spread_fit.Levels.of(short, self.noise_level_db)
         return spread_fit.fit(levels, spread_db, spread_of, locks)
 
     def kept(
@@ -187,41 +275,42 @@ class _Work:
         """The setting, moved towards no change as far as the guarantee asks for."""
         if self.guard.excess_db(look.gain_db) <= 0:
             return setting, look
-        low, high = 0.0, 1.0
-        best = None
+        neutral = self.chain.params.neutral(1)
+        _put(neutral, "", fixed)
+        best, low, high = neutral, 0.0, 1.0
         for _ in range(5):
             share = (low + high) / 2
-            tried = SOUND_CHAIN.params.blend(setting, share)
+            tried = self.chain.params.blend(setting, share)
             _put(tried, "", fixed)
-            seen = self.look(tried)
-            if self.guard.excess_db(seen.gain_db) <= 0:
-                low, best = share, (tried, seen)
+            if self.guard.excess_db(self.look(tried).gain_db) <= 0:
+                low, best = share, tried
             else:
                 high = share
-        if best is None:
-            neutral = SOUND_CHAIN.params.neutral(1)
-            _put(neutral, "", fixed)
-            best = neutral, self.look(neutral)
-        return best
+        return best, self.look(best)
 
     def makeup(self, setting: Setting, gain_db: float) -> dict[str, float]:
-        param = COMPRESSOR.params["makeup_db"]
-        value = float(setting["compressor.makeup_db"][0]) + gain_db
+        param = self.chain.params["compressor.makeup_db"]
+        value = float(setting[param.name][0]) + gain_db
         return {"makeup_db": float(np.clip(value, param.low, param.high))}
 
 
-def _adopted(found: Estimate) -> Setting:
-    """A setting of another chain with these effects as one of ``SOUND_CHAIN``."""
-    setting = SOUND_CHAIN.params.neutral(1)
-    for name, value in found.setting.items():
-        if name in setting:
-            p = SOUND_CHAIN.params[name]
-            setting[name] = value.double().clamp(p.low, p.high)
-    return setting
+def _response_db(effect: Effect, setting: Setting, guard: Guard, sample_rate: int) -> Array:
+    """Response [F] of an effect's filters at the centres of the known bands, 0 elsewhere."""
+    known = guard.known
+    response = effect.response(torch.from_numpy(CENTRES_HZ[known]), sample_rate, setting)
+    out = np.zeros(len(known))
+    if response is not None:
+        out[known] = 20 * np.log10(np.maximum(response[0].abs().numpy(), 1e-6))
+    return out
 
 
 def split_numbers(setting: Setting, prefix: str) -> dict[str, float]:
+    """A member's part of a setting as plain numbers."""
     return {n: float(v[0]) for n, v in split_setting(setting, prefix).items()}
+
+
+def _tensors(values: Mapping[str, float], known: Setting) -> Setting:
+    return {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items() if n in known}
 
 
 def _put(setting: Setting, prefix: str, values: Mapping[str, float]) -> None:

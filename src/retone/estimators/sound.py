@@ -25,6 +25,7 @@ Mask = NDArray[np.bool_]
 
 ABOVE_NOISE_DB = 4.0
 """A band whose level exceeds that of the pauses by less holds nothing but noise."""
+SHORTEST_PAUSES_S = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +49,21 @@ def sound_of(recording: Reference) -> Sound:
         levels = np.where(CENTRES_HZ * 2 ** (1 / 6) <= recording.sample_rate / 2, levels, np.nan)
         return Sound(levels, occupied(levels), None)
     audio = recording.audio.detach().cpu().numpy()
-    levels = third_octave_levels_db(audio, recording.sample_rate)
-    noise = None
-    pauses = getattr(recording, "pauses", None)
-    if pauses is not None and pauses.numel() >= 0.25 * recording.sample_rate:
-        noise = third_octave_levels_db(pauses.numpy(), recording.sample_rate)
+    levels = recording.tone_db
+    own = third_octave_levels_db(audio, recording.sample_rate)
+    if levels is None:
+        levels = own
+    noise = noise_db(recording)
+    if noise is not None:  # the mix's noise, at the level of all channels
+        noise = noise + (levels - own)
     return Sound(levels, occupied(levels, noise), dynamics_db(audio, recording.sample_rate))
+
+
+def noise_db(excerpt: Excerpt) -> Array | None:
+    """Third-octave levels [F] of what sounds in pauses; None if there is too little of it."""
+    if excerpt.pauses.numel() < SHORTEST_PAUSES_S * excerpt.sample_rate:
+        return None
+    return third_octave_levels_db(excerpt.pauses.numpy(), excerpt.sample_rate)
 
 
 def occupied(levels: Array, noise: Array | None = None) -> Mask:

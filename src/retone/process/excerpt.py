@@ -17,6 +17,7 @@ from retone.audio.files import SILENCE_DBFS, require_analysable
 from retone.audio.formats import bit_depth
 from retone.audio.meters.activity import HOP_S, ActivityMeter
 from retone.audio.reader import AudioReader
+from retone.dsp.third_octaves import BANDS, levels_db, segment_powers, segment_samples
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.estimators.speech_music import Content, content_of
@@ -65,13 +66,13 @@ def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
         )
     power = _powers(reader)
     found = activity(power, noise=True)
-    audio, gains = _sounding(reader, found)
+    audio, gains, tone = _sounding(reader, found)
     if found.gate_db > GATE_DB:
         # what is steady and low may be noise behind a voice, or music
         start = torch.from_numpy(audio[: round(_DECISION_S * info.sample_rate)])
         if content_of(Excerpt(start, info.sample_rate)).kind == "music":
             found = activity(power, noise=False)
-            audio, gains = _sounding(reader, found)
+            audio, gains, tone = _sounding(reader, found)
     peak = _robust_peak(audio, info.sample_rate)
     fine = (bit_depth(info.subtype) or 0) > 16
     least_dbfs = FINE_SILENCE_DBFS if fine else SILENCE_DBFS
@@ -80,7 +81,8 @@ def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
     factor = np.float32(db_to_gain(NORMAL_PEAK_DB) / peak)
     limit = np.float32(db_to_gain(NORMAL_PEAK_DB))
     scaled = torch.from_numpy(np.clip(audio * factor, -limit, limit))
-    return Excerpt(scaled, info.sample_rate, torch.from_numpy(pauses * factor)), peak
+    pauses = torch.from_numpy(pauses * factor)
+    return Excerpt(scaled, info.sample_rate, pauses, tone), peak
 
 
 def content_of_recording(recording: Recording) -> Content:
@@ -102,11 +104,40 @@ def _powers(reader: AudioReader) -> NDArray[np.float64]:
     return meter.result()
 
 
-def _sounding(reader: AudioReader, found: Activity) -> tuple[NDArray[np.float32], Gains]:
-    """The parts to analyse as mono [n], and the gains of the mix."""
+def _sounding(
+    reader: AudioReader, found: Activity
+) -> tuple[NDArray[np.float32], Gains, NDArray[np.float64] | None]:
+    """The parts to analyse as mono [n], the gains of the mix, and the third-octave levels of all
+    channels; None for mono, whose levels are those of the mix."""
     parts = _segments(_chosen(found), reader)
-    gains = mix_gains(_blocks(reader, parts), reader.info.channels)
-    return _mono(reader, parts, gains), gains
+    channels = reader.info.channels
+    if channels == 1:
+        return _mono(reader, parts, np.ones(1, np.float32)), np.ones(1, np.float32), None
+    tone = ToneMeter(reader.info.sample_rate)
+    gains = mix_gains(tone.passed(_blocks(reader, parts)), channels)
+    return _mono(reader, parts, gains), gains, tone.levels_db()
+
+
+class ToneMeter:
+    """Third-octave levels of all channels of audio that passes by in blocks."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.size = segment_samples(sample_rate)
+        self.total, self.count = np.zeros(BANDS), 0
+
+    def passed(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same blocks, measured; segments that would cross two blocks are left out."""
+        for block in blocks:
+            if block.shape[1] >= self.size or not self.count:
+                powers = segment_powers(block, self.sample_rate)
+                self.total += powers.sum(axis=0)
+                self.count += len(powers)
+            yield block
+
+    def levels_db(self) -> NDArray[np.float64]:
+        """Levels [BANDS] in dB; see ``third_octave_levels_db``."""
+        return levels_db(self.total[None] / max(self.count, 1))
 
 
 def _chosen(found: Activity) -> Mask:

@@ -24,6 +24,7 @@ from retone.effects import MATCH_CHAIN, Equalizer
 from retone.estimators import equalizer_fit
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
+from retone.estimators.matching import EqKind, Matching
 from retone.process.decide import decide
 from retone.process.recording import open_recording
 from retone.process.render import render_to_array
@@ -172,6 +173,10 @@ def _estimator(name: str) -> Callable[[str], NaturalMethod]:
     return lambda kind: Estimated(estimator_named(name))
 
 
+def _matching(strength: float, eq: EqKind = "bands") -> Callable[[str], NaturalMethod]:
+    return lambda kind: Estimated(Matching(strength=strength, eq=eq))
+
+
 def _network(kind: str) -> NaturalMethod:
     return Estimated(estimator_named("network", weights=kind))
 
@@ -184,6 +189,16 @@ ROWS: dict[str, NaturalRow] = {
     "closed-form": NaturalRow("closed-form", _estimator("closed-form")),
     "full-match": NaturalRow("full-match", _estimator("full-match")),
     "network": NaturalRow("network, fitted", _network),
+    **{
+        f"match-{strength:g}": NaturalRow(f"retone, strength {strength:g}", _matching(strength))
+        for strength in (0.0, 0.25, 0.5, 0.8, 1.0)
+    },
+    **{
+        f"curve-{strength:g}": NaturalRow(
+            f"retone, strength {strength:g}, curve", _matching(strength, "curve")
+        )
+        for strength in (0.8, 1.0)
+    },
 }
 """Rows by name; the first is the baseline. A further setting of an estimator is one line."""
 

@@ -1,0 +1,122 @@
+"""Set a curve equaliser to a wanted gain under the guarantee (``retone.estimators.guard``).
+
+Every third octave has its own gain, so nothing has to be searched: matched bands get what is wanted,
+within what the guarantee allows; bands in which only the input holds sound fade from the nearest
+matched band to no change within ``FADE_BANDS``; empty bands keep the gain of their neighbour but are
+not lifted against the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from retone.dsp.measure import Array
+from retone.dsp.third_octaves import CENTRES_HZ
+from retone.effects.curve_equalizer import CURVE_TABLE
+from retone.errors import SettingError
+from retone.estimators.guard import FAR_DB, LIFT_DB, Guard, Mask
+
+FADE_BANDS = 3
+MARGIN_DB = 0.3
+EVEN_DB = 0.3
+
+
+@dataclass(frozen=True)
+class CurveRules:
+    """Limits of a curve.
+
+    Args:
+        smooth_octaves: full width at half maximum of a Gaussian that smooths the curve; 0 keeps
+            the detail of third octaves.
+        lowest_hz, highest_hz: outside of these the curve fades to no change.
+        max_gain_db: largest gain, either way.
+    """
+
+    smooth_octaves: float = 0.0
+    lowest_hz: float = 20.0
+    highest_hz: float = 20000.0
+    max_gain_db: float = 18.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smooth_octaves <= 3:
+            raise SettingError(f"smooth_octaves = {self.smooth_octaves}: expected 0 to 3.")
+        if not 0 < self.lowest_hz < self.highest_hz:
+            raise SettingError(
+                f"lowest_hz = {self.lowest_hz:g} and highest_hz = {self.highest_hz:g}: expected "
+                "two frequencies above 0 Hz, the lowest first."
+            )
+
+
+def fit(
+    guard: Guard,
+    wanted_db: Array,
+    added_db: Array,
+    locks: Mapping[str, float],
+    rules: CurveRules,
+) -> dict[str, float]:
+    """Find the gains.
+
+    Args:
+        guard: the bands and what they need.
+        wanted_db: [F] wanted gain in the matched bands, relative to any constant.
+        added_db: [F] gain that the rest of the chain adds, and the curve's slopes.
+        locks: parameters with fixed values.
+        rules: limits.
+    """
+    gain = np.zeros(len(wanted_db))
+    use = guard.matched & (rules.lowest_hz <= CENTRES_HZ) & (rules.highest_hz >= CENTRES_HZ)
+    if use.any():
+        total = wanted_db - np.median(wanted_db[guard.matched])
+        total = smoothed(total, guard.matched, rules.smooth_octaves)
+        total = allowed(total, guard)
+        gain = spread_out(total - added_db, use, guard, added_db)
+        gain -= np.median(gain[use])
+    gain = np.clip(gain, -rules.max_gain_db, rules.max_gain_db)
+    values = np.concatenate([gain[:1], gain])  # the curve begins at 20 Hz, the bands at 25 Hz
+    return dict(zip(CURVE_TABLE.names, (float(v) for v in values), strict=True)) | dict(locks)
+
+
+def smoothed(curve_db: Array, use: Mask, octaves: float) -> Array:
+    """The curve [F] smoothed over the bands that count."""
+    if octaves <= 0:
+        return curve_db
+    width = 3 * octaves / 2.355
+    at = np.arange(len(curve_db))
+    weight = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2) * use
+    return np.asarray((weight @ np.where(use, curve_db, 0.0)) / np.maximum(weight.sum(1), 1e-9))
+
+
+def allowed(total_db: Array, guard: Guard) -> Array:
+    """Gains [F], relative to the median of the matched bands, as the guarantee allows them.
+
+    A band far from the reference moves towards it by at least ``MARGIN_DB``, and not beyond its
+    mirror image.
+    """
+    out = total_db.copy()
+    for _ in range(8):  # the median moves a little with every correction
+        out = out - np.median(out[guard.matched])
+        rest = np.median((guard.need_db - out)[guard.matched])
+        sign, size = np.sign(guard.need_db), np.abs(guard.need_db)
+        moved = np.clip(sign * (out + rest), MARGIN_DB, np.maximum(2 * size - MARGIN_DB, MARGIN_DB))
+        far = guard.matched & (size > FAR_DB)
+        out = np.where(far, sign * moved - rest, out)
+    return out
+
+
+def spread_out(gain_db: Array, use: Mask, guard: Guard, added_db: Array) -> Array:
+    """Gains for all bands from those in use."""
+    at = np.flatnonzero(use)
+    known = np.arange(len(gain_db))
+    nearest = at[np.abs(known[:, None] - at).argmin(axis=1)]
+    away = np.abs(known - nearest)
+    middle = float(np.median(gain_db[use]))
+    share = np.clip(1 - away / FADE_BANDS, 0.0, 1.0)
+    out = np.where(use, gain_db, middle + share * (gain_db[nearest] - middle))
+    full = guard.known & ~guard.empty
+    if guard.empty.any() and full.any():
+        top = np.median((out + added_db)[full]) + LIFT_DB - EVEN_DB
+        out = np.where(guard.empty, np.minimum(out, top - added_db), out)
+    return np.asarray(out)
