@@ -20,7 +20,7 @@ from retone.dsp.measure import Array
 from retone.dsp.third_octaves import CENTRES_HZ
 from retone.effects.equalizer import Equalizer
 from retone.estimators.equalizer_fit import FitRules, Problem
-from retone.estimators.guard import FAR_DB, LIFT_DB, Guard
+from retone.estimators.guard import LIFT_DB, Guard
 
 RULES = FitRules(max_gain_db=24.0, max_q=6.0, max_boost_q=6.0)
 MARGIN_DB = 0.15
@@ -100,9 +100,10 @@ class _Search:
         if self.matched.any():
             wanted[self.matched] -= np.median(wanted[self.matched])
         self.wanted = wanted
-        self.far = self.matched & (np.abs(self.need) > FAR_DB)
+        self.far = guard.far[known]
         self.sign = np.sign(self.need[self.far])
         self.weight = np.where(self.matched, 1.0, np.where(self.empty, 0.0, ONLY_OWN_WEIGHT))
+        self.weight[guard.held[known]] = 0.0
         self.problem = Problem(
             equalizer,
             CENTRES_HZ[known],

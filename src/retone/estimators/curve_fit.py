@@ -17,7 +17,8 @@ from retone.dsp.measure import Array
 from retone.dsp.third_octaves import CENTRES_HZ
 from retone.effects.curve_equalizer import CURVE_TABLE
 from retone.errors import SettingError
-from retone.estimators.guard import FAR_DB, LIFT_DB, Guard, Mask
+from retone.estimators.guard import LIFT_DB, Guard
+from retone.estimators.sound import Mask
 
 FADE_BANDS = 3
 MARGIN_DB = 0.3
@@ -101,8 +102,7 @@ def allowed(total_db: Array, guard: Guard) -> Array:
         rest = np.median((guard.need_db - out)[guard.matched])
         sign, size = np.sign(guard.need_db), np.abs(guard.need_db)
         moved = np.clip(sign * (out + rest), MARGIN_DB, np.maximum(2 * size - MARGIN_DB, MARGIN_DB))
-        far = guard.matched & (size > FAR_DB)
-        out = np.where(far, sign * moved - rest, out)
+        out = np.where(guard.far, sign * moved - rest, out)
     return out
 
 

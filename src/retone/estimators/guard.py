@@ -28,8 +28,8 @@ class Guard:
     """The bands of an input and a reference, and what each needs.
 
     ``known`` [F]: the band exists in the input; ``matched``: occupied on both sides; ``empty``: the
-    input holds nothing; ``need_db`` [F]: difference to the reference relative to the median of the
-    matched bands, 0 elsewhere.
+    input holds nothing there, or only noise; ``need_db`` [F]: difference to the reference relative
+    to the median of the matched bands, 0 elsewhere.
     """
 
     known: Mask
@@ -47,12 +47,17 @@ class Guard:
         if matched.any():
             difference = reference.levels_db[matched] - own.levels_db[matched]
             need[matched] = difference - np.median(difference)
-        return cls(known, matched, known & ~own.occupied, need)
+        return cls(known, matched, known & (~own.occupied | own.noise), need)
 
     @property
     def far(self) -> Mask:
-        """Matched bands that differ by more than ``FAR_DB``."""
-        return self.matched & (np.abs(self.need_db) > FAR_DB)
+        """Matched bands that have to move: by more than ``FAR_DB``, and no noise upwards."""
+        return self.matched & (np.abs(self.need_db) > FAR_DB) & ~self.held
+
+    @property
+    def held(self) -> Mask:
+        """Matched bands that hold only noise and that the reference would lift."""
+        return self.matched & self.empty & (self.need_db > 0)
 
     def left_db(self, gain_db: Array) -> Array:
         """What is still needed after gains [F], relative to the median; 0 outside of matched."""

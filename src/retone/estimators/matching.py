@@ -30,7 +30,7 @@ from retone.estimators.closed_form import normalised, samples_of, split_locks
 from retone.estimators.guard import Guard
 from retone.estimators.profile import Profile
 from retone.estimators.sound import SHORTEST_PAUSES_S, Sound, mean_of, sound_of
-from retone.metrics.natural import dynamics_db, short_levels_db
+from retone.metrics.natural import dynamics_db, noise_floor_change_db, short_levels_db
 from retone.progress import ESTIMATING, Progress, silent
 
 STRENGTH, PRESET_STRENGTH = 0.8, 0.0
@@ -38,7 +38,7 @@ EqKind = Literal["bands", "curve"]
 EQ_KINDS: tuple[EqKind, ...] = ("bands", "curve")
 RENDERED_S = 30.0
 STEPS = 4
-ROUNDS = 6
+ROUNDS = 8
 EASED = 0.75
 STEADY_DB = 1.0
 
@@ -123,11 +123,13 @@ class Matching:
             spread = (1 - s) * spread + s * reference.spread_db
         own_locks = split_locks(fixed, "compressor")
         best: tuple[float, Setting, _Look] | None = None
+        dynamics = split_numbers(setting, "compressor")
         for number in range(ROUNDS):
             start = equalizer.fit(wanted, added, start, again=number > 0)
             _put(setting, equalizer.name, start)
             if s > 0 and number < 2:
-                _put(setting, "compressor", work.compressor(setting, spread, own_locks))
+                dynamics = work.compressor(setting, spread, own_locks)
+                _put(setting, "compressor", dynamics)
             look = work.look(setting)
             broken = guard.excess_db(look.gain_db)
             if best is None or broken < max(best[0], 0.0):
@@ -136,8 +138,10 @@ class Matching:
             added = look.gain_db - _response_db(chain, setting, guard, source.sample_rate)
             if broken <= 0 and np.ptp((added - before)[guard.known]) < STEADY_DB:
                 break
-            if broken > 0 and number >= 2:
-                wanted = EASED * wanted
+            if broken > 0 and number >= 2:  # less of both; what they add shrinks with them
+                wanted, added = EASED * wanted, EASED * added
+                dynamics = _eased(dynamics, own_locks)
+                _put(setting, "compressor", dynamics)
         progress(ESTIMATING, 3, STEPS)
         assert best is not None
         setting, last = work.kept(best[1], best[2], fixed)
@@ -259,15 +263,16 @@ class _Work:
             own = split_setting(setting, equalizer.name)
             toned = equalizer.render(self.audio, self.rate, own).audio
 
-        def spread_of(values: Mapping[str, float]) -> float:
+        def heard(values: Mapping[str, float]) -> spread_fit.Heard:
             one = {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items()}
             with torch.no_grad():
                 out = compressor.render(toned, self.rate, one).audio[0, 0].numpy()
-            return dynamics_db(out, self.rate)
+            lift = noise_floor_change_db(self.audio[0, 0].numpy(), out, self.rate)
+            return spread_fit.Heard(dynamics_db(out, self.rate), lift)
 
         short = short_levels_db(toned[0, 0].numpy(), self.rate)
         levels = spread_fit.Levels.of(short, self.noise_level_db)
-        return spread_fit.fit(levels, spread_db, spread_of, locks)
+        return spread_fit.fit(levels, spread_db, heard, locks)
 
     def kept(
         self, setting: Setting, look: _Look, fixed: Mapping[str, float]
@@ -307,6 +312,13 @@ def _response_db(effect: Effect, setting: Setting, guard: Guard, sample_rate: in
 def split_numbers(setting: Setting, prefix: str) -> dict[str, float]:
     """A member's part of a setting as plain numbers."""
     return {n: float(v[0]) for n, v in split_setting(setting, prefix).items()}
+
+
+def _eased(values: dict[str, float], locks: Mapping[str, float]) -> dict[str, float]:
+    """A compressor whose slopes are smaller."""
+    slope = EASED**2 * (1 - 1 / values["ratio"])
+    expansion = 1 + EASED**2 * (values["expander_ratio"] - 1)
+    return values | {"ratio": 1 / (1 - slope), "expander_ratio": expansion} | dict(locks)
 
 
 def _tensors(values: Mapping[str, float], known: Setting) -> Setting:

@@ -1,8 +1,8 @@
 """What tonal matching compares: third-octave levels, where they hold sound, and short-term levels.
 
 An input and its references are compared band by band. A band is *occupied* if its level is within
-45 dB of the loudest band and, where pauses are known, above the noise in them. Only bands
-occupied on both sides are matched; levels are relative to the median of these bands, because
+45 dB of the loudest one; it may still hold nothing but noise, which is known from the pauses. Only
+bands occupied on both sides are matched; levels are relative to the median of these bands, because
 loudness is matched apart from tone.
 """
 
@@ -32,13 +32,15 @@ SHORTEST_PAUSES_S = 0.3
 class Sound:
     """A recording as tonal matching sees it.
 
-    ``levels_db`` [F] are third-octave levels, -inf or NaN where the sample rate or a profile gives
-    none; ``occupied`` [F] marks bands with sound above the noise; ``spread_db`` is the distance of
-    the 95th and 20th percentiles of the 50 ms levels, None if unknown.
+    ``levels_db`` [F] are third-octave levels, NaN where the sample rate or a profile gives none;
+    ``occupied`` [F] marks bands within 45 dB of the loudest, ``noise`` [F] those of them that hold
+    no more than the pauses; ``spread_db`` is the distance of the 95th and 20th percentiles of the
+    50 ms levels, None if unknown.
     """
 
     levels_db: Array
     occupied: Mask
+    noise: Mask
     spread_db: float | None
 
 
@@ -47,16 +49,17 @@ def sound_of(recording: Reference) -> Sound:
     if isinstance(recording, Profile):
         levels = recording.spectrum(CENTRES_HZ)
         levels = np.where(CENTRES_HZ * 2 ** (1 / 6) <= recording.sample_rate / 2, levels, np.nan)
-        return Sound(levels, occupied(levels), None)
+        return Sound(levels, occupied_bands(levels), np.zeros(len(levels), dtype=bool), None)
     audio = recording.audio.detach().cpu().numpy()
     levels = recording.tone_db
     own = third_octave_levels_db(audio, recording.sample_rate)
     if levels is None:
         levels = own
     noise = noise_db(recording)
-    if noise is not None:  # the mix's noise, at the level of all channels
-        noise = noise + (levels - own)
-    return Sound(levels, occupied(levels, noise), dynamics_db(audio, recording.sample_rate))
+    with np.errstate(invalid="ignore"):
+        only = np.zeros(len(levels), bool) if noise is None else own - noise < ABOVE_NOISE_DB
+    inside = occupied_bands(levels)
+    return Sound(levels, inside, inside & only, dynamics_db(audio, recording.sample_rate))
 
 
 def noise_db(excerpt: Excerpt) -> Array | None:
@@ -64,15 +67,6 @@ def noise_db(excerpt: Excerpt) -> Array | None:
     if excerpt.pauses.numel() < SHORTEST_PAUSES_S * excerpt.sample_rate:
         return None
     return third_octave_levels_db(excerpt.pauses.numpy(), excerpt.sample_rate)
-
-
-def occupied(levels: Array, noise: Array | None = None) -> Mask:
-    """Bands [F] that hold sound: near enough to the loudest, and above the noise if it is known."""
-    inside = occupied_bands(levels)
-    if noise is not None:
-        with np.errstate(invalid="ignore"):
-            inside &= ~(levels - noise < ABOVE_NOISE_DB)
-    return inside
 
 
 def mean_of(sounds: Sequence[Sound]) -> Sound:
@@ -89,4 +83,6 @@ def mean_of(sounds: Sequence[Sound]) -> Sound:
     total = np.where(known, stack, 0.0).sum(axis=0)
     levels = np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
     spreads = [s.spread_db for s in sounds if s.spread_db is not None]
-    return Sound(levels, both & np.isfinite(levels), float(np.mean(spreads)) if spreads else None)
+    noise = np.mean([s.noise for s in sounds], axis=0) > 0.5
+    inside = both & np.isfinite(levels)
+    return Sound(levels, inside, inside & noise, float(np.mean(spreads)) if spreads else None)

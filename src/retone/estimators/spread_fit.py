@@ -1,10 +1,10 @@
 """Find a compressor that gives a recording a wanted spread of its short-term levels.
 
 The spread is the distance of the 95th and 20th percentiles of the 50 ms levels. The threshold lies
-at the 20th percentile, so that everything livelier than that is scaled; the slope ``1 - 1/ratio`` is
-found by rendering (secant steps), below 0 where the reference is livelier. Where compression would
-bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the programme, an expander below
-the quiet passages takes it back.
+near the 20th percentile, so that everything livelier is scaled; the slope ``1 - 1/ratio`` is found
+by rendering (secant steps), below 0 where the reference is livelier. Where equaliser and compressor
+would bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the programme, an expander
+between the noise and the quiet passages takes it back, as far as they are apart.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from retone.dsp.measure import Array
 from retone.metrics.natural import LIVE_DB
 
 ATTACK_MS, RELEASE_MS, KNEE_DB = 5.0, 100.0, 6.0
-DETECTOR_DB = 6.0
-"""How far a peak detector reads above the 50 ms level on speech and music."""
-NOISE_LIFT_DB = 2.5
-SLOPES = (-0.9, 0.9)
+DETECTOR_DB = 3.0
+"""How far the peak detector's smoothed level lies above the 50 ms level, at least."""
+NOISE_LIFT_DB = 2.0
+SLOPES = (-0.95, 0.9)
 CLOSE_DB = 0.3
-ROUNDS = 3
+ROUNDS = 4
 MAX_EXPANSION = 3.0
+APART_DB = 6.0
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Percentiles of a recording's 50 ms levels in dBFS and the level of its noise."""
+    """Percentiles of a recording's 50 ms levels in dBFS; ``noise_db`` is None if it is unknown."""
 
     programme_db: float
     quiet_db: float
-    noise_db: float
+    noise_db: float | None
 
     @property
     def spread_db(self) -> float:
@@ -42,14 +43,23 @@ class Levels:
     @classmethod
     def of(cls, short_db: Array, noise_db: float | None) -> Levels:
         live = short_db[short_db > short_db.max() - LIVE_DB]
-        low, quiet, programme = np.percentile(live, [5.0, 20.0, 95.0])
-        return cls(float(programme), float(quiet), float(low if noise_db is None else noise_db))
+        quiet, programme = np.percentile(live, [20.0, 95.0])
+        return cls(float(programme), float(quiet), noise_db)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a compressor does: the spread of its output, and how far the noise in pauses has risen
+    against the programme since the input."""
+
+    spread_db: float
+    noise_lift_db: float
 
 
 def fit(
     levels: Levels,
     wanted_db: float,
-    spread_of: Callable[[Mapping[str, float]], float],
+    heard: Callable[[Mapping[str, float]], Heard],
     locks: Mapping[str, float],
 ) -> dict[str, float]:
     """Find the compressor's parameters (its own names, makeup 0).
@@ -57,7 +67,7 @@ def fit(
     Args:
         levels: of the compressor's input.
         wanted_db: the spread to reach.
-        spread_of: renders with a setting and measures the spread.
+        heard: renders with a setting and measures.
         locks: fixed values.
     """
     base = {
@@ -70,42 +80,50 @@ def fit(
         "expander_threshold_db": -100.0,
         "expander_ratio": 1.0,
     } | dict(locks)
-    if "ratio" in locks:
-        return base
-    headroom = max(levels.quiet_db - levels.noise_db, 0.0)
-    lowest = levels.spread_db - NOISE_LIFT_DB - 0.7 * headroom
+    lowest = -np.inf
+    if levels.noise_db is not None:
+        lowest = levels.spread_db - NOISE_LIFT_DB - 0.7 * max(levels.quiet_db - levels.noise_db, 0)
     wanted = max(wanted_db, lowest)
-    if abs(wanted - levels.spread_db) < CLOSE_DB or levels.spread_db < 1.0:
+    if "ratio" not in locks and levels.spread_db > 1.0:
+        base = _compressed(base, levels.spread_db, wanted, heard)
+    return base | _expander(base, levels, heard) | dict(locks)
+
+
+def _compressed(
+    base: dict[str, float],
+    spread_db: float,
+    wanted_db: float,
+    heard: Callable[[Mapping[str, float]], Heard],
+) -> dict[str, float]:
+    if abs(wanted_db - spread_db) < CLOSE_DB:
         return base
-
-    def at(slope: float) -> dict[str, float]:
-        out = base | {"ratio": 1.0 / (1.0 - slope)}
-        return {**out, **_expander(levels, slope, locks)}
-
-    known = [(0.0, levels.spread_db)]
-    slope = float(np.clip(1.3 * (1 - wanted / levels.spread_db), *SLOPES))
+    known = [(0.0, spread_db)]
+    slope = float(np.clip(1.2 * (1 - wanted_db / spread_db), *SLOPES))
     for _ in range(ROUNDS):
-        found = spread_of(at(slope))
+        found = heard(base | {"ratio": 1.0 / (1.0 - slope)}).spread_db
         known.append((slope, found))
-        if abs(found - wanted) < CLOSE_DB:
+        if abs(found - wanted_db) < CLOSE_DB:
             break
-        (x0, y0), (x1, y1) = sorted(known, key=lambda p: abs(p[1] - wanted))[:2]
-        if abs(y1 - y0) < 1e-3:
+        (x0, y0), (x1, y1) = sorted(known, key=lambda p: abs(p[1] - wanted_db))[:2]
+        if abs(y1 - y0) < 1e-3 or abs(x1 - x0) < 1e-3:
             break
-        slope = float(np.clip(x0 + (wanted - y0) * (x1 - x0) / (y1 - y0), *SLOPES))
-    best = min(known, key=lambda p: abs(p[1] - wanted))[0]
-    return at(best) if best else base
+        slope = float(np.clip(x0 + (wanted_db - y0) * (x1 - x0) / (y1 - y0), *SLOPES))
+    best = min(known, key=lambda p: abs(p[1] - wanted_db))[0]
+    return base | {"ratio": 1.0 / (1.0 - best)}
 
 
-def _expander(levels: Levels, slope: float, locks: Mapping[str, float]) -> dict[str, float]:
-    """The expander that takes back what compression lifts the noise by."""
-    lift = slope * levels.spread_db - NOISE_LIFT_DB
-    threshold = levels.quiet_db - 2.0
-    depth = threshold - levels.noise_db
-    if lift <= 0 or depth < 3.0 or "expander_ratio" in locks:
+def _expander(
+    base: dict[str, float], levels: Levels, heard: Callable[[Mapping[str, float]], Heard]
+) -> dict[str, float]:
+    """The expander that takes back what equaliser and compressor lift the noise by."""
+    if levels.noise_db is None or levels.quiet_db - levels.noise_db < APART_DB:
         return {}
-    ratio = float(np.clip(1.0 + lift / depth, 1.0, MAX_EXPANSION))
+    lift = heard(base).noise_lift_db - NOISE_LIFT_DB
+    if not lift > 0:
+        return {}
+    threshold = levels.quiet_db - 2.0
+    ratio = float(np.clip(1.0 + lift / (threshold - levels.noise_db), 1.0, MAX_EXPANSION))
     return {
         "expander_threshold_db": float(np.clip(threshold + DETECTOR_DB, -100.0, 0.0)),
         "expander_ratio": ratio,
-    } | {n: v for n, v in locks.items() if n.startswith("expander")}
+    }
