@@ -1,7 +1,6 @@
 """Fit the six-band equaliser to a wanted gain under the guarantee (``retone.estimators.guard``).
 
-The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q) and one gain of the
-whole curve, since loudness is matched apart. The cost is the smoothed absolute error over the
+The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q). The cost is the smoothed absolute error over the
 matched bands, which is what the tables measure; the guarantee enters as linearised constraints
 (sequential quadratic programming). A solution that breaks it by a rest is shrunk towards no change,
 which always keeps it.
@@ -23,7 +22,7 @@ from retone.estimators.equalizer_fit import FitRules, Problem
 from retone.estimators.guard import LIFT_DB, Guard
 
 RULES = FitRules(max_gain_db=24.0, max_q=6.0, max_boost_q=6.0)
-MARGIN_DB = 0.15
+MARGIN_DB = 0.4
 ROUND_DB = 0.5
 ONLY_OWN_WEIGHT = 0.2
 GAIN_SD_DB, PLACE_SD = 30.0, 2.0
@@ -82,7 +81,7 @@ def fit(
 
 
 class _Search:
-    """The constrained problem; ``z`` holds the free parameters and the gain, scaled."""
+    """The constrained problem; ``z`` holds the free parameters, scaled."""
 
     def __init__(
         self,
@@ -96,9 +95,8 @@ class _Search:
         known = guard.known
         self.matched, self.empty = guard.matched[known], guard.empty[known]
         self.need, self.added = guard.need_db[known], added_db[known]
-        wanted = np.where(self.matched, wanted_db[known], 0.0)
-        if self.matched.any():
-            wanted[self.matched] -= np.median(wanted[self.matched])
+        self.levels = guard.levels_db[known]
+        wanted = np.where(self.matched, guard.relative_db(wanted_db)[known], 0.0)
         self.wanted = wanted
         self.far = guard.far[known]
         self.sign = np.sign(self.need[self.far])
@@ -115,25 +113,20 @@ class _Search:
         )
         p = self.problem
         self.margin = MARGIN_DB
-        self.scale = np.append(p.scale[p.free], 6.0)
-        self.prior_sd = np.append(p.prior_sd, 1e3)
-        self.centre = np.append(p.prior_centre(), 0.0)
-        self.bounds = list(
-            zip(
-                np.append(p.low[p.free], -40.0) / self.scale,
-                np.append(p.high[p.free], 40.0) / self.scale,
-                strict=True,
-            )
-        )
-        # the matched bands' order by level decides their median; it is taken at each point
+        self.scale = p.scale[p.free]
+        self.prior_sd = p.prior_sd
+        self.centre = p.prior_centre()
+        self.low, self.high = p.low[p.free], p.high[p.free]
 
     def gains(self, z: Array) -> tuple[Array, Array, Array]:
-        """Free parameters and gain; gain in dB [F] of the whole chain; its slope [P + 1, F]."""
+        """Free parameters; relative gain in dB [F] of the whole chain; its slope [P, F]."""
         x = z * self.scale
-        curve, slope = self.problem.evaluate(self.problem.full(x[:-1]))
-        gain = curve + self.added + x[-1]
-        rows = np.vstack([slope[self.problem.free], np.ones((1, len(curve)))])
-        return x, gain, rows * self.scale[:, None]
+        curve, slope = self.problem.evaluate(self.problem.full(x))
+        gain = curve + self.added
+        middle = _median_at(np.where(self.matched, self.levels + gain, np.nan))
+        gain = gain - (self.levels + gain)[middle]
+        rows = slope[self.problem.free] * self.scale[:, None]
+        return x, gain, rows - rows[:, [middle]]
 
     def cost(self, z: Array) -> tuple[float, Array]:
         x, gain, slope = self.gains(z)
@@ -146,8 +139,7 @@ class _Search:
     def allowed(self, z: Array) -> Array:
         """The constraints, each at least 0 where the guarantee holds."""
         _, gain, _ = self.gains(z)
-        left = (self.need - gain)[self.matched]
-        moved = self.sign * (gain[self.far] + np.median(left))
+        moved = self.sign * gain[self.far]
         parts = [moved - self.margin, 2 * np.abs(self.need[self.far]) - self.margin - moved]
         if self.empty.any():
             parts.append(LIFT_DB - gain[self.empty] + np.median(gain[~self.empty]))
@@ -155,8 +147,7 @@ class _Search:
 
     def allowed_slope(self, z: Array) -> Array:
         _, gain, slope = self.gains(z)
-        middle = _median_at(np.where(self.matched, self.need - gain, np.nan))
-        moved = (self.sign * (slope[:, self.far] - slope[:, [middle]])).T
+        moved = (self.sign * slope[:, self.far]).T
         parts = [moved, -moved]
         if self.empty.any():
             middle = _median_at(np.where(self.empty, np.nan, gain))
@@ -176,22 +167,18 @@ class _Search:
         from scipy.optimize import minimize
 
         p = self.problem
-        z = np.append(start[p.free], 0.0)
-        curve = p.evaluate(p.full(z[:-1]))[0] + self.added
-        z[-1] = np.median((self.wanted - curve)[self.matched])
         found = minimize(
             self.cost,
-            z / self.scale,
+            start[p.free] / self.scale,
             jac=True,
             method="SLSQP",
-            bounds=self.bounds,
+            bounds=list(zip(self.low / self.scale, self.high / self.scale, strict=True)),
             constraints=[{"type": "ineq", "fun": self.allowed, "jac": self.allowed_slope}],
             options={"maxiter": STEPS, "ftol": 1e-3},
         )
-        x = np.clip(found.x * self.scale, [b[0] for b in self.bounds] * self.scale,
-                    [b[1] for b in self.bounds] * self.scale)
+        x = np.clip(found.x * self.scale, self.low, self.high)
         broken = np.clip(-self.allowed(x / self.scale), 0.0, None).sum()
-        return _Run(p.full(x[:-1]), self.cost(x / self.scale)[0], float(broken))
+        return _Run(p.full(x), self.cost(x / self.scale)[0], float(broken))
 
 
 def _median_at(values: Array) -> int:

@@ -70,8 +70,7 @@ def fit(
     gain = np.zeros(len(wanted_db))
     use = guard.matched & (rules.lowest_hz <= CENTRES_HZ) & (rules.highest_hz >= CENTRES_HZ)
     if use.any():
-        total = wanted_db - np.median(wanted_db[guard.matched])
-        total = smoothed(total, guard.matched, rules.smooth_octaves)
+        total = smoothed(guard.relative_db(wanted_db), guard.matched, rules.smooth_octaves)
         total = allowed(total, guard)
         gain = spread_out(total - added_db, use, guard, added_db)
         gain -= np.median(gain[use])
@@ -96,13 +95,12 @@ def allowed(total_db: Array, guard: Guard) -> Array:
     A band far from the reference moves towards it by at least ``MARGIN_DB``, and not beyond its
     mirror image.
     """
-    out = total_db.copy()
-    for _ in range(8):  # the median moves a little with every correction
-        out = out - np.median(out[guard.matched])
-        rest = np.median((guard.need_db - out)[guard.matched])
-        sign, size = np.sign(guard.need_db), np.abs(guard.need_db)
-        moved = np.clip(sign * (out + rest), MARGIN_DB, np.maximum(2 * size - MARGIN_DB, MARGIN_DB))
-        out = np.where(guard.far, sign * moved - rest, out)
+    out = total_db
+    sign, size = np.sign(guard.need_db), np.abs(guard.need_db)
+    most = np.maximum(2 * size - MARGIN_DB, MARGIN_DB)
+    for _ in range(8):  # the median level moves a little with every correction
+        out = guard.relative_db(out)
+        out = np.where(guard.far, sign * np.clip(sign * out, MARGIN_DB, most), out)
     return out
 
 

@@ -28,13 +28,15 @@ class Guard:
     """The bands of an input and a reference, and what each needs.
 
     ``known`` [F]: the band exists in the input; ``matched``: occupied on both sides; ``empty``: the
-    input holds nothing there, or only noise; ``need_db`` [F]: difference to the reference relative
-    to the median of the matched bands, 0 elsewhere.
+    input holds nothing there, or only noise; ``levels_db`` [F]: the input's, relative to their median
+    over the matched bands; ``need_db`` [F]: the reference's, relative to theirs, less the input's;
+    both 0 elsewhere.
     """
 
     known: Mask
     matched: Mask
     empty: Mask
+    levels_db: Array
     need_db: Array
 
     @classmethod
@@ -43,11 +45,11 @@ class Guard:
         matched = own.occupied & reference.occupied
         if matched.sum() < 3:  # hardly anything in common: nothing can be said about tone
             matched = np.zeros_like(matched)
-        need = np.zeros(len(known))
+        levels, goal = np.zeros(len(known)), np.zeros(len(known))
         if matched.any():
-            difference = reference.levels_db[matched] - own.levels_db[matched]
-            need[matched] = difference - np.median(difference)
-        return cls(known, matched, known & (~own.occupied | own.noise), need)
+            levels[matched] = own.levels_db[matched] - np.median(own.levels_db[matched])
+            goal[matched] = reference.levels_db[matched] - np.median(reference.levels_db[matched])
+        return cls(known, matched, known & (~own.occupied | own.noise), levels, goal - levels)
 
     @property
     def far(self) -> Mask:
@@ -59,13 +61,15 @@ class Guard:
         """Matched bands that hold only noise and that the reference would lift."""
         return self.matched & self.empty & (self.need_db > 0)
 
+    def relative_db(self, gain_db: Array) -> Array:
+        """Gains [F] relative to the change of the median level of the matched bands."""
+        if not self.matched.any():
+            return gain_db
+        return gain_db - float(np.median((self.levels_db + gain_db)[self.matched]))
+
     def left_db(self, gain_db: Array) -> Array:
-        """What is still needed after gains [F], relative to the median; 0 outside of matched."""
-        left = np.zeros(len(gain_db))
-        if self.matched.any():
-            rest = (self.need_db - gain_db)[self.matched]
-            left[self.matched] = rest - np.median(rest)
-        return left
+        """What is still needed after gains [F]; 0 outside the matched bands."""
+        return np.where(self.matched, self.need_db - self.relative_db(gain_db), 0.0)
 
     def excess_db(self, gain_db: Array) -> float:
         """How far gains [F] break the guarantee, in dB; 0 or less if they keep it."""

@@ -15,22 +15,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from retone.dsp.measure import Array
-from retone.metrics.natural import LIVE_DB
+from retone.metrics.natural import LIVE_DB, PAUSE_DB
 
 ATTACK_MS, RELEASE_MS, KNEE_DB = 5.0, 100.0, 6.0
 DETECTOR_DB = 3.0
 """How far the peak detector's smoothed level lies above the 50 ms level, at least."""
-NOISE_LIFT_DB = 2.0
+NOISE_LIFT_DB = 2.5
 SLOPES = (-0.95, 0.9)
 CLOSE_DB = 0.3
 ROUNDS = 4
 MAX_EXPANSION = 3.0
-APART_DB = 6.0
+APART_DB = 4.0
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Percentiles of a recording's 50 ms levels in dBFS; ``noise_db`` is None if it is unknown."""
+    """Percentiles of a recording's 50 ms levels in dBFS; ``noise_db`` is None if it has
+    no pauses and no passage as quiet as one."""
 
     programme_db: float
     quiet_db: float
@@ -43,7 +44,9 @@ class Levels:
     @classmethod
     def of(cls, short_db: Array, noise_db: float | None) -> Levels:
         live = short_db[short_db > short_db.max() - LIVE_DB]
-        quiet, programme = np.percentile(live, [20.0, 95.0])
+        low, quiet, programme = np.percentile(live, [5.0, 20.0, 95.0])
+        if noise_db is None and low < programme - PAUSE_DB:
+            noise_db = float(low)
         return cls(float(programme), float(quiet), noise_db)
 
 
@@ -82,7 +85,8 @@ def fit(
     } | dict(locks)
     lowest = -np.inf
     if levels.noise_db is not None:
-        lowest = levels.spread_db - NOISE_LIFT_DB - 0.7 * max(levels.quiet_db - levels.noise_db, 0)
+        room = max(levels.quiet_db - levels.noise_db - APART_DB, 0.0)
+        lowest = levels.spread_db - NOISE_LIFT_DB - (MAX_EXPANSION - 1) * room
     wanted = max(wanted_db, lowest)
     if "ratio" not in locks and levels.spread_db > 1.0:
         base = _compressed(base, levels.spread_db, wanted, heard)
