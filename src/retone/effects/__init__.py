@@ -12,7 +12,6 @@ from retone.effects.chain import Chain, chain, leaves
 from retone.effects.compressor import (
     COMPRESSOR_TABLE,
     EXPANDER_TABLE,
-    LIVELY_TABLE,
     PAPER_COMPRESSOR_TABLE,
     Compressor,
 )
@@ -25,12 +24,12 @@ from retone.effects.multiband_equalizer import MultibandEqualizer
 from retone.registry import Registry
 
 MATCH_CHAIN = chain("match", Equalizer(), Compressor())
-"""What ``retone match`` drives: the six-band equaliser, then the compressor."""
+"""The six-band equaliser, then the compressor: what networks set."""
 
-SOUND_CHAIN = chain("sound", Equalizer(), Compressor(table=LIVELY_TABLE))
-"""The same with upward expansion and an expander, which follow livelier references too."""
+SOUND_CHAIN = chain("sound", Equalizer(), Compressor(table=EXPANDER_TABLE))
+"""The same with an expander, which follows livelier references: what ``retone match`` drives."""
 
-MATCH_CURVE_CHAIN = chain("match_curve", CurveEqualizer(), Compressor(table=LIVELY_TABLE))
+MATCH_CURVE_CHAIN = chain("match_curve", CurveEqualizer(), Compressor(table=EXPANDER_TABLE))
 """The same with a curve of third octaves instead of six bands."""
 
 PAPER_CHAIN = chain(
@@ -97,7 +96,6 @@ __all__ = [
     "ENHANCE_CHAIN",
     "EQUALIZER_TABLE",
     "EXPANDER_TABLE",
-    "LIVELY_TABLE",
     "MATCH_CHAIN",
     "MATCH_CURVE_CHAIN",
     "PAPER_CHAIN",

@@ -60,10 +60,6 @@ _PAPER_RANGES = ((-80, 0, -12), (1, 20, 2), (0.1, 100, 1), (5, 1000, 45), (0, 12
 
 COMPRESSOR_TABLE = ParamTable(_COMPRESSOR)
 EXPANDER_TABLE = ParamTable(_COMPRESSOR + _EXPANDER)
-LIVELY_TABLE = ParamTable(
-    tuple(replace(p, low=0.5) if p.name == "ratio" else p for p in _COMPRESSOR) + _EXPANDER
-)
-"""With ratios below 1, which expand upwards: louder passages become louder still."""
 PAPER_COMPRESSOR_TABLE = ParamTable(
     tuple(
         replace(p, low=low, high=high, default=default, scale="linear")
@@ -91,7 +87,6 @@ class Compressor(Effect):
     tables: ClassVar[Mapping[str, ParamTable]] = {
         "default": COMPRESSOR_TABLE,
         "expander": EXPANDER_TABLE,
-        "lively": LIVELY_TABLE,
         "paper": PAPER_COMPRESSOR_TABLE,
     }
     name: str = "compressor"

@@ -19,7 +19,7 @@ from retone.dsp.effect import Effect, split_setting
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
 from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db
-from retone.effects import LIVELY_TABLE, SOUND_CHAIN, Chain, Compressor, CurveEqualizer, chain
+from retone.effects import EXPANDER_TABLE, SOUND_CHAIN, Chain, Compressor, CurveEqualizer, chain
 from retone.effects.curve_equalizer import Phase
 from retone.effects.equalizer import Equalizer
 from retone.errors import AudioError, SettingError
@@ -75,7 +75,7 @@ class Matching:
         if self.eq == "bands":
             return SOUND_CHAIN
         return chain(
-            "match_curve", CurveEqualizer(phase=self.phase), Compressor(table=LIVELY_TABLE)
+            "match_curve", CurveEqualizer(phase=self.phase), Compressor(table=EXPANDER_TABLE)
         )
 
     def estimate(

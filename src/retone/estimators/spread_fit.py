@@ -1,10 +1,11 @@
 """Find a compressor that gives a recording a wanted spread of its short-term levels.
 
-The spread is the distance of the 95th and 20th percentiles of the 50 ms levels. The threshold lies
-near the 20th percentile, so that everything livelier is scaled; the slope ``1 - 1/ratio`` is found
-by rendering (secant steps), below 0 where the reference is livelier. Where equaliser and compressor
-would bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the programme, an expander
-between the noise and the quiet passages takes it back, as far as they are apart.
+The spread is the distance of the 95th and 20th percentiles of the 50 ms levels. Where the reference
+is more even, a compressor whose threshold lies near the 20th percentile scales everything above;
+where it is livelier, a downward expander below the middle of the spread makes quiet passages and
+pauses quieter. The slope is found by rendering (secant steps). Where equaliser and compressor would
+bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the programme, the expander takes
+it back, as far as noise and quiet passages are apart.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ ATTACK_MS, RELEASE_MS, KNEE_DB = 5.0, 100.0, 6.0
 DETECTOR_DB = 3.0
 """How far the peak detector's smoothed level lies above the 50 ms level, at least."""
 NOISE_LIFT_DB = 2.5
-SLOPES = (-0.95, 0.9)
+COMPRESSION = (0.0, 0.9)
+EXPANSION = (0.0, 4.0)
+MIDDLE = 0.5
 CLOSE_DB = 0.3
 ROUNDS = 4
 MAX_EXPANSION = 3.0
@@ -88,32 +91,47 @@ def fit(
         room = max(levels.quiet_db - levels.noise_db - APART_DB, 0.0)
         lowest = levels.spread_db - NOISE_LIFT_DB - (MAX_EXPANSION - 1) * room
     wanted = max(wanted_db, lowest)
-    if "ratio" not in locks and levels.spread_db > 1.0:
-        base = _compressed(base, levels.spread_db, wanted, heard)
+    livelier = wanted - levels.spread_db
+    if levels.spread_db < 1.0 or abs(livelier) < CLOSE_DB:
+        return base | _expander(base, levels, heard) | dict(locks)
+    if livelier < 0 and "ratio" not in locks:
+        slope = _searched(
+            lambda x: heard(base | {"ratio": 1 / (1 - x)}).spread_db,
+            levels.spread_db, wanted, -1.2 * livelier / levels.spread_db, COMPRESSION,
+        )  # fmt: skip
+        base = base | {"ratio": 1 / (1 - slope)}
+    elif livelier > 0 and "expander_ratio" not in locks:
+        middle = levels.quiet_db + MIDDLE * levels.spread_db
+        base["expander_threshold_db"] = float(np.clip(middle + DETECTOR_DB, -100.0, 0.0))
+        base |= locks
+        slope = _searched(
+            lambda x: heard(base | {"expander_ratio": 1 + x}).spread_db,
+            levels.spread_db, wanted, livelier / (MIDDLE * levels.spread_db), EXPANSION,
+        )  # fmt: skip
+        return base | {"expander_ratio": 1 + slope}
     return base | _expander(base, levels, heard) | dict(locks)
 
 
-def _compressed(
-    base: dict[str, float],
+def _searched(
+    spread_at: Callable[[float], float],
     spread_db: float,
     wanted_db: float,
-    heard: Callable[[Mapping[str, float]], Heard],
-) -> dict[str, float]:
-    if abs(wanted_db - spread_db) < CLOSE_DB:
-        return base
+    first: float,
+    limits: tuple[float, float],
+) -> float:
+    """The slope whose spread comes nearest to the wanted one; 0 gives ``spread_db``."""
     known = [(0.0, spread_db)]
-    slope = float(np.clip(1.2 * (1 - wanted_db / spread_db), *SLOPES))
+    slope = float(np.clip(first, *limits))
     for _ in range(ROUNDS):
-        found = heard(base | {"ratio": 1.0 / (1.0 - slope)}).spread_db
+        found = spread_at(slope)
         known.append((slope, found))
         if abs(found - wanted_db) < CLOSE_DB:
             break
         (x0, y0), (x1, y1) = sorted(known, key=lambda p: abs(p[1] - wanted_db))[:2]
         if abs(y1 - y0) < 1e-3 or abs(x1 - x0) < 1e-3:
             break
-        slope = float(np.clip(x0 + (wanted_db - y0) * (x1 - x0) / (y1 - y0), *SLOPES))
-    best = min(known, key=lambda p: abs(p[1] - wanted_db))[0]
-    return base | {"ratio": 1.0 / (1.0 - best)}
+        slope = float(np.clip(x0 + (wanted_db - y0) * (x1 - x0) / (y1 - y0), *limits))
+    return min(known, key=lambda p: abs(p[1] - wanted_db))[0]
 
 
 def _expander(
