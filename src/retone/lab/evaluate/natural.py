@@ -232,12 +232,13 @@ def evaluate(
         seed: random seed of the pairs, and of the devices' noise.
         quality: whether to predict listeners' scores (DNSMOS) for speech, if the package
             speechmos is installed.
-        path: result file; rows in it are not measured again; it is saved regularly.
+        path: result file; rows in it are not measured again; it is saved after each pair.
         workers: processes.
     """
     used = sorted({p.path for pair in pairs for p in (pair.input, pair.reference)})
     digest = hashlib.sha256("".join(file_sha256(p) for p in used).encode()).hexdigest()
     counts = dict(Counter(p.case for p in pairs))
+    quality = quality and importlib.util.find_spec("speechmos") is not None
     question = {
         "what": "natural",
         "table": "devices" if any(p.device for p in pairs) else "pairs",
@@ -246,9 +247,9 @@ def evaluate(
         "split": split,
         "pairs": counts,
         "seed": seed,
+        "quality": quality,
     }
     result = Result.resumed(question, made_from(), path)
-    quality = quality and importlib.util.find_spec("speechmos") is not None
     have = {(r.item, r.case, r.method) for r in result.rows}
     present = [r for r in rows if ROWS[r].available]
     jobs = []
@@ -259,7 +260,7 @@ def evaluate(
     for number, found in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows += found
         progress(Phase("evaluating", "pairs"), number, len(jobs))
-        if path is not None and (number % 4 == 0 or number == len(jobs)):
+        if path is not None:
             result.save(path)
     cases, order = list(counts), {row.label: i for i, row in enumerate(ROWS.values())}
     result.rows.sort(key=lambda r: (cases.index(r.case), r.item, order.get(r.method, len(order))))
