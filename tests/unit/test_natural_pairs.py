@@ -182,7 +182,7 @@ def test_the_command_measures_resumes_and_writes_the_page(
     assert main(["evaluate", "natural-docs"]) == 0
     text = (tmp_path / "docs" / "natural.md").read_text()
     assert text == page([result, devices])
-    for part in ("## Speech: kit, test", "## Music: kit, test", "reference by the same voice"):
+    for part in ("## Speech: kit, test", "## Music: kit, test", "### Reference by the same voice"):
         assert part in text
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from retone.lab.evaluate.devices import DEVICES, Device
 from retone.lab.evaluate.natural import ANOTHER_VOICE, SAME_VOICE
 from retone.lab.evaluate.natural_rows import ROWS
 from retone.lab.evaluate.result import Result, Row, interval
@@ -14,6 +15,7 @@ from retone.lab.evaluate.result import Result, Row, interval
 BOOST_DB = 1.0
 """A boost of nothing above this counts."""
 QUALITY_FALL = 0.1
+MIN_RATIO_DB = 0.5
 COLUMNS = (
     "tone, dB", "pairs worse", "right way", "bands worse", "dynamics, dB", "octave dynamics, dB",
     "boost of nothing, dB", "noise floor, dB", "DNSMOS", "CPU s",
@@ -47,8 +49,7 @@ def change(rows: Sequence[Row], key: str) -> str:
         return "-"
     mean, low, high = interval((group, after) for group, _, after in pairs)
     before = float(np.mean([b for _, b, _ in pairs]))
-    ratio = f" x{mean / before:.2f}" if before > 0 else ""
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]{ratio}"
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]{_ratio(before, mean)}"
 
 
 def _both(rows: Sequence[Row], key: str) -> list[tuple[str, float, float]]:
@@ -142,8 +143,12 @@ def _mean(rows: Sequence[Row], key: str) -> str:
         return "-"
     before, after = (float(np.mean([p[i] for p in pairs])) for i in (1, 2))
     worse, _ = worse_pairs(rows, key)
-    ratio = f" x{after / before:.2f}" if before > 0.05 else ""
-    return f"{after:.2f}{ratio}" + (f", {worse} worse" if worse else "")
+    return f"{after:.2f}{_ratio(before, after)}" + (f", {worse} worse" if worse else "")
+
+
+def _ratio(before: float, after: float) -> str:
+    """The ratio as text; none for the input itself, or where there was next to no difference."""
+    return f" x{after / before:.2f}" if before >= MIN_RATIO_DB and after != before else ""
 
 
 def _most(rows: Sequence[Row], key: str) -> str:
@@ -163,14 +168,16 @@ def device_tables(result: Result, reference: str) -> str:
     methods = [row.label for row in ROWS.values() if row.label in known]
     parts = []
     for title, make in DEVICE_TABLES:
+        rows = [[make(rows_of(result, case, m)) for m in methods] for case in cases]
+        if all(cell == "-" for row in rows for cell in row):
+            continue
         lines = [
             f"{title}:",
             "",
             "| device | " + " | ".join(methods) + " |",
             "|---|" + "---|" * len(methods),
         ]
-        for case in cases:
-            cells = [make(rows_of(result, case, m)) for m in methods]
+        for case, cells in zip(cases, rows, strict=True):
             lines.append(f"| {case.removesuffix(f', {reference}')} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
@@ -191,17 +198,27 @@ def section(result: Result) -> list[str]:
                 pairs_table(result, case), "",
             ]  # fmt: skip
         return lines
+    lines += ["## Through a device", "", *DEVICE_HEAD, ""]
+    lines += [f"- **{name}**: {_first_sentence(DEVICES[name])}" for name in _devices(result)] + [""]
     for reference in (SAME_VOICE, ANOTHER_VOICE):
         voices = len({r.group for r in result.rows if r.case.endswith(reference)})
         lines += [
-            f"## Through a device, reference by the {reference}: {q['corpus']}, {q['split']}"
-            if reference == SAME_VOICE
-            else f"## Through a device, reference by {reference}: {q['corpus']}, {q['split']}",
+            f"### Reference by {'the ' if reference == SAME_VOICE else ''}{reference}: "
+            f"{q['corpus']}, {q['split']}",
             "",
             f"{voices} voices through each device, {about}", "",
             device_tables(result, reference), "",
         ]  # fmt: skip
     return lines
+
+
+def _devices(result: Result) -> list[str]:
+    return [name for name in DEVICES if any(c.startswith(f"{name},") for c in result.names("case"))]
+
+
+def _first_sentence(device: Device) -> str:
+    text = " ".join((device.__doc__ or "").split()).split(". ")[0].rstrip(".")
+    return text[:1].lower() + text[1:] + "."
 
 
 def page(results: Sequence[Result]) -> str:
@@ -211,6 +228,15 @@ def page(results: Sequence[Result]) -> str:
         lines += section(result)
     return "\n".join(lines).rstrip() + "\n"
 
+
+DEVICE_HEAD = (
+    "A studio recording passes through a device; the reference is a studio recording, another",
+    "passage of the same voice or of another voice. Here the truth is known: *distance to the",
+    "clean original* compares the result with the recording before the device. A device that",
+    "leaves the tone alone (gate, noise, hum, gaps) is at zero there already, and a match moves",
+    "away from the original by as much as it follows the other passage or voice. *Worse* counts",
+    "voices.",
+)
 
 HEAD = (
     "# Recordings as people have them",
