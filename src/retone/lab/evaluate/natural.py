@@ -278,9 +278,9 @@ def _measure(job: tuple[Any, ...]) -> list[Row]:
     truth = None if clean is None else Measured.of(clean, False)
     found = []
     for name in names:
-        out, seconds = rendered(ROWS[name].make(pair.input.kind), own, reference)
+        out, seconds, notes = rendered(ROWS[name].make(pair.input.kind), own, reference)
         after = before if name == "input" else Measured.of(Clip(out, own.sample_rate), quality)
-        values = compared(before, after, goal) | {"cpu_s": seconds}
+        values = compared(before, after, goal) | {"cpu_s": seconds, "notes": notes}
         values["floor"] = noise_floor_change_db(own.samples, out, own.sample_rate)
         if truth is not None:
             error = tone(before.level_db, after.level_db, truth.level_db)

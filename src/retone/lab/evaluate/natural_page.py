@@ -10,7 +10,7 @@ import numpy as np
 from retone.lab.evaluate.devices import DEVICES, Device
 from retone.lab.evaluate.natural import ANOTHER_VOICE, SAME_VOICE
 from retone.lab.evaluate.natural_rows import ROWS
-from retone.lab.evaluate.result import Result, Row, interval
+from retone.lab.evaluate.result import BOOTSTRAPS, Result, Row, interval
 
 BOOST_DB = 1.0
 """A boost of nothing above this counts."""
@@ -50,6 +50,20 @@ def change(rows: Sequence[Row], key: str) -> str:
     mean, low, high = interval((group, after) for group, _, after in pairs)
     before = float(np.mean([b for _, b, _ in pairs]))
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]{_ratio(before, mean)}"
+
+
+def ratio_interval(rows: Sequence[Row], key: str) -> str:
+    """The 95 % interval of the ratio of the means, by a bootstrap over inputs; '' for none."""
+    sums: dict[str, np.ndarray] = {}
+    for group, before, after in _both(rows, key):
+        sums[group] = sums.get(group, np.zeros(2)) + (before, after)
+    totals = np.array(list(sums.values()))
+    if not len(sums) or np.array_equal(totals[:, 0], totals[:, 1]):
+        return ""
+    pick = np.random.default_rng(0).integers(len(sums), size=(BOOTSTRAPS, len(sums)))
+    before, after = np.moveaxis(totals[pick].sum(axis=1), 1, 0)
+    low, high = np.quantile(after / np.maximum(before, 1e-9), [0.025, 0.975])
+    return f" [{low:.2f}, {high:.2f}]"
 
 
 def _both(rows: Sequence[Row], key: str) -> list[tuple[str, float, float]]:
@@ -102,11 +116,15 @@ def _floor(rows: Sequence[Row]) -> str:
 
 
 def _quality(rows: Sequence[Row]) -> str:
-    found = [after - before for _, before, after in _both(rows, "dnsmos")]
-    if not found:
+    scored = [r for r in rows if "dnsmos_before" in r.values and "dnsmos_after" in r.values]
+    if not scored:
         return "-"
-    count = sum(f < -QUALITY_FALL for f in found)
-    falls = f"{count} fall by more than {QUALITY_FALL:g}"
+    found = [r.values["dnsmos_after"] - r.values["dnsmos_before"] for r in scored]
+    fallen = [r for r, f in zip(scored, found, strict=True) if f < -QUALITY_FALL]
+    silent = sum(not r.values.get("notes") for r in fallen)
+    falls = f"{len(fallen)} fall by more than {QUALITY_FALL:g}"
+    if fallen:
+        falls += f", {silent} of them without a note"
     return f"{np.mean(found):+.2f}, worst {min(found):+.2f}, {falls}"
 
 
@@ -115,7 +133,7 @@ def _cpu(rows: Sequence[Row]) -> str:
 
 
 _CELLS: tuple[Callable[[Sequence[Row]], str], ...] = (
-    lambda rows: change(rows, "tone"),
+    lambda rows: change(rows, "tone") + ratio_interval(rows, "tone"),
     _worse,
     _right,
     _worse_bands,
@@ -253,8 +271,8 @@ HEAD = (
     "median, so loudness does not count. A band counts if it is within 45 dB of the loudest band",
     "in the input and in the reference.",
     "",
-    "- **tone**: mean absolute difference to the reference after the match, with a 95 % interval",
-    "  from a bootstrap over inputs; x is the ratio to the difference before.",
+    "- **tone**: mean absolute difference to the reference after the match; x is the ratio to the",
+    "  difference before. Both with a 95 % interval from a bootstrap over inputs.",
     "- **pairs worse**: pairs whose tone is further from the reference than before.",
     "- **right way**: of the bands more than 3 dB apart before, those that end nearer.",
     "- **bands worse**: of the same bands, those that end more than 0.5 dB further away.",
@@ -265,7 +283,8 @@ HEAD = (
     "  loudest band, against the median gain of the other bands; the highest over all pairs.",
     "- **noise floor**: how far the quietest tenth of the input's 50 ms frames rose against the",
     "  loudest twentieth; recordings without a pause have none.",
-    "- **DNSMOS**: change of the predicted overall quality of speech at equal loudness.",
+    "- **DNSMOS**: change of the predicted overall quality of speech at equal loudness, and files",
+    "  that fall without any note to the user.",
     "- **CPU s**: median CPU time to find the settings (for other programs: of the whole match).",
     "",
     "*Six bands, fitted freely* is the equaliser of `retone match` fitted to the whole difference",
