@@ -90,6 +90,23 @@ def test_one_file_of_each_voice_of_the_split(kit: Path) -> None:
         natural.find([("kit", kit)], "dev", "speech", seed=1)
 
 
+def test_devices_get_studio_recordings(kit: Path, tmp_path: Path) -> None:
+    found = natural.find([("kit", kit)], SPLIT, "speech", seed=1)
+    pairs = natural.device_pairs(found, ["hum"], 9, seed=1)
+    assert len(pairs) == 2 * VOICES
+    for same, other in zip(pairs[::2], pairs[1::2], strict=True):
+        assert same.input == other.input and same.item == other.item
+        assert same.reference.path == same.input.path != other.reference.path
+        assert same.input.share[1] <= same.reference.share[0]  # no sample is in both
+    low = butter(8, 3400, "lowpass", fs=24000, output="sos")
+    for i in range(2):
+        narrow = sosfilt(low, phrases(i, 24000, 9.0))
+        soundfile.write(tmp_path / f"{i}.wav", narrow, 24000, "FLOAT")
+    narrow_voices = [natural.Passage(tmp_path / f"{i}.wav", str(i), "speech") for i in range(2)]
+    with pytest.raises(DataError, match="full-band"):
+        natural.device_pairs(narrow_voices, ["hum"], 1, seed=1)
+
+
 def test_any_corpus_gives_pairs(tmp_path: Path) -> None:
     for i in range(40):
         (tmp_path / f"v{i}").mkdir()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from retone.audio import Clip, open_reader
-from retone.dsp.third_octaves import third_octave_levels_db
+from retone.dsp.third_octaves import CENTRES_HZ, occupied_bands, third_octave_levels_db
 from retone.errors import DataError
 from retone.lab.evaluate.devices import played
 from retone.lab.evaluate.enhance import predicted
@@ -41,8 +41,8 @@ from retone.training.provenance import provenance
 
 MIN_S, MAX_S = 3.0, 60.0
 MIN_DEVICE_S = 8.0
-STUDIO_HZ = 44000.0
-"""Voices at this sample rate or above are studio recordings, if there are four or more."""
+STUDIO_HZ = 10000.0
+"""A studio recording holds something here: the third octave is occupied."""
 SAME_VOICE, ANOTHER_VOICE = "same voice", "another voice"
 SPLITS = ("dev", "test")
 
@@ -181,15 +181,13 @@ def device_pairs(
     The first half of a recording is the input; its second half is the reference by the same voice.
 
     Raises:
-        DataError: fewer than two voices have recordings of 8 s or more.
+        DataError: fewer than two voices have full-band recordings of 8 s or more.
     """
-    long = [p for p in passages if _seconds(p.path) >= MIN_DEVICE_S]
-    studio = [p for p in long if _rate(p.path) >= STUDIO_HZ]
-    voices = studio if len(studio) >= 4 else long
+    voices = [p for p in passages if _seconds(p.path) >= MIN_DEVICE_S and _full_band(p)]
     if len(voices) < 2:
         raise DataError(
-            f"device pairs need two voices with recordings of {MIN_DEVICE_S:g} s or more; "
-            f"{len(voices)} found. Add a corpus."
+            f"device pairs need two voices with full-band recordings of {MIN_DEVICE_S:g} s or "
+            f"more; {len(voices)} found. Add a corpus."
         )
     order = np.random.default_rng(seed).permutation(len(voices))
     pairs = []
@@ -204,9 +202,10 @@ def device_pairs(
     return pairs
 
 
-def _rate(path: Path) -> float:
-    with open_reader(path) as reader:
-        return reader.info.sample_rate
+def _full_band(passage: Passage) -> bool:
+    clip = passage.read()
+    occupied = occupied_bands(third_octave_levels_db(clip.samples, clip.sample_rate))
+    return bool(occupied[np.argmin(np.abs(CENTRES_HZ - STUDIO_HZ))])
 
 
 def evaluate(
