@@ -16,9 +16,9 @@ from retone.audio import Clip
 from retone.errors import DataError
 from retone.lab.evaluate import natural
 from retone.lab.evaluate.devices import DEVICES, played
-from retone.lab.evaluate.natural_page import page, pairs_table, worse_pairs
-from retone.lab.evaluate.natural_rows import ROWS, NaturalRow, SixBands, Untouched, rendered
-from retone.lab.evaluate.result import Result
+from retone.lab.evaluate.natural_page import page, pairs_table, ratio_interval, worse_pairs
+from retone.lab.evaluate.natural_rows import ROWS, NaturalRow, Output, SixBands, Untouched, rendered
+from retone.lab.evaluate.result import Result, Row
 from retone.lab.main import main
 from retone.metrics.natural import tone
 
@@ -90,6 +90,23 @@ def test_one_file_of_each_voice_of_the_split(kit: Path) -> None:
         natural.find([("kit", kit)], "dev", "speech", seed=1)
 
 
+def test_devices_get_studio_recordings(kit: Path, tmp_path: Path) -> None:
+    found = natural.find([("kit", kit)], SPLIT, "speech", seed=1)
+    pairs = natural.device_pairs(found, ["hum"], 9, seed=1)
+    assert len(pairs) == 2 * VOICES
+    for same, other in zip(pairs[::2], pairs[1::2], strict=True):
+        assert same.input == other.input and same.item == other.item
+        assert same.reference.path == same.input.path != other.reference.path
+        assert same.input.share[1] <= same.reference.share[0]  # no sample is in both
+    low = butter(8, 3400, "lowpass", fs=24000, output="sos")
+    for i in range(2):
+        narrow = sosfilt(low, phrases(i, 24000, 9.0))
+        soundfile.write(tmp_path / f"{i}.wav", narrow, 24000, "FLOAT")
+    narrow_voices = [natural.Passage(tmp_path / f"{i}.wav", str(i), "speech") for i in range(2)]
+    with pytest.raises(DataError, match="full-band"):
+        natural.device_pairs(narrow_voices, ["hum"], 1, seed=1)
+
+
 def test_any_corpus_gives_pairs(tmp_path: Path) -> None:
     for i in range(40):
         (tmp_path / f"v{i}").mkdir()
@@ -124,25 +141,46 @@ class Late:
 
     extra: int
 
-    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
-        return np.pad(input.samples, ((0, 0), (0, max(self.extra, 0))))[
-            :, : self.extra or None
-        ], 1.0
+    def run(self, input: Clip, reference: Clip) -> Output:
+        longer = np.pad(input.samples, ((0, 0), (0, max(self.extra, 0))))
+        return Output(longer[:, : min(self.extra, 0) or None], 1.0)
 
 
 @pytest.mark.parametrize("extra", [-100, 0, 100])
 def test_outputs_are_as_long_as_the_input(extra: int) -> None:
     clip = Clip(phrases(6, 24000, 1.0)[None], 24000)
-    out, seconds = rendered(Late(extra), clip, clip)
-    assert out.shape == clip.samples.shape and seconds == 1.0
+    found = rendered(Late(extra), clip, clip)
+    assert found.audio.shape == clip.samples.shape and found.seconds == 1.0
 
 
 def test_six_bands_bring_the_tone_nearer() -> None:
     own, other = (Clip(phrases(s, 24000, 8.0)[None].astype(np.float32), 24000) for s in (7, 8))
-    out, _ = rendered(SixBands(), own, other)
+    out = rendered(SixBands(), own, other).audio
     levels = [natural.third_octave_levels_db(x, 24000) for x in (own.samples, out, other.samples)]
     found = tone(*levels)
     assert found.after_db < 0.5 * found.before_db
+
+
+def row(item: int, before: float, after: float, **more: float) -> Row:
+    values = {"tone_before": before, "tone_after": after, "apart": 10.0, "right": 8.0,
+              "worse": 1.0, "cpu_s": 0.1, **more}  # fmt: skip
+    return Row(item, f"v{item}", "speech", "closed-form", values)
+
+
+def test_tables_count_what_a_user_would_notice() -> None:
+    rows = [
+        row(0, 4.0, 2.0, dnsmos_before=3.0, dnsmos_after=2.8, notes=0, boost=3.0),
+        row(1, 4.0, 2.0, dnsmos_before=3.0, dnsmos_after=2.7, notes=1, boost=0.2),
+        row(2, 2.0, 2.5, dnsmos_before=3.0, dnsmos_after=3.1, notes=0, floor=2.0),
+    ]
+    assert worse_pairs(rows) == (1, 3)
+    low, high = (float(v) for v in ratio_interval(rows, "tone").strip(" []").split(","))
+    assert low < 6.5 / 10 < high
+    assert ratio_interval([row(0, 4.0, 4.0)], "tone") == ""
+    text = pairs_table(Result({}, {}, rows), "speech")
+    for part in ("x0.65", "1 of 3 (33 %)", "80.0 %", "3 of 30", "3.0, 1 of 2 above 1", "+2.0",
+                 "worst -0.30, 2 fall by more than 0.1, 1 of them without a note"):  # fmt: skip
+        assert part in text
 
 
 def test_the_command_measures_resumes_and_writes_the_page(
@@ -182,7 +220,7 @@ def test_the_command_measures_resumes_and_writes_the_page(
     assert main(["evaluate", "natural-docs"]) == 0
     text = (tmp_path / "docs" / "natural.md").read_text()
     assert text == page([result, devices])
-    for part in ("## Speech: kit, test", "## Music: kit, test", "reference by the same voice"):
+    for part in ("## Speech: kit, test", "## Music: kit, test", "### Reference by the same voice"):
         assert part in text
 
 

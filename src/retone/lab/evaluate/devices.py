@@ -54,7 +54,7 @@ def telephone(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array
 
 
 def codec(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
-    """MP3 at 16 kHz and the lowest constant bit rate.
+    """Coding as MP3 at 16 kHz and the lowest constant bit rate.
 
     Raises:
         DataError: this libsndfile writes no MP3.
@@ -79,7 +79,7 @@ def codec(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
 
 
 def laptop(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
-    """A laptop's microphone: no bass, resonances, and the reflection from the desk."""
+    """A laptop's microphone: little bass, resonances, and the reflection from the desk."""
     direct = equalize(audio, sample_rate, LAPTOP)
     late = round(0.0007 * sample_rate)
     return direct + 0.4 * np.concatenate([np.zeros(late, audio.dtype), direct[:-late]])

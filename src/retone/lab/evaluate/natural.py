@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from retone.audio import Clip, open_reader
-from retone.dsp.third_octaves import third_octave_levels_db
+from retone.dsp.third_octaves import CENTRES_HZ, occupied_bands, third_octave_levels_db
 from retone.errors import DataError
 from retone.lab.evaluate.devices import played
 from retone.lab.evaluate.enhance import predicted
@@ -41,8 +41,8 @@ from retone.training.provenance import provenance
 
 MIN_S, MAX_S = 3.0, 60.0
 MIN_DEVICE_S = 8.0
-STUDIO_HZ = 44000.0
-"""Voices at this sample rate or above are studio recordings, if there are four or more."""
+STUDIO_HZ = 10000.0
+"""A studio recording holds something here: the third octave is occupied."""
 SAME_VOICE, ANOTHER_VOICE = "same voice", "another voice"
 SPLITS = ("dev", "test")
 
@@ -181,15 +181,13 @@ def device_pairs(
     The first half of a recording is the input; its second half is the reference by the same voice.
 
     Raises:
-        DataError: fewer than two voices have recordings of 8 s or more.
+        DataError: fewer than two voices have full-band recordings of 8 s or more.
     """
-    long = [p for p in passages if _seconds(p.path) >= MIN_DEVICE_S]
-    studio = [p for p in long if _rate(p.path) >= STUDIO_HZ]
-    voices = studio if len(studio) >= 4 else long
+    voices = [p for p in passages if _seconds(p.path) >= MIN_DEVICE_S and _full_band(p)]
     if len(voices) < 2:
         raise DataError(
-            f"device pairs need two voices with recordings of {MIN_DEVICE_S:g} s or more; "
-            f"{len(voices)} found. Add a corpus."
+            f"device pairs need two voices with full-band recordings of {MIN_DEVICE_S:g} s or "
+            f"more; {len(voices)} found. Add a corpus."
         )
     order = np.random.default_rng(seed).permutation(len(voices))
     pairs = []
@@ -204,9 +202,10 @@ def device_pairs(
     return pairs
 
 
-def _rate(path: Path) -> float:
-    with open_reader(path) as reader:
-        return reader.info.sample_rate
+def _full_band(passage: Passage) -> bool:
+    clip = passage.read()
+    occupied = occupied_bands(third_octave_levels_db(clip.samples, clip.sample_rate))
+    return bool(occupied[np.argmin(np.abs(CENTRES_HZ - STUDIO_HZ))])
 
 
 def evaluate(
@@ -232,12 +231,13 @@ def evaluate(
         seed: random seed of the pairs, and of the devices' noise.
         quality: whether to predict listeners' scores (DNSMOS) for speech, if the package
             speechmos is installed.
-        path: result file; rows in it are not measured again; it is saved regularly.
+        path: result file; rows in it are not measured again; it is saved after each pair.
         workers: processes.
     """
     used = sorted({p.path for pair in pairs for p in (pair.input, pair.reference)})
     digest = hashlib.sha256("".join(file_sha256(p) for p in used).encode()).hexdigest()
     counts = dict(Counter(p.case for p in pairs))
+    quality = quality and importlib.util.find_spec("speechmos") is not None
     question = {
         "what": "natural",
         "table": "devices" if any(p.device for p in pairs) else "pairs",
@@ -246,9 +246,9 @@ def evaluate(
         "split": split,
         "pairs": counts,
         "seed": seed,
+        "quality": quality,
     }
     result = Result.resumed(question, made_from(), path)
-    quality = quality and importlib.util.find_spec("speechmos") is not None
     have = {(r.item, r.case, r.method) for r in result.rows}
     present = [r for r in rows if ROWS[r].available]
     jobs = []
@@ -259,7 +259,7 @@ def evaluate(
     for number, found in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows += found
         progress(Phase("evaluating", "pairs"), number, len(jobs))
-        if path is not None and (number % 4 == 0 or number == len(jobs)):
+        if path is not None:
             result.save(path)
     cases, order = list(counts), {row.label: i for i, row in enumerate(ROWS.values())}
     result.rows.sort(key=lambda r: (cases.index(r.case), r.item, order.get(r.method, len(order))))
@@ -277,9 +277,9 @@ def _measure(job: tuple[Any, ...]) -> list[Row]:
     truth = None if clean is None else Measured.of(clean, False)
     found = []
     for name in names:
-        out, seconds = rendered(ROWS[name].make(pair.input.kind), own, reference)
+        out, seconds, notes = rendered(ROWS[name].make(pair.input.kind), own, reference)
         after = before if name == "input" else Measured.of(Clip(out, own.sample_rate), quality)
-        values = compared(before, after, goal) | {"cpu_s": seconds}
+        values = compared(before, after, goal) | {"cpu_s": seconds, "notes": notes}
         values["floor"] = noise_floor_change_db(own.samples, out, own.sample_rate)
         if truth is not None:
             error = tone(before.level_db, after.level_db, truth.level_db)

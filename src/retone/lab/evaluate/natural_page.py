@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from retone.lab.evaluate.devices import DEVICES, Device
 from retone.lab.evaluate.natural import ANOTHER_VOICE, SAME_VOICE
 from retone.lab.evaluate.natural_rows import ROWS
-from retone.lab.evaluate.result import Result, Row, interval
+from retone.lab.evaluate.result import BOOTSTRAPS, Result, Row, interval
 
 BOOST_DB = 1.0
 """A boost of nothing above this counts."""
 QUALITY_FALL = 0.1
+MIN_RATIO_DB = 0.5
 COLUMNS = (
     "tone, dB", "pairs worse", "right way", "bands worse", "dynamics, dB", "octave dynamics, dB",
     "boost of nothing, dB", "noise floor, dB", "DNSMOS", "CPU s",
@@ -47,8 +49,21 @@ def change(rows: Sequence[Row], key: str) -> str:
         return "-"
     mean, low, high = interval((group, after) for group, _, after in pairs)
     before = float(np.mean([b for _, b, _ in pairs]))
-    ratio = f" x{mean / before:.2f}" if before > 0 else ""
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]{ratio}"
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]{_ratio(before, mean)}"
+
+
+def ratio_interval(rows: Sequence[Row], key: str) -> str:
+    """The 95 % interval of the ratio of the means, by a bootstrap over inputs; '' for none."""
+    sums: dict[str, np.ndarray] = {}
+    for group, before, after in _both(rows, key):
+        sums[group] = sums.get(group, np.zeros(2)) + (before, after)
+    totals = np.array(list(sums.values()))
+    if not len(sums) or np.array_equal(totals[:, 0], totals[:, 1]):
+        return ""
+    pick = np.random.default_rng(0).integers(len(sums), size=(BOOTSTRAPS, len(sums)))
+    before, after = np.moveaxis(totals[pick].sum(axis=1), 1, 0)
+    low, high = np.quantile(after / np.maximum(before, 1e-9), [0.025, 0.975])
+    return f" [{low:.2f}, {high:.2f}]"
 
 
 def _both(rows: Sequence[Row], key: str) -> list[tuple[str, float, float]]:
@@ -101,11 +116,15 @@ def _floor(rows: Sequence[Row]) -> str:
 
 
 def _quality(rows: Sequence[Row]) -> str:
-    found = [after - before for _, before, after in _both(rows, "dnsmos")]
-    if not found:
+    scored = [r for r in rows if "dnsmos_before" in r.values and "dnsmos_after" in r.values]
+    if not scored:
         return "-"
-    count = sum(f < -QUALITY_FALL for f in found)
-    falls = f"{count} fall by more than {QUALITY_FALL:g}"
+    found = [r.values["dnsmos_after"] - r.values["dnsmos_before"] for r in scored]
+    fallen = [r for r, f in zip(scored, found, strict=True) if f < -QUALITY_FALL]
+    silent = sum(not r.values.get("notes") for r in fallen)
+    falls = f"{len(fallen)} fall by more than {QUALITY_FALL:g}"
+    if fallen:
+        falls += f", {silent} of them without a note"
     return f"{np.mean(found):+.2f}, worst {min(found):+.2f}, {falls}"
 
 
@@ -114,7 +133,7 @@ def _cpu(rows: Sequence[Row]) -> str:
 
 
 _CELLS: tuple[Callable[[Sequence[Row]], str], ...] = (
-    lambda rows: change(rows, "tone"),
+    lambda rows: change(rows, "tone") + ratio_interval(rows, "tone"),
     _worse,
     _right,
     _worse_bands,
@@ -142,8 +161,12 @@ def _mean(rows: Sequence[Row], key: str) -> str:
         return "-"
     before, after = (float(np.mean([p[i] for p in pairs])) for i in (1, 2))
     worse, _ = worse_pairs(rows, key)
-    ratio = f" x{after / before:.2f}" if before > 0.05 else ""
-    return f"{after:.2f}{ratio}" + (f", {worse} worse" if worse else "")
+    return f"{after:.2f}{_ratio(before, after)}" + (f", {worse} worse" if worse else "")
+
+
+def _ratio(before: float, after: float) -> str:
+    """The ratio as text; none for the input itself, or where there was next to no difference."""
+    return f" x{after / before:.2f}" if before >= MIN_RATIO_DB and after != before else ""
 
 
 def _most(rows: Sequence[Row], key: str) -> str:
@@ -163,14 +186,16 @@ def device_tables(result: Result, reference: str) -> str:
     methods = [row.label for row in ROWS.values() if row.label in known]
     parts = []
     for title, make in DEVICE_TABLES:
+        rows = [[make(rows_of(result, case, m)) for m in methods] for case in cases]
+        if all(cell == "-" for row in rows for cell in row):
+            continue
         lines = [
             f"{title}:",
             "",
             "| device | " + " | ".join(methods) + " |",
             "|---|" + "---|" * len(methods),
         ]
-        for case in cases:
-            cells = [make(rows_of(result, case, m)) for m in methods]
+        for case, cells in zip(cases, rows, strict=True):
             lines.append(f"| {case.removesuffix(f', {reference}')} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
@@ -191,17 +216,27 @@ def section(result: Result) -> list[str]:
                 pairs_table(result, case), "",
             ]  # fmt: skip
         return lines
+    lines += ["## Through a device", "", *DEVICE_HEAD, ""]
+    lines += [f"- **{name}**: {_first_sentence(DEVICES[name])}" for name in _devices(result)] + [""]
     for reference in (SAME_VOICE, ANOTHER_VOICE):
         voices = len({r.group for r in result.rows if r.case.endswith(reference)})
         lines += [
-            f"## Through a device, reference by the {reference}: {q['corpus']}, {q['split']}"
-            if reference == SAME_VOICE
-            else f"## Through a device, reference by {reference}: {q['corpus']}, {q['split']}",
+            f"### Reference by {'the ' if reference == SAME_VOICE else ''}{reference}: "
+            f"{q['corpus']}, {q['split']}",
             "",
             f"{voices} voices through each device, {about}", "",
             device_tables(result, reference), "",
         ]  # fmt: skip
     return lines
+
+
+def _devices(result: Result) -> list[str]:
+    return [name for name in DEVICES if any(c.startswith(f"{name},") for c in result.names("case"))]
+
+
+def _first_sentence(device: Device) -> str:
+    text = " ".join((device.__doc__ or "").split()).split(". ")[0].rstrip(".")
+    return text[:1].lower() + text[1:] + "."
 
 
 def page(results: Sequence[Result]) -> str:
@@ -211,6 +246,15 @@ def page(results: Sequence[Result]) -> str:
         lines += section(result)
     return "\n".join(lines).rstrip() + "\n"
 
+
+DEVICE_HEAD = (
+    "A studio recording passes through a device; the reference is a studio recording, another",
+    "passage of the same voice or of another voice. Here the truth is known: *distance to the",
+    "clean original* compares the result with the recording before the device. A device that",
+    "leaves the tone alone (gate, noise, hum, gaps) is at zero there already, and a match moves",
+    "away from the original by as much as it follows the other passage or voice. *Worse* counts",
+    "voices.",
+)
 
 HEAD = (
     "# Recordings as people have them",
@@ -227,8 +271,8 @@ HEAD = (
     "median, so loudness does not count. A band counts if it is within 45 dB of the loudest band",
     "in the input and in the reference.",
     "",
-    "- **tone**: mean absolute difference to the reference after the match, with a 95 % interval",
-    "  from a bootstrap over inputs; x is the ratio to the difference before.",
+    "- **tone**: mean absolute difference to the reference after the match; x is the ratio to the",
+    "  difference before. Both with a 95 % interval from a bootstrap over inputs.",
     "- **pairs worse**: pairs whose tone is further from the reference than before.",
     "- **right way**: of the bands more than 3 dB apart before, those that end nearer.",
     "- **bands worse**: of the same bands, those that end more than 0.5 dB further away.",
@@ -239,7 +283,8 @@ HEAD = (
     "  loudest band, against the median gain of the other bands; the highest over all pairs.",
     "- **noise floor**: how far the quietest tenth of the input's 50 ms frames rose against the",
     "  loudest twentieth; recordings without a pause have none.",
-    "- **DNSMOS**: change of the predicted overall quality of speech at equal loudness.",
+    "- **DNSMOS**: change of the predicted overall quality of speech at equal loudness, and files",
+    "  that fall without any note to the user.",
     "- **CPU s**: median CPU time to find the settings (for other programs: of the whole match).",
     "",
     "*Six bands, fitted freely* is the equaliser of `retone match` fitted to the whole difference",

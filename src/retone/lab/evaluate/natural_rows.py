@@ -9,7 +9,7 @@ import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,11 +32,20 @@ from retone.process.result import Options
 from retone.process.stream import render_whole
 
 
+class Output(NamedTuple):
+    """What a method made: audio [C, T], the CPU seconds of its analysis, and how many notes it gave
+    the user about what it left alone or could not do."""
+
+    audio: np.ndarray
+    seconds: float
+    notes: int = 0
+
+
 class NaturalMethod(Protocol):
     """Renders an input, given a reference at its own sample rate."""
 
-    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
-        """The output [C, T], as long as the input, and the CPU seconds of the analysis."""
+    def run(self, input: Clip, reference: Clip) -> Output:
+        """Make the input sound like the reference."""
         ...
 
 
@@ -59,8 +68,8 @@ class NaturalRow:
 class Untouched:
     """The input itself."""
 
-    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
-        return input.samples, 0.0
+    def run(self, input: Clip, reference: Clip) -> Output:
+        return Output(input.samples, 0.0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Estimated:
 
     estimator: Estimator
 
-    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+    def run(self, input: Clip, reference: Clip) -> Output:
         options = Options(true_peak_dbtp=None)
         with open_recording(input) as reader:
             start = time.process_time()
@@ -78,7 +87,7 @@ class Estimated:
             seconds = time.process_time() - start
             audio = render_to_array(reader, decision, options).audio
         assert audio is not None
-        return audio, seconds
+        return Output(audio, seconds, len(decision.notes))
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ class SixBands:
     little was recorded, and there are no dynamics.
     """
 
-    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+    def run(self, input: Clip, reference: Clip) -> Output:
         start = time.process_time()
         own, other = (third_octave_levels_db(c.samples, c.sample_rate) for c in (input, reference))
         used = used_bands(own, other)
@@ -107,14 +116,15 @@ class SixBands:
         )
         seconds = time.process_time() - start
         setting = equalizer.params.setting(found)
-        return render_whole(equalizer, input.samples, input.sample_rate, setting), seconds
+        out = render_whole(equalizer, input.samples, input.sample_rate, setting)
+        return Output(out, seconds)
 
 
 @dataclass(frozen=True)
 class Matchering:
     """The matchering package, limiter off."""
 
-    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+    def run(self, input: Clip, reference: Clip) -> Output:
         import tempfile
         from pathlib import Path
 
@@ -134,16 +144,17 @@ class Matchering:
                 results=[matchering.Result(str(folder / "out.wav"), "FLOAT", use_limiter=False)],
             )
             seconds = time.process_time() - start
-            out, rate = soundfile.read(folder / "out.wav", dtype="float32", always_2d=True)
-        back = soxr.resample(out, rate, input.sample_rate).T
-        return back if input.channels == 2 else back.mean(axis=0, keepdims=True), seconds
+            made, rate = soundfile.read(folder / "out.wav", dtype="float32", always_2d=True)
+        back = soxr.resample(made, rate, input.sample_rate).T
+        out = back if input.channels == 2 else back.mean(axis=0, keepdims=True)
+        return Output(out, seconds)
 
 
 @dataclass(frozen=True)
 class Libsonare:
     """The libsonare package's match equaliser with its default options."""
 
-    def run(self, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
+    def run(self, input: Clip, reference: Clip) -> Output:
         import libsonare
 
         start = time.process_time()
@@ -160,9 +171,8 @@ class Libsonare:
         ]
         seconds = time.process_time() - start
         late = [int(f.latency_samples) for f in found]
-        return np.stack([np.asarray(f.samples)[n:] for f, n in zip(found, late, strict=True)]), (
-            seconds
-        )
+        shifted = [np.asarray(f.samples)[n:] for f, n in zip(found, late, strict=True)]
+        return Output(np.stack(shifted), seconds)
 
 
 def _mono(clip: Clip) -> np.ndarray:
@@ -203,10 +213,10 @@ ROWS: dict[str, NaturalRow] = {
 """Rows by name; the first is the baseline. A further setting of an estimator is one line."""
 
 
-def rendered(method: NaturalMethod, input: Clip, reference: Clip) -> tuple[np.ndarray, float]:
-    """A method's output [C, T], cut or padded to the input's length, and its CPU seconds."""
-    audio, seconds = method.run(input, reference)
+def rendered(method: NaturalMethod, input: Clip, reference: Clip) -> Output:
+    """A method's output with its audio cut or padded to the input's length."""
+    found = method.run(input, reference)
     out = np.zeros(input.samples.shape, np.float32)
-    count = min(out.shape[1], audio.shape[1])
-    out[:, :count] = audio[:, :count]
-    return out, seconds
+    count = min(out.shape[1], found.audio.shape[1])
+    out[:, :count] = found.audio[:, :count]
+    return found._replace(audio=out)
