@@ -111,7 +111,8 @@ def enhance(
         weights: file of a network trained with ``retone.training``; None for the shipped one.
         amount: 0 leaves every sample unchanged, 1 applies the full change.
         locks: fixed values of parameters by name, in physical units.
-        loudness: a target in LUFS or ``"off"``; None for -19 LUFS, scaled by ``amount``.
+        loudness: a target in LUFS or ``"off"``; None for -19 LUFS (mono) or
+            -16 LUFS (stereo), scaled by ``amount``.
         true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
         force: replace an existing output.
         progress: called with (phase, done, total).

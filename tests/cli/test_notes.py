@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from retone.audio import loudness_lufs
+
 from .conftest import Fixed, Record, Run
 
 
@@ -66,12 +68,14 @@ def test_peaks_that_lossy_coding_lifts_are_said(
     assert "above the ceiling" in ended.out
 
 
-def test_too_quiet_for_a_loudness_is_said(
+def test_a_recording_too_quiet_for_a_loudness_reaches_its_target(
     retone: Run, record: Record, fixed: Fixed, tmp_path: Path
 ) -> None:
-    source = record("a.wav", gain=1e-4, subtype="FLOAT")
-    ended = retone("match", source, "--to", record("b.wav", seed=1), "-o", tmp_path / "o.wav")
-    assert ended.code == 0 and "too quiet to measure its loudness" in ended.out
+    source, out = record("a.wav", gain=1e-4, subtype="FLOAT"), tmp_path / "o.wav"
+    ended = retone("match", source, "--to", record("b.wav", seed=1), "-o", out, "--loudness", "-23")
+    samples, rate = sf.read(out, dtype="float32", always_2d=True)
+    assert ended.code == 0 and "silent" not in ended.out
+    assert loudness_lufs(samples.T, rate) == pytest.approx(-23, abs=0.1)
 
 
 def test_the_usual_loudness_of_enhance_goes_as_far_as_the_amount(

@@ -16,7 +16,7 @@ from retone.cli.match import (
     add_plugin_permission,
     parse_locks,
 )
-from retone.process.level import SPEECH_LUFS
+from retone.process.level import SPEECH_LUFS, speech_loudness
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(
         parser,
         reference=False,
-        loudness_help=f"a target in LUFS, such as -16 or -23 (default: {SPEECH_LUFS:g}, scaled by "
-        "--amount); off: no loudness change",
+        loudness_help=f"a target in LUFS, such as -16 or -23 (default: {SPEECH_LUFS:g} for mono, "
+        f"{speech_loudness(2):g} for stereo, scaled by --amount); off: no loudness change",
     )
     add_lock_argument(parser, "ENHANCE_CHAIN", "multiband.band_1_gain_db=-3")
     parser.add_argument(

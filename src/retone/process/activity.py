@@ -8,7 +8,8 @@ is silent nor on single clicks:
 where T is the power exceeded for half a second in all. The highest such L is taken. A hop is
 active if it is above L - 36 dB or, where stationary noise lies between the phrases, 6 dB above the
 noise. A pause keeps a quarter of a second at both ends, so that no word is clipped and ordinary
-pauses stay as they are; what lies more than 60 dB below L leaves altogether.
+pauses stay as they are. What lies more than 55 dB below L, or 12 dB below the recording's own
+noise, is no pause of it: it leaves altogether.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Mask = NDArray[np.bool_]
 TOP_S = 0.5
 WITHIN_DB = 10.0
 GATE_DB = -36.0
-SILENCE_DB = -60.0
+SILENCE_DB = -55.0
 NOTHING_DB = -100.0
 """Relative to the active level: the gate, what is left out even of short pauses, and what is no
 sound at all."""
@@ -37,7 +38,7 @@ ISOLATED_S, ISOLATED_HOPS = 0.5, 2
 STEADY_S, STEADY_DB = 0.3, 6.0
 LOWEST_SHARE = 0.2
 NEAR_DB, NOISE_SHARE, NOISE_S = 4.0, 0.4, 0.5
-NOISE_MARGIN_DB = 6.0
+NOISE_MARGIN_DB, SILENCE_MARGIN_DB = 6.0, 12.0
 HIGHEST_GATE_DB, HIGHEST_NOISE_DB = -12.0, -15.0
 PAUSE_AFTER_S, PAUSE_BEFORE_S, PAUSE_WITHIN_S = 0.1, 0.06, 0.36
 SHORTEST_PAUSE_S = 0.1
@@ -88,14 +89,16 @@ def activity(power: Powers, *, noise: bool) -> Activity:
         none = np.zeros(len(power), bool)
         return Activity(none, none, power, GATE_DB)
     level_db = 10 * np.log10(np.maximum(power / level, 1e-20))
-    gate_db = GATE_DB
-    if noise:
-        gate_db = max(gate_db, _noise_gate_db(level_db))
+    gate_db, silence_db = GATE_DB, SILENCE_DB
+    noise_db = _noise_db(level_db) if noise else None
+    if noise_db is not None:
+        gate_db = max(gate_db, min(noise_db + NOISE_MARGIN_DB, HIGHEST_GATE_DB))
+        silence_db = max(silence_db, noise_db - SILENCE_MARGIN_DB)
     active = _without_clicks(level_db > gate_db)
-    keep = widened(active, HANGOVER_S, HANGOVER_S) & (level_db > SILENCE_DB)
+    keep = widened(active, HANGOVER_S, HANGOVER_S) & (level_db > silence_db)
     near = widened(active, PAUSE_WITHIN_S, PAUSE_WITHIN_S)
     pause = near & ~widened(active, PAUSE_AFTER_S, PAUSE_BEFORE_S) & (level_db <= gate_db)
-    heard = _long_runs(pause & (level_db > SILENCE_DB), SHORTEST_PAUSE_S)
+    heard = _long_runs(pause & (level_db > silence_db), SHORTEST_PAUSE_S)
     if not heard.any():
         heard = _long_runs(pause & (level_db > NOTHING_DB), SHORTEST_PAUSE_S)
     return Activity(keep, heard, np.minimum(power, top), gate_db)
@@ -121,15 +124,17 @@ def db_to_power(db: float) -> float:
     return db_to_gain(db) ** 2
 
 
-def _noise_gate_db(level_db: Powers) -> float:
-    """Gate above stationary noise, relative to the active level; -inf if there is none.
+def _noise_db(level_db: Powers) -> float | None:
+    """Level of stationary noise relative to the active level; None if there is none.
 
     Noise is the lowest steady level, and most hops near it lie in passages of 0.3 s with hardly any
-    change. Noise too low to raise the gate does not count.
+    change; silence is left out, so that it may interrupt them. Noise too low to raise the gate does
+    not count.
     """
     size = round(STEADY_S / HOP_S)
+    level_db = level_db[level_db > SILENCE_DB]
     if len(level_db) < size:
-        return -np.inf
+        return None
     windows = np.lib.stride_tricks.sliding_window_view(
         np.convolve(level_db, np.ones(5) / 5, mode="same"), size
     )
@@ -138,7 +143,7 @@ def _noise_gate_db(level_db: Powers) -> float:
     steady = highest - lowest < STEADY_DB
     steady &= (middle > GATE_DB - NOISE_MARGIN_DB) & (middle < HIGHEST_NOISE_DB)
     if not steady.any():
-        return -np.inf
+        return None
     noise_db = float(np.quantile(middle[steady], LOWEST_SHARE))
     steady &= np.abs(middle - noise_db) < 0.5 * STEADY_DB
     inside = np.zeros(len(level_db), bool)
@@ -147,8 +152,8 @@ def _noise_gate_db(level_db: Powers) -> float:
     near = np.abs(level_db - noise_db) < NEAR_DB
     count = int((inside & near).sum())
     if count * HOP_S < NOISE_S or count < NOISE_SHARE * near.sum():
-        return -np.inf
-    return min(noise_db + NOISE_MARGIN_DB, HIGHEST_GATE_DB)
+        return None
+    return noise_db
 
 
 def _without_clicks(active: Mask) -> Mask:

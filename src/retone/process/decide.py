@@ -27,7 +27,7 @@ from retone.estimators.base import (
 )
 from retone.estimators.profile import Profile
 from retone.process.excerpt import load_excerpt
-from retone.process.level import loudness_of, target_loudness
+from retone.process.level import loudness_of, mono_notes, target_loudness
 from retone.process.recording import Recording, open_recording
 from retone.process.result import Decision, Options, Side
 from retone.process.stream import block_frames
@@ -99,13 +99,14 @@ def _decide(
     locks = shift_locks(_lockable(estimator), options.locks, -shift_db) if options.locks else {}
     estimate = estimator.estimate(own, others, locks=locks, progress=progress)
     effect, setting, notes = _at_own_level(estimate, options, shift_db)
+    channels = reader.info.channels
     return Decision(
         effect=effect,
         setting=setting,
         estimator=estimator.name,
-        target_lufs=target_loudness(options, sides, lambda: loudness_of(reader)),
+        target_lufs=target_loudness(options, sides, channels, lambda: loudness_of(reader)),
         references=tuple(sides),
-        notes=notes,
+        notes=notes + mono_notes(options, sides, channels),
         warnings=tuple(warnings),
     )
 

@@ -7,27 +7,50 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from retone.audio import AudioReader
+    from retone.audio import AudioReader, LevelMeter, LoudnessMeter
     from retone.process.result import Options, Side
 
 SPEECH_LUFS = -19.0
-"""Default loudness of enhanced speech: usual for mono; -16 is its stereo equivalent.
-"""
+"""Default loudness of enhanced speech in mono; in two channels it is 3 LU higher."""
+
+MONO_LU = 3.0
+"""BS.1770 counts a mono recording as one loudspeaker. Played on two it is so much louder."""
+
+
+def heard_lu(channels: int, mono_as: str) -> float:
+    """What playing on two loudspeakers adds to the measured loudness of a recording, in LU.
+
+    Args:
+        channels: of the recording.
+        mono_as: ``"dual"``, mono is heard from two loudspeakers, or ``"single"``.
+    """
+    return MONO_LU if channels == 1 and mono_as == "dual" else 0.0
+
+
+def speech_loudness(channels: int, mono_as: str = "dual") -> float:
+    """Default loudness of enhanced speech in LUFS: equally loud in mono and in stereo."""
+    return SPEECH_LUFS + MONO_LU - heard_lu(channels, mono_as)
 
 
 def target_loudness(
-    options: Options, references: Sequence[Side], input_lufs: Callable[[], float]
+    options: Options, references: Sequence[Side], channels: int, input_lufs: Callable[[], float]
 ) -> float | None:
     """Loudness in LUFS to reach at amount 1, None for no change.
+
+    A mono recording beside a stereo reference, or the reverse, is meant to sound as loud from
+    each loudspeaker; see ``heard_lu``. A target that the user gives is reached as it is measured.
 
     Args:
         options: ``loudness`` is ``"match"``, ``"off"`` or a target.
         references: the references as they were measured.
+        channels: channels of the input.
         input_lufs: measures the input; called only for profiles without a loudness.
     """
     if options.loudness == "off":
         return None
     if isinstance(options.loudness, (int, float)):
+        if options.target_is_default:
+            return speech_loudness(channels, options.mono_as)
         return float(options.loudness)
     profiles = [s.profile for s in references if s.profile]
     if profiles:
@@ -36,9 +59,33 @@ def target_loudness(
             return sum(wanted) / len(wanted)
         own = input_lufs()  # these profiles change tone only
         return own if math.isfinite(own) else None
-    known = [s.levels.integrated_lufs for s in references if s.levels]
-    known = [lufs for lufs in known if math.isfinite(lufs)]
+    own_lu = heard_lu(channels, options.mono_as)
+    known = [
+        s.levels.integrated_lufs + heard_lu(s.channels, options.mono_as) - own_lu
+        for s in references
+        if s.levels and math.isfinite(s.levels.integrated_lufs)
+    ]
     return sum(known) / len(known) if known else None
+
+
+def mono_notes(options: Options, references: Sequence[Side], channels: int) -> tuple[str, ...]:
+    """A note where mono is matched to stereo, or the reverse."""
+    measured = [s for s in references if s.levels and math.isfinite(s.levels.integrated_lufs)]
+    if options.loudness != "match" or not any(
+        heard_lu(s.channels, "dual") != heard_lu(channels, "dual") for s in measured
+    ):
+        return ()
+    own, other = ("mono", "stereo") if channels == 1 else ("stereo", "mono")
+    if options.mono_as == "dual":
+        sign = "below" if channels == 1 else "above"
+        return (
+            f"The recording is {own}, its reference {other}: the loudness target is 3 LU {sign} "
+            "the reference, because mono is heard from both loudspeakers.",
+        )
+    return (
+        f"The recording is {own}, its reference {other}: they are equally loud if mono plays on "
+        "one loudspeaker; on two, the mono one sounds 3 LU louder.",
+    )
 
 
 def goal_loudness(options: Options, target_lufs: float, input_lufs: float | None) -> float:
@@ -48,14 +95,14 @@ def goal_loudness(options: Options, target_lufs: float, input_lufs: float | None
     return target_lufs
 
 
-def gain_to(goal_lufs: float, rendered_lufs: float) -> float | None:
-    """Gain in dB from one loudness to another, to 0.01 dB; None where silence has none."""
-    gain_db = goal_lufs - rendered_lufs
+def gain_to(goal_lufs: float, rendered: LoudnessMeter | LevelMeter) -> float | None:
+    """Gain in dB that brings what was measured to a loudness, to 0.01 dB; None for silence."""
+    gain_db = rendered.gain_to(goal_lufs)
     return round(gain_db, 2) if math.isfinite(gain_db) else None
 
 
 def loudness_of(reader: AudioReader) -> float:
-    """Integrated loudness of a whole recording in LUFS, -inf if it is too quiet to have one."""
+    """Integrated loudness of a whole recording in LUFS, however quiet it is; -inf for silence."""
     from retone.audio import LoudnessMeter
     from retone.process.stream import block_frames
 
@@ -63,4 +110,4 @@ def loudness_of(reader: AudioReader) -> float:
     reader.seek(0)
     for block in reader.blocks(block_frames(reader.info.channels)):
         meter.update(block)
-    return meter.result().integrated_lufs
+    return SPEECH_LUFS - meter.gain_to(SPEECH_LUFS)

@@ -149,8 +149,9 @@ class Rendering:
                 kept.append(step)
         if keep:
             self._kept = kept
-        was = before.result().integrated_lufs if scaled else None
-        gain = gain_to(goal_loudness(self.options, target, was), after.result().integrated_lufs)
+        # at the target's level, so that the gate does not drop a very quiet recording
+        was = target - before.gain_to(target) if scaled else None
+        gain = gain_to(goal_loudness(self.options, target, was), after)
         if gain is None:
             self.warnings.append(TOO_QUIET)
         self.gain_db = gain or 0.0

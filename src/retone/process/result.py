@@ -47,6 +47,8 @@ class Options:
             LUFS, which is reached at any amount.
         true_peak_dbtp: ceiling of the limiter, None for no limiter.
         target_is_default: the user did not ask for this target, so ``amount`` scales it as well.
+        mono_as: where mono meets stereo: ``"dual"``, mono is heard from two loudspeakers, or
+            ``"single"``, from one, as BS.1770 measures it.
 
     Raises:
         SettingError: a value is invalid.
@@ -58,6 +60,7 @@ class Options:
     loudness: str | float = "match"
     true_peak_dbtp: float | None = -1.0
     target_is_default: bool = False
+    mono_as: str = "dual"
 
     @property
     def amount_scales_loudness(self) -> bool:
@@ -73,6 +76,8 @@ class Options:
             raise SettingError(
                 f"loudness = {self.loudness!r}: expected 'match', 'off' or a target in LUFS."
             )
+        if self.mono_as not in ("dual", "single"):
+            raise SettingError(f"mono_as = {self.mono_as!r}: expected 'dual' or 'single'.")
 
 
 @dataclass(frozen=True)

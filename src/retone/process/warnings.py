@@ -14,8 +14,7 @@ _LARGEST_OFFSET = 0.01
 _FEWEST_CLIPPED = 10
 
 TOO_QUIET = (
-    "The result is too quiet to measure its loudness, so its level was not changed. Raise the "
-    "input's level first."
+    "The result is silent, so its level was not changed. Check the input, and the settings' gains."
 )
 
 

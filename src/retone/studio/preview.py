@@ -11,6 +11,7 @@ import numpy as np
 
 from retone.audio.array_reader import ArrayReader
 from retone.audio.meters.envelope import EnvelopeMeter
+from retone.audio.meters.loudness import LevelMeter
 from retone.audio.meters.spectrum import log_frequencies
 from retone.process.level import gain_to, goal_loudness
 from retone.process.render import Rendering
@@ -65,7 +66,7 @@ def whole(session: Session, recording: Recording, state: State, turn: int) -> by
         at += block.shape[1]
         wave.update(block.mean(axis=0, keepdims=True))
     measured = rendering.after.levels.result().to_dict()
-    gain_db = gain_for(state, measured["integrated_lufs"], recording.levels["integrated_lufs"])
+    gain_db = gain_for(state, rendering.after.levels, recording.levels["integrated_lufs"])
     spectrum = rendering.after.spectrum
     head = {
         "start": 0, "frames": at, "channels": len(out), "rate": rate,
@@ -81,12 +82,12 @@ def whole(session: Session, recording: Recording, state: State, turn: int) -> by
     return packed(head, out)
 
 
-def gain_for(state: State, rendered_lufs: float | None, input_lufs: float | None) -> float:
+def gain_for(state: State, rendered: LevelMeter, input_lufs: float | None) -> float:
     """Gain in dB after the effect that reaches the target loudness, as a rendered file gets it."""
     target = state.target_lufs
-    if target is None or rendered_lufs is None:
+    if target is None:
         return 0.0
-    return gain_to(goal_loudness(state.options, target, input_lufs), rendered_lufs) or 0.0
+    return gain_to(goal_loudness(state.options, target, input_lufs), rendered) or 0.0
 
 
 def raised(levels: Mapping[str, Any], gain_db: float) -> dict[str, Any]:

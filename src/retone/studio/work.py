@@ -14,7 +14,7 @@ from retone.effects import MATCH_CHAIN
 from retone.estimators.choose import DEFAULT, NAMES, estimator_named
 from retone.presets import available, open_preset
 from retone.process.decide import decide
-from retone.process.level import SPEECH_LUFS
+from retone.process.level import speech_loudness
 from retone.process.render import render_to_file
 from retone.process.result import PARTS, Decision, Options
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
@@ -84,7 +84,7 @@ def find(
         from retone.estimators.reference_free import ReferenceFree
 
         estimator: Any = ReferenceFree()
-        loudness = SPEECH_LUFS
+        loudness = speech_loudness(recording.channels)
         known = set(estimator.effect.params.names)
     else:
         name = str(body.get("estimator") or DEFAULT)
