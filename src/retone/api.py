@@ -251,7 +251,8 @@ def export(
         force: replace an existing file.
 
     Returns:
-        The exported text. What the target cannot express is issued as Python warnings.
+        The exported text. What the target cannot express is issued as Python warnings. Files that
+        the text refers to, such as impulse responses, are written beside ``output``.
 
     Raises:
         SettingError: no target has that name.
@@ -260,8 +261,8 @@ def export(
     """
     import warnings
 
-    from retone.atomic import write_text_atomic
     from retone.exports import target_named
+    from retone.exports.base import write_exported
     from retone.exports.plan import plan_of
 
     known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
@@ -269,7 +270,7 @@ def export(
     for note in exported.notes:
         warnings.warn(note, stacklevel=2)
     if output is not None:
-        write_text_atomic(Path(output), exported.text, force)
+        write_exported(exported, Path(output), force=force)
     return exported.text
 
 

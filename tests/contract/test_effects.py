@@ -310,10 +310,12 @@ def test_no_dead_slider(effect: Effect, backend: Backend, make_audio: MakeAudio)
         value.requires_grad_()
     rate = 48000  # whose band holds every frequency of a table
     length = 4800 + effect.latency_samples(rate)
-    audio = 10 * make_audio(length, rate, seed=8)  # loud in every band, then nearly silent
+    audio = 10 * make_audio(
+        length, rate, channels=2, seed=8
+    )  # loud in every band, then nearly silent
     audio[..., 3200:] *= 1e-4
     audio = audio.expand(count, -1, -1).to(backend.device)
-    weight = make_audio(length, rate, seed=9).to(backend.device)
+    weight = make_audio(length, rate, channels=2, seed=9).to(backend.device)
     (effect.render(audio, rate, setting).audio * weight).sum().backward()
     dead = [
         p.name

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from conftest import MakeAudio
 from retone.dsp.param import ParamTable
-from retone.effects import COMPRESSOR_TABLE, EXPANDER_TABLE, Compressor
+from retone.effects import COMPRESSOR_TABLE, EXPANDER_TABLE, Compressor, CurveEqualizer
 from retone.exports import TARGETS, target_named
 from retone.exports.curves import curves_csv
 from retone.exports.verify import compare, own_render
@@ -16,7 +18,8 @@ from retone.lab.bench.exports import SAME_DB, cases
 from retone.process.settings_file import SettingsFile
 
 RATE = 24000
-MATCH, ENHANCE = (c.settings for c in cases(RATE))
+MATCH, ENHANCE, CURVE = (c.settings for c in cases(RATE))
+KINDS = {"match": MATCH, "enhance": ENHANCE, "curve": CURVE}
 LEVEL_P95_DB = {
     "match": {"equalizer-apo": None, "reaper": 1e-3, "camilladsp": 5.0},
     "enhance": {
@@ -26,8 +29,9 @@ LEVEL_P95_DB = {
         "sox": 8.0,
         "easyeffects": 10.0,
     },
+    "curve": {"equalizer-apo": None, "reaper": None, "camilladsp": 5.0},
 }
-"""How far the level may be off where not 3 dB: no dynamics (None), no knee, other bands."""
+"""How far the level may be off where not 3 dB: no dynamics or curve (None), no knee, bands."""
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +39,47 @@ def voice(make_audio) -> np.ndarray:  # type: ignore[no-untyped-def]
     return (0.5 * make_audio(RATE, RATE, seed=3)[0]).float().numpy()
 
 
-@pytest.mark.parametrize("kind", ["match", "enhance"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", TARGETS)
 def test_render(name: str, kind: str, voice: np.ndarray) -> None:
-    found = compare(name, MATCH if kind == "match" else ENHANCE, voice, RATE)
+    found = compare(name, KINDS[kind], voice, RATE)
     if found.missing:
         pytest.skip(found.missing)
     assert found.eq_db is not None and found.level_p95_db is not None
-    if target_named(name).same_biquads:
+    if kind == "curve":
+        assert name == "reaper" or found.eq_db < CURVE_DB
+    elif target_named(name).same_biquads:
         assert found.eq_db < SAME_DB
     most = LEVEL_P95_DB[kind].get(name, 3.0)
     assert most is None or found.level_p95_db < most
+
+
+CURVE_DB = 0.3
+"""How far a curve's response may be off: graphic equalisers draw it through other points."""
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 96000])
+@pytest.mark.parametrize("phase", ["minimum", "linear"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_curve_is_the_same_at_every_rate_and_phase(
+    name: str, phase: Literal["minimum", "linear"], rate: int, make_audio: MakeAudio
+) -> None:
+    """Response and time: what comes out late is aligned before it is compared."""
+    effect = CurveEqualizer(phase=phase)
+    values = {
+        n.partition(".")[2]: v for n, v in CURVE.setting.items() if n.startswith("curve_equalizer.")
+    }
+    settings = SettingsFile(effect, values, rate, "test")
+    audio = make_audio(rate // 2, rate, seed=4)[0].float().numpy() * 0.5
+    found = compare(name, settings, audio, rate)
+    if found.missing:
+        pytest.skip(found.missing)
+    if name == "reaper":
+        assert any("ReaVerb" in n for n in found.notes)
+        return
+    assert found.eq_db is not None and found.residual_db is not None
+    assert found.eq_db < CURVE_DB
+    assert found.residual_db < -30
 
 
 @pytest.mark.parametrize("smooth", ["db", "gain"])

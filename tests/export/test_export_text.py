@@ -17,13 +17,14 @@ from retone.lab.bench.exports import cases
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
 
 RATE = 44100
-MATCH, ENHANCE = (c.settings for c in cases(RATE))
-BOTH = {"match": MATCH, "enhance": ENHANCE}
+MATCH, ENHANCE, CURVE = (c.settings for c in cases(RATE))
+KINDS = {"match": MATCH, "enhance": ENHANCE, "curve": CURVE}
 
 
 def written(name: str, settings: SettingsFile) -> tuple[str, tuple[str, ...]]:
+    """The text with the files it refers to, and the notes."""
     done = target_named(name).write(plan_of(settings))
-    return done.text, done.notes
+    return done.text + "".join(repr(c) for c in done.files.values()), done.notes
 
 
 def moved(p: Param, value: float) -> float:
@@ -40,10 +41,10 @@ def audible(p: Param, settings: SettingsFile) -> bool:
     return settings.setting[p.audible_when] != neutral
 
 
-@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_parameter_is_written_or_noted(name: str, kind: str) -> None:
-    settings = BOTH[kind]
+    settings = KINDS[kind]
     before, notes = written(name, settings)
     silent = []
     for p in settings.effect.params:

@@ -71,17 +71,20 @@ def run(args: argparse.Namespace) -> int:
             print(f"curves    {output}")
         return 0
     from retone.exports import target_named
+    from retone.exports.base import write_exported
     from retone.exports.plan import plan_of
 
     target = target_named(args.to)
     output = args.output or _default_output(args.settings, target.suffix)
     _check(output, args)
     exported = target.write(plan_of(settings))
-    write_text_atomic(output, exported.text, args.force)
+    beside = write_exported(exported, output, force=args.force)
     if not args.quiet:
         for note in exported.notes:
             print(f"note: {note}")
         print(f"{target.title}: {output}")
+        for path in beside:
+            print(f"impulse response: {path}")
         print(f"use: {target.usage.format(file=shlex.quote(str(output)))}")
     if args.verify:
         _verify(args, settings)

@@ -44,7 +44,8 @@ class BandView:
 class ResponseView:
     """A linear filter's response [F] in dB with its dynamics bypassed, and its bands if any.
 
-    ``edges`` are the names of the parameters that move the borders between bands.
+    ``edges`` are the names of the parameters that move the borders between bands; ``part`` is a
+    label for an effect with several responses, such as ``Mid`` and ``Side``.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ResponseView:
     bands: tuple[BandView, ...] = ()
     about: str = ""
     edges: tuple[str, ...] = ()
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class CurveView:
         dynamics: the compressor behind the curve, whose threshold and ratio are marked.
         band: number of the band it belongs to, from 1; None for the whole signal.
         about: a sentence on what is drawn.
+        part: a label for an effect with several curves, such as ``Mid`` and ``Side``.
         level_edges_db, level_share: [N + 1] and [N], the histogram of levels at the input.
     """
 
@@ -79,6 +82,7 @@ class CurveView:
     about: str = "Output level for a steady input level."
     level_edges_db: np.ndarray | None = None
     level_share: np.ndarray | None = None
+    part: str = ""
 
 
 View = ResponseView | CurveView

@@ -20,6 +20,7 @@ from retone.effects.dynamic_equalizer import DynamicEqualizer
 from retone.effects.equalizer import EQUALIZER_TABLE, PAPER_EQUALIZER_TABLE, Equalizer
 from retone.effects.fir import Fir
 from retone.effects.gain import Gain
+from retone.effects.mid_side import MidSide
 from retone.effects.multiband_equalizer import MultibandEqualizer
 from retone.registry import Registry
 
@@ -59,6 +60,7 @@ EFFECT_TYPES: Registry[type[Effect]] = Registry(
         "dynamic_equalizer": DynamicEqualizer,
         "multiband_equalizer": MultibandEqualizer,
         "curve_equalizer": CurveEqualizer,
+        "mid_side": MidSide,
         "plugin": "retone.effects.plugin:Plugin",
         "fir": Fir,
         "chain": Chain,
@@ -77,7 +79,8 @@ EFFECTS: tuple[Effect, ...] = (
             Compressor,
             DynamicEqualizer,
             MultibandEqualizer,
-        )  # fmt: skip
+            MidSide,
+        )
         for effect in kind.examples()
     ),
     MATCH_CHAIN,
@@ -109,6 +112,7 @@ __all__ = [
     "Equalizer",
     "Fir",
     "Gain",
+    "MidSide",
     "MultibandEqualizer",
     "chain",
     "leaves",

@@ -69,7 +69,7 @@ class CurveEqualizer(Effect):
 
     kind: ClassVar[str] = "curve_equalizer"
     exact_blocks: ClassVar[bool] = False
-    name: str = "curve"
+    name: str = "curve_equalizer"
     phase: Phase = "minimum"
 
     @classmethod

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from retone.errors import RetoneError
+from retone.atomic import AtomicFile, write_text_atomic
+from retone.effects.curve_equalizer import curve_matrix
+from retone.errors import OutputExistsError, RetoneError
 from retone.exports.plan import Bands, Dynamics, Fixed, NotExpressible, Plan, limiter_note
 
 SINE_DB = 20 * math.log10(math.sqrt(2))
@@ -24,10 +28,15 @@ class ToolMissing(RetoneError):
 
 @dataclass(frozen=True)
 class Exported:
-    """A target's text, and a sentence for everything it cannot express."""
+    """A target's text, and a sentence for everything it cannot express.
+
+    ``files`` are what the text refers to, such as impulse responses: name -> content. They must
+    lie in the text's folder unless a note says otherwise.
+    """
 
     text: str
     notes: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", grouped(self.notes))
@@ -47,6 +56,7 @@ class Target:
             verification; raises ToolMissing.
         verified_by: what runs it.
         same_biquads: whether its filters are the cookbook's.
+        keeps_latency: whether a linear-phase curve comes out late.
     """
 
     name: str
@@ -57,6 +67,33 @@ class Target:
     render: Callable[[str, np.ndarray, int, Path], np.ndarray]
     verified_by: str
     same_biquads: bool = True
+    keeps_latency: bool = False
+
+
+def write_exported(exported: Exported, output: Path, *, force: bool = False) -> tuple[Path, ...]:
+    """Write the text, and beside it the files that it refers to.
+
+    Args:
+        exported: what a target wrote.
+        output: the text's file.
+        force: replace existing files.
+
+    Returns:
+        The files beside the text.
+
+    Raises:
+        OutputExistsError: one of the files exists and ``force`` is not set; none is written.
+        AudioError: one cannot be written.
+    """
+    beside = {output.with_name(name): content for name, content in exported.files.items()}
+    for path in (output, *beside):
+        if path.exists() and not force:
+            raise OutputExistsError(path)
+    for path, content in beside.items():
+        with AtomicFile(path, force=force) as file:
+            file.path.write_bytes(content)
+    write_text_atomic(output, exported.text, force)
+    return tuple(beside)
 
 
 def grouped(notes: Sequence[str]) -> tuple[str, ...]:
@@ -90,7 +127,7 @@ def common_notes(plan: Plan) -> list[str]:
         f"{s.name}: a fixed filter of {len(s.taps)} taps has no parameters and is left out; "
         "make the settings with another estimator."
         for s in plan.stages
-        if isinstance(s, Fixed)
+        if isinstance(s, Fixed) and not s.points
     ] + [
         f"{s.name}: a {s.kind} cannot be expressed in other programs and is left out."
         for s in plan.stages
@@ -98,6 +135,47 @@ def common_notes(plan: Plan) -> list[str]:
     ]
     limiter = limiter_note(plan)
     return [*notes, limiter] if limiter else notes
+
+
+def curves(plan: Plan) -> list[Fixed]:
+    """The filters that were made from a curve."""
+    return [s for s in plan.stages if isinstance(s, Fixed) and s.points]
+
+
+def points_of(curve: Fixed, per_octave: int) -> list[tuple[float, float]]:
+    """The curve at evenly spaced points, (frequency in Hz, gain in dB), as retone draws it."""
+    low, high = curve.points[0][0], curve.points[-1][0]
+    hz = np.geomspace(low, high, round(per_octave * math.log2(high / low)) + 1)
+    gain_db = curve_matrix(hz) @ np.array([g for _, g in curve.points])
+    return [(float(f), float(g)) for f, g in zip(hz, gain_db, strict=True)]
+
+
+def impulse_name(plan: Plan, curve: Fixed, suffix: str) -> str:
+    """A file name for a curve's impulse response, of characters that need no quoting."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(plan.title).stem).strip("_") or "settings"
+    return f"{stem}.{curve.name.replace(' ', '_')}{suffix}"
+
+
+def impulse_wav(plan: Plan, curve: Fixed, channels: int = 1) -> bytes:
+    """A curve's impulse response as a WAV of 32-bit floats, the same in every channel."""
+    import soundfile
+
+    out = io.BytesIO()
+    rows = np.tile(np.array(curve.taps, np.float32)[:, None], channels)
+    soundfile.write(out, rows, plan.sample_rate, "FLOAT", format="WAV")
+    return out.getvalue()
+
+
+def impulse_notes(plan: Plan, curve: Fixed, *, late: bool) -> list[str]:
+    """What to know of an impulse response; ``late`` if the target does not undo its latency."""
+    notes = [
+        f"{curve.name}: the impulse response is for {plan.sample_rate} Hz; export again for "
+        "another rate."
+    ]
+    if late and curve.latency_samples:
+        delay_ms = 1000 * curve.latency_samples / plan.sample_rate
+        notes.append(f"{curve.name}: its linear phase delays the sound by {delay_ms:.0f} ms.")
+    return notes
 
 
 def dynamics_left_out(plan: Plan) -> list[str]:
@@ -127,13 +205,15 @@ def tool(name: str) -> str:
     return found
 
 
-def call(command: Sequence[str]) -> None:
-    """Run a program; what it prints on failure becomes the error.
+def call(command: Sequence[str], folder: Path | None = None) -> None:
+    """Run a program, in a folder if given; what it prints on failure becomes the error.
 
     Raises:
         ToolMissing: it fails.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, cwd=folder
+    )
     if done.returncode:
         raise ToolMissing(f"{Path(command[0]).name} failed: {done.stderr.strip()[-400:]}")
 

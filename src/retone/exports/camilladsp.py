@@ -13,14 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from retone.exports.base import SINE_DB, Exported, Target, ToolMissing, common_notes, grouped
+from retone.exports.base import (
+    SINE_DB,
+    Exported,
+    Target,
+    ToolMissing,
+    common_notes,
+    grouped,
+    impulse_name,
+    impulse_notes,
+    impulse_wav,
+    read_float,
+)
 from retone.exports.documented import (
     camilla_compressor,
+    convolved,
     cookbook,
     first_order_low_pass,
     run_sections,
 )
-from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.plan import Bands, Dynamics, Filter, Fixed, Level, Plan
 
 _KINDS = {"peak": "Peaking", "low_shelf": "Lowshelf", "high_shelf": "Highshelf"}
 _SHAPES = {"Peaking": "peak", "Lowshelf": "low", "Highshelf": "high"}
@@ -28,6 +40,7 @@ _SHAPES = {"Peaking": "peak", "Lowshelf": "low", "Highshelf": "high"}
 
 def write(plan: Plan) -> Exported:
     notes = common_notes(plan)
+    files: dict[str, bytes] = {}
     made = _Config(plan.channels, notes)
     for stage in plan.stages:
         if isinstance(stage, Filter):
@@ -38,9 +51,14 @@ def write(plan: Plan) -> Exported:
             made.dynamics(stage, [*range(plan.channels)])
         elif isinstance(stage, Bands):
             made.bands(stage)
+        elif isinstance(stage, Fixed) and stage.points:
+            name = impulse_name(plan, stage, ".wav")
+            files[name] = impulse_wav(plan, stage)
+            made.convolution(stage.name, name)
+            notes += impulse_notes(plan, stage, late=True)
     lines = [f"# {plan.title}, from retone; add your own 'devices' section."]
     lines += [f"# {note}" for note in grouped(notes)]
-    return Exported("\n".join(lines) + "\n" + made.yaml(), tuple(notes))
+    return Exported("\n".join(lines) + "\n" + made.yaml(), tuple(notes), files)
 
 
 class _Config:
@@ -58,6 +76,10 @@ class _Config:
     def gain(self, name: str, gain_db: float, channels: list[int] | None = None) -> None:
         values = {"gain": gain_db, "inverted": False, "mute": False}
         self._add_filter(name, {"type": "Gain", "parameters": values}, channels)
+
+    def convolution(self, name: str, file: str) -> None:
+        values = {"type": "Wav", "filename": file, "channel": 0}
+        self._add_filter(name, {"type": "Conv", "parameters": values}, None)
 
     def low_pass(self, name: str, frequency_hz: float, channels: list[int]) -> None:
         values = {"type": "LowpassFO", "freq": frequency_hz}
@@ -187,7 +209,7 @@ def render(text: str, audio: np.ndarray, sample_rate: int, folder: Path) -> np.n
             items = [config["filters"][name] for name in step["names"]]
             for ch in step["channels"]:
                 for item in items:
-                    x[ch] = _run_filter(item, x[ch : ch + 1], sample_rate)[0]
+                    x[ch] = _run_filter(item, x[ch : ch + 1], sample_rate, folder)[0]
         elif step["type"] == "Mixer":
             x = _mix(config["mixers"][step["name"]], x)
         else:
@@ -202,8 +224,10 @@ def render(text: str, audio: np.ndarray, sample_rate: int, folder: Path) -> np.n
     return x
 
 
-def _run_filter(item: dict[str, Any], audio: np.ndarray, rate: int) -> np.ndarray:
+def _run_filter(item: dict[str, Any], audio: np.ndarray, rate: int, folder: Path) -> np.ndarray:
     p = item["parameters"]
+    if item["type"] == "Conv":
+        return convolved(audio, read_float(folder / p["filename"])[p["channel"]])
     if item["type"] == "Gain":
         return np.asarray(audio * 10 ** (p["gain"] / 20))
     if p["type"] == "LowpassFO":
@@ -238,5 +262,6 @@ TARGET = Target(
     usage="camilladsp {file}, with a devices section of your own",
     write=write,
     render=render,
+    keeps_latency=True,
     verified_by="the YAML read back, its documented formulas in scipy",
 )

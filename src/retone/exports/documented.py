@@ -44,6 +44,32 @@ def run_sections(rows: list[np.ndarray], audio: np.ndarray) -> np.ndarray:
     return np.asarray(sosfilt(np.array(rows), audio, axis=-1)) if rows else audio
 
 
+def convolved(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """[C, T] convolved with a response [K], cut to the same length."""
+    from scipy.signal import fftconvolve
+
+    return np.asarray(fftconvolve(audio, response[None], axes=1)[:, : audio.shape[1]])
+
+
+def graphic_equalizer(points: np.ndarray, rate: int) -> np.ndarray:
+    """Equalizer APO's ``GraphicEQ``: decibels between points over log frequency, minimum phase.
+
+    Args:
+        points: [N, 2], frequency in Hz and gain in dB; held beyond the ends.
+        rate: in Hz.
+
+    Returns:
+        The impulse response, half a second.
+    """
+    size = 1 << (2 * rate).bit_length()
+    hz = np.maximum(np.fft.rfftfreq(size, 1 / rate), 1e-3)
+    gain_db = np.interp(np.log(hz), np.log(points[:, 0]), points[:, 1])
+    cepstrum = np.fft.irfft(gain_db * (math.log(10) / 20))
+    cepstrum[1 : size // 2] *= 2
+    cepstrum[size // 2 + 1 :] = 0
+    return np.asarray(np.fft.irfft(np.exp(np.fft.rfft(cepstrum)))[: rate // 2])
+
+
 def camilla_compressor(
     audio: np.ndarray,
     rate: int,

@@ -20,12 +20,16 @@ from retone.exports.base import (
     ToolMissing,
     call,
     common_notes,
+    impulse_name,
+    impulse_notes,
+    impulse_wav,
     number,
     read_float,
     tool,
     write_float,
 )
-from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.documented import convolved
+from retone.exports.plan import Bands, Dynamics, Filter, Fixed, Level, Plan
 
 LSP_TIME = -math.log(1 - math.sqrt(0.5))
 KNEE_MOST_DB = 23.99
@@ -38,6 +42,7 @@ def write(plan: Plan) -> Exported:
     notes = common_notes(plan)
     plugins: dict[str, dict[str, Any]] = {}
     filters: list[Filter] = []
+    files: dict[str, bytes] = {}
 
     def flush() -> None:
         if filters:
@@ -55,11 +60,20 @@ def write(plan: Plan) -> Exported:
             plugins[name] = _compressor(stage, notes)
         elif isinstance(stage, Bands):
             plugins["multiband_compressor#0"] = _multiband(stage, notes)
+        elif isinstance(stage, Fixed) and stage.points:
+            name = impulse_name(plan, stage, ".irs")
+            files[name] = impulse_wav(plan, stage, channels=2)  # it takes stereo responses only
+            plugins[f"convolver#{sum(n.startswith('convolver') for n in plugins)}"] = {
+                "bypass": False, "input-gain": 0.0, "output-gain": 0.0, "autogain": False,
+                "ir-width": 100, "kernel-name": name.removesuffix(".irs"),
+            }  # fmt: skip
+            notes.append(f"{stage.name}: copy {name} to ~/.config/easyeffects/irs.")
+            notes += impulse_notes(plan, stage, late=True)
         elif isinstance(stage, Level):
             _add_gain(plugins, stage.gain_db, notes)
     flush()
     preset = {"output": {"blocklist": [], **plugins, "plugins_order": list(plugins)}}
-    return Exported(json.dumps(preset, indent=2) + "\n", tuple(notes))
+    return Exported(json.dumps(preset, indent=2) + "\n", tuple(notes), files)
 
 
 def _equalizer(filters: list[Filter]) -> dict[str, Any]:
@@ -171,16 +185,33 @@ def render(text: str, audio: np.ndarray, sample_rate: int, folder: Path) -> np.n
     if audio.shape[0] != 1:
         raise ToolMissing("EasyEffects presets are verified on one channel.")
     preset = json.loads(text)["output"]
-    filters = []
+    filters: list[str] = []
     for name in preset["plugins_order"]:
         p = preset[name]
+        if name.startswith("convolver"):
+            audio = _through(program, filters, audio, sample_rate, folder)
+            audio = convolved(audio, read_float(folder / f"{p['kernel-name']}.irs")[0])
+            filters = [_volume(p["output-gain"])]
+            continue
         if name.startswith("equalizer"):
             filters.append(_lv2("para_equalizer_x16_mono", _equalizer_ports(p)))
         elif name.startswith("compressor"):
             filters.append(_lv2("compressor_mono", _compressor_ports(p)))
         else:
             filters.append(_lv2("mb_compressor_mono", _multiband_ports(p)))
-        filters.append(f"volume={number(p['output-gain'])}dB:precision=double")
+        filters.append(_volume(p["output-gain"]))
+    return _through(program, filters, audio, sample_rate, folder)
+
+
+def _volume(gain_db: float) -> str:
+    return f"volume={number(gain_db)}dB:precision=double"
+
+
+def _through(
+    program: str, filters: list[str], audio: np.ndarray, sample_rate: int, folder: Path
+) -> np.ndarray:
+    if not filters:
+        return audio
     write_float(folder / "in.wav", audio, sample_rate)
     call(
         [program, "-v", "error", "-y", "-i", str(folder / "in.wav"), "-af", ",".join(filters),
@@ -244,5 +275,6 @@ TARGET = Target(
     usage="copy {file} to ~/.config/easyeffects/output",
     write=write,
     render=render,
-    verified_by="the preset read back, its LSP plug-ins run by ffmpeg",
+    keeps_latency=True,
+    verified_by="the preset read back, its LSP plug-ins run by ffmpeg, responses by scipy",
 )

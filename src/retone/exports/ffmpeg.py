@@ -3,7 +3,7 @@
 Equaliser sections are cookbook biquads; for shelves ffmpeg's Q is ours divided by sqrt(2).
 ``acompressor`` smooths the rectified level with a quarter of the times it is given, before its
 curve; retone smooths decibels above the threshold, after it. Curves that ``acompressor`` cannot
-draw become a ``compand`` table.
+draw become a ``compand`` table. A curve becomes ``firequalizer``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from retone.exports.base import (
     common_notes,
     linear,
     number,
+    points_of,
     read_float,
     tool,
     write_float,
 )
-from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan, double
+from retone.exports.plan import Bands, Dynamics, Filter, Fixed, Level, Plan, double
 
 KNEE_MOST_DB = 20 * math.log10(8)
 THRESHOLD_LEAST_DB = -60.0
+CURVE_SHORT, CURVE_LONG = 4800, 16320
+"""Longest delay of ``firequalizer`` in samples, of minimum and of linear phase."""
 
 
 def write(plan: Plan) -> Exported:
@@ -45,6 +48,8 @@ def write(plan: Plan) -> Exported:
             parts += _dynamics(stage, plan, notes)
         elif isinstance(stage, Bands):
             parts.append(_bands(stage, plan, notes))
+        elif isinstance(stage, Fixed) and stage.points:
+            parts += _curve(stage, plan, notes)
     return Exported(",".join(parts or ["anull"]) + "\n", tuple(notes))
 
 
@@ -54,6 +59,34 @@ def _filter(f: Filter) -> str:
     kind = "bass" if f.kind == "low_shelf" else "treble"
     width = number(f.q / math.sqrt(2))
     return f"{kind}=f={number(f.frequency_hz)}:t=q:w={width}:g={number(f.gain_db)}"
+
+
+def _curve(c: Fixed, plan: Plan, notes: list[str]) -> list[str]:
+    """``firequalizer`` over octaves above 20 Hz, through the curve's points and half way between.
+
+    Its minimum phase takes at most half the length of its linear phase, which is late by
+    ``delay``; the delay is cut off again.
+    """
+    entries = ";".join(
+        f"entry({math.log2(hz / 20):.5g},{gain:.4g})" for hz, gain in points_of(c, per_octave=6)
+    )
+    linear_phase = c.latency_samples > 0
+    most = (CURVE_LONG if linear_phase else CURVE_SHORT) / plan.sample_rate
+    delay = min(c.latency_samples / plan.sample_rate if linear_phase else 0.1, most)
+    if most < 0.1:
+        notes.append(
+            f"{c.name}: firequalizer's longest filter at {plan.sample_rate} Hz is {most:.2f} s, so "
+            "detail below 50 Hz is lost."
+        )
+    line = (
+        f"firequalizer=gain='cubic_interpolate(f)':gain_entry='{entries}':scale=loglog"
+        f":delay={number(delay)}:accuracy=2:wfunc=tukey"
+    )
+    if not linear_phase:
+        return [line + ":min_phase=1"]
+    notes.append(f"{c.name}: written for {plan.sample_rate} Hz; export again for another rate.")
+    late = math.floor(delay * plan.sample_rate + 0.5)
+    return [line, f"atrim=start_sample={late}", "asetpts=PTS-STARTPTS"]
 
 
 def _volume(gain_db: float) -> str:

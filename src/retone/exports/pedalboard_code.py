@@ -2,7 +2,7 @@
 
 pedalboard's filters are cookbook biquads and its LowpassFilter is first-order, as in our bands.
 Its Compressor has a hard knee and a separate detector for each channel, and states a time of 2 pi
-time constants.
+time constants. A curve is convolved by numpy: pedalboard's Convolution normalises responses.
 """
 
 from __future__ import annotations
@@ -20,20 +20,35 @@ from retone.exports.base import (
     ToolMissing,
     call,
     common_notes,
+    impulse_name,
+    impulse_notes,
+    impulse_wav,
     number,
     read_float,
     write_float,
 )
-from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.plan import Bands, Dynamics, Filter, Fixed, Level, Plan
 
 _HEAD = '''"""{title}, as pedalboard code. Run: python {{this file}} in.wav out.wav"""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 from pedalboard import {names}
 from pedalboard.io import AudioFile
+'''
+_CONVOLVE = '''
 
+def convolve(audio, name, late):
+    """Convolution with the impulse response in a file beside this one, aligned to the input."""
+    with AudioFile(str(Path(__file__).with_name(name))) as file:
+        response = file.read(file.frames)[0]
+    size = audio.shape[1] + len(response)
+    product = np.fft.rfft(audio, size) * np.fft.rfft(response, size)
+    return np.fft.irfft(product, size)[:, late : late + audio.shape[1]].astype(np.float32)
+'''
+_PROCESS = '''
 
 def process(audio, sample_rate):
     """audio: float32 [channels, samples]."""
@@ -56,6 +71,7 @@ def write(plan: Plan) -> Exported:
     used = {"Pedalboard"}
     body: list[str] = []
     row: list[str] = []
+    files: dict[str, bytes] = {}
 
     def flush() -> None:
         if row:
@@ -69,11 +85,19 @@ def write(plan: Plan) -> Exported:
         if isinstance(stage, Bands):
             flush()
             body.append(_bands(stage, used, notes))
+        elif isinstance(stage, Fixed):
+            if stage.points:
+                flush()
+                name = impulse_name(plan, stage, ".wav")
+                files[name] = impulse_wav(plan, stage)
+                notes += impulse_notes(plan, stage, late=False)
+                body.append(f"    audio = convolve(audio, {name!r}, {stage.latency_samples})\n")
         else:
             row += _plugins(stage, used, notes)
     flush()
-    text = _HEAD.format(title=plan.title.replace('"', "'"), names=", ".join(sorted(used)))
-    return Exported(text + "".join(body) + _TAIL, tuple(notes))
+    head = _HEAD.format(title=plan.title.replace('"', "'"), names=", ".join(sorted(used)))
+    text = head + (_CONVOLVE if files else "") + _PROCESS + "".join(body) + _TAIL
+    return Exported(text, tuple(notes), files)
 
 
 def _plugins(stage: object, used: set[str], notes: list[str]) -> list[str]:

@@ -15,7 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from retone.dsp.curve import POWER_FLOOR
-from retone.exports.base import Exported, Target, common_notes, grouped, number
+from retone.exports.base import (
+    Exported,
+    Target,
+    common_notes,
+    curves,
+    grouped,
+    impulse_name,
+    impulse_notes,
+    impulse_wav,
+    number,
+)
 from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
 from retone.units import DB_PER_NEPER, LN9
 
@@ -34,10 +44,19 @@ def write(plan: Plan) -> Exported:
             script.dynamics(stage, [f"x{c}" for c in script.channels])
         elif isinstance(stage, Bands):
             script.bands(stage, notes)
+    files: dict[str, bytes] = {}
+    for c in curves(plan):
+        name = impulse_name(plan, c, ".wav")
+        files[name] = impulse_wav(plan, c)
+        notes.append(
+            f"{c.name}: the curve is left out of the script; load {name} in ReaVerb before it, "
+            "with dry at -inf and wet at 0 dB."
+        )
+        notes += impulse_notes(plan, c, late=False)
     if len(script.sliders) > 64:
         notes.append(f"{len(script.sliders)} sliders: REAPER 6.74 or newer is needed.")
     comments = "".join(f"// {note}\n" for note in grouped(notes))
-    return Exported(script.text(plan.title, comments), tuple(notes))
+    return Exported(script.text(plan.title, comments), tuple(notes), files)
 
 
 class _Script:

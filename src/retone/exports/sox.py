@@ -2,7 +2,8 @@
 
 Equaliser sections are cookbook biquads. ``compand`` follows the rectified level of the loudest
 channel (one attack/decay pair links the channels) and draws any static curve. Bands become
-``mcompand``, whose crossovers are Linkwitz-Riley and not compensated.
+``mcompand``, whose crossovers are Linkwitz-Riley and not compensated. A curve becomes ``fir``
+with a file of coefficients.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from retone.exports.base import (
     Target,
     call,
     common_notes,
+    impulse_name,
+    impulse_notes,
     number,
     read_float,
     tool,
     write_float,
 )
-from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
+from retone.exports.plan import Bands, Dynamics, Filter, Fixed, Level, Plan
 
 HEADROOM_DB = 24.0
 """SoX clips between effects: the level is reduced by this much first and restored last."""
@@ -34,6 +37,7 @@ _KINDS["high_shelf"] = "treble {g} {f} {q}q"
 def write(plan: Plan) -> Exported:
     notes = common_notes(plan)
     lines: list[str] = []
+    files: dict[str, bytes] = {}
     for stage in plan.stages:
         if isinstance(stage, Filter):
             lines.append(_filter(stage))
@@ -50,13 +54,25 @@ def write(plan: Plan) -> Exported:
                 lines.append(f"gain {number(stage.makeup_db)}")
         elif isinstance(stage, Bands):
             lines.append(_bands(stage, notes))
+        elif isinstance(stage, Fixed) and stage.points:
+            name = impulse_name(plan, stage, ".fir.txt")
+            files[name] = _coefficients(stage)
+            lines.append(f"fir {name}")
+            notes += impulse_notes(plan, stage, late=False)
     if lines:
         lines = [f"gain {number(-HEADROOM_DB)}", *lines, f"gain {number(HEADROOM_DB)}"]
-    return Exported(" ".join(lines) + "\n", tuple(notes))
+    return Exported(" ".join(lines or ["gain 0"]) + "\n", tuple(notes), files)
 
 
 def _filter(f: Filter) -> str:
     return _KINDS[f.kind].format(f=number(f.frequency_hz), q=number(f.q), g=number(f.gain_db))
+
+
+def _coefficients(curve: Fixed) -> bytes:
+    """Coefficients a line. SoX takes the middle one as time 0, so the past is filled with zeros."""
+    rest = len(curve.taps) - 1 - 2 * curve.latency_samples
+    taps = (0.0,) * max(rest, 0) + curve.taps
+    return ("\n".join(f"{v:.9g}" for v in taps) + "\n").encode()
 
 
 def _table(d: Dynamics) -> str:
@@ -94,7 +110,8 @@ def render(text: str, audio: np.ndarray, sample_rate: int, folder: Path) -> np.n
     (folder / "chain.sox").write_text(text)
     call(
         [program, "-V1", "-D", "--effects-file", str(folder / "chain.sox"),
-         str(folder / "in.wav"), "-e", "floating-point", "-b", "32", str(folder / "out.wav")]
+         str(folder / "in.wav"), "-e", "floating-point", "-b", "32", str(folder / "out.wav")],
+        folder,
     )  # fmt: skip
     return read_float(folder / "out.wav")
 

@@ -13,8 +13,9 @@ from retone.dsp import biquad
 from retone.dsp.recursion import cascade
 from retone.errors import SettingError
 from retone.exports import target_named
-from retone.exports.base import ToolMissing
-from retone.exports.plan import Filter, Plan, double, plan_of
+from retone.exports.base import Exported, Target, ToolMissing, curves
+from retone.exports.documented import convolved
+from retone.exports.plan import Filter, Fixed, Plan, double, plan_of
 from retone.process.settings_file import SettingsFile
 from retone.process.stream import Renderer
 from retone.units import db_to_gain
@@ -73,8 +74,8 @@ def compare(name: str, settings: SettingsFile, audio: np.ndarray, sample_rate: i
     exported = target.write(plan)
     try:
         with tempfile.TemporaryDirectory(prefix="retone-export-") as folder:
-            theirs = target.render(exported.text, audio, sample_rate, Path(folder))
-            eq_db = _equalizer_difference(target, plan, sample_rate, Path(folder))
+            theirs = _run(target, exported, plan, audio, Path(folder))
+            eq_db = _equalizer_difference(target, plan, Path(folder))
     except ToolMissing as error:
         return Difference(name, notes=exported.notes, missing=str(error))
     ours = own_render(settings, audio, sample_rate)
@@ -99,25 +100,35 @@ def own_render(settings: SettingsFile, audio: np.ndarray, sample_rate: int) -> n
     return np.asarray(y * db_to_gain(gain_db))
 
 
-def _equalizer_difference(
-    target: object, plan: Plan, sample_rate: int, folder: Path
-) -> float | None:
+def _run(
+    target: Target, exported: Exported, plan: Plan, audio: np.ndarray, folder: Path
+) -> np.ndarray:
+    """What a target makes of [1, T], aligned to it."""
+    for name, content in exported.files.items():
+        (folder / name).write_bytes(content)
+    late = sum(c.latency_samples for c in curves(plan)) if target.keeps_latency else 0
+    padded = np.pad(audio, ((0, 0), (0, late)))
+    return target.render(exported.text, padded, plan.sample_rate, folder)[:, late:]
+
+
+def _equalizer_difference(target: Target, plan: Plan, folder: Path) -> float | None:
     """Largest difference in dB between the responses of the filters alone, from an impulse."""
-    filters = plan.only(Filter)
+    sample_rate = plan.sample_rate
+    filters = plan.only(Filter, Fixed)
     if not filters.stages:
         return None
     impulse = np.zeros((1, sample_rate), np.float32)
     impulse[0, 0] = _IMPULSE
-    theirs = target.render(target.write(filters).text, impulse, sample_rate, folder)  # type: ignore[attr-defined]
-    sections = torch.stack(
-        [
-            _DESIGNS[f.kind](double(f.frequency_hz), double(f.gain_db), double(f.q), sample_rate)
-            for f in filters.stages
-            if isinstance(f, Filter)
-        ],
-        dim=1,
-    )
-    ours = cascade(torch.from_numpy(impulse).double(), sections)[0].numpy()
+    theirs = _run(target, target.write(filters), filters, impulse, folder)
+    ours = impulse.astype(np.float64)
+    for f in filters.stages:
+        if isinstance(f, Filter):
+            values = (double(f.frequency_hz), double(f.gain_db), double(f.q))
+            section = _DESIGNS[f.kind](*values, sample_rate)[:, None]
+            ours = cascade(torch.from_numpy(ours), section)[0].numpy()
+        elif isinstance(f, Fixed):
+            late = f.latency_samples
+            ours = convolved(np.pad(ours, ((0, 0), (0, late))), np.array(f.taps))[:, late:]
     frequency = np.fft.rfftfreq(sample_rate, 1 / sample_rate)
     audible = (frequency >= 20) & (frequency <= min(20000, 0.45 * sample_rate))
     level = [

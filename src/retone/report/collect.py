@@ -58,13 +58,14 @@ def views(
     for path, member, own in leaves(effect, setting):
         title = heading(member.name)
         for view in member.views(own, sample_rate, frequency_hz):
+            shown = f"{title}: {view.part.lower()}" if view.part else title
             if isinstance(view, ResponseView):
-                responses.append(replace(view, name=path, title=title))
+                responses.append(replace(view, name=path, title=shown))
             else:
                 seen = (histograms or {}).get(path) if view.band is None else None
                 edges, share = (seen.edges_db, seen.share()) if seen else (None, None)
                 curves.append(
-                    replace(view, name=path, title=title, level_edges_db=edges, level_share=share)
+                    replace(view, name=path, title=shown, level_edges_db=edges, level_share=share)
                 )
     return {"responses": tuple(responses), "curves": tuple(curves)}
 
@@ -109,7 +110,7 @@ def reductions(
     for name, meter in curves.items():
         path, _, curve = name.rpartition(".")
         member, own = members.get(path or effect.name, (None, {}))
-        title, css = heading(path or effect.name), "after"
+        title, css = heading(path or effect.name).replace(".", ": "), "after"
         band = member.curve_band(curve, own) if member is not None else None
         if band is not None:
             title, css = _band_title(*band), f"b{band[0]}"

@@ -36,6 +36,10 @@ def spectra(data: ReportData) -> Plot:
     return plot
 
 
+def _id(kind: str, view: ResponseView | CurveView) -> str:
+    return "-".join(x for x in (kind, *view.name.split("."), view.part.lower()) if x)
+
+
 def response(frequency_hz: np.ndarray, view: ResponseView) -> Plot:
     """A filter's response, its bands thin, their sum bold, one labelled handle a band."""
     curves = [view.total_db, *(b.response_db for b in view.bands)]
@@ -45,7 +49,7 @@ def response(frequency_hz: np.ndarray, view: ResponseView) -> Plot:
     span = max(6.0, 3 * math.ceil(max(most, -least) * 1.08 / 3))
     step = ticks(-span, span, 8)
     plot = Plot(
-        "response-" + view.name.replace(".", "-"), f"Frequency response of {view.title}",
+        _id("response", view), f"Frequency response of {view.title}",
         WIDTH, 380 if view.bands else 300, _frequency_axis(frequency_hz),
         Axis(-span, span, "Gain (dB)", "dB", ticks=step), top=66 if view.bands else 14,
     )  # fmt: skip
@@ -87,7 +91,7 @@ def curve(view: CurveView) -> Plot:
     top = max(0.0, 6 * math.ceil((float(view.output_db[keep].max()) - 0.5) / 6))
     marks = ticks(low, 0, 6)
     plot = Plot(
-        "curve-" + view.name.replace(".", "-"), f"Static curve of {view.title}", 460, 420,
+        _id("curve", view), f"Static curve of {view.title}", 460, 420,
         Axis(low, 0, "Input level (dBFS)", "dB", ticks=marks),
         Axis(low, top, "Output level (dBFS)", "dB", ticks=ticks(low, top, 6)),
     )  # fmt: skip

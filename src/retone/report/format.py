@@ -9,6 +9,7 @@ from retone.dsp.param import Param
 
 MINUS = "\u2212"
 _SUFFIXES = ("_db", "_hz", "_ms")
+_AT = re.compile(r"gain_(\d+)_hz_db")
 _BAND = re.compile(r"((?:low|high)_shelf|[a-z]+_\d+)_(.+)")
 
 
@@ -82,11 +83,16 @@ def range_text(param: Param) -> str:
 
 def label(param: Param) -> str:
     """``equalizer.peak_1_gain_db`` reads "Peak 1 gain"."""
-    return _words(_bare(param))
+    return split_label(param)[1] if _AT.fullmatch(_own(param)) else _words(_bare(param))
 
 
 def split_label(param: Param) -> tuple[str, str]:
-    """``equalizer.peak_1_gain_db`` is "Gain" of "Peak 1"; ("", label) if it has no band."""
+    """``equalizer.peak_1_gain_db`` is "Gain" of "Peak 1"; ("", label) if it has no band.
+
+    A gain at a frequency (``gain_1000_hz_db``) is labelled with it.
+    """
+    if at := _AT.fullmatch(_own(param)):
+        return "", hertz(float(at[1]))
     name = _bare(param)
     found = _BAND.match(name)
     if not found:
@@ -95,10 +101,14 @@ def split_label(param: Param) -> tuple[str, str]:
 
 
 def _bare(param: Param) -> str:
-    name = param.name.rpartition(".")[2]
+    name = _own(param)
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name
+
+
+def _own(param: Param) -> str:
+    return param.name.rpartition(".")[2]
 
 
 def _words(name: str) -> str:

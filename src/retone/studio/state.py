@@ -15,12 +15,13 @@ import numpy as np
 from retone.audio.meters.spectrum import log_frequencies
 from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable, Setting
-from retone.effects import leaves
+from retone.effects import Chain, leaves
 from retone.errors import SettingError
 from retone.process.result import Decision, Options, effective_setting
 from retone.report.collect import views
 from retone.report.data import BandView, CurveView, ResponseView
 from retone.report.format import heading
+from retone.report.format import label as label_of
 from retone.studio.intake import short
 from retone.studio.limits import Refused
 from retone.studio.session import Recording, Session
@@ -117,17 +118,17 @@ def stages(effect: Effect) -> list[dict[str, Any]]:
     """The effect's members in order, with the parameters that the user may move."""
     found = []
     for path, member, _ in leaves(effect, effect.params.defaults(1)):
-        prefix = f"{path}." if effect.params.names and "." in effect.params.names[0] else ""
+        prefix = f"{path}." if isinstance(effect, Chain) else ""
         rows = []
         for p in member.params:
-            label = p.help.split(":")[0] if ":" in p.help else ""
-            words = heading(p.name.removesuffix("_db").removesuffix("_hz").removesuffix("_ms"))
-            group = label if label and words.lower().startswith(label.lower()) else ""
+            about = p.help.split(":")[0] if ":" in p.help else ""
+            words = label_of(p)
+            group = about if about and words.lower().startswith(about.lower()) else ""
             rows.append(
                 {
                     "name": prefix + p.name,
                     "group": group,
-                    "label": words[len(group) :].strip().capitalize() or words,
+                    "label": words[len(group) :].strip().capitalize() if group else words,
                     "unit": p.unit,
                     "low": p.low,
                     "high": p.high,
@@ -170,8 +171,7 @@ def _curve(view: CurveView) -> dict[str, Any]:
 
 
 def _response(view: ResponseView, state: State) -> dict[str, Any]:
-    dotted = any("." in n for n in state.effect.params.names)
-    prefix = f"{view.name}." if dotted else ""
+    prefix = f"{view.name}." if isinstance(state.effect, Chain) else ""
 
     def band(b: BandView) -> dict[str, Any]:
         x, y, q = (

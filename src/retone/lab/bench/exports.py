@@ -10,7 +10,7 @@ import numpy as np
 
 from retone.audio import load
 from retone.dsp.effect import Effect
-from retone.effects import ENHANCE_CHAIN, MATCH_CHAIN
+from retone.effects import CURVE_TABLE, ENHANCE_CHAIN, MATCH_CHAIN, MATCH_CURVE_CHAIN
 from retone.exports import TARGETS, target_named
 from retone.exports.verify import Difference, compare
 from retone.process.settings_file import LevelPlan, SettingsFile
@@ -25,6 +25,10 @@ _EQ = {
     "high_shelf_q": 0.5,
 }  # fmt: skip
 _COMPRESSOR = {"threshold_db": -30.0, "ratio": 3.0, "knee_db": 9.0, "makeup_db": 4.0}
+_CURVE = (
+    0, 0, -1, -3, -5, -6, -5, -3, -1, 0, 1, 2, 1, -1, -2, -3,
+    -2, 0, 1, 3, 5, 6, 5, 4, 4, 5, 6, 6, 4, 2, 1,
+)  # fmt: skip
 _BANDS = {
     "gain_db": (-3.0, 2.0, 0.0, -2.0, 3.0, 5.0),
     "ratio": (2.0, 3.0, 1.0, 2.0, 4.0, 3.0),
@@ -43,8 +47,10 @@ class Case:
 
 
 def cases(sample_rate: int) -> tuple[Case, ...]:
-    """An equaliser with a compressor, as ``retone match`` sets them, and with bands, as
-    ``retone enhance`` does; with every band and every kind of dynamics active."""
+    """An equaliser with a compressor, as ``retone match`` sets them, with bands, as ``retone
+    enhance`` does, and a curve of third octaves with a compressor; every band and every kind of
+    dynamics is active.
+    """
     eq = {f"equalizer.{n}": v for n, v in _EQ.items()}
     one = {f"compressor.{n}": v for n, v in _COMPRESSOR.items()}
     bands = {
@@ -52,11 +58,16 @@ def cases(sample_rate: int) -> tuple[Case, ...]:
         for n, values in _BANDS.items()
         for i, v in enumerate(values, start=1)
     }
+    curve = {
+        f"curve_equalizer.{n}": float(v) for n, v in zip(CURVE_TABLE.names, _CURVE, strict=True)
+    }
     return (
         Case("Equaliser and compressor (`retone match`)",
              _settings(MATCH_CHAIN, {**eq, **one}, sample_rate)),
         Case("Equaliser and six dynamic bands (`retone enhance`)",
              _settings(ENHANCE_CHAIN, {**eq, **bands}, sample_rate)),
+        Case("Curve and compressor (`retone match --eq curve`)",
+             _settings(MATCH_CURVE_CHAIN, {**curve, **one}, sample_rate)),
     )  # fmt: skip
 
 
@@ -96,7 +107,7 @@ for your own settings.
 Each row compares the render of an exported text with retone's own render of {recording}
 ({seconds:g} s, one channel, {rate} Hz), with the gain after the effect and without the limiter.
 
-- **EQ**: largest difference of the equaliser's response from 20 Hz to 20 kHz.
+- **EQ**: largest difference of the equaliser's response from 20 Hz to 20 kHz (to 0.45 of the rate).
 - **residual**: RMS of the difference between the two renders, relative to retone's.
 - **level**: difference between the levels of 20 ms frames within 50 dB of the loudest; median and
   95th percentile.
