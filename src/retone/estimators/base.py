@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
 from retone.dsp.effect import Effect
@@ -30,12 +31,27 @@ class Excerpt:
             these passages, such as room noise. Digital silence is left out; empty without pauses.
         tone_db: third-octave levels [BANDS] of all channels (``retone.dsp.third_octaves``), at any
             common level; None if they are those of ``audio``.
+        passage: [S] float32 at the same scale, up to half a minute with its pauses, on which
+            dynamics are judged; empty if that is ``audio``.
+        spread_db: spread of the short-term levels with pauses (``retone.metrics.natural``); None
+            if it is that of ``audio``.
     """
 
     audio: torch.Tensor
     sample_rate: int
     pauses: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     tone_db: Array | None = None
+    passage: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    spread_db: float | None = None
+
+
+def samples_of(audio: Any, most: int, parts: int = 4) -> Any:
+    """``audio`` [T], or ``parts`` evenly spaced parts of it with ``most`` samples in all."""
+    if len(audio) <= most:
+        return audio
+    size = most // parts
+    starts = np.linspace(0, len(audio) - size, parts).astype(int)
+    return np.concatenate([audio[start : start + size] for start in starts])
 
 
 Reference = Excerpt | Profile

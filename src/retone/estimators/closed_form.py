@@ -24,7 +24,7 @@ from retone.effects.compressor import Compressor
 from retone.effects.equalizer import Equalizer
 from retone.errors import AudioError
 from retone.estimators import compression, equalizer_fit, separation
-from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
+from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference, samples_of
 from retone.estimators.content_statistics import ContentStatistics, packaged
 from retone.estimators.preset_change import Change, infer_change
 from retone.estimators.profile import Profile
@@ -309,15 +309,6 @@ def statistics_of(reference: Reference) -> StyleStatistics:
     if isinstance(reference, Profile):
         return reference.statistics
     return measure(normalised(reference), reference.sample_rate)
-
-
-def samples_of(audio: Array, most: int, parts: int = 4) -> Array:
-    """``audio`` [T], or ``parts`` evenly spaced parts of it with ``most`` samples in all."""
-    if len(audio) <= most:
-        return audio
-    size = most // parts
-    starts = np.linspace(0, len(audio) - size, parts).astype(int)
-    return np.concatenate([audio[start : start + size] for start in starts])
 
 
 def average_of(references: Sequence[Reference]) -> StyleStatistics:

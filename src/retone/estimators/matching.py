@@ -25,8 +25,8 @@ from retone.effects.equalizer import Equalizer
 from retone.errors import AudioError, SettingError
 from retone.estimators import bands_fit, curve_fit, spread_fit
 from retone.estimators.automatic import Automatic
-from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
-from retone.estimators.closed_form import normalised, samples_of, split_locks
+from retone.estimators.base import Estimate, Estimator, Excerpt, Reference, samples_of
+from retone.estimators.closed_form import normalised, split_locks
 from retone.estimators.guard import Guard
 from retone.estimators.profile import Profile
 from retone.estimators.sound import SHORTEST_PAUSES_S, Sound, mean_of, sound_of
@@ -118,9 +118,7 @@ class Matching:
         added = np.zeros(len(wanted))
         if s == 0:
             added = first.gain_db - _response_db(SOUND_CHAIN, base, guard, source.sample_rate)
-        spread = first.spread_db
-        if reference.spread_db is not None:
-            spread = (1 - s) * spread + s * reference.spread_db
+        change = work.change_of_spread(own, reference, base if s < 1 else None, s)
         own_locks = split_locks(fixed, "compressor")
         best: tuple[float, Setting, _Look] | None = None
         dynamics = split_numbers(setting, "compressor")
@@ -128,7 +126,7 @@ class Matching:
             start = equalizer.fit(wanted, added, start, again=number > 0)
             _put(setting, equalizer.name, start)
             if s > 0 and number < 2:
-                dynamics = work.compressor(setting, spread, own_locks)
+                dynamics = work.compressor(setting, change, own_locks)
                 _put(setting, "compressor", dynamics)
             look = work.look(setting)
             broken = guard.excess_db(look.gain_db)
@@ -227,10 +225,9 @@ def _equalizer(
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """What a setting does to the input: gain [F], spread and level of the result."""
+    """What a setting does to the input: gain [F] and level of the result."""
 
     gain_db: Array
-    spread_db: float
     level_db: float
 
 
@@ -241,6 +238,9 @@ class _Work:
         self.chain, self.rate, self.guard = chain, source.sample_rate, guard
         audio = samples_of(normalised(source), round(RENDERED_S * self.rate))
         self.audio = torch.as_tensor(audio)[None, None]
+        passage = source.passage if source.passage.numel() else torch.as_tensor(audio)
+        self.passage = passage[None, None]
+        self.before_db = dynamics_db(passage.numpy(), self.rate)
         self.levels_db = third_octave_levels_db(audio, self.rate)
         self.own_level_db = _level_db(audio)
         long = source.pauses.numel() >= SHORTEST_PAUSES_S * self.rate
@@ -252,27 +252,44 @@ class _Work:
         gain = np.zeros(len(CENTRES_HZ))
         known = self.guard.known
         gain[known] = (third_octave_levels_db(out, self.rate) - self.levels_db)[known]
-        return _Look(gain, dynamics_db(out, self.rate), _level_db(out))
+        return _Look(gain, _level_db(out))
+
+    def spread_db(self, setting: Setting, effect: Effect) -> float:
+        """Spread of the short-term levels after a setting."""
+        with torch.no_grad():
+            out = effect.render(self.passage, self.rate, setting).audio[0, 0].numpy()
+        return dynamics_db(out, self.rate)
+
+    def change_of_spread(
+        self, own: Sound, reference: Sound, base: Setting | None, strength: float
+    ) -> float:
+        """Wanted change in dB of the spread; ``base`` is the processing's setting."""
+        change = 0.0
+        if base is not None:
+            change = self.spread_db(base, SOUND_CHAIN) - self.before_db
+        if reference.spread_db is None or own.spread_db is None:
+            return change
+        return (1 - strength) * change + strength * (reference.spread_db - own.spread_db)
 
     def compressor(
-        self, setting: Setting, spread_db: float, locks: Mapping[str, float]
+        self, setting: Setting, change_db: float, locks: Mapping[str, float]
     ) -> dict[str, float]:
-        """A compressor behind this setting's equaliser that reaches a spread."""
+        """A compressor behind this setting's equaliser that changes the input's spread."""
         equalizer, compressor = self.chain.members
         with torch.no_grad():
             own = split_setting(setting, equalizer.name)
-            toned = equalizer.render(self.audio, self.rate, own).audio
+            toned = equalizer.render(self.passage, self.rate, own).audio
 
         def heard(values: Mapping[str, float]) -> spread_fit.Heard:
             one = {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items()}
             with torch.no_grad():
                 out = compressor.render(toned, self.rate, one).audio[0, 0].numpy()
-            lift = noise_floor_change_db(self.audio[0, 0].numpy(), out, self.rate)
+            lift = noise_floor_change_db(self.passage[0, 0].numpy(), out, self.rate)
             return spread_fit.Heard(dynamics_db(out, self.rate), lift)
 
         short = short_levels_db(toned[0, 0].numpy(), self.rate)
         levels = spread_fit.Levels.of(short, self.noise_level_db)
-        return spread_fit.fit(levels, spread_db, heard, locks)
+        return spread_fit.fit(levels, self.before_db + change_db, heard, locks)
 
     def kept(
         self, setting: Setting, look: _Look, fixed: Mapping[str, float]

@@ -59,7 +59,10 @@ def sound_of(recording: Reference) -> Sound:
     with np.errstate(invalid="ignore"):
         only = np.zeros(len(levels), bool) if noise is None else own - noise < ABOVE_NOISE_DB
     inside = occupied_bands(levels)
-    return Sound(levels, inside, inside & only, dynamics_db(audio, recording.sample_rate))
+    spread_db = recording.spread_db
+    if spread_db is None:
+        spread_db = dynamics_db(audio, recording.sample_rate)
+    return Sound(levels, inside, inside & only, spread_db)
 
 
 def noise_db(excerpt: Excerpt) -> Array | None:

@@ -19,8 +19,9 @@ from retone.audio.meters.activity import HOP_S, ActivityMeter
 from retone.audio.reader import AudioReader
 from retone.dsp.third_octaves import BANDS, levels_db, segment_powers, segment_samples
 from retone.errors import AudioError
-from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
+from retone.estimators.base import NORMAL_PEAK_DB, Excerpt, samples_of
 from retone.estimators.speech_music import Content, content_of
+from retone.metrics.natural import dynamics_db
 from retone.process.activity import GATE_DB, Activity, Mask, activity, db_to_power, runs, widened
 from retone.process.recording import Recording, open_recording
 from retone.process.stream import BLOCK_FRAMES, block_frames
@@ -31,6 +32,9 @@ SHORTEST_S = 0.5
 
 EXCERPT_S = 60.0
 PAUSES_S = 6.0
+PASSAGE_S = 30.0
+PAUSE_S = 1.0
+"""What of a pause counts for dynamics at either end."""
 FINE_SILENCE_DBFS = -120.0
 """Recordings of 24 bits and more and of floats hold sound far below -90 dBFS."""
 _PIECE_S = 10.0
@@ -82,7 +86,14 @@ def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
     limit = np.float32(db_to_gain(NORMAL_PEAK_DB))
     scaled = torch.from_numpy(np.clip(audio * factor, -limit, limit))
     pauses = torch.from_numpy(pauses * factor)
-    return Excerpt(scaled, info.sample_rate, pauses, tone), peak
+    passage = _mono(reader, _with_pauses(found, reader), gains) * factor
+    spread_db = dynamics_db(passage, info.sample_rate)
+    passage = samples_of(passage, round(PASSAGE_S * info.sample_rate))
+    excerpt = Excerpt(
+        scaled, info.sample_rate, pauses, tone, torch.from_numpy(np.clip(passage, -limit, limit)),
+        spread_db,
+    )  # fmt: skip
+    return excerpt, peak
 
 
 def content_of_recording(recording: Recording) -> Content:
@@ -159,6 +170,13 @@ def _chosen(found: Activity) -> Mask:
         start = max(starts, key=lambda s: float(total[s + piece] - total[s]))
         keep[at[start : start + piece]] = True
     return keep
+
+
+def _with_pauses(found: Activity, reader: AudioReader) -> Segments:
+    """The parts to analyse with their pauses, of which the middle of long ones is left out."""
+    chosen = _chosen(found)
+    audible = found.power > 0
+    return _segments(widened(chosen, PAUSE_S, PAUSE_S) & audible, reader)
 
 
 def _pauses(found: Activity, reader: AudioReader) -> Segments:
