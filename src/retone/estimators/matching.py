@@ -27,7 +27,7 @@ from retone.estimators import bands_fit, curve_fit, spread_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference, samples_of
 from retone.estimators.closed_form import normalised, split_locks
-from retone.estimators.guard import Guard
+from retone.estimators.guard import TOLERATED_DB, Guard
 from retone.estimators.profile import Profile
 from retone.estimators.sound import SHORTEST_PAUSES_S, Sound, mean_of, sound_of
 from retone.metrics.natural import dynamics_db, noise_floor_change_db, short_levels_db
@@ -295,7 +295,7 @@ class _Work:
         self, setting: Setting, look: _Look, fixed: Mapping[str, float]
     ) -> tuple[Setting, _Look]:
         """The setting, moved towards no change as far as the guarantee asks for."""
-        if self.guard.excess_db(look.gain_db) <= 0:
+        if self.guard.excess_db(look.gain_db) <= TOLERATED_DB:
             return setting, look
         neutral = self.chain.params.neutral(1)
         _put(neutral, "", fixed)

@@ -1,11 +1,11 @@
 """Find a compressor that gives a recording a wanted spread of its short-term levels.
 
 The spread is the distance of the 95th and 20th percentiles of the 50 ms levels. Where the reference
-is more even, a compressor whose threshold lies near the 20th percentile scales everything above;
-where it is livelier, a downward expander below the middle of the spread makes quiet passages and
-pauses quieter. The slope is found by rendering (secant steps). Where equaliser and compressor would
-bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the programme, the expander takes
-it back, as far as noise and quiet passages are apart.
+is more even, a compressor scales what lies above its threshold; where it is livelier, a downward
+expander makes quiet passages and pauses quieter. Thresholds and slopes are chosen from a grid by the
+static curve on the short-term levels; the slope is then corrected by rendering. Where equaliser and
+compressor would bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the programme,
+the expander takes it back, as far as noise and quiet passages are apart.
 """
 
 from __future__ import annotations
@@ -16,33 +16,41 @@ from dataclasses import dataclass
 import numpy as np
 
 from retone.dsp.measure import Array
-from retone.metrics.natural import LIVE_DB, PAUSE_DB
+from retone.metrics.natural import LIVE_DB, PAUSE_DB, spread_db
 
 ATTACK_MS, RELEASE_MS, KNEE_DB = 5.0, 100.0, 6.0
 DETECTOR_DB = 3.0
 """How far the peak detector's smoothed level lies above the 50 ms level, at least."""
 NOISE_LIFT_DB = 2.5
-COMPRESSION = (0.0, 0.9)
-EXPANSION = (0.0, 4.0)
-MIDDLE = 0.5
+PLACES = (0.0, 0.25, 0.5, 0.8)
+"""Thresholds to try, as shares of the way from the 20th to the 95th percentile."""
+COMPRESSIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+EXPANSIONS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6, 2.4, 3.5)
+EFFORT_DB = 0.3
+"""Spread that a stronger setting must gain over the weakest one for each step of the grid."""
 CLOSE_DB = 0.3
-ROUNDS = 4
+ROUNDS = 3
 MAX_EXPANSION = 3.0
 APART_DB = 4.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Levels:
-    """Percentiles of a recording's 50 ms levels in dBFS; ``noise_db`` is None if it has
+    """The 50 ms levels [N] of a recording in dBFS and their percentiles; ``noise_db`` is None if it has
     no pauses and no passage as quiet as one."""
 
     programme_db: float
     quiet_db: float
     noise_db: float | None
+    short_db: Array
 
     @property
     def spread_db(self) -> float:
         return self.programme_db - self.quiet_db
+
+    def at(self, place: float) -> float:
+        """A level between the quiet passages (0) and the programme (1)."""
+        return self.quiet_db + place * self.spread_db
 
     @classmethod
     def of(cls, short_db: Array, noise_db: float | None) -> Levels:
@@ -50,7 +58,7 @@ class Levels:
         low, quiet, programme = np.percentile(live, [5.0, 20.0, 95.0])
         if noise_db is None and low < programme - PAUSE_DB:
             noise_db = float(low)
-        return cls(float(programme), float(quiet), noise_db)
+        return cls(float(programme), float(quiet), noise_db, short_db)
 
 
 @dataclass(frozen=True)
@@ -92,45 +100,69 @@ def fit(
         lowest = levels.spread_db - NOISE_LIFT_DB - (MAX_EXPANSION - 1) * room
     wanted = max(wanted_db, lowest)
     livelier = wanted - levels.spread_db
-    if levels.spread_db < 1.0 or abs(livelier) < CLOSE_DB:
-        return base | _expander(base, levels, heard) | dict(locks)
-    if livelier < 0 and "ratio" not in locks:
-        slope = _searched(
-            lambda x: heard(base | {"ratio": 1 / (1 - x)}).spread_db,
-            levels.spread_db, wanted, -1.2 * livelier / levels.spread_db, COMPRESSION,
-        )  # fmt: skip
-        base = base | {"ratio": 1 / (1 - slope)}
-    elif livelier > 0 and "expander_ratio" not in locks:
-        middle = levels.quiet_db + MIDDLE * levels.spread_db
-        base["expander_threshold_db"] = float(np.clip(middle + DETECTOR_DB, -100.0, 0.0))
-        base |= locks
-        slope = _searched(
-            lambda x: heard(base | {"expander_ratio": 1 + x}).spread_db,
-            levels.spread_db, wanted, livelier / (MIDDLE * levels.spread_db), EXPANSION,
-        )  # fmt: skip
-        return base | {"expander_ratio": 1 + slope}
+    if levels.spread_db >= 1.0 and abs(livelier) >= CLOSE_DB:
+        if livelier > 0 and "expander_ratio" not in locks:
+            place, step = _chosen(levels, wanted, EXPANSIONS, "expander_threshold_db" in locks)
+            threshold = levels.at(place) + DETECTOR_DB
+            base["expander_threshold_db"] = float(np.clip(threshold, -100.0, 0.0))
+            base |= locks
+            slope = _corrected(
+                lambda x: heard(base | {"expander_ratio": 1 + x}).spread_db,
+                levels.spread_db, wanted, step, EXPANSIONS[-1],
+            )  # fmt: skip
+            return base | {"expander_ratio": 1 + slope}
+        if livelier < 0 and "ratio" not in locks:
+            place, step = _chosen(levels, wanted, COMPRESSIONS, "threshold_db" in locks)
+            threshold = levels.at(place) + DETECTOR_DB
+            base["threshold_db"] = float(np.clip(threshold, -100.0, 0.0))
+            base |= locks
+            slope = _corrected(
+                lambda x: heard(base | {"ratio": 1 / (1 - x)}).spread_db,
+                levels.spread_db, wanted, step, COMPRESSIONS[-1],
+            )  # fmt: skip
+            base = base | {"ratio": 1 / (1 - slope)}
     return base | _expander(base, levels, heard) | dict(locks)
 
 
-def _searched(
+def _chosen(
+    levels: Levels, wanted_db: float, steps: tuple[float, ...], fixed: bool
+) -> tuple[float, float]:
+    """Threshold (as a place) and slope whose static curve gives the wanted spread."""
+    best, cost = (0.0, 0.0), np.inf
+    up = steps is COMPRESSIONS
+    for place in PLACES[:1] if fixed else PLACES:
+        threshold = levels.at(place)
+        for number, slope in enumerate(steps):
+            if up:
+                moved = levels.short_db - slope * np.maximum(levels.short_db - threshold, 0.0)
+            else:
+                moved = levels.short_db - slope * np.maximum(threshold - levels.short_db, 0.0)
+            found = abs(spread_db(moved) - wanted_db) + EFFORT_DB * number
+            if found < cost:
+                best, cost = (place, slope), found
+    return best
+
+
+def _corrected(
     spread_at: Callable[[float], float],
     spread_db: float,
     wanted_db: float,
-    first: float,
-    limits: tuple[float, float],
+    slope: float,
+    most: float,
 ) -> float:
-    """The slope whose spread comes nearest to the wanted one; 0 gives ``spread_db``."""
+    """The slope near the given one whose rendering comes nearest; 0 gives ``spread_db``."""
     known = [(0.0, spread_db)]
-    slope = float(np.clip(first, *limits))
     for _ in range(ROUNDS):
         found = spread_at(slope)
         known.append((slope, found))
-        if abs(found - wanted_db) < CLOSE_DB:
+        if abs(found - wanted_db) < CLOSE_DB or slope <= 0:
             break
-        (x0, y0), (x1, y1) = sorted(known, key=lambda p: abs(p[1] - wanted_db))[:2]
-        if abs(y1 - y0) < 1e-3 or abs(x1 - x0) < 1e-3:
-            break
-        slope = float(np.clip(x0 + (wanted_db - y0) * (x1 - x0) / (y1 - y0), *limits))
+        gained = (found - spread_db) / slope
+        if gained * (wanted_db - spread_db) <= 0:  # pauses leave what counts: less is more
+            slope = 0.5 * slope
+        else:
+            slope = float(np.clip((wanted_db - spread_db) / gained, 0.5 * slope, 1.7 * slope))
+            slope = min(slope, most)
     return min(known, key=lambda p: abs(p[1] - wanted_db))[0]
 
 
