@@ -48,6 +48,6 @@ def test_one_channel_is_all_mid_and_more_than_two_are_refused(make_audio: MakeAu
 
 def test_parts_must_be_equally_late() -> None:
     linear = CurveEqualizer(phase="linear")
-    assert MidSide(mid=linear, side=linear).latency_samples(48000) == 16384
+    assert MidSide(mid=linear, side=linear).latency_samples(48000) == 16320
     with pytest.raises(SettingError, match="same latency"):
         MidSide(mid=linear, side=CurveEqualizer())

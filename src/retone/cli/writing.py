@@ -63,7 +63,7 @@ def write_companions(result: Result, paths: Paths, *, force: bool) -> None:
 
 
 def print_result(result: Result, paths: Paths) -> None:
-    """Print levels, warnings and the names of the files."""
+    """Print levels, what one notices, notes, warnings and the names of the files."""
     levels = result.settings.levels
     rows: Mapping[str, str] = {
         "integrated_lufs": "loudness (LUFS)",
@@ -81,6 +81,8 @@ def print_result(result: Result, paths: Paths) -> None:
             f"The true-peak limiter reduced peaks by up to {result.limiter_most_db:.1f} dB, "
             f"{result.limiter_active_percent:.1f} % of the time."
         )
+    if result.summary:
+        print(result.summary)
     for sentence in (*result.decision.notes, *result.warnings):
         print(f"note: {sentence}")
     print(f"audio     {paths.audio}")

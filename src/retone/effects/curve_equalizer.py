@@ -39,7 +39,7 @@ NOMINAL_HZ = (
 CENTRES_HZ = tuple(1000.0 * 2 ** (k / 3) for k in range(-17, 14))
 """Frequencies of the gains; the names are these, rounded."""
 
-REACH_S = 16384 / 48000
+REACH_S = 0.34
 """Length of the minimum-phase filter, and half that of the linear-phase filter, in seconds."""
 _FADE = 0.25  # share of the reach over which the filter fades out
 

@@ -48,11 +48,11 @@ class MidSide(Effect):
     side: Effect = field(default_factory=Equalizer)
 
     def __post_init__(self) -> None:
-        late = [m.latency_samples(48000) for m in (self.mid, self.side)]
-        if late[0] != late[1]:
+        late_ms = [m.latency_samples(1000) for m in (self.mid, self.side)]
+        if late_ms[0] != late_ms[1]:
             raise SettingError(
-                f"{self.name}: mid and side must have the same latency, got {late[0]} and "
-                f"{late[1]} samples at 48 kHz. Use filters of the same phase for both."
+                f"{self.name}: mid and side must have the same latency, got {late_ms[0]} and "
+                f"{late_ms[1]} ms. Use filters of the same phase for both."
             )
 
     @classmethod

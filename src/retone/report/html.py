@@ -8,9 +8,7 @@ from retone.process.settings_file import SettingsFile, Source
 from retone.report import figures
 from retone.report.data import CurveView, ReportData
 from retone.report.format import (
-    decibels,
     group,
-    hertz,
     label,
     plain,
     range_text,
@@ -18,6 +16,7 @@ from retone.report.format import (
     split_label,
     with_unit,
 )
+from retone.report.summary import summary
 from retone.report.theme import PAGE_STYLE, SCRIPT
 
 _LEVELS = (
@@ -42,6 +41,7 @@ def render_report(data: ReportData) -> str:
     parts = [
         f"<h1>{headline}</h1>",
         f'<p class="lead">{escape(summary(data))}</p>',
+        _notes(s),
         _warnings(s),
         _levels(s),
         _spectra(data),
@@ -49,7 +49,6 @@ def render_report(data: ReportData) -> str:
         *(_curve(data, v) for v in data.curves if v.band is None),
         _time(data),
         _all_settings(s),
-        _notes(s),
         _sources(s),
         _footer(s),
     ]
@@ -85,54 +84,6 @@ def _headline(data: ReportData) -> tuple[str, str]:
         f"{own} matched to {other}",
         f'{escape(own)} <span class="to">matched to</span> <span class="r">{escape(other)}</span>',
     )
-
-
-def summary(data: ReportData) -> str:
-    """What was done, in a sentence or two."""
-    parts = []
-    for r in data.responses:
-        low, high = r.total_db.min(), r.total_db.max()
-        at = data.frequency_hz[abs(r.total_db).argmax()]
-        if max(abs(low), abs(high)) < 0.1:
-            parts.append(f"{r.title} does not change the spectrum")
-        else:
-            most = high if high >= -low else low
-            parts.append(
-                f"{r.title} changes the spectrum by up to "
-                f"{decibels(most, signed=True)} (at {hertz(at)})"
-            )
-    parts += _reductions(data)
-    plan = data.settings.level_plan
-    if plan is not None:
-        text = f"the final gain is {decibels(plan.gain_db, signed=True)}"
-        if plan.ceiling_dbtp is not None and plan.limiter_most_db >= 0.05:
-            text += (
-                f", and a limiter holds peaks at {plain(plan.ceiling_dbtp, 1)} dBTP (at most "
-                f"{decibels(plan.limiter_most_db)}, {plain(plan.limiter_active_percent, 1)} % "
-                "of the time)"
-            )
-        parts.append(text)
-    text = "; ".join(parts)
-    return text[:1].upper() + text[1:] + "." if text else ""
-
-
-def _reductions(data: ReportData) -> list[str]:
-    shown = [d for d in data.reductions if d.envelope.low.size]
-    if not shown:
-        return []
-    if len(shown) == 1:
-        deepest, name = shown[0], shown[0].title
-    else:
-        deepest = min(shown, key=lambda d: float(d.envelope.low.min()))
-        name = deepest.title.partition(",")[0] if deepest.css != "after" else deepest.title
-    least = -float(deepest.envelope.low.min())
-    if least < 0.05:
-        return [
-            ("no compressor is active" if len(shown) > 1 else f"{name} is not active")
-            + " on this recording"
-        ]
-    where = "" if len(shown) == 1 else ", more than any other"
-    return [f"{name} lowers the level by up to {decibels(least)}{where}"]
 
 
 def _warnings(s: SettingsFile) -> str:
@@ -247,7 +198,7 @@ def _all_settings(s: SettingsFile) -> str:
 def _notes(s: SettingsFile) -> str:
     if not s.notes:
         return ""
-    return f"<h2>Notes</h2>{''.join(f'<p>{escape(n)}</p>' for n in s.notes)}"
+    return "".join(f'<p class="sub">{escape(n)}</p>' for n in s.notes)
 
 
 def _sources(s: SettingsFile) -> str:

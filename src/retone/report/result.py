@@ -8,11 +8,14 @@ from html import escape
 
 from retone.process.result import Rendered
 from retone.report.collect import report_of
+from retone.report.data import ReportData
 from retone.report.html import render_report
+from retone.report.summary import noticed
 
 
 class Result(Rendered):
-    """A processed recording: ``audio``, ``sample_rate``, ``settings``, ``report`` and ``save``.
+    """A processed recording: ``audio``, ``sample_rate``, ``settings``, ``summary``, ``report``
+    and ``save``.
 
     ``result.decision.setting`` holds the parameter values, ``result.sides`` the measured levels and
     spectra, ``result.warnings`` and ``result.decision.notes`` sentences for the user. A notebook
@@ -25,9 +28,18 @@ class Result(Rendered):
         return cls(**{f.name: getattr(rendered, f.name) for f in fields(rendered)})
 
     @functools.cached_property
+    def _data(self) -> ReportData:
+        return report_of(self)
+
+    @functools.cached_property
+    def summary(self) -> str:
+        """What a listener would notice, in one sentence: "Brighter above 3 kHz by 6 dB." """
+        return noticed(self._data)
+
+    @functools.cached_property
     def report(self) -> str:
         """The report: one HTML page without scripts from elsewhere."""
-        return render_report(report_of(self))
+        return render_report(self._data)
 
     def _repr_html_(self) -> str:
         return (

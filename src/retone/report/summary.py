@@ -1,0 +1,215 @@
+"""What was done, in words: first what a listener would notice, then what each effect does.
+
+Tone is the change of the average spectrum at equal loudness, averaged over an octave, where the
+recording holds something that is heard: its level, A-weighted, is within 45 dB of the strongest
+band. Dynamics are the change in the spread of short levels, loudness is that of ITU-R BS.1770.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from retone.audio.meters.envelope import Envelope
+from retone.report.data import ReportData, ResponseView
+from retone.report.format import decibels, hertz, plain
+
+LEAST_TONE_DB = 1.5
+LEAST_SPREAD_DB = 1.0
+LEAST_LOUDNESS_DB = 0.5
+_HEARD_DB, _FULLY_DB = 45.0, 20.0
+_NARROWEST = math.sqrt(2)  # of a region that is named, as a ratio of its ends
+_HEARD_HZ = (30.0, 16000.0)
+_SHORT_S = 0.05
+_ACTIVE_DB = 35.0
+_ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_MIDDLE = ((200.0, "more bass", "less bass"), (900.0, "warmer", "leaner"),
+           (5000.0, "more present", "less present"), (math.inf, "crisper", "softer"))  # fmt: skip
+
+
+def summary(data: ReportData) -> str:
+    """What one notices, and what was done to get there."""
+    return " ".join(x for x in (noticed(data), _done(data)) if x)
+
+
+def noticed(data: ReportData) -> str:
+    """One sentence: tone, dynamics, loudness; nothing if the recording was not measured."""
+    before, after = (data.settings.levels.get(role, {}) for role in ("before", "after"))
+    known = {"before", "after"} <= set(data.spectra) or "integrated_lufs" in after
+    if not known:
+        return ""
+    parts = [*_tone(data), *_dynamics(data)]
+    loudness = [side.get("integrated_lufs") for side in (before, after)]
+    if loudness[0] is not None and loudness[1] is not None:
+        change = loudness[1] - loudness[0]
+        if abs(change) >= LEAST_LOUDNESS_DB:
+            parts.append(f"{_whole(change)} {'louder' if change > 0 else 'quieter'}")
+    text = ", ".join(parts) or "no audible change"
+    return text[:1].upper() + text[1:] + "."
+
+
+def heard(frequency_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Where [F] a spectrum holds something that is heard."""
+    inside = (frequency_hz >= _HEARD_HZ[0]) & (frequency_hz <= _HEARD_HZ[1]) & np.isfinite(level_db)
+    weighted = np.where(inside, level_db + a_weighting_db(frequency_hz), -np.inf)
+    most = weighted.max(initial=-np.inf)
+    return inside & (weighted >= most - _HEARD_DB) & np.isfinite(most)
+
+
+def a_weighting_db(frequency_hz: np.ndarray) -> np.ndarray:
+    """The A-weighting of IEC 61672-1 in dB, 0 at 1 kHz."""
+    f2 = np.asarray(frequency_hz, dtype=np.float64) ** 2
+    poles = (f2 + 20.6**2) * np.sqrt((f2 + 107.7**2) * (f2 + 737.9**2)) * (f2 + 12194.0**2)
+    return np.asarray(20 * np.log10(12194.0**2 * f2**2 / poles) + 2.0)
+
+
+def _tone(data: ReportData) -> list[str]:
+    """Phrases on at most two regions of the spectrum, the stronger first."""
+    f = data.frequency_hz
+    if not {"before", "after"} <= set(data.spectra):
+        return []
+    before = data.spectra["before"]
+    known = heard(f, before) & np.isfinite(data.spectra["after"])
+    if known.sum() < 3:
+        return []
+    f = f[known]
+    change = _octaves(f, data.spectra["after"][known] - before[known])
+    level_db = before[known] + a_weighting_db(f)
+    # A change 45 dB below the strongest band is not noticed, one 20 dB above that fully.
+    weight = np.clip((level_db - level_db.max() + _HEARD_DB) / _FULLY_DB, 0, 1)
+    found: list[tuple[float, str]] = []
+    left = change * weight
+    while len(found) < 2:
+        top = int(np.abs(left).argmax())
+        peak = float(change[top])
+        if abs(left[top]) < max(LEAST_TONE_DB, 0.4 * abs(found[0][0]) if found else 0.0):
+            break
+        sign = np.sign(peak)
+        near = _run(sign * change >= max(abs(peak) / 2, LEAST_TONE_DB / 2), top)
+        mean = float(change[near].mean())
+        wide = f[near.stop - 1] / f[near.start] >= _NARROWEST
+        if wide and abs(mean) >= LEAST_TONE_DB:
+            found.append((mean, _region(f, near, mean)))
+        left[_run(sign * change > 0, top)] = 0.0
+    return [text for _, text in found]
+
+
+def _octaves(f: np.ndarray, change_db: np.ndarray) -> np.ndarray:
+    """Averages over the octave about each frequency, as far as it is known."""
+    low, high = (np.searchsorted(f, f * 2**step) for step in (-0.5, 0.5))
+    total = np.concatenate([[0.0], np.cumsum(change_db)])
+    return np.asarray((total[high] - total[low]) / np.maximum(high - low, 1))
+
+
+def _run(where: np.ndarray, at: int) -> slice:
+    """The stretch of true values about an index."""
+    outside = np.flatnonzero(~where)
+    right = np.searchsorted(outside, at)
+    start = int(outside[right - 1]) + 1 if right else 0
+    return slice(start, int(outside[right]) if right < len(outside) else len(where))
+
+
+def _region(f: np.ndarray, near: slice, change_db: float) -> str:
+    low, high = float(f[near.start]), float(f[near.stop - 1])
+    more = change_db > 0
+    by = f" by {_whole(change_db)}"
+    if near.stop == len(f) and near.start > 0:
+        return f"{'brighter' if more else 'darker'} above {_round_hz(low)}{by}"
+    if near.start == 0 and near.stop < len(f):
+        return f"{'fuller' if more else 'thinner'} below {_round_hz(high)}{by}"
+    if near.start == 0:
+        return f"{'more' if more else 'less'} of everything{by}"
+    words = next(w for w in _MIDDLE if math.sqrt(low * high) < w[0])
+    ends = _round_hz(low), _round_hz(high)
+    where = f"around {ends[0]}" if ends[0] == ends[1] else f"between {ends[0]} and {ends[1]}"
+    return f"{words[1] if more else words[2]} {where}{by}"
+
+
+def _dynamics(data: ReportData) -> list[str]:
+    """A phrase on the spread of short levels, where dynamics were at work."""
+    active = [d for d in data.reductions if d.envelope.low.size and d.envelope.low.min() < -0.5]
+    if not active or not {"before", "after"} <= set(data.waveforms):
+        return []
+    levels = [_short_levels(data.waveforms[role]) for role in ("before", "after")]
+    if levels[0].size < 10 or levels[0].size != levels[1].size:
+        return []
+    sounds = levels[0] > np.quantile(levels[0], 0.95) - _ACTIVE_DB
+    spread = [float(np.diff(np.quantile(x[sounds], (0.1, 0.9)))[0]) for x in levels]
+    change = spread[1] - spread[0]
+    if abs(change) < LEAST_SPREAD_DB:
+        return []
+    return [f"{'livelier' if change > 0 else 'more even'} by {_whole(change)}"]
+
+
+def _short_levels(e: Envelope) -> np.ndarray:
+    """Peak levels in dB of stretches of at least 50 ms, all channels together."""
+    if e.time_s.size < 2:
+        return np.zeros(0)
+    peak = np.maximum(-e.low, e.high).max(axis=0)
+    step = max(1, math.ceil(_SHORT_S / max(float(e.time_s[1] - e.time_s[0]), 1e-6)))
+    peak = peak[: peak.size // step * step].reshape(-1, step).max(axis=1)
+    return np.asarray(20 * np.log10(np.maximum(peak, 1e-6)))
+
+
+def _whole(change_db: float) -> str:
+    return f"{max(1, round(abs(change_db)))} dB"
+
+
+def _round_hz(hz: float) -> str:
+    """The nearest frequency that people name."""
+    ten = 10.0 ** math.floor(math.log10(hz))
+    return hertz(ten * min(_ROUND, key=lambda r: abs(math.log(r * ten / hz))))
+
+
+def _done(data: ReportData) -> str:
+    """What each effect, the gain and the limiter did."""
+    parts = [_response(data, r) for r in data.responses]
+    parts += _reductions(data)
+    plan = data.settings.level_plan
+    if plan is not None:
+        text = f"the final gain is {decibels(plan.gain_db, signed=True)}"
+        if plan.ceiling_dbtp is not None and plan.limiter_most_db >= 0.05:
+            text += (
+                f", and a limiter holds peaks at {plain(plan.ceiling_dbtp, 1)} dBTP (at most "
+                f"{decibels(plan.limiter_most_db)}, {plain(plan.limiter_active_percent, 1)} % "
+                "of the time)"
+            )
+        parts.append(text)
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _response(data: ReportData, r: ResponseView) -> str:
+    """The largest gain of a filter where the recording holds something."""
+    f = data.frequency_hz
+    where = heard(f, data.spectra.get("before", np.zeros(f.size)))
+    if not where.any():
+        where = (f >= _HEARD_HZ[0]) & (f <= _HEARD_HZ[1])
+    gain_db = np.where(where, r.total_db, 0.0)
+    at = int(np.abs(gain_db).argmax())
+    if abs(gain_db[at]) < 0.1:
+        return f"{r.title} does not change the spectrum"
+    return (
+        f"{r.title} changes the spectrum by up to "
+        f"{decibels(float(gain_db[at]), signed=True)} (at {hertz(float(f[at]))})"
+    )
+
+
+def _reductions(data: ReportData) -> list[str]:
+    shown = [d for d in data.reductions if d.envelope.low.size]
+    if not shown:
+        return []
+    if len(shown) == 1:
+        deepest, name = shown[0], shown[0].title
+    else:
+        deepest = min(shown, key=lambda d: float(d.envelope.low.min()))
+        name = deepest.title.partition(",")[0] if deepest.css != "after" else deepest.title
+    least = -float(deepest.envelope.low.min())
+    if least < 0.05:
+        return [
+            ("no compressor is active" if len(shown) > 1 else f"{name} is not active")
+            + " on this recording"
+        ]
+    where = "" if len(shown) == 1 else ", more than any other"
+    return [f"{name} lowers the level by up to {decibels(least)}{where}"]

@@ -1,0 +1,167 @@
+"""The report's first sentence names what one hears: kinds of changes, not certain files."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retone.audio.meters.envelope import Envelope
+from retone.audio.meters.spectrum import log_frequencies
+from retone.effects import MATCH_CHAIN
+from retone.process.settings_file import SettingsFile
+from retone.report.data import ReductionView, ReportData
+from retone.report.summary import a_weighting_db, heard, noticed
+
+RATE = 44100
+F = log_frequencies(RATE)
+PINK = -40 - 3 * np.log2(np.maximum(F, 100) / 100)  # even in each octave, less above
+VOICE = np.where((F > 90) & (F < 9000), -40 - 5 * np.abs(np.log2(F / 400)), -130)
+
+
+def sentence(
+    change_db: np.ndarray | float = 0.0,
+    *,
+    before: np.ndarray = PINK,
+    louder_db: float = 0.0,
+    spread: float = 1.0,
+    reduction_db: float = -6.0,
+) -> str:
+    """What is said of a change of tone [F], loudness and dynamics (``spread`` times as wide)."""
+    time_s = np.arange(1200) / 20
+    level_db = -20 + 10 * np.sin(time_s) - 3
+    waves = {
+        r: 10 ** ((level_db + 20) * k / 20 - 1) for r, k in (("before", 1.0), ("after", spread))
+    }
+    settings = SettingsFile(
+        MATCH_CHAIN,
+        {p.name: p.default for p in MATCH_CHAIN.params},
+        RATE,
+        "test",
+        levels={
+            "before": {"integrated_lufs": -23.0},
+            "after": {"integrated_lufs": -23.0 + louder_db},
+        },
+    )
+    gain = Envelope(time_s, np.full((1, 1200), reduction_db), np.zeros((1, 1200)))
+    return noticed(
+        ReportData(
+            settings,
+            F,
+            spectra={"before": before, "after": before + change_db},
+            reductions=(ReductionView("compressor", "Compressor", gain),),
+            waveforms={r: Envelope(time_s, -w[None], w[None]) for r, w in waves.items()},
+        )
+    )
+
+
+def shelf(corner_hz: float, gain_db: float) -> np.ndarray:
+    """A high shelf of about an octave's width; a negative corner makes it a low one."""
+    way = np.log2(F / abs(corner_hz)) * np.sign(corner_hz)
+    return gain_db / (1 + np.exp(-4 * way))
+
+
+def bell(centre_hz: float, gain_db: float, octaves: float = 1.5) -> np.ndarray:
+    return gain_db * np.exp(-0.5 * (np.log2(F / centre_hz) / (octaves / 2.355)) ** 2)
+
+
+@pytest.mark.parametrize("gain_db", [-12.0, -6.0, -3.0, 3.0, 6.0, 12.0])
+@pytest.mark.parametrize(
+    ("corner_hz", "up", "down", "place"),
+    [
+        (3000, "Brighter", "Darker", r"above ([23456](\.\d)?) kHz"),
+        (6000, "Brighter", "Darker", r"above ([45678](\.\d)?) kHz"),
+        (-200, "Fuller", "Thinner", r"below (150|100|200|300) Hz"),
+    ],
+)
+@pytest.mark.parametrize("before", [PINK, VOICE], ids=["pink", "voice"])
+def test_shelves(
+    before: np.ndarray, corner_hz: float, up: str, down: str, place: str, gain_db: float
+) -> None:
+    if corner_hz == 6000 and before is VOICE:
+        pytest.skip("only half an octave of the voice is above it")
+    text = sentence(shelf(corner_hz, gain_db), before=before)
+    assert text.startswith(up if gain_db > 0 else down)
+    assert re.search(place, text), text
+    said = int(re.findall(r"by (\d+) dB", text)[0])
+    assert abs(said - abs(gain_db)) <= max(1, 0.25 * abs(gain_db)), text
+
+
+@pytest.mark.parametrize("gain_db", [-8.0, 8.0])
+@pytest.mark.parametrize(
+    ("centre_hz", "up", "down"),
+    [(400, "Warmer", "Leaner"), (2000, "More present", "Less present")],
+)
+def test_bells(centre_hz: float, up: str, down: str, gain_db: float) -> None:
+    text = sentence(bell(centre_hz, gain_db), before=VOICE)
+    assert text.startswith(up if gain_db > 0 else down) and "between" in text, text
+
+
+def test_a_tilt_has_two_ends_and_the_stronger_comes_first() -> None:
+    text = sentence(shelf(3000, 9.0) + shelf(-300, -4.0))
+    assert re.fullmatch(
+        r"Brighter above [\d.]+ kHz by \d dB, thinner below \d+ Hz by \d dB\.", text
+    )
+
+
+@given(st.floats(-30, 30), st.sampled_from([16500.0, 18000.0, 21000.0]))
+def test_never_a_change_at_the_top_or_the_bottom_of_the_band(gain_db: float, hz: float) -> None:
+    assert sentence(np.where(F > hz, gain_db, 0.0)) == "No audible change."
+    assert sentence(np.where(F < 28, gain_db, 0.0)) == "No audible change."
+
+
+@given(st.floats(3, 40), st.booleans())
+def test_never_a_change_in_an_empty_band(gain_db: float, down: bool) -> None:
+    """A boost of what is not there is not heard, however large."""
+    empty = VOICE < -100
+    assert sentence(np.where(empty, -gain_db if down else gain_db, 0.0), before=VOICE) == (
+        "No audible change."
+    )
+
+
+def test_a_narrow_change_is_not_the_tone() -> None:
+    assert sentence(bell(3000, 6.0, 0.15)) == "No audible change."
+
+
+@pytest.mark.parametrize(
+    ("db", "words"), [(4.2, "4 dB louder"), (-8, "8 dB quieter"), (0.3, None), (-0.4, None)]
+)
+def test_loudness(db: float, words: str | None) -> None:
+    assert sentence(louder_db=db) == (f"{words}." if words else "No audible change.")
+
+
+@pytest.mark.parametrize(
+    ("spread", "words"),
+    [(0.5, "More even"), (0.7, "More even"), (1.0, None), (1.3, "Livelier"), (1.8, "Livelier")],
+)
+def test_dynamics(spread: float, words: str | None) -> None:
+    text = sentence(spread=spread)
+    assert text.startswith(words) if words else text == "No audible change."
+
+
+def test_dynamics_are_said_only_where_they_were_at_work() -> None:
+    assert sentence(spread=0.5, reduction_db=-0.1) == "No audible change."
+
+
+def test_everything_at_once_reads_as_one_sentence() -> None:
+    text = sentence(shelf(3000, 6.0), louder_db=4.0, spread=0.6)
+    assert re.fullmatch(
+        r"Brighter above [\d.]+ kHz by [567] dB, more even by \d+ dB, 4 dB louder\.", text
+    ), text
+
+
+def test_what_was_not_measured_is_not_said() -> None:
+    bare = SettingsFile(MATCH_CHAIN, {p.name: p.default for p in MATCH_CHAIN.params}, RATE, "test")
+    assert noticed(ReportData(bare, F)) == ""
+    silent = np.full(F.size, np.nan)
+    assert sentence(before=silent) == "No audible change."
+
+
+def test_heard_is_weighted() -> None:
+    assert a_weighting_db(np.array([1000.0]))[0] == pytest.approx(0, abs=0.01)
+    assert a_weighting_db(np.array([100.0]))[0] == pytest.approx(-19.1, abs=0.1)
+    assert not heard(F, np.full(F.size, np.nan)).any()
+    assert heard(F, PINK)[(F > 200) & (F < 10000)].all()
