@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retone.audio.clip import Clip
 from retone.audio.reader import AudioReader
 from retone.errors import SettingError
 from retone.estimators.base import Estimator
-from retone.estimators.choose import estimator_named
+from retone.estimators.choose import DEFAULT, estimator_named
 from retone.estimators.profile import Profile
 from retone.presets import Preset, open_preset
 from retone.process import decide as deciding
@@ -29,6 +29,9 @@ from retone.process.settings_file import SettingsFile
 from retone.progress import Progress, silent
 from retone.report.result import Result
 
+if TYPE_CHECKING:
+    from retone.estimators.matching import EqKind
+
 Audio = Any
 """A path (``str`` or ``Path``), or a NumPy array or torch tensor: [T] or [C, T], float32 or
 float64, full scale is 1."""
@@ -42,10 +45,13 @@ def match(
     sample_rate: int | None = None,
     preset: str | Path | Preset | None = None,
     amount: float = 1.0,
+    strength: float | None = None,
+    eq: EqKind = "bands",
     part: str = "all",
     locks: Mapping[str, float] | None = None,
     loudness: str | float = "match",
     true_peak_dbtp: float | None = -1.0,
+    mono_as: str = "dual",
     estimator: Estimator | str | None = None,
     force: bool = False,
     progress: Progress = silent,
@@ -62,11 +68,17 @@ def match(
         sample_rate: sample rate of the arrays in Hz; not for paths.
         preset: a preset, its name or its file (``retone.presets``), instead of ``to``.
         amount: 0 leaves every sample unchanged, 1 applies the full change.
+        strength: what to match: 0 only the reference's processing, 1 its whole sound, its tone and
+            dynamics; None is ``retone.estimators.matching.STRENGTH`` (0 for presets).
+        eq: ``"bands"``, six bands, or ``"curve"``, a smooth curve with a gain per third octave.
         part: ``"all"``, ``"eq"`` or ``"dynamics"``.
         locks: fixed values of parameters by name: ``{"compressor.ratio": 2.0}``.
         loudness: ``"match"``, ``"off"`` or a target in LUFS.
         true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
-        estimator: estimator of the settings, or its name; None takes the default.
+        mono_as: where mono meets stereo: ``"dual"``, mono is played by two loudspeakers, or
+            ``"single"``.
+        estimator: another estimator of the settings, or its name; None is
+            ``retone.estimators.matching.Matching``, which ``strength`` and ``eq`` are for.
         force: replace an existing output.
         progress: called with (phase, done, total), see ``retone.progress``.
         source: former name of ``input``.
@@ -81,11 +93,10 @@ def match(
         TypeError: an array without a sample rate, a path with one, or audio of another type.
     """
     input = _renamed(input, source)
-    options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp)
+    options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp, mono_as=mono_as)
     recording, references = _recordings("match", input, to, preset, sample_rate)
-    return _transfer(
-        recording, references, output, "matched", options, _estimator(estimator), force, progress
-    )
+    chosen = _estimator(estimator, strength, eq)
+    return _transfer(recording, references, output, "matched", options, chosen, force, progress)
 
 
 def enhance(
@@ -203,6 +214,8 @@ def decide(
     *,
     sample_rate: int | None = None,
     preset: str | Path | Preset | None = None,
+    strength: float | None = None,
+    eq: EqKind = "bands",
     part: str = "all",
     locks: Mapping[str, float] | None = None,
     loudness: str | float = "match",
@@ -212,8 +225,9 @@ def decide(
     """Find the settings that ``match`` would use, and render nothing.
 
     Args:
-        input, to, sample_rate, preset, part, locks, loudness, estimator, progress: as in ``match``.
-            Neither ``to`` nor ``preset`` is needed by an estimator that works without a reference.
+        input, to, sample_rate, preset, strength, eq, part, locks, loudness, estimator, progress: as
+            in ``match``. Neither ``to`` nor ``preset`` is needed by an estimator that works
+            without a reference.
 
     Returns:
         The effect, its setting, the target loudness, and the estimator's notes.
@@ -230,7 +244,11 @@ def decide(
     else:
         recording, references = _recordings("decide", input, to, preset, sample_rate)
     return deciding.decide(
-        recording, references, options, estimator=_estimator(estimator), progress=progress
+        recording,
+        references,
+        options,
+        estimator=_estimator(estimator, strength, eq),
+        progress=progress,
     )
 
 
@@ -349,10 +367,19 @@ def _rendered(
     return Result.of(found)
 
 
-def _estimator(estimator: Estimator | str | None) -> Estimator:
-    if estimator is None or isinstance(estimator, str):
-        return estimator_named(estimator)
-    return estimator
+def _estimator(
+    estimator: Estimator | str | None, strength: float | None = None, eq: EqKind = "bands"
+) -> Estimator:
+    if estimator in (None, DEFAULT):
+        from retone.estimators.matching import Matching
+
+        return Matching(strength=strength, eq=eq)
+    if strength is not None or eq != "bands":
+        raise SettingError(
+            "match: 'strength' and 'eq' belong to the default estimator. Leave out 'estimator', or "
+            "them."
+        )
+    return estimator_named(estimator) if isinstance(estimator, str) else estimator  # type: ignore[return-value]
 
 
 def _renamed(input: Audio, source: Audio) -> Audio:

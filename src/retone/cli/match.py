@@ -211,12 +211,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--auto", action="store_true", help="choose the default preset for speech or for music"
     )
     add_output_arguments(parser)
+    parser.add_argument(
+        "--strength",
+        type=amount,
+        default=None,
+        metavar="0..1",
+        help="what to match: 0 only the reference's processing, 1 its whole sound "
+        "(default: 0.9; 0 for presets)",
+    )
+    parser.add_argument(
+        "--eq",
+        choices=("bands", "curve"),
+        default="bands",
+        help="six bands, or a smooth curve with a gain per third octave (default: bands)",
+    )
+    parser.add_argument(
+        "--eq-phase",
+        choices=("minimum", "linear"),
+        default=None,
+        help="phase of the curve (default: minimum)",
+    )
+    parser.add_argument(
+        "--eq-smooth",
+        type=_octaves,
+        default=None,
+        metavar="OCTAVES",
+        help="smooth the curve over so many octaves, 0 to 3 (default: 0)",
+    )
+    parser.add_argument(
+        "--eq-range",
+        type=_hertz,
+        nargs=2,
+        default=None,
+        metavar=("LOW", "HIGH"),
+        help="lowest and highest frequency that the curve changes, in Hz (default: all)",
+    )
+    parser.add_argument(
+        "--mono-as",
+        choices=("dual", "single"),
+        default="dual",
+        help="where mono meets stereo, mono is played by two loudspeakers or by one "
+        "(default: dual)",
+    )
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--eq-only", action="store_true", help="do not change the dynamics")
     part.add_argument("--dynamics-only", action="store_true", help="do not change the spectrum")
-    add_lock_argument(parser, "MATCH_CHAIN", "compressor.ratio=2")
+    add_lock_argument(parser, "SOUND_CHAIN", "compressor.ratio=2")
     parser.add_argument(
-        "--estimator", choices=CHOICES, default=None, help="estimator of the settings"
+        "--estimator", choices=CHOICES, default=None, help="another estimator, for research"
     )
     parser.add_argument(
         "--plugin",
@@ -230,6 +272,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="fix a switch or parameter of the plug-in (repeatable)",
     )
+
+
+def _octaves(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 3:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to 3 (octaves)")
+    return value
+
+
+def _hertz(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= 200000:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a frequency in Hz")
+    return value
+
+
+def _matching(args: argparse.Namespace) -> Any:
+    """The default estimator with the options of its dial and its equaliser."""
+    from retone.errors import SettingError
+    from retone.estimators.curve_fit import CurveRules
+    from retone.estimators.matching import Matching
+
+    given = {
+        "--eq-phase": args.eq_phase, "--eq-smooth": args.eq_smooth, "--eq-range": args.eq_range,
+    }  # fmt: skip
+    if args.eq != "curve" and any(v is not None for v in given.values()):
+        names = ", ".join(n for n, v in given.items() if v is not None)
+        raise SettingError(f"{names}: for --eq curve. Add it, or leave this out.")
+    low, high = args.eq_range or (20.0, 20000.0)
+    if low >= high:
+        raise SettingError(f"--eq-range {low:g} {high:g}: give the lowest frequency first.")
+    curve = CurveRules(args.eq_smooth or 0.0, low, high)
+    phase: Any = args.eq_phase or "minimum"
+    return Matching(strength=args.strength, eq=args.eq, phase=phase, curve=curve)
 
 
 def _preset(args: argparse.Namespace) -> str:
@@ -268,7 +350,14 @@ def run(args: argparse.Namespace) -> int:
         from retone.estimators.black_box import BlackBoxFit
 
         estimator = BlackBoxFit(opened_plugin(args))
+    elif args.estimator in (None, choose.DEFAULT):
+        estimator = _matching(args)
     else:
+        if args.strength is not None or args.eq != "bands":
+            raise SettingError(
+                "--strength and --eq belong to the default estimator: leave out --estimator, "
+                "or them."
+            )
         estimator = choose.estimator_named(args.estimator)
     with progress_bar() as progress:
         result = api.match(
@@ -281,6 +370,7 @@ def run(args: argparse.Namespace) -> int:
             locks=locks,
             loudness="match" if args.loudness is None else args.loudness,
             true_peak_dbtp=args.true_peak,
+            mono_as=args.mono_as,
             estimator=estimator,
             force=args.force,
             progress=progress,

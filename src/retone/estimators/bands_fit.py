@@ -1,17 +1,16 @@
 """Fit the six-band equaliser to a wanted gain under the guarantee (``retone.estimators.guard``).
 
-The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q). The cost is the smoothed absolute error over the
-matched bands, which is what the tables measure; the guarantee enters as linearised constraints
-(sequential quadratic programming). A solution that breaks it by a rest is shrunk towards no change,
-which always keeps it.
+The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q). The cost is
+the smoothed absolute error over the matched bands, which is what the tables measure; the guarantee
+enters as linearised constraints (sequential quadratic programming). If no start leads to a solution
+that keeps it, less is wanted.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import copy
 
 import numpy as np
 
@@ -62,7 +61,6 @@ def fit(
         start: a setting to begin with, besides one made from the curve.
         again: begin only there.
     """
-    known = guard.known
     search = _Search(equalizer, guard, wanted_db, added_db, sample_rate, locks)
     starts = search.problem.starts()
     if start is not None:
@@ -74,9 +72,9 @@ def fit(
     for share, margin in RETRIES:
         if best.broken <= CLOSE_DB:
             break
-        again = search.eased(share, margin).run(search.towards_zero(best.vector, share))
-        if again.broken < best.broken:
-            best = again
+        other = search.eased(share, margin).run(search.towards_zero(best.vector, share))
+        if other.broken < best.broken:
+            best = other
     return search.problem.physical(best.vector)
 
 

@@ -94,12 +94,14 @@ def shift_locks(effect: Effect, locks: Mapping[str, float], by_db: float) -> dic
 class Estimate:
     """An effect with one setting (batch size 1), made for an input whose peak is -12 dBFS.
 
-    ``notes`` are sentences for the user: what was limited, left out or uncertain.
+    ``notes`` are sentences for the user: what was limited, left out or uncertain. ``strength`` is
+    how much of the reference's sound was matched, for an estimator that chooses by that.
     """
 
     effect: Effect
     setting: Setting
     notes: tuple[str, ...] = field(default=())
+    strength: float | None = None
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from retone.registry import Registry
 if TYPE_CHECKING:
     from retone.estimators.base import Estimator
 
-DEFAULT = "auto"
+DEFAULT = "match"
 
 
 def _complaint(name: str, member: Any) -> str | None:
@@ -24,6 +24,7 @@ def _complaint(name: str, member: Any) -> str | None:
 
 
 _OWN = {
+    "match": "retone.estimators.matching:Matching",
     "auto": "retone.estimators.automatic:Automatic",
     "network": "retone.estimators.network:Network",
     "closed-form": "retone.estimators.closed_form:ClosedForm",
@@ -43,7 +44,7 @@ ESTIMATORS: Registry[Callable[..., Estimator]] = Registry(
 NAMES = ESTIMATORS
 
 FORMER_NAMES = {"faithful": "full-match"}
-"""Names of earlier versions, still accepted."""
+"""Names of earlier versions, still accepted; both are now ``match`` at strength 1."""
 
 CHOICES = (*_OWN, *FORMER_NAMES)
 """retone's own names, for command lines: the names of other packages take time to look up."""

@@ -1,9 +1,9 @@
 """Set a curve equaliser to a wanted gain under the guarantee (``retone.estimators.guard``).
 
-Every third octave has its own gain, so nothing has to be searched: matched bands get what is wanted,
-within what the guarantee allows; bands in which only the input holds sound fade from the nearest
-matched band to no change within ``FADE_BANDS``; empty bands keep the gain of their neighbour but are
-not lifted against the rest.
+Every third octave has its own gain, so nothing has to be searched: matched bands get what is
+wanted, within what the guarantee allows; bands in which only the input holds sound fade from the
+nearest matched band to no change within ``FADE_BANDS``; empty bands keep the gain of their neighbour
+but are not lifted against the rest.
 """
 
 from __future__ import annotations

@@ -26,14 +26,14 @@ from retone.errors import AudioError, SettingError
 from retone.estimators import bands_fit, curve_fit, spread_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference, samples_of
-from retone.estimators.closed_form import normalised, split_locks
+from retone.estimators.closed_form import frequencies_in_words, normalised, split_locks
 from retone.estimators.guard import TOLERATED_DB, Guard
 from retone.estimators.profile import Profile
 from retone.estimators.sound import SHORTEST_PAUSES_S, Sound, mean_of, sound_of
 from retone.metrics.natural import dynamics_db, noise_floor_change_db, short_levels_db
 from retone.progress import ESTIMATING, Progress, silent
 
-STRENGTH, PRESET_STRENGTH = 0.8, 0.0
+STRENGTH, PRESET_STRENGTH = 0.9, 0.0
 EqKind = Literal["bands", "curve"]
 EQ_KINDS: tuple[EqKind, ...] = ("bands", "curve")
 RENDERED_S = 30.0
@@ -108,7 +108,7 @@ class Matching:
         progress(ESTIMATING, 2, STEPS)
         if self.eq == "bands" and s == 0 and guard.excess_db(first.gain_db) <= 0:
             _put(base, "", fixed)
-            return Estimate(chain, base, notes)
+            return Estimate(chain, base, notes, s)
 
         wanted = (1 - s) * first.gain_db + s * guard.need_db
         setting = chain.params.neutral(1)
@@ -147,7 +147,7 @@ class Matching:
         _put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
         _put(setting, "", fixed)
         progress(ESTIMATING, 4, STEPS)
-        return Estimate(chain, setting, notes)
+        return Estimate(chain, setting, notes + _notes(guard, own), s)
 
     def _strength(self, references: Sequence[Reference]) -> float:
         if self.strength is not None:
@@ -167,7 +167,7 @@ class Matching:
             if name in setting:
                 p = SOUND_CHAIN.params[name]
                 setting[name] = value.double().clamp(p.low, p.high)
-        return setting, found.notes
+        return setting, found.notes if strength < 0.5 else ()
 
 
 class _Fitted(Protocol):
@@ -324,6 +324,26 @@ def _response_db(effect: Effect, setting: Setting, guard: Guard, sample_rate: in
     if response is not None:
         out[known] = 20 * np.log10(np.maximum(response[0].abs().numpy(), 1e-6))
     return out
+
+
+def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
+    """What was left alone, and why."""
+    notes = []
+    known = guard.known
+    for mask, text in (
+        (known & ~own.occupied, "the input holds nothing; that range is not lifted."),
+        (guard.held, "the input holds only noise; that range is not lifted."),
+        (
+            known & own.occupied & ~guard.matched,
+            "the reference holds nothing; that range is not cut.",
+        ),
+    ):
+        if mask.any() and guard.matched.any():
+            place = frequencies_in_words(CENTRES_HZ[known], mask[known])
+            notes.append(f"{place} {text}")
+    if not guard.matched.any():
+        notes.append("The recordings have no frequency range in common; the tone is not matched.")
+    return tuple(notes)
 
 
 def split_numbers(setting: Setting, prefix: str) -> dict[str, float]:

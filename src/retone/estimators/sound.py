@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from retone.dsp.measure import Array
@@ -80,7 +79,9 @@ def mean_of(sounds: Sequence[Sound]) -> Sound:
     rows = []
     for s in sounds:
         use = s.occupied & both if (s.occupied & both).any() else s.occupied
-        rows.append(np.where(np.isfinite(s.levels_db), s.levels_db, np.nan) - np.median(s.levels_db[use]))
+        rows.append(
+            np.where(np.isfinite(s.levels_db), s.levels_db, np.nan) - np.median(s.levels_db[use])
+        )
     stack = np.stack(rows)
     known = np.isfinite(stack)
     total = np.where(known, stack, 0.0).sum(axis=0)

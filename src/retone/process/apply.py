@@ -49,6 +49,7 @@ def decision_of(
         effect,
         effect.params.setting(settings.setting),
         estimator=settings.estimator,
+        strength=settings.strength,
         target_lufs=target,
         gain_db=gain_db,
         notes=settings.notes if own else (),  # they are about the recording that was analysed

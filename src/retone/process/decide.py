@@ -104,6 +104,7 @@ def _decide(
         effect=effect,
         setting=setting,
         estimator=estimator.name,
+        strength=estimate.strength,
         target_lufs=target_loudness(options, sides, channels, lambda: loudness_of(reader)),
         references=tuple(sides),
         notes=notes + mono_notes(options, sides, channels),

@@ -106,6 +106,7 @@ class Decision:
         effect: the effect or chain.
         setting: its setting at full strength, batch size 1, thresholds in dBFS of the recording.
         estimator: name of the estimator that chose the setting.
+        strength: how much of the reference's sound was matched, 0 to 1, if it chose by that.
         target_lufs: loudness to reach at amount 1, None for no change.
         gain_db: a known gain after the effect; None to measure the one that reaches the target.
         references: measurements of the references.
@@ -116,6 +117,7 @@ class Decision:
     effect: Effect
     setting: Setting
     estimator: str = ""
+    strength: float | None = None
     target_lufs: float | None = None
     gain_db: float | None = None
     references: tuple[Side, ...] = ()
@@ -191,6 +193,7 @@ class Rendered:
             setting={n: float(v[0]) for n, v in self.decision.setting.items()},
             sample_rate=self.sample_rate,
             estimator=self.estimator,
+            strength=self.decision.strength,
             amount=self.options.amount,
             locks=self.options.locks,
             level_plan=LevelPlan(

@@ -1,7 +1,7 @@
 """The settings file: how a recording was processed; readable, editable, exact when applied again.
 
 Schema version 1. An object with these fields, in this order: ``retone_settings`` (the version),
-``estimator``, ``amount``, ``setting`` (one parameter a line, physical units), ``locks``,
+``estimator``, ``strength`` (if it chose by one), ``amount``, ``setting`` (one parameter a line, physical units), ``locks``,
 ``level_plan``, ``levels``, ``sources``, ``notes``, ``warnings``, ``sample_rate_hz``, ``effect``
 (how the chain is built) and ``versions``. Numbers carry nine significant digits.
 """
@@ -88,6 +88,8 @@ class SettingsFile:
         setting: every parameter's value at full strength, by name, in physical units.
         sample_rate: in Hz, at which it was rendered; FIR filters belong to this rate.
         estimator: name of the estimator that chose the setting.
+        strength: how much of the reference's sound the estimator matched, 0 (only its processing)
+            to 1; None if it knows no strength.
         amount: how much of the setting is applied, 0..1 (see ``effective_setting``).
         locks: parameters that had to keep a value, and which; ``amount`` leaves them alone.
             What is rendered is always the value in ``setting``.
@@ -114,6 +116,7 @@ class SettingsFile:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: versions_now())
+    strength: float | None = None
 
     def __post_init__(self) -> None:
         table = self.effect.params
@@ -176,6 +179,7 @@ class SettingsFile:
         data: dict[str, Any] = {
             "retone_settings": SCHEMA_VERSION,
             "estimator": self.estimator,
+            **({} if self.strength is None else {"strength": self.strength}),
             "amount": self.amount,
             "setting": {
                 p.name: {
@@ -236,6 +240,7 @@ class SettingsFile:
         versions = f.fields("versions", {})
         found = {
             "estimator": f.text("estimator"),
+            "strength": _or_none(f, "strength", low=0.0, high=1.0),
             "amount": f.number("amount", 1.0, low=0.0, high=1.0),
             "locks": {n: locks.number(n) for n in locks.names},
             "level_plan": None if plan is None else _read_plan(Fields(plan, f"{where}.level_plan")),

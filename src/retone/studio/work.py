@@ -72,7 +72,8 @@ def find(
 
     Args:
         kind: ``"match"`` (to the session's references), ``"preset"`` or ``"enhance"``.
-        body: ``locks`` (fixed values), ``part``, ``estimator`` and ``preset``.
+        body: ``locks`` (fixed values), ``part``, ``estimator``, ``strength``, ``eq``
+            and ``preset``.
     """
     recording = session.need_input()
     locks = body.get("locks") or {}
@@ -91,8 +92,10 @@ def find(
         if name not in NAMES:
             raise Refused(400, f"No estimator has that name; expected one of {', '.join(NAMES)}.")
         estimator = estimator_named(name)
+        if name == DEFAULT:
+            estimator = _matching(body)
         references = _references(session, kind, body)
-        known = set(MATCH_CHAIN.params.names)
+        known = set(getattr(estimator, "effect", MATCH_CHAIN).params.names)
     part = str(body.get("part") or "all")
     options = Options(
         part=part if part in PARTS and kind != "enhance" else "all",
@@ -104,6 +107,19 @@ def find(
         "warnings": [public(w, session) for w in decision.warnings],
         "style": _style(decision, recording.sample_rate) if kind == "preset" else None,
     }
+
+
+def _matching(body: Mapping[str, Any]) -> Estimator:
+    """The default estimator with the page's strength and kind of equaliser."""
+    from retone.estimators.matching import EQ_KINDS, Matching
+
+    strength = body.get("strength")
+    if strength is not None and not (isinstance(strength, (int, float)) and 0 <= strength <= 1):
+        raise Refused(400, "The strength must be a number from 0 to 1.")
+    eq = body.get("eq") or "bands"
+    if eq not in EQ_KINDS:
+        raise Refused(400, f"No equaliser is called that; expected one of {', '.join(EQ_KINDS)}.")
+    return Matching(strength=None if strength is None else float(strength), eq=eq)
 
 
 def _references(session: Session, kind: str, body: Mapping[str, Any]) -> list[Any]:
@@ -190,6 +206,7 @@ def settings_file(session: Session, state: State, gain_db: float) -> SettingsFil
         setting=state.setting,
         sample_rate=recording.sample_rate,
         estimator=state.found.estimator,
+        strength=state.found.strength,
         amount=state.amount,
         locks=state.options.locks,
         level_plan=LevelPlan(gain_db, state.target_lufs, state.ceiling_dbtp),
@@ -211,6 +228,7 @@ def load_settings(session: Session, text: str) -> dict[str, Any]:
         effect,
         effect.params.setting(settings.setting),
         estimator=settings.estimator,
+        strength=settings.strength,
         target_lufs=plan.target_lufs if plan else None,
         notes=settings.notes,
     )
