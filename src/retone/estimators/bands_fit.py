@@ -20,11 +20,10 @@ from retone.effects.equalizer import Equalizer
 from retone.estimators.equalizer_fit import FitRules, Problem
 from retone.estimators.guard import LIFT_DB, Guard
 
-RULES = FitRules(max_gain_db=24.0, max_q=6.0, max_boost_q=6.0)
+RULES = FitRules(max_gain_db=24.0, max_q=6.0, max_boost_q=6.0, gain_sd_db=12.0)
 MARGIN_DB = 0.4
 ROUND_DB = 0.5
 ONLY_OWN_WEIGHT = 0.2
-GAIN_SD_DB, PLACE_SD = 30.0, 2.0
 STEPS = 60
 BROKEN_COST = 50.0
 CLOSE_DB = 0.02

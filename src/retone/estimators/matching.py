@@ -173,7 +173,8 @@ class Matching:
 class _Fitted(Protocol):
     """An equaliser that can be set to a wanted gain."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def fit(
         self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
@@ -202,7 +203,7 @@ class _Curve:
     guard: Guard
     locks: Mapping[str, float]
     rules: curve_fit.CurveRules
-    name: str = "curve"
+    name: str
 
     def fit(
         self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
@@ -220,7 +221,7 @@ def _equalizer(
     first = chain.members[0]
     if isinstance(first, Equalizer):
         return _Bands(first, guard, sample_rate, split_locks(locks, "equalizer"))
-    return _Curve(guard, split_locks(locks, "curve"), rules)
+    return _Curve(guard, split_locks(locks, first.name), rules, first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,13 +331,11 @@ def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
     """What was left alone, and why."""
     notes = []
     known = guard.known
+    only_own = known & own.occupied & ~guard.matched
     for mask, text in (
         (known & ~own.occupied, "the input holds nothing; that range is not lifted."),
         (guard.held, "the input holds only noise; that range is not lifted."),
-        (
-            known & own.occupied & ~guard.matched,
-            "the reference holds nothing; that range is not cut.",
-        ),
+        (only_own, "the reference holds nothing; that range is not cut."),
     ):
         if mask.any() and guard.matched.any():
             place = frequencies_in_words(CENTRES_HZ[known], mask[known])

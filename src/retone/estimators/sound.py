@@ -79,9 +79,7 @@ def mean_of(sounds: Sequence[Sound]) -> Sound:
     rows = []
     for s in sounds:
         use = s.occupied & both if (s.occupied & both).any() else s.occupied
-        rows.append(
-            np.where(np.isfinite(s.levels_db), s.levels_db, np.nan) - np.median(s.levels_db[use])
-        )
+        rows.append(s.levels_db - np.median(s.levels_db[use]))
     stack = np.stack(rows)
     known = np.isfinite(stack)
     total = np.where(known, stack, 0.0).sum(axis=0)

@@ -2,10 +2,10 @@
 
 The spread is the distance of the 95th and 20th percentiles of the 50 ms levels. Where the reference
 is more even, a compressor scales what lies above its threshold; where it is livelier, a downward
-expander makes quiet passages and pauses quieter. Thresholds and slopes are chosen from a grid by the
-static curve on the short-term levels; the slope is then corrected by rendering. Where equaliser and
-compressor would bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the programme,
-the expander takes it back, as far as noise and quiet passages are apart.
+expander makes quiet passages and pauses quieter. Thresholds and slopes are chosen from a grid by
+the static curve on the short-term levels; the slope is then corrected by rendering. Where equaliser
+and compressor would bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the
+programme, the expander takes it back, as far as noise and quiet passages are apart.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ APART_DB = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """The 50 ms levels [N] of a recording in dBFS and their percentiles; ``noise_db`` is None if it has
-    no pauses and no passage as quiet as one."""
+    """The 50 ms levels [N] of a recording in dBFS and their percentiles.
+
+    ``noise_db`` is None if it has no pauses and no passage as quiet as one.
+    """
 
     programme_db: float
     quiet_db: float

@@ -85,12 +85,12 @@ def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
     factor = np.float32(db_to_gain(NORMAL_PEAK_DB) / peak)
     limit = np.float32(db_to_gain(NORMAL_PEAK_DB))
     scaled = torch.from_numpy(np.clip(audio * factor, -limit, limit))
-    pauses = torch.from_numpy(pauses * factor)
+    quiet = torch.from_numpy(pauses * factor)
     passage = _mono(reader, _with_pauses(found, reader), gains) * factor
     spread_db = dynamics_db(passage, info.sample_rate)
     passage = samples_of(passage, round(PASSAGE_S * info.sample_rate))
     excerpt = Excerpt(
-        scaled, info.sample_rate, pauses, tone, torch.from_numpy(np.clip(passage, -limit, limit)),
+        scaled, info.sample_rate, quiet, tone, torch.from_numpy(np.clip(passage, -limit, limit)),
         spread_db,
     )  # fmt: skip
     return excerpt, peak

@@ -109,7 +109,7 @@ def find(
     }
 
 
-def _matching(body: Mapping[str, Any]) -> Estimator:
+def _matching(body: Mapping[str, Any]) -> Any:
     """The default estimator with the page's strength and kind of equaliser."""
     from retone.estimators.matching import EQ_KINDS, Matching
 
