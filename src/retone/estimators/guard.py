@@ -31,8 +31,8 @@ class Guard:
 
     ``known`` [F]: the band exists in the input; ``matched``: occupied on both sides; ``empty``: the
     input holds nothing there, or only noise; ``levels_db`` [F]: the input's, relative to their
-    median over the matched bands; ``need_db`` [F]: the reference's, relative to theirs, less the input's;
-    both 0 elsewhere.
+    median over the matched bands; ``need_db`` [F]: the reference's, relative to theirs, less the
+    input's; both 0 elsewhere.
     """
 
     known: Mask

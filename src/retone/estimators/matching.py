@@ -18,6 +18,7 @@ import torch
 from retone.dsp.effect import Effect, split_setting
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
+from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, short_levels_db
 from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db
 from retone.effects import EXPANDER_TABLE, SOUND_CHAIN, Chain, Compressor, CurveEqualizer, chain
 from retone.effects.curve_equalizer import Phase
@@ -30,7 +31,6 @@ from retone.estimators.closed_form import frequencies_in_words, normalised, spli
 from retone.estimators.guard import TOLERATED_DB, Guard
 from retone.estimators.profile import Profile
 from retone.estimators.sound import SHORTEST_PAUSES_S, Sound, mean_of, sound_of
-from retone.metrics.natural import dynamics_db, noise_floor_change_db, short_levels_db
 from retone.progress import ESTIMATING, Progress, silent
 
 STRENGTH, PRESET_STRENGTH = 0.9, 0.0

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone.dsp.measure import Array
+from retone.dsp.short_levels import dynamics_db
 from retone.dsp.third_octaves import CENTRES_HZ, occupied_bands, third_octave_levels_db
 from retone.estimators.base import Excerpt, Reference
 from retone.estimators.profile import Profile
-from retone.metrics.natural import dynamics_db
 
 Mask = NDArray[np.bool_]
 
@@ -50,10 +50,8 @@ def sound_of(recording: Reference) -> Sound:
         levels = np.where(CENTRES_HZ * 2 ** (1 / 6) <= recording.sample_rate / 2, levels, np.nan)
         return Sound(levels, occupied_bands(levels), np.zeros(len(levels), dtype=bool), None)
     audio = recording.audio.detach().cpu().numpy()
-    levels = recording.tone_db
     own = third_octave_levels_db(audio, recording.sample_rate)
-    if levels is None:
-        levels = own
+    levels = own if recording.tone_db is None else recording.tone_db
     noise = noise_db(recording)
     with np.errstate(invalid="ignore"):
         only = np.zeros(len(levels), bool) if noise is None else own - noise < ABOVE_NOISE_DB

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retone.dsp.measure import Array
-from retone.metrics.natural import LIVE_DB, PAUSE_DB, spread_db
+from retone.dsp.short_levels import LIVE_DB, PAUSE_DB, spread_db
 
 ATTACK_MS, RELEASE_MS, KNEE_DB = 5.0, 100.0, 6.0
 DETECTOR_DB = 3.0

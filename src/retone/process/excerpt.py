@@ -17,11 +17,11 @@ from retone.audio.files import SILENCE_DBFS, require_analysable
 from retone.audio.formats import bit_depth
 from retone.audio.meters.activity import HOP_S, ActivityMeter
 from retone.audio.reader import AudioReader
+from retone.dsp.short_levels import dynamics_db
 from retone.dsp.third_octaves import BANDS, levels_db, segment_powers, segment_samples
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt, samples_of
 from retone.estimators.speech_music import Content, content_of
-from retone.metrics.natural import dynamics_db
 from retone.process.activity import GATE_DB, Activity, Mask, activity, db_to_power, runs, widened
 from retone.process.recording import Recording, open_recording
 from retone.process.stream import BLOCK_FRAMES, block_frames
