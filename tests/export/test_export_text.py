@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from retone.dsp.param import Param
 from retone.effects import EFFECTS, Fir, chain
-from retone.errors import SettingError
+from retone.errors import OutputExistsError, SettingError
 from retone.exports import TARGETS, target_named
-from retone.exports.base import number
+from retone.exports.base import number, write_exported
 from retone.exports.plan import plan_of
 from retone.lab.bench.exports import cases
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
@@ -126,3 +128,21 @@ def test_numbers_have_no_exponent() -> None:
     assert number(0.0000231) == "0.0000231"
     assert number(-0.0) == "0"
     assert number(1234567.0) == "1234570.0" or "e" not in number(1234567.0)
+
+
+@pytest.mark.parametrize("name", ["sox", "pedalboard", "easyeffects", "camilladsp", "reaper"])
+def test_files_lie_beside_the_text_or_nothing_is_written(name: str, tmp_path: Path) -> None:
+    source = Source("input", "my voice; rm (1).wav", RATE, 1, 3.0)
+    exported = target_named(name).write(plan_of(replace(CURVE, sources=(source,))))
+    output = tmp_path / "out.txt"
+    beside = write_exported(exported, output)
+    assert [p.name for p in beside] == list(exported.files)
+    assert all(re.fullmatch(r"[\w.-]+", p.name) and p.parent == tmp_path for p in beside)
+    said = exported.text + "".join(exported.notes)
+    assert all(p.name in said for p in beside)
+    output.unlink()
+    with pytest.raises(OutputExistsError):
+        write_exported(exported, output)
+    assert not output.exists()
+    write_exported(exported, output, force=True)
+    assert output.read_text() == exported.text

@@ -26,17 +26,28 @@ if TYPE_CHECKING:
 
 def report_of(result: Rendered) -> ReportData:
     """The report's data of a rendered recording."""
+    data, settings = measured_of(result), result.settings
+    drawn = views(
+        settings.effect,
+        settings.effective_setting(),
+        settings.sample_rate,
+        data.frequency_hz,
+        result.histograms,
+    )
+    return replace(data, **drawn)  # type: ignore[arg-type]
+
+
+def measured_of(result: Rendered) -> ReportData:
+    """What was measured of a rendered recording, without drawings of its effects."""
     settings = result.settings
     frequency_hz = log_frequencies(settings.sample_rate)
     spectra, about = align_spectra(result.sides, frequency_hz)
-    setting = settings.effective_setting()
     return ReportData(
         settings=settings,
         frequency_hz=frequency_hz,
         spectra=spectra,
         spectra_about=about,
-        **views(settings.effect, setting, settings.sample_rate, frequency_hz, result.histograms),  # type: ignore[arg-type]
-        reductions=reductions(settings.effect, setting, result.curves),
+        reductions=reductions(settings.effect, settings.effective_setting(), result.curves),
         waveforms={
             s.role: s.envelope.result()
             for s in result.sides

@@ -7,8 +7,7 @@ from dataclasses import fields
 from html import escape
 
 from retone.process.result import Rendered
-from retone.report.collect import report_of
-from retone.report.data import ReportData
+from retone.report.collect import measured_of, report_of
 from retone.report.html import render_report
 from retone.report.summary import noticed
 
@@ -28,18 +27,14 @@ class Result(Rendered):
         return cls(**{f.name: getattr(rendered, f.name) for f in fields(rendered)})
 
     @functools.cached_property
-    def _data(self) -> ReportData:
-        return report_of(self)
-
-    @functools.cached_property
     def summary(self) -> str:
         """What a listener would notice, in one sentence: "Brighter above 3 kHz by 6 dB." """
-        return noticed(self._data)
+        return noticed(measured_of(self))
 
     @functools.cached_property
     def report(self) -> str:
         """The report: one HTML page without scripts from elsewhere."""
-        return render_report(self._data)
+        return render_report(report_of(self))
 
     def _repr_html_(self) -> str:
         return (
