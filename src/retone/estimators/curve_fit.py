@@ -2,8 +2,8 @@
 
 Every third octave has its own gain, so nothing has to be searched: matched bands get what is
 wanted, within what the guarantee allows; bands in which only the input holds sound fade from the
-nearest matched band to no change within ``FADE_BANDS``; empty bands keep the gain of their neighbour
-but are not lifted against the rest.
+nearest matched band to no change within ``FADE_BANDS``; empty bands keep their neighbour's gain but
+are not lifted against the rest.
 """
 
 from __future__ import annotations

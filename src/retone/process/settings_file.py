@@ -3,8 +3,8 @@
 Schema version 1. An object with these fields, in this order: ``retone_settings`` (the version),
 ``estimator``, ``strength`` (if it chose by one), ``amount``, ``setting`` (one parameter a line,
 physical units), ``locks``, ``level_plan``, ``levels``, ``sources``, ``notes``, ``warnings``,
-``sample_rate_hz``, ``effect`` (how the chain is built) and ``versions``. Numbers carry nine significant
-digits.
+``sample_rate_hz``, ``effect`` (how the chain is built) and ``versions``. Numbers carry nine
+significant digits.
 """
 
 from __future__ import annotations
