@@ -1,9 +1,9 @@
 """Build the sdist and the wheels of all platforms in ``dist/``, and check what is in them.
 
-Run: ``python scripts/make_wheels.py [--out dist] [--only linux-x86_64 ...]``. It needs the packages
-``build``, ``hatchling``, ``ziglang`` and ``cffi``; zig compiles for every platform from any one. Each
-wheel is opened: its libraries must be for its platform, export every function of ``core.h`` and ask
-for nothing newer than its tag allows.
+Run: ``python scripts/make_wheels.py [--out dist] [--only linux-x86_64 ...]``. It needs the
+packages ``build``, ``hatchling``, ``ziglang`` and ``cffi``; zig compiles for every platform from any
+one. Each wheel is opened: its libraries must be for its platform, export every function of
+``core.h`` and need nothing newer than its tag allows.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def make(out: Path, names: list[str]) -> list[Path]:
         environment = {**os.environ, "RETONE_WHEEL": name}
         subprocess.run([*call, "--wheel", str(folder)], check=True, env=environment)
         wheels.append(max(out.glob("retone-*.whl"), key=lambda p: p.stat().st_mtime))
-    subprocess.run([sys.executable, "-c", "import shutil, sys; shutil.rmtree(sys.argv[1])", str(folder)], check=True)  # fmt: skip
+    shutil.rmtree(folder)
     return wheels
 
 
@@ -103,9 +104,8 @@ def main() -> None:
         wrong = check(wheel, name)
         failed |= bool(wrong)
         size = wheel.stat().st_size / 1e6
-        print(
-            f"{wheel.name}  {size:.1f} MB  {'; '.join(wrong) or 'all libraries and exports are there'}"
-        )
+        found = "; ".join(wrong) or "libraries and exports are complete"
+        print(f"{wheel.name}  {size:.1f} MB  {found}")
     sys.exit(failed)
 
 

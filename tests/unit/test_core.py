@@ -92,7 +92,8 @@ for rows in (1, 3, 6, 19):
         sos = np.array([[[0.9, -1.5, 0.7, -1.6, 0.7], [1.1, -0.4, 0.2, -0.5, 0.3]] * 2])
         state = rng.standard_normal((rows, 4, 2))
         params = np.array([[-20, 0.6, 0.1, 0.01, 6, 3, 0.3, -40, 1.0]]).repeat(rows, 0)
-        rest, up, down = rng.standard_normal((rows, 3)) ** 2, np.full(rows, 0.1), np.full(rows, 0.02)
+        rest = rng.standard_normal((rows, 3)) ** 2
+        up, down = np.full(rows, 0.1), np.full(rows, 0.02)
         y = compress_forward(x[:, None], params, rest, expander=True)[0]
         parts = [
             *sections_forward(x, sos, state), *sections_backward(g, x, sos, state, state), y,
@@ -100,7 +101,8 @@ for rows in (1, 3, 6, 19):
             ballistics_forward(x, up, down, rest[:, 0]),
             *ballistics_backward(g, x, up, down, rest[:, 0]),
         ]
-        found[f"{rows} {kind.__name__}"] = [np.asarray(p, float).ravel()[:400].tolist() for p in parts]
+        numbers = [np.asarray(p, float).ravel()[:400].tolist() for p in parts]
+        found[f"{rows} {kind.__name__}"] = numbers
 json.dump([core.level(), found], sys.stdout)
 """
 

@@ -1,8 +1,8 @@
 """Compile the core's C files into shared libraries, here or for another platform.
 
 The compiler is ``$CC`` (a clang), else the ``ziglang`` package, which brings everything along, else
-``zig`` or ``clang`` on the path. The build of wheels (``hatch_build.py``) loads this file on its own:
-it uses the standard library only.
+``zig`` or ``clang`` on the path. The build of wheels (``hatch_build.py``) loads this file on its
+own: it uses the standard library and cffi only.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The whole computation of a multi-resolution STFT loss, fused: windowed frames with mirrored edges,
 real FFT, logarithmic and linear magnitude differences, their exact derivative, inverse FFT,
-overlap-add; the loops are in ``core/spectra.c``. Frames are processed in chunks that stay in cache, so memory does not grow with the
-batch, and the gradient is ready when the forward pass ends.
+overlap-add; the loops are in ``core/spectra.c``. Frames are processed in chunks that stay in cache,
+so memory does not grow with the batch, and the gradient is ready when the forward pass ends.
 """
 
 from __future__ import annotations
