@@ -1,9 +1,9 @@
 """Build the sdist and the wheels of all platforms in ``dist/``, and check what is in them.
 
 Run: ``python scripts/make_wheels.py [--out dist] [--only linux-x86_64 ...]``. It needs the
-packages ``build``, ``hatchling``, ``ziglang`` and ``cffi``; zig compiles for every platform from any
-one. Each wheel is opened: its libraries must be for its platform, export every function of
-``core.h`` and need nothing newer than its tag allows.
+packages ``build``, ``hatchling``, ``ziglang`` and ``cffi``; zig compiles for every platform. Each
+wheel is opened: its libraries must be for its platform, export every function of ``core.h`` and
+need nothing newer than its tag allows.
 """
 
 from __future__ import annotations
