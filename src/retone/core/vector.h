@@ -14,7 +14,7 @@
 
 typedef double v8 __attribute__((ext_vector_type(8)));
 typedef float f8 __attribute__((ext_vector_type(8)));
-typedef int64_t m8 __attribute__((ext_vector_type(8))); /* a mask: 0 or -1 per lane; or bits */
+typedef __typeof__((v8){0} > (v8){0}) m8; /* a mask: 0 or -1 per lane; or the bits of a v8 */
 typedef v8 v8_unaligned __attribute__((aligned(8)));
 typedef f8 f8_unaligned __attribute__((aligned(4)));
 
