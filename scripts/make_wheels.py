@@ -9,6 +9,7 @@ need nothing newer than its tag allows.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import shutil
@@ -19,10 +20,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-from hatch_build import _load  # noqa: E402
-
-build = _load(ROOT / "src" / "retone" / "core" / "build.py")
+spec = importlib.util.spec_from_file_location("core_build", ROOT / "src/retone/core/build.py")
+assert spec and spec.loader
+build = importlib.util.module_from_spec(spec)  # retone itself needs packages that a build does not
+sys.modules[spec.name] = build
+spec.loader.exec_module(build)
 
 
 def make(out: Path, names: list[str]) -> list[Path]:

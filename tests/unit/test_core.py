@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -136,6 +137,35 @@ def test_all_levels_of_this_machine_agree() -> None:
 def test_an_unknown_level_is_refused() -> None:
     done = run("from retone import core; core.level()", RETONE_CORE_LEVEL="x86-64-v9")
     assert done.returncode and "$RETONE_CORE_LEVEL is 'x86-64-v9', expected" in done.stderr
+
+
+# -- wheels ---------------------------------------------------------------------------------------
+
+
+def test_wheels_are_checked_for_platform_exports_and_glibc(repository: Path) -> None:
+    script = runpy.run_path(str(repository / "scripts" / "make_wheels.py"))
+    check = script["check_library"]
+    target = build.TARGETS.get(build.host())
+    if target is None:
+        pytest.skip("no wheels for this platform")
+    name = target.library(core.level())
+    library = core._file(name).read_bytes()
+    assert check(name, library, build.host()) == []
+    other = next(key for key in build.TARGETS if key != build.host())
+    assert check(name, library, other) == [f"it is for {build.host()}"]
+    assert "rt_wsola is not exported" in check(
+        name, library.replace(b"rt_wsola", b"rt_other"), other
+    )
+    newer = library.replace(b"GLIBC_2.2.5", b"GLIBC_2.39\0")
+    assert newer == library or check(name, newer, build.host()) == ["it needs glibc 2.39"]
+
+
+def test_an_editable_installation_brings_the_compiler_along(repository: Path) -> None:
+    pytest.importorskip("hatchling")
+    hook = runpy.run_path(str(repository / "hatch_build.py"))["CustomBuildHook"]
+    made: dict[str, list[str]] = {}
+    hook(str(repository), {}, None, None, "", "wheel").initialize("editable", made)
+    assert [re.split("[<>=]", r)[0] for r in made["dependencies"]] == ["ziglang"]
 
 
 # -- the cache ------------------------------------------------------------------------------------
