@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         DynamicEqualizer,
         Equalizer,
         Gain,
-        chain,
+        chain,  # type: ignore[no-redef]  # mypy: also a module, if it is analysed first
     )
     from retone.errors import RetoneError  # noqa: F401
     from retone.process.result import Decision, Options  # noqa: F401
