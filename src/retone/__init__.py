@@ -40,12 +40,12 @@ if TYPE_CHECKING:
         match,
         open_settings,
     )
-    from retone.effects import (  # noqa: F401
+    from retone.effects import (  # type: ignore[no-redef]  # noqa: F401
         Compressor,
         DynamicEqualizer,
         Equalizer,
         Gain,
-        chain,  # type: ignore[no-redef]  # mypy: also a module, if it is analysed first
+        chain,
     )
     from retone.errors import RetoneError  # noqa: F401
     from retone.process.result import Decision, Options  # noqa: F401
