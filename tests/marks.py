@@ -27,7 +27,7 @@ SLOW = (
     "tests/unit/test_audio_writer.py",
     "tests/unit/test_bench.py",
     "tests/unit/test_bench_report.py",
-    "tests/unit/test_compiled.py",
+    "tests/unit/test_core.py",
     "tests/unit/test_expectation.py",
     "tests/unit/test_function_transforms.py",
     "tests/unit/test_kernel_dynamics.py",

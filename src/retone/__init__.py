@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         match,
         open_settings,
     )
-    from retone.effects import (  # noqa: F401
+    from retone.effects import (  # type: ignore[no-redef]  # noqa: F401
         Compressor,
         DynamicEqualizer,
         Equalizer,

@@ -9,7 +9,7 @@ from imports import PACKAGE, SOURCE, Import, imports, module_name, source_files
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "progress"),
-    ("atomic", "compiled"),
+    ("atomic", "core"),
     ("registry", "jsonfields", "kernels", "audio", "plugins", "terminal"),
     ("dsp",),
     ("effects", "nets"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import words
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = {".py", ".md", ".js", ".html", ".css"}
+KINDS = {".py", ".md", ".js", ".html", ".css", ".c", ".h"}
 
 
 def pages() -> list[Path]:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retone import core
 from retone.audio.meters.true_peak import (
     HALF_TAPS,
     checked_block,
     interpolator,
     oversampling,
-    points_between,
 )
-from retone.compiled import njit
 from retone.errors import AudioError, SettingError
 from retone.units import db_to_gain, gain_to_db, smoothing
 
@@ -22,7 +21,6 @@ from retone.units import db_to_gain, gain_to_db, smoothing
 _ONE = 2**36
 _MARGIN_DB = 0.02  # the gain changes slightly within an interpolated point
 _ACTIVE_DB = 0.01
-_SEGMENT = 128
 
 
 @dataclass(frozen=True)
@@ -31,83 +29,6 @@ class LimiterReport:
 
     max_reduction_db: float
     active_share: float
-
-
-@njit(nogil=True, cache=True)
-def _peaks(x, taps, bound, ceiling, points, sample):  # type: ignore[no-untyped-def]
-    """Largest point over the channels in each gap between samples, and largest sample.
-
-    Gap i lies between x[:, i + 11] and x[:, i + 12]; where it cannot pass the ceiling it stays 0.
-    """
-    channels, width = x.shape
-    count = width - 23
-    one = np.empty(_SEGMENT, x.dtype)
-    work = np.empty(_SEGMENT, x.dtype)
-    points[:] = 0
-    sample[:] = 0
-    for c in range(channels):
-        row = x[c]
-        for i in range(count):
-            sample[i] = max(sample[i], abs(row[i + 11]))
-        for first in range(0, count, _SEGMENT):
-            size = min(_SEGMENT, count - first)
-            near = x.dtype.type(0)
-            for i in range(first, first + size + 23):
-                near = max(near, abs(row[i]))
-            if near * bound <= ceiling:
-                continue
-            points_between(row, taps, first, one[:size], work[:size])
-            for i in range(size):
-                points[first + i] = max(points[first + i], one[i])
-
-
-@njit(nogil=True, cache=True)
-def _gains(  # type: ignore[no-untyped-def]
-    points, sample, ceiling, target, release, hold, lengths, ints, floats, queue, rings, out
-):
-    """Reduction for each sample as a sum of integer steps.
-
-    Kept between blocks: ints (time, queue head, queue tail, three ring places, three box sums),
-    floats (last gap's peak, reduction under release), the queue (time, need) and the rings.
-    """
-    size = queue.shape[0]
-    rest = ints[6] == 0 and ints[7] == 0 and ints[8] == 0 and floats[1] == 0.0
-    for i in range(points.shape[0]):
-        peak = max(np.float64(sample[i]), max(floats[0], np.float64(points[i])))
-        floats[0] = points[i]
-        need = np.int64(0)
-        if peak > ceiling:
-            need = np.int64(np.ceil((1.0 - target / peak) * _ONE))
-        now, head, tail = ints[0], ints[1], ints[2]
-        if rest and need == 0:  # all sums are 0 and stay 0; nothing in the queue needs reduction
-            ints[0], ints[1] = now + 1, tail
-            out[i] = 0
-            continue
-        # largest need of the last `hold` samples: a queue of falling candidates
-        while tail > head and queue[(tail - 1) % size, 1] <= need:
-            tail -= 1
-        queue[tail % size, 0], queue[tail % size, 1] = now, need
-        tail += 1
-        while queue[head % size, 0] <= now - hold:
-            head += 1
-        ints[0], ints[1], ints[2] = now + 1, head, tail
-        largest = np.float64(queue[head % size, 1])
-        # instant attack, slow release; the last millionth is dropped, so that the gain returns to 1
-        level = floats[1]
-        level = largest if largest >= level else level + release * (largest - level)
-        if largest == 0.0 and level < 1e-6 * _ONE:
-            level = 0.0
-        floats[1] = level
-        # three moving averages: a smooth curve that reaches its target when the peak arrives
-        value = np.int64(np.ceil(level))
-        for b in range(3):
-            place = ints[3 + b]
-            ints[6 + b] += value - rings[b, place]
-            rings[b, place] = value
-            ints[3 + b] = place + 1 if place + 1 < lengths[b] else 0
-            value = ints[6 + b]
-        out[i] = value
-        rest = need == 0 and level == 0.0 and ints[6] == 0 and ints[7] == 0 and ints[8] == 0
 
 
 class TruePeakLimiter:
@@ -159,7 +80,6 @@ class TruePeakLimiter:
         self._taps = interpolator(2 * oversampling(sample_rate))
         self._bound = 1.0001 * float(np.abs(self._taps).sum(axis=1).max())
         box = max(1, round(lookahead_ms * sample_rate / 3000.0))
-        self._lengths = np.full(3, box)
         support = 3 * box - 2
         self._hold = support + round(hold_ms * sample_rate / 1000.0)
         self._scale = float(box) ** 3 * _ONE
@@ -202,16 +122,19 @@ class TruePeakLimiter:
             self._past = np.zeros((self.channels, lag), block.dtype)
             self._early = delay  # outputs before the first sample
         x = np.concatenate([self._past, block], axis=1)
-        kind = x.dtype.type
+        single = core.is_single(x)
         points, sample = np.empty(count, x.dtype), np.empty(count, x.dtype)
         near = np.ascontiguousarray(x[:, lag - (2 * HALF_TAPS - 1) :])
-        taps = self._taps.astype(x.dtype)
-        _peaks(near, taps, kind(self._bound), kind(self._ceiling), points, sample)
+        core.limiter_peaks(
+            near, self._taps, points, sample, *near.shape, len(self._taps), self._bound,
+            self._ceiling, single,
+        )  # fmt: skip
         steps = np.empty(count, np.int64)
-        _gains(
-            *(points, sample, self._ceiling, self._target, self._release, self._hold),
-            *(self._lengths, self._ints, self._floats, self._queue, self._rings, steps),
-        )
+        core.limiter_gain(
+            points, sample, self._ints, self._floats, self._queue, self._rings, steps,
+            count, len(self._queue), self._rings.shape[1], self._hold, _ONE,
+            self._ceiling, self._target, self._release, single,
+        )  # fmt: skip
         drop = min(self._early, count)
         self._early -= drop
         steps = steps[drop:]

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retone import core
 from retone.errors import ShapeError, expect
 from retone.kernels import pool
-from retone.kernels.ballistics import BLOCK, signal_like
-from retone.kernels.lane_memory import tiles
 from retone.kernels.rows import run_rows
 
 PARAMS = (
@@ -36,7 +35,8 @@ STATES = ("power", "over_db", "under_db")
 """Columns of the state: mean square, smoothed dB above and below the thresholds; 0 at the start."""
 
 Array = NDArray[Any]
-_TILE, _AUDIO = 8 * (BLOCK + 1), 8 * BLOCK
+BLOCK = 64
+"""Samples between checkpoints, as in ``core/dynamics.c``."""
 
 
 def _table(value: Array, batch: int, columns: int, name: str) -> Array:
@@ -48,23 +48,24 @@ def _table(value: Array, batch: int, columns: int, name: str) -> Array:
 
 
 def _run_forward(
-    x: Array, y: Array, curve: Array, params: Array, state: Array, expander: bool, threads: int
+    x: Array,
+    y: Array | None,
+    curve: Array | None,
+    params: Array,
+    state: Array,
+    expander: bool,
+    threads: int,
 ) -> Array:
-    from retone.kernels.dynamics_forward import forward
-
-    kernel: Any = forward  # numba's stubs lack its arguments
-
     batch, channels, length = x.shape
     block_states = np.empty((batch, -(-length // BLOCK) + 1, len(STATES)))
     if x.size == 0:
         block_states[:] = state[:, None]
         return block_states
-    flat = [a.reshape(-1) for a in (x, y, curve, block_states)]
 
     def work(first: int, stop: int) -> None:
-        kernel(
-            *flat, channels, length, params, state, True if expander else None,
-            tiles(11, _TILE), tiles(1, channels * _AUDIO)[0], np.zeros(8, np.int64), first, stop,
+        core.compress_forward(
+            x, y, curve, block_states, params, state, core.scratch(core.compress_scratch(channels)),
+            channels, length, expander, core.is_single(x), first, stop,
         )  # fmt: skip
 
     run_rows(work, batch, threads, 8)
@@ -102,18 +103,18 @@ def compress_forward(
         ShapeError: if the shapes do not fit.
     """
     size = expect(x, "B C T", "compress: x")
-    x = signal_like(x)
+    x = core.floats(x)
     params = _table(params, size["B"], len(PARAMS), "params")
     state = _table(state, size["B"], len(STATES), "state")
     y = pool.empty_like(x)
-    curve = np.empty((size["B"], size["T"] if curves else 0), x.dtype)
+    curve = np.empty((size["B"], size["T"]), x.dtype) if curves else None
     block_states = _run_forward(x, y, curve, params, state, expander, threads)
     ends = block_states[:, -1].copy()
     if not expander:
         ends[:, 2] = state[:, 2]
-    for result in (y, ends, curve):
+    for result in (y, ends) if curve is None else (y, ends, curve):
         result[np.isnan(params).any(axis=1)] = np.nan  # comparisons in the kernels drop NaN
-    return y, ends, curve if curves else None, block_states if checkpoints else None
+    return y, ends, curve, block_states if checkpoints else None
 
 
 def compress_backward(
@@ -153,41 +154,35 @@ def compress_backward(
     Raises:
         ShapeError: if the shapes do not fit.
     """
-    from retone.kernels.dynamics_adjoint import backward
-
-    kernel: Any = backward
-
     size = expect(x, "B C T", "compress: x")
     expect(grad_y, "B C T", "compress: grad_y", **size)
     batch, channels, length = size["B"], size["C"], size["T"]
-    x = signal_like(x)
-    grad_y = signal_like(grad_y, x.dtype)
+    x = core.floats(x)
+    grad_y = np.ascontiguousarray(grad_y, x.dtype)
     params = _table(params, batch, len(PARAMS), "params")
     state = _table(state, batch, len(STATES), "state")
-    none = np.empty(0, x.dtype)
-    gain_grad = none
+    gain_grad = None
     if grad_gain_db is not None:
         expect(grad_gain_db, "B T", "compress: grad_gain_db", B=batch, T=length)
-        gain_grad = signal_like(grad_gain_db, x.dtype).reshape(-1)
+        gain_grad = np.ascontiguousarray(grad_gain_db, x.dtype)
     end_grad = np.zeros((batch, len(STATES)))
     if grad_state_out is not None:
         end_grad = _table(grad_state_out, batch, len(STATES), "grad_state_out")
     if x.size == 0:
         return np.zeros_like(x), np.zeros_like(params), end_grad.copy()
     if checkpoints is None:
-        checkpoints = _run_forward(x, none, none, params, state, expander, threads)
+        checkpoints = _run_forward(x, None, None, params, state, expander, threads)
     expect(checkpoints, "B blocks states", "compress: checkpoints",
            B=batch, blocks=-(-length // BLOCK) + 1, states=len(STATES))  # fmt: skip
-    block_states = np.ascontiguousarray(checkpoints, dtype=np.float64).reshape(-1)
+    block_states = np.ascontiguousarray(checkpoints, dtype=np.float64)
     gx = pool.empty_like(x)
     sums = np.zeros((batch, len(PARAMS) + len(STATES)))
-    flat = [grad_y.reshape(-1), x.reshape(-1), gain_grad, gx.reshape(-1), block_states]
 
     def work(first: int, stop: int) -> None:
-        kernel(
-            *flat, channels, length, params, end_grad, sums, True if expander else None,
-            True if averaged else None, tiles(18, _TILE), tiles(1, 2 * channels * _AUDIO)[0],
-            np.zeros(8, np.int64), first, stop,
+        core.compress_backward(
+            grad_y, x, gain_grad, gx, block_states, params, end_grad, sums,
+            core.scratch(core.compress_scratch(channels)),
+            channels, length, expander, averaged, core.is_single(x), first, stop,
         )  # fmt: skip
 
     run_rows(work, batch, threads, 8)

@@ -1,8 +1,6 @@
 """Split work over rows: contiguous chunks on a persistent thread pool.
 
-The compiled kernels release the GIL, so plain threads run them in parallel. numba's own parallel
-layer is not used: its default back end is not safe for two Python threads at once, as in a server
-or a data loader.
+The core runs without the GIL, so plain threads work in parallel.
 """
 
 from __future__ import annotations

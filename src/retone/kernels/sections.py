@@ -13,19 +13,14 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from retone import core
 from retone.errors import SettingError, ShapeError, expect
 from retone.kernels import pool
 from retone.kernels.rows import run_rows
-from retone.kernels.section_rows import CHECKPOINT, backward_rows, forward_rows
 
 Array = NDArray[Any]
-
-
-def _either(audio: Array) -> tuple[Array, Array]:
-    """The pair (float32, float64), one of them empty, that the compiled code takes."""
-    if audio.dtype == np.float32:
-        return audio, np.empty((0, 0))
-    return np.empty((0, 0), np.float32), audio
+CHECKPOINT = 512
+"""Samples between checkpoints, as in ``core/sections.c``."""
 
 
 def _checked(x: Any, sos: Any, state: Any, where: str) -> tuple[Any, Any, Any, dict[str, int]]:
@@ -64,7 +59,7 @@ def sections_forward(
     """Filter every row with a cascade of second-order sections, in transposed direct form II.
 
     y[n] = b0 x[n] + s1; s1 = b1 x[n] - a1 y[n] + s2; s2 = b2 x[n] - a2 y[n] in every section,
-    computed in float64 as ``section_loops`` describes. The state equals ``zi`` of
+    computed in float64 as ``core/sections.c`` describes. The state equals ``zi`` of
     scipy.signal.sosfilt.
 
     Args:
@@ -88,10 +83,13 @@ def sections_forward(
     blocks = -(-total // CHECKPOINT) if checkpoints else 0
     points = np.empty((rows, blocks, sections, 2))
     rows_per_set = rows // size["K"]
-    pair, out, before, after = _either(x), _either(y), state[:, None], state_out[:, None]
 
     def work(start: int, stop: int) -> None:
-        forward_rows(pair, sos, rows_per_set, before, out, after, points, start, stop)
+        core.sections_forward(
+            x, sos, state, y, state_out, points if checkpoints else None,
+            core.scratch(core.sections_scratch(sections, False)),
+            total, sections, rows_per_set, core.is_single(x), start, stop,
+        )  # fmt: skip
 
     run_rows(work, rows, threads, _edge(rows, threads))
     return (y, state_out, points) if checkpoints else (y, state_out)
@@ -144,14 +142,15 @@ def sections_backward(
         points = np.ascontiguousarray(checkpoints, np.float64)
     else:
         points = np.empty((rows, blocks, sections, 2))
-    pair, pair_gy, pair_gx, no_audio = (_either(v) for v in (x, grad_y, grad_x, x[:0, :0]))
-    before, last_state, flow = state[:, None], np.empty_like(state)[:, None], grad_state[:, None]
+    last_state = np.empty_like(state)
 
     def work(start: int, stop: int) -> None:
+        scratch = core.scratch(core.sections_scratch(sections, True))
+        rest = (total, sections, rows_per_set, core.is_single(x), start, stop)
         if checkpoints is None:
-            forward_rows(pair, sos, rows_per_set, before, no_audio, last_state, points, start, stop)
-        backward_rows(
-            pair_gy, pair, sos, rows_per_set, points, flow, pair_gx, grad_rows, start, stop
+            core.sections_forward(x, sos, state, None, last_state, points, scratch, *rest)
+        core.sections_backward(
+            grad_y, x, sos, points, grad_state, grad_x, grad_rows, scratch, *rest
         )
 
     run_rows(work, rows, threads, _edge(rows, threads))

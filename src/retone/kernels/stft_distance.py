@@ -2,31 +2,22 @@
 
 The whole computation of a multi-resolution STFT loss, fused: windowed frames with mirrored edges,
 real FFT, logarithmic and linear magnitude differences, their exact derivative, inverse FFT,
-overlap-add. Frames are processed in chunks that stay in cache, so memory does not grow with the
-batch, and the gradient is ready when the forward pass ends.
+overlap-add; the loops are in ``core/spectra.c``. Frames are processed in chunks that stay in cache,
+so memory does not grow with the batch, and the gradient is ready when the forward pass ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from retone import core
 from retone.kernels.fft_rows import run_fft_rows
-from retone.kernels.stft_bins import (
-    compare,
-    convergence_sums,
-    overlap_add,
-    write_frames,
-)
-from retone.kernels.stft_bins import power as power_of
 
 CHUNK_SAMPLES = 131072  # framed samples (estimate and target) per chunk: 1 MB with the spectra
 MIN_PAIRS = 16  # per chunk: setting up an FFT costs about as much as eight frames
-
-_Segment = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -77,9 +68,15 @@ class _Scratch:
         self.interleaved = torch.view_as_real(self.spectrum).flatten(1).numpy()
         self.power = np.empty((max(pairs, kept), resolution.bins), dtype=np.float32)
 
-    def write(self, signal: np.ndarray, first: int, count: int, at: int) -> None:
-        r = self.resolution
-        write_frames(signal, first, r.hop, self.window, r.offset, self.framed[at : at + count])
+    def write(self, signals: np.ndarray, first: int, count: int, at: int) -> None:
+        """Frames first, first + 1, ... of signals [R, T], counted over all rows."""
+        core.write_frames(
+            signals, self.window, self.framed[at:], *self._where(signals, first, count)
+        )
+
+    def _where(self, signals: np.ndarray, first: int, count: int) -> tuple[int, ...]:
+        r, length = self.resolution, signals.shape[1]
+        return length, r.window, first, r.frames(length), r.hop, r.offset, count, r.fft_size
 
     def transform(self, count: int, to: int = 0) -> None:
         torch.fft.rfft(self.frames[:count], out=self.spectrum[to : to + count])
@@ -92,26 +89,18 @@ class _Scratch:
             out=self.frames[:count],
         )
 
-    def add(self, signal: np.ndarray, first: int, count: int, at: int) -> None:
-        r = self.resolution
-        overlap_add(self.framed[at : at + count], first, r.hop, self.window, r.offset, signal)
+    def add(self, signals: np.ndarray, first: int, count: int) -> None:
+        """Adjoint of ``write``."""
+        core.overlap_add(self.framed, self.window, signals, *self._where(signals, first, count))
+
+    def spectra(self, at: int) -> np.ndarray:
+        """The spectra from ``at`` on."""
+        return self.interleaved[at:]
 
 
 def _chunk(resolution: Resolution, frames: int) -> int:
     """Pairs of frames per transform call: they fit the cache but amortise the FFT set-up."""
     return min(frames, max(MIN_PAIRS, CHUNK_SAMPLES // (2 * resolution.fft_size)))
-
-
-def _segments(start: int, stop: int, frames: int, chunk: int) -> Iterator[list[_Segment]]:
-    """Cut the frames of rows start..stop-1 into chunks: lists of (row, first, count, at)."""
-    for low in range(start * frames, stop * frames, chunk):
-        high = min(low + chunk, stop * frames)
-        parts = []
-        for row in range(low // frames, (high - 1) // frames + 1):
-            first = max(low - row * frames, 0)
-            count = min(high - row * frames, frames) - first
-            parts.append((row, first, count, row * frames + first - low))
-        yield parts
 
 
 def target_powers(target: np.ndarray, plan: tuple[Resolution, ...]) -> list[np.ndarray]:
@@ -132,14 +121,12 @@ def target_powers(target: np.ndarray, plan: tuple[Resolution, ...]) -> list[np.n
             frames = resolution.frames(length)
             chunk = _chunk(resolution, frames * (stop - start))
             scratch = _Scratch(resolution, chunk)
-            for parts in _segments(start, stop, frames, chunk):
-                for row, first, count, at in parts:
-                    scratch.write(target[row], first, count, at)
-                scratch.transform(at + count)
-                for row, first, count, at in parts:
-                    power_of(
-                        scratch.interleaved[at : at + count], power[row, first : first + count]
-                    )
+            flat = power.reshape(-1, resolution.bins)
+            for first in range(start * frames, stop * frames, chunk):
+                count = min(chunk, stop * frames - first)
+                scratch.write(target, first, count, 0)
+                scratch.transform(count)
+                core.power(scratch.interleaved, flat[first:], count, resolution.bins)
 
     run_fft_rows(work, rows)
     return powers
@@ -191,30 +178,27 @@ def _without_convergence(
     slopes: np.ndarray | None,
 ) -> None:
     """Chunks run across rows, so that even a few long frames fill a transform call."""
-    frames = resolution.frames(estimate.shape[1])
+    frames, bins = resolution.frames(estimate.shape[1]), resolution.bins
     chunk = _chunk(resolution, frames * (stop - start))
     scratch = _Scratch(resolution, chunk)
-    mean = share / (frames * resolution.bins)
-    weights = np.float32(terms.log * mean), np.float32(terms.linear * mean), np.float32(0.0)
-    prepared = target.ndim == 3
-    for parts in _segments(start, stop, frames, chunk):
-        total = sum(count for _, _, count, _ in parts)
-        for row, first, count, at in parts:
-            scratch.write(estimate[row], first, count, at)
-            if not prepared:
-                scratch.write(target[row], first, count, total + at)
-        scratch.transform(total if prepared else 2 * total)
-        if not prepared:
-            power_of(scratch.interleaved[total : 2 * total], scratch.power[:total])
-        for row, first, count, at in parts:
-            power = target[row, first : first + count] if prepared else scratch.power[at:]
-            spectrum = scratch.interleaved[at : at + count]
-            logs, differences = compare(spectrum, power[:count], *weights, slopes is not None)
-            distances[row] += mean * (terms.log * logs + terms.linear * differences)
+    mean = share / (frames * bins)
+    weights = terms.log * mean, terms.linear * mean, 0.0
+    sums = np.zeros((len(estimate), 2))
+    powers = target.reshape(-1, bins) if target.ndim == 3 else None
+    for first in range(start * frames, stop * frames, chunk):
+        count = min(chunk, stop * frames - first)
+        scratch.write(estimate, first, count, 0)
+        if powers is None:
+            scratch.write(target, first, count, count)
+        scratch.transform(count if powers is not None else 2 * count)
+        core.compare(
+            scratch.interleaved, scratch.spectra(count) if powers is None else powers[first:],
+            sums, *weights, first, frames, count, bins, powers is not None, slopes is not None,
+        )  # fmt: skip
         if slopes is not None:
-            scratch.invert(total)
-            for row, first, count, at in parts:
-                scratch.add(slopes[row], first, count, at)
+            scratch.invert(count)
+            scratch.add(slopes, first, count)
+    distances[start:stop] += mean * (sums[start:stop] @ (terms.log, terms.linear))
 
 
 def _with_convergence(
@@ -229,37 +213,34 @@ def _with_convergence(
     slopes: np.ndarray | None,
 ) -> None:
     """Spectral convergence needs sums over all frames first, so the spectra of a row are kept."""
-    frames = resolution.frames(estimate.shape[1])
+    frames, bins = resolution.frames(estimate.shape[1]), resolution.bins
     chunk = _chunk(resolution, frames)
     scratch = _Scratch(resolution, chunk, frames)
-    mean = share / (frames * resolution.bins)
-    weights = np.float32(terms.log * mean), np.float32(terms.linear * mean)
+    mean = share / (frames * bins)
     prepared = target.ndim == 3
     for row in range(start, stop):
         power = target[row] if prepared else scratch.power
-        pieces = [part for parts in _segments(0, 1, frames, chunk) for part in parts]
-        if not prepared:
-            for _, first, count, _ in pieces:
-                scratch.write(target[row], first, count, 0)
-                scratch.transform(count)
-                power_of(scratch.interleaved[:count], power[first : first + count])
-        difference = energy = 0.0
-        for _, first, count, _ in pieces:
-            scratch.write(estimate[row], first, count, 0)
+        sums, pieces = np.zeros((2, 2)), range(0, frames, chunk)
+        for first in () if prepared else pieces:
+            count = min(chunk, frames - first)
+            scratch.write(target, row * frames + first, count, 0)
+            scratch.transform(count)
+            core.power(scratch.interleaved, power[first:], count, bins)
+        for first in pieces:
+            count = min(chunk, frames - first)
+            scratch.write(estimate, row * frames + first, count, 0)
             scratch.transform(count, to=first)
-            here = slice(first, first + count)
-            sums = convergence_sums(scratch.interleaved[here], power[here])
-            difference, energy = difference + sums[0], energy + sums[1]
-        difference, energy = float(np.sqrt(difference)), float(np.sqrt(energy))
+            core.convergence_sums(scratch.spectra(first), power[first:], sums[0], count, bins)
+        difference, energy = (float(v) for v in np.sqrt(sums[0]))
         distances[row] += share * terms.convergence * difference / energy
         slope = share * terms.convergence / (difference * energy) if difference > 0 else 0.0
-        for _, first, count, _ in pieces:
-            here = slice(first, first + count)
-            logs, differences = compare(
-                scratch.interleaved[here], power[here], *weights, np.float32(slope),
-                slopes is not None,
+        for first in pieces:
+            count = min(chunk, frames - first)
+            core.compare(
+                scratch.spectra(first), power[first:], sums[1], terms.log * mean,
+                terms.linear * mean, slope, 0, count, count, bins, True, slopes is not None,
             )  # fmt: skip
-            distances[row] += mean * (terms.log * logs + terms.linear * differences)
             if slopes is not None:
                 scratch.invert(count, at=first)
-                scratch.add(slopes[row], first, count, 0)
+                scratch.add(slopes, row * frames + first, count)
+        distances[row] += mean * (sums[1] @ (terms.log, terms.linear))

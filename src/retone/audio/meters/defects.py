@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retone.compiled import njit
+from retone import core
 
 _STEP_16 = 2.0**-15
 _LEAST_RUN = 3
@@ -13,45 +13,6 @@ _CLIP_LEVEL = 0.25  # flat tops further down are quiet signals, not clipping
 _FRAME_S = 0.05
 _SILENT_DB = -60.0
 _LOWEST_DB = -160
-
-
-@njit(nogil=True, cache=True)
-def _flat_tops(x, sign, step, s):  # type: ignore[no-untyped-def]
-    """Count samples in flat tops at the largest value so far, of one polarity of one channel.
-
-    s: largest value, length of the run under way, whether its start was a corner, the sample
-    before, samples counted in finished runs.
-    """
-    top, run, corner, before, count = s[0], s[1], s[2], s[3], s[4]
-    for n in range(x.shape[0]):
-        v = sign * np.float64(x[n])
-        if v > top + 0.5 * step:
-            top, run, count = v, 1.0, 0.0  # earlier tops did not clip
-            corner = 1.0 if v - before > _CORNER_STEPS * step else 0.0
-        elif v >= top - 0.5 * step:
-            if run == 0.0:
-                corner = 1.0 if v - before > _CORNER_STEPS * step else 0.0
-            run += 1.0
-        elif run > 0.0:
-            if run >= _LEAST_RUN and (corner > 0.0 or top - v > _CORNER_STEPS * step):
-                count += run
-            run = 0.0
-        before = v
-    s[0], s[1], s[2], s[3], s[4] = top, run, corner, before, count
-
-
-@njit(nogil=True, cache=True)
-def _used_bits(x, bits):  # type: ignore[no-untyped-def]
-    """Bitwise or of all magnitudes as ``bits``-bit integers; -1 if one is between two steps."""
-    seen = np.int64(0)
-    scale = 2.0 ** (bits - 1)
-    for n in range(x.shape[0]):
-        value = np.float64(x[n]) * scale
-        whole = np.int64(np.rint(value))
-        if whole != value:
-            return np.int64(-1)
-        seen |= abs(whole)
-    return seen
 
 
 class OffsetMeter:
@@ -88,9 +49,12 @@ class ClipMeter:
 
     def update(self, block: np.ndarray) -> None:
         """Take the next block [channels, n]."""
-        for c, row in enumerate(block):
-            _flat_tops(row, 1.0, self._step, self._state[c, 0])
-            _flat_tops(row, -1.0, self._step, self._state[c, 1])
+        for c, row in enumerate(core.floats(block)):
+            for sign, state in zip((1.0, -1.0), self._state[c], strict=True):
+                core.flat_tops(
+                    row, state, row.size, sign, self._step, _CORNER_STEPS, _LEAST_RUN,
+                    core.is_single(row),
+                )  # fmt: skip
 
     def count(self) -> int:
         """Clipped samples so far, over all channels."""
@@ -118,8 +82,8 @@ class BitsMeter:
             return
         if self._seen & 1:
             return  # the lowest bit is used already
-        for row in block:
-            seen = _used_bits(row, self._bits)
+        for row in core.floats(block):
+            seen = core.used_bits(row, row.size, self._bits, core.is_single(row))
             if seen < 0:
                 self._bits = None
                 return

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from retone import core
 from retone.audio.meters.k_weighting import k_weighting_filters
 from retone.audio.meters.true_peak import TruePeakMeter, checked_block
-from retone.compiled import njit
 from retone.errors import AudioError
 from retone.units import gain_to_db
 
@@ -70,42 +70,6 @@ def channel_weights(channels: int) -> np.ndarray:
     return weights
 
 
-@njit(nogil=True, cache=True)
-def _measure(x, kw, state, sums, first, edges, out):  # type: ignore[no-untyped-def]
-    """K-weighted energy per hop of one channel; state and sums carry on between blocks.
-
-    state: four filter memories and the energy of the hop under way. sums: of x and of x squared.
-    edges: ends of the hops that close in this block, as indices into x.
-    """
-    # y is substituted in the state updates (y = b0 v + s1), which shortens the dependency chain
-    b0, a1, a2 = kw[0, 0], kw[0, 3], kw[0, 4]
-    e1, e2 = kw[0, 1] - a1 * b0, kw[0, 2] - a2 * b0
-    c1, c2 = kw[1, 3], kw[1, 4]
-    d1, d2 = -2.0 - c1, 1.0 - c2
-    s1, s2, s3, s4, energy = state[0], state[1], state[2], state[3], state[4]
-    total, square = sums[0], sums[1]
-    start = first
-    for hop in range(edges.shape[0] + 1):
-        stop = edges[hop] if hop < edges.shape[0] else x.shape[0]
-        for n in range(start, stop):
-            v = np.float64(x[n])
-            total += v
-            square += v * v
-            y = b0 * v + s1
-            s1, s2 = (e1 * v + s2) - a1 * s1, e2 * v - a2 * s1
-            z = y + s3
-            s3, s4 = (d1 * y + s4) - c1 * s3, d2 * y - c2 * s3
-            energy += z * z
-        if hop < edges.shape[0]:
-            out[hop] = energy
-            energy = 0.0
-            if abs(s1) + abs(s2) + abs(s3) + abs(s4) < 1e-100:
-                s1 = s2 = s3 = s4 = 0.0  # flush decaying states to zero before they become denormal
-        start = stop
-    state[0], state[1], state[2], state[3], state[4] = s1, s2, s3, s4, energy
-    sums[0], sums[1] = total, square
-
-
 class LoudnessMeter:
     """BS.1770-4 loudness of a stream, independent of the block size.
 
@@ -145,7 +109,10 @@ class LoudnessMeter:
         edges = self._edge(np.arange(self._done, last)) - self.frames
         energy = np.zeros((self.channels, len(edges)))
         for c in range(self.channels):
-            _measure(block[c], self._kw, self._state[c], self._sums[c], 0, edges, energy[c])
+            core.k_weighted(
+                block[c], self._kw, self._state[c], self._sums[c], edges, energy[c],
+                block.shape[1], len(edges), core.is_single(block),
+            )  # fmt: skip
         if len(edges):
             # not a matrix product, whose rounding would depend on the number of hops
             self._hops.append((self._weights[:, None] * energy).sum(axis=0))

@@ -6,13 +6,12 @@ from functools import cache
 
 import numpy as np
 
-from retone.compiled import njit
+from retone import core
 from retone.errors import AudioError, ShapeError
 from retone.units import gain_to_db
 
 HALF_TAPS = 12  # samples of the interpolator on each side
 _KAISER_BETA = 4.0
-_SEGMENT = 128
 
 
 def oversampling(sample_rate: int) -> int:
@@ -36,51 +35,6 @@ def interpolator(factor: int) -> np.ndarray:
     out: np.ndarray = taps / taps.sum(axis=1, keepdims=True)  # unity gain at 0 Hz
     out.setflags(write=False)
     return out
-
-
-@njit(nogil=True, cache=True)
-def points_between(x, taps, first, out, point):  # type: ignore[no-untyped-def]
-    """Largest absolute interpolated point between x[i + 11] and x[i + 12], i = first + 0, 1 ...
-
-    The inner loop uses slices because the compiler does not vectorise sums of indices.
-    """
-    count = out.shape[0]
-    out[:] = 0
-    for p in range(taps.shape[0]):
-        point[:] = 0
-        for k in range(0, 24, 8):
-            at = first + k
-            t0, t1, t2, t3 = taps[p, k], taps[p, k + 1], taps[p, k + 2], taps[p, k + 3]
-            t4, t5, t6, t7 = taps[p, k + 4], taps[p, k + 5], taps[p, k + 6], taps[p, k + 7]
-            x0, x1, x2, x3 = x[at:], x[at + 1 :], x[at + 2 :], x[at + 3 :]
-            x4, x5, x6, x7 = x[at + 4 :], x[at + 5 :], x[at + 6 :], x[at + 7 :]
-            for i in range(count):
-                point[i] += ((t0 * x0[i] + t1 * x1[i]) + (t2 * x2[i] + t3 * x3[i])) + (
-                    (t4 * x4[i] + t5 * x5[i]) + (t6 * x6[i] + t7 * x7[i])
-                )
-        for i in range(count):
-            out[i] = max(out[i], abs(point[i]))
-
-
-@njit(nogil=True, cache=True)
-def _largest_between(x, taps, bound, peak):  # type: ignore[no-untyped-def]
-    """Maximum of ``peak`` and every interpolated point of x; skips points that cannot exceed it."""
-    points = x.shape[0] - 23
-    out = np.empty(_SEGMENT, x.dtype)
-    point = np.empty(_SEGMENT, x.dtype)
-    for first in range(0, points, _SEGMENT):
-        count = min(_SEGMENT, points - first)
-        near = x.dtype.type(0)
-        for i in range(first, first + count + 23):
-            value = abs(x[i])
-            near = value if value > near else near
-        if near * bound <= peak:
-            continue
-        points_between(x, taps, first, out[:count], point[:count])
-        for i in range(count):
-            if out[i] > peak:
-                peak = out[i]
-    return peak
 
 
 def checked_block(block: np.ndarray, channels: int, where: str) -> np.ndarray:
@@ -142,9 +96,11 @@ class TruePeakMeter:
 
     def _between(self, x: np.ndarray, peak: np.ndarray) -> None:
         assert self._taps is not None
-        taps = self._taps.astype(x.dtype)
         for c in range(self.channels):
-            peak[c] = _largest_between(x[c], taps, x.dtype.type(self._bound), x.dtype.type(peak[c]))
+            peak[c] = core.true_peak(
+                x[c], self._taps, x.shape[1], len(self._taps), self._bound, peak[c],
+                core.is_single(x),
+            )  # fmt: skip
 
     def channel_peaks(self) -> np.ndarray:
         """True peak of each channel so far, linear, including the ringing after the last sample."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from retone.errors import RetoneError
 
-LIBRARIES = ("scipy", "numba", "llvmlite", "soundfile", "soxr")
+LIBRARIES = ("scipy", "cffi", "soundfile", "soxr")
 
 
 def effects(**question: Any) -> str:

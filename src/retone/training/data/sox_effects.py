@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retone.compiled import njit
+from retone import core
 from retone.errors import SettingError, expect
 from retone.kernels.sections import sections_forward
 
@@ -163,38 +163,17 @@ def compand(audio: Array, sample_rate: float, setting: CompandSetting) -> Array:
     down = _step(setting.decay_s, sample_rate)
     delay = int(setting.delay_s * sample_rate)
     initial = 10.0 ** (setting.initial_db / 20.0)
-    return _compand(audio, up, down, delay, initial, transfer_curve(setting))
+    audio, curve = core.floats(audio), transfer_curve(setting)
+    y = np.empty_like(audio)
+    core.compand(
+        audio, y, curve, audio.size, len(curve), delay, up, down, initial, MIN_LEVEL,
+        core.is_single(audio),
+    )  # fmt: skip
+    return y
 
 
 def _step(time_s: float, sample_rate: float) -> float:
     return -math.expm1(-1.0 / (sample_rate * time_s)) if time_s * sample_rate > 1.0 else 1.0
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _compand(x, up, down, delay, initial, curve):  # type: ignore[no-untyped-def]
-    y = np.empty_like(x)
-    total = x.size
-    pieces = curve.shape[0]
-    to_db = 20.0 / math.log(10.0)
-    level = initial
-    piece = 0
-    gain = 1.0
-    for n in range(total + delay):
-        if n < total:
-            size = abs(float(x[n]))
-            step = size - level
-            level += step * (up if step > 0.0 else down)
-            db = min(to_db * math.log(max(level, MIN_LEVEL)), 0.0)
-            while piece + 1 < pieces and db >= curve[piece + 1, 0]:
-                piece += 1
-            while piece > 0 and db < curve[piece, 0]:
-                piece -= 1
-            d = max(db - curve[piece, 0], 0.0)
-            gain_db = curve[piece, 1] + d * (curve[piece, 2] + d * curve[piece, 3])
-            gain = math.exp(gain_db / to_db)
-        if n >= delay:
-            y[n - delay] = x[n - delay] * gain
-    return y
 
 
 def tempo(audio: Array, sample_rate: float, factor: float) -> Array:
@@ -211,53 +190,18 @@ def tempo(audio: Array, sample_rate: float, factor: float) -> Array:
         raise SettingError(f"tempo: factor {factor:g} is not between 0.1 and 10.")
     if factor == 1.0:
         return audio.copy()
+    audio = core.floats(audio)
     segment = int(SEGMENT_SECONDS * sample_rate + 0.5)
     search = int(SEARCH_SECONDS * sample_rate + 0.5)
     overlap = int(OVERLAP_SECONDS * sample_rate + 0.5)
     length = int(audio.size / factor + 0.5)
     padded = np.zeros(audio.size + 2 * (segment + search), audio.dtype)
     padded[search // 2 : search // 2 + audio.size] = audio
-    return _wsola(padded, length, factor, segment, search, overlap)
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _misfit(x, start, tail):  # type: ignore[no-untyped-def]
-    total = x.dtype.type(0.0)
-    for i in range(tail.size):
-        d = x[start + i] - tail[i]
-        total += d * d
-    return total
-
-
-@njit(nogil=True, cache=True)
-def _wsola(x, length, factor, segment, search, overlap):  # type: ignore[no-untyped-def]
-    y = np.zeros(length, x.dtype)
-    body = segment - overlap
-    place = search // 2
-    done = 0
-    position = 0.0
-    tail = np.zeros(overlap, x.dtype)
-    while done < length:
-        if done > 0:
-            place = min(int(position + 0.5), x.size - segment - search)
-            best = np.inf
-            first = place
-            for start in range(first, first + search):
-                misfit = _misfit(x, start, tail)
-                if misfit < best:
-                    best = misfit
-                    place = start
-        count = min(body, length - done)
-        for i in range(count):
-            value = x[place + i]
-            if done > 0 and i < overlap:
-                part = (i + 0.5) / overlap
-                value = x.dtype.type(tail[i] * (1.0 - part) + value * part)
-            y[done + i] = value
-        for i in range(overlap):
-            tail[i] = x[place + body + i]
-        done += count
-        position += factor * body
+    y, tail = np.empty(length, audio.dtype), np.zeros(overlap, audio.dtype)
+    core.wsola(
+        padded, y, tail, padded.size, length, segment, search, overlap, factor,
+        core.is_single(audio),
+    )  # fmt: skip
     return y
 
 
