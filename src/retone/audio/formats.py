@@ -54,6 +54,9 @@ _NAMES = {
     "VORBIS": "Vorbis",
     "OPUS": "Opus",
     "MPEG_LAYER_III": "MP3",
+    "MPEG_LAYER_II": "MP2",
+    "AC3": "AC-3",
+    "EAC3": "E-AC-3",
 }
 _WRITABLE = {
     "WAV": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
@@ -66,7 +69,17 @@ _WRITABLE = {
     "MP3": ("MPEG_LAYER_III",),
 }
 _WRITABLE["WAVEX"] = _WRITABLE["RF64"] = _WRITABLE["W64"] = _WRITABLE["WAV"]
-LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+LOSSY = {
+    *("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"),
+    *("AAC", "AC3", "EAC3", "WMA", "DTS", "DSD"),
+}
+
+
+_READ_ONLY = {
+    ".m4a": "MP4", ".m4b": "MP4", ".mp4": "MP4", ".m4v": "MP4", ".mov": "MP4", ".3gp": "MP4",
+    ".mkv": "Matroska", ".mka": "Matroska", ".webm": "Matroska", ".wma": "ASF", ".aac": "ADTS",
+    ".wv": "WavPack", ".ape": "APE",
+}  # fmt: skip
 
 
 def integer_bits(subtype: str) -> int | None:
@@ -107,7 +120,7 @@ def container_of(path: Path) -> str:
 
 def extension_warning(path: Path, container: str) -> str | None:
     """A warning if the file's extension does not match its content."""
-    named = CONTAINERS.get(path.suffix.lower())
+    named = (_READ_ONLY | CONTAINERS).get(path.suffix.lower())
     if named is None or named == container or {named, container} <= WAV_FAMILY:
         return None
     return f"{path.name} is a {container} file named {path.suffix}; it is read as {container}."
