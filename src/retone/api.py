@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from retone.audio.clip import Clip
+from retone.audio.formats import OutputFormat
 from retone.audio.reader import AudioReader
+from retone.audio.resampled import at_sample_rate
 from retone.errors import SettingError
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
@@ -48,6 +50,7 @@ def match(
     true_peak_dbtp: float | None = -1.0,
     estimator: Estimator | str | None = None,
     force: bool = False,
+    output_format: OutputFormat | None = None,
     progress: Progress = silent,
     source: Audio = None,
 ) -> Result:
@@ -68,6 +71,8 @@ def match(
         true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
         estimator: estimator of the settings, or its name; None takes the default.
         force: replace an existing output.
+        output_format: format, bit depth and sample rate of the output
+            (``retone.audio.OutputFormat``), where its name and the input do not decide.
         progress: called with (phase, done, total), see ``retone.progress``.
         source: former name of ``input``.
 
@@ -84,8 +89,9 @@ def match(
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp)
     recording, references = _recordings("match", input, to, preset, sample_rate)
     return _transfer(
-        recording, references, output, "matched", options, _estimator(estimator), force, progress
-    )
+        recording, references, output, "matched", options, _estimator(estimator), force,
+        output_format, progress,
+    )  # fmt: skip
 
 
 def enhance(
@@ -99,6 +105,7 @@ def enhance(
     loudness: str | float | None = None,
     true_peak_dbtp: float | None = -1.0,
     force: bool = False,
+    output_format: OutputFormat | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Make a speech recording sound as if made in a studio, without a reference.
@@ -114,6 +121,8 @@ def enhance(
         loudness: a target in LUFS or ``"off"``; None for -19 LUFS, scaled by ``amount``.
         true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
         force: replace an existing output.
+        output_format: format, bit depth and sample rate of the output
+            (``retone.audio.OutputFormat``), where its name and the input do not decide.
         progress: called with (phase, done, total).
 
     Returns:
@@ -140,7 +149,9 @@ def enhance(
     )
     recording = recording_of(input, sample_rate, "enhance", "input")
     estimator = ReferenceFree(weights=None if weights is None else Path(weights))
-    return _transfer(recording, (), output, "enhanced", options, estimator, force, progress)
+    return _transfer(
+        recording, (), output, "enhanced", options, estimator, force, output_format, progress
+    )
 
 
 def apply(
@@ -153,6 +164,7 @@ def apply(
     loudness: str | float | None = None,
     true_peak_dbtp: str | float | None = "file",
     force: bool = False,
+    output_format: OutputFormat | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Apply settings to a recording: the same effect, with no estimation.
@@ -168,6 +180,8 @@ def apply(
             another amount, moves the loudness that share of the way to their target.
         true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the settings' ceiling.
         force: replace an existing output.
+        output_format: format, bit depth and sample rate of the output
+            (``retone.audio.OutputFormat``), where its name and the input do not decide.
         progress: called with (phase, done, total).
 
     Returns:
@@ -187,13 +201,13 @@ def apply(
     recording = recording_of(input, sample_rate, "apply", "input")
     known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
     target = _target(recording, (), output, "applied", force)
-    with open_recording(recording) as reader:
+    with _opened(recording, output_format) as reader:
         if target:
-            check_writable(reader.info, target, force)
+            check_writable(reader.info, target, force, output_format)
         decision, options = decision_of(
             known, reader.info, amount=amount, loudness=loudness, true_peak_dbtp=true_peak_dbtp
         )
-        return _rendered(reader, target, decision, options, force, progress)
+        return _rendered(reader, target, decision, options, force, output_format, progress)
 
 
 def decide(
@@ -298,18 +312,25 @@ def _transfer(
     options: Options,
     estimator: Estimator,
     force: bool,
+    output_format: OutputFormat | None,
     progress: Progress,
 ) -> Result:
     """Decide and render."""
     files = [r for r in references if isinstance(r, Path)]
     target = _target(recording, files, output, suffix, force)
-    with open_recording(recording) as reader:
+    with _opened(recording, output_format) as reader:
         if target:
-            check_writable(reader.info, target, force)
+            check_writable(reader.info, target, force, output_format)
         decision = deciding.decide(
             reader, references, options, estimator=estimator, progress=progress
         )
-        return _rendered(reader, target, decision, options, force, progress)
+        return _rendered(reader, target, decision, options, force, output_format, progress)
+
+
+def _opened(recording: Path | Clip, output_format: OutputFormat | None) -> AudioReader:
+    """The recording to change, at the output's sample rate."""
+    rate = output_format.sample_rate if output_format else None
+    return at_sample_rate(open_recording(recording), rate)
 
 
 def _target(
@@ -338,12 +359,16 @@ def _rendered(
     decision: Decision,
     options: Options,
     force: bool,
+    output_format: OutputFormat | None,
     progress: Progress,
 ) -> Result:
     if target is None:
         found = render_to_array(reader, decision, options, progress=progress)
     else:
-        found = render_to_file(reader, target, decision, options, force=force, progress=progress)
+        found = render_to_file(
+            reader, target, decision, options,
+            force=force, output_format=output_format, progress=progress,
+        )  # fmt: skip
     return Result.of(found)
 
 

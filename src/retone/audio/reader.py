@@ -12,6 +12,7 @@ import numpy as np
 
 from retone.audio.decoders import Source, open_source
 from retone.audio.formats import bit_depth, describe, extension_warning
+from retone.audio.metadata import Metadata, read_metadata
 from retone.errors import AudioError
 
 MIN_RATE, MAX_RATE = 8000, 384000
@@ -28,7 +29,8 @@ class AudioInfo:
 
     ``frames`` is the readable length; if the file's header promises another, ``warnings`` says
     so. ``layout`` names the channels, such as ``("FL", "FR", "LFE")``, where the file does;
-    ``bit_rate`` is that of a lossy coding, in bit/s.
+    ``bit_rate`` is that of a lossy coding, in bit/s;
+    ``metadata`` holds all tags, pictures, chapters and chunks.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class AudioInfo:
     warnings: tuple[str, ...] = ()
     layout: tuple[str, ...] | None = None
     bit_rate: int | None = None
+    metadata: Metadata = field(default_factory=Metadata, repr=False)
 
     @property
     def duration_s(self) -> float:
@@ -136,6 +139,7 @@ def _info(path: Path, source: Source) -> AudioInfo:
     warnings += [f"{path.name} {note}." for note in source.notes]
     if warning := extension_warning(path, source.container):
         warnings.append(warning)
+    metadata, layout = read_metadata(path, source.container)
     return AudioInfo(
         path,
         rate,
@@ -143,10 +147,11 @@ def _info(path: Path, source: Source) -> AudioInfo:
         frames,
         source.container,
         source.subtype,
-        source.tags(),
+        metadata.texts(),
         tuple(warnings),
-        source.layout,
+        source.layout or layout if channels > 2 else None,
         source.bit_rate,
+        metadata,
     )
 
 

@@ -116,7 +116,7 @@ class FfmpegSource(Source):
         self._decoder.fix(scan.rate, scan.channels)
         self.sample_rate, self.channels, self.layout = scan.rate, scan.channels, scan.layout
         self.container = _CONTAINERS.get(family, family.upper())
-        self.subtype = _subtype(codec.name, scan)
+        self.subtype = _subtype(codec.name, scan, bytes(codec.extradata or b""))
         self.bit_rate = int(codec.bit_rate or self._container.bit_rate or 0) or None
         if self.subtype.startswith(("PCM", "ALAC", "FLOAT", "DOUBLE")):
             self.bit_rate = None
@@ -256,7 +256,7 @@ def _stream_of(container: Any, path: Path) -> Any:
     return (default or known)[0]
 
 
-def _subtype(codec: str, scan: _Scan) -> str:
+def _subtype(codec: str, scan: _Scan, header: bytes) -> str:
     """The sample format or coding in libsndfile's names."""
     if codec in _CODINGS:
         return _CODINGS[codec]
@@ -268,12 +268,24 @@ def _subtype(codec: str, scan: _Scan) -> str:
         if scan.integer is None:
             return "DOUBLE" if codec.startswith("pcm_f64") else "FLOAT"
         width = {"u8": 8, "s16": 16}.get(scan.integer, 32)
-        bits = next(b for b in (16, 24, 32) if b >= max(min(scan.used_bits, width), 1))
+        if stated := re.match(r"pcm_[su](16|24|32)", codec):
+            return f"PCM_{stated[1]}"
+        used = _stated_bits(codec, header) or scan.used_bits
+        bits = next(b for b in (16, 24, 32) if b >= max(min(used, width), 1))
         bits = 8 if width == 8 else bits
         return f"ALAC_{bits}" if codec == "alac" else f"PCM_{bits}" if bits > 8 else "PCM_U8"
     if codec.startswith("dsd"):
         return "DSD"
     return codec.upper()
+
+
+def _stated_bits(codec: str, header: bytes) -> int | None:
+    """Bits of a sample as the coding's own header gives them."""
+    if codec == "alac" and len(header) >= 18:
+        return header[17]
+    if codec == "flac" and len(header) >= 14:
+        return ((header[12] & 1) << 4 | header[13] >> 4) + 1
+    return None
 
 
 def _promised(family: str, container: Any, stream: Any, rate: int) -> int | None:

@@ -12,6 +12,7 @@ from retone.audio.decoders.ffmpeg_file import STALL_S, Bounded
 
 ERRORS = (FFmpegError, OSError, ValueError, RuntimeError, OverflowError, MemoryError)
 """What FFmpeg and its binding raise on a damaged file."""
+_MOST_PLANES = 8  # from this number on, PyAV reads pointers beyond FFmpeg's array
 _MOST_PACKETS = 200_000  # without a frame
 _SCALES = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63}
 
@@ -24,6 +25,7 @@ class Blocks:
         self._packets = container.demux(stream)
         self._rate = self._channels = 0
         self._resampler: Any = None
+        self._packer: Any = None
         self._waiting: list[Any] = []
         self.layout: Any = None
         self.integer: str | None = None
@@ -63,6 +65,8 @@ class Blocks:
         return block
 
     def _samples(self, frame: Any, count_bits: bool = False) -> np.ndarray:
+        if frame.format.is_planar and frame.layout.nb_channels >= _MOST_PLANES:
+            frame = self._packed(frame)
         name = frame.format.name
         kind = name.rstrip("p")
         data = frame.to_ndarray()
@@ -82,16 +86,29 @@ class Blocks:
             _SCALES[kind] if wide else np.float32(_SCALES[kind])
         )
 
+    def _packed(self, frame: Any) -> Any:
+        """The same samples in one plane."""
+        import av
+
+        if self._packer is None:
+            self._packer = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
+        frame.pts = None
+        (packed,) = self._packer.resample(frame)
+        return packed
+
     def _converted(self, frame: Any) -> np.ndarray:
         """A frame of another rate or number of channels, as the first ones were."""
         import av
 
         self.mixed = True
         if self._resampler is None:
-            self._resampler = av.AudioResampler("fltp", self.layout, self._rate)
+            self._resampler = av.AudioResampler("flt", self.layout, self._rate)
         frame.pts = None
         try:
-            out = [f.to_ndarray() for f in self._resampler.resample(frame)]
+            out = [
+                f.to_ndarray().reshape(-1, self._channels).T
+                for f in self._resampler.resample(frame)
+            ]
         except ERRORS:
             self._resampler = None
             out = []

@@ -2,7 +2,7 @@
 
 A playlist or a reference inside a hostile file opens no other file and no connection: the protocols
 are closed, formats that exist to name other files are not on the list, and each request to open
-something is refused. Only audio decoders may run.
+something is refused. Only audio decoders may run, unless a picture is to be copied.
 """
 
 from __future__ import annotations
@@ -72,8 +72,12 @@ def _refuse_other_files(url: str, flags: int, options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def opened(file: IO[bytes]) -> Iterator[tuple[Any, Bounded]]:
+def opened(file: IO[bytes], *, pictures: bool = False) -> Iterator[tuple[Any, Bounded]]:
     """FFmpeg's view of an open file (an ``InputContainer``), and what feeds it.
+
+    Args:
+        file: open for reading.
+        pictures: also let FFmpeg look at the first pictures, whose size it must know to copy them.
 
     Raises:
         FFmpegError, OSError, ValueError: FFmpeg does not know the format.
@@ -85,9 +89,10 @@ def opened(file: IO[bytes]) -> Iterator[tuple[Any, Bounded]]:
     options = {
         "protocol_whitelist": "none",
         "format_whitelist": FORMATS,
-        "codec_whitelist": _audio_decoders(),
         "max_streams": "64",
     }
+    if not pictures:
+        options["codec_whitelist"] = _audio_decoders()
     container = av.open(
         bounded,
         "r",

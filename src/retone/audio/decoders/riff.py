@@ -168,6 +168,34 @@ def _wave(
     )  # fmt: skip
 
 
+LAYOUTS: dict[int, tuple[str, ...]] = {
+    3: ("FL", "FR", "FC"),
+    4: ("FL", "FR", "BL", "BR"),
+    5: ("FL", "FR", "FC", "BL", "BR"),
+    6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    7: ("FL", "FR", "FC", "LFE", "BC", "SL", "SR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+"""The usual channels for a number of them, in the order of WAV and FLAC files."""
+VORBIS_ORDER: dict[int, tuple[int, ...]] = {
+    3: (0, 2, 1),
+    5: (0, 2, 1, 3, 4),
+    6: (0, 2, 1, 4, 5, 3),
+    7: (0, 2, 1, 5, 6, 4, 3),
+    8: (0, 2, 1, 6, 7, 4, 5, 3),
+}
+"""For each channel of an Ogg Vorbis or Opus file, its place in :data:`LAYOUTS`."""
+
+
+def same_speakers(a: tuple[str, ...] | None, b: tuple[str, ...] | None) -> bool:
+    """Whether two layouts name the same channels; in 5.0 and 5.1, back and side are one."""
+    if a is None or b is None or len(a) not in (5, 6):
+        return a == b
+    return [n.replace("SL", "BL").replace("SR", "BR") for n in a] == [
+        n.replace("SL", "BL").replace("SR", "BR") for n in b
+    ]
+
+
 def layout_of_mask(mask: int, channels: int) -> tuple[str, ...] | None:
     """Names of the channels of a WAVEX mask; None if it does not name them all."""
     names = tuple(name for i, name in enumerate(SPEAKERS) if mask >> i & 1)

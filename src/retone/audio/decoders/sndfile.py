@@ -8,13 +8,13 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
 
 from retone.audio.decoders import ogg, riff
 from retone.audio.decoders.source import Source, Window, file_size, open_binary
-from retone.audio.formats import TAGS
 from retone.errors import AudioError
 
 READ_ERRORS = (sf.LibsndfileError, RuntimeError, OSError)
@@ -24,27 +24,51 @@ _MOST_LINKS = 4096
 _UNKNOWN_FRAMES = 1 << 62  # a FLAC that was written to a pipe
 
 
-def _open(path: Path, part: tuple[int, int] | None, patches: Mapping[int, bytes]) -> sf.SoundFile:
+def _open(
+    path: Path, part: tuple[int, int] | None, patches: Mapping[int, bytes], raw: dict[str, Any]
+) -> sf.SoundFile:
+    """Open a file, or a part of it; ``raw`` describes samples without a header."""
     try:
         if part is None and not patches:
             flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
             return sf.SoundFile(os.open(path, flags), closefd=True)
         file = open_binary(path)
         start, stop = part or (0, file_size(file))
-        return _Windowed(Window(file, start, stop, patches))
+        return _Windowed(Window(file, start, stop, patches), raw)
     except READ_ERRORS as error:
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
             raise AudioError(f"{path} cannot be opened: too many open files.") from None
         raise
 
 
+_RAW = {
+    (riff.PCM, 8): "PCM_U8", (riff.PCM, 16): "PCM_16", (riff.PCM, 24): "PCM_24",
+    (riff.PCM, 32): "PCM_32", (riff.FLOAT, 32): "FLOAT", (riff.FLOAT, 64): "DOUBLE",
+    (6, 8): "ALAW", (7, 8): "ULAW",
+}  # fmt: skip
+
+
+def _headerless(wave: riff.Wave) -> dict[str, Any]:
+    """How libsndfile is to read a WAV's samples alone; empty if it needs the header."""
+    subtype = _RAW.get((wave.tag, wave.bits))
+    if subtype is None or wave.block_bytes * 8 != wave.channels * wave.bits:
+        return {}
+    return {
+        "samplerate": wave.sample_rate,
+        "channels": wave.channels,
+        "format": "RAW",
+        "subtype": subtype,
+        "endian": "LITTLE" if wave.endian == "<" else "BIG",
+    }
+
+
 class _Windowed(sf.SoundFile):
     """A sound file in a window, which it closes."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, raw: dict[str, Any]) -> None:
         self._window = window
         try:
-            super().__init__(window)
+            super().__init__(window, **raw)
         except BaseException:
             window.close()
             raise
@@ -67,20 +91,33 @@ class SndfileSource(Source):
     """
 
     def __init__(self, path: Path, part: tuple[int, int] | None = None) -> None:
-        self._path, self._part, self._patches = path, part, {}
+        self._path, self._part = path, part
+        self._patches: dict[int, bytes] = {}
+        self._raw: dict[str, Any] = {}
         wave = None
         if part is None:
             with open_binary(path) as file:
                 wave = riff.read_wave(file)
         if wave is not None:
             self.layout = riff.layout_of_mask(wave.mask, wave.channels)
-            if wave.promised_bytes is None and not wave.rf64:
+            if wave.rf64 or wave.promised_bytes is None:  # libsndfile stumbles over both
+                self._raw = _headerless(wave)
+            if self._raw:
+                self._part = (wave.data.start, wave.data.start + wave.data.size)
+            elif wave.promised_bytes is None:
                 size = min(wave.data.size, 0xFFFFFFFF).to_bytes(4, "little")
                 self._patches = {wave.size_at: size if wave.endian == "<" else size[::-1]}
         self._file = self._reopen()
         file = self._file
         self.sample_rate, self.channels = int(file.samplerate), int(file.channels)
         self.container, self.subtype = file.format, file.subtype
+        if self._raw and wave is not None:
+            self.container = "RF64" if wave.rf64 else "WAVEX" if wave.mask else "WAV"
+        self._order: list[int] | None = None
+        if self.container == "OGG" and self.subtype in ("VORBIS", "OPUS"):
+            self.layout = riff.LAYOUTS.get(self.channels)
+            if order := riff.VORBIS_ORDER.get(self.channels):
+                self._order = [order.index(i) for i in range(self.channels)]
         self.frames = self.promised = int(file.frames)
         if self.frames >= _UNKNOWN_FRAMES:
             self.frames, self.promised = self._count(), None
@@ -95,7 +132,7 @@ class SndfileSource(Source):
                 self.promised = wave.promised_bytes // wave.block_bytes
 
     def _reopen(self) -> sf.SoundFile:
-        return _open(self._path, self._part, self._patches)
+        return _open(self._path, self._part, self._patches, self._raw)
 
     def _last_frame_reads(self) -> bool:
         try:
@@ -114,13 +151,11 @@ class SndfileSource(Source):
         return total
 
     def read(self, frames: int, dtype: str) -> np.ndarray:
-        return np.asarray(self._file.read(frames, dtype=dtype, always_2d=True))
+        block = np.asarray(self._file.read(frames, dtype=dtype, always_2d=True))
+        return block if self._order is None else block[:, self._order]
 
     def seek(self, frame: int) -> None:
         self._file.seek(frame)
-
-    def tags(self) -> dict[str, str]:
-        return {n: text for n in TAGS if (text := getattr(self._file, n).strip("\0 "))}
 
     def close(self) -> None:
         self._file.close()
@@ -180,9 +215,6 @@ class ChainedSource(Source):
         self._go(which)
         self._open.seek(frame - (self._ends[which] - self._parts[which][2]))
         self._position = frame
-
-    def tags(self) -> dict[str, str]:
-        return self._open.tags()
 
     def close(self) -> None:
         self._open.close()

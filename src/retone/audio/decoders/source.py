@@ -47,10 +47,6 @@ class Source(ABC):
     def seek(self, frame: int) -> None:
         """Go to a frame before the end."""
 
-    def tags(self) -> dict[str, str]:
-        """The file's tags by name."""
-        return {}
-
     @abstractmethod
     def close(self) -> None:
         """Close the file; a second call does nothing."""
