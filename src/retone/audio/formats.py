@@ -142,6 +142,11 @@ def extension_warning(path: Path, container: str) -> str | None:
     return f"{path.name} is a {container} file named {path.suffix}; it is read as {container}."
 
 
+def extension_of(name: str) -> str:
+    """The usual ending of a format of :data:`NAMED`."""
+    return {"vorbis": ".ogg", "aac": ".m4a", "alac": ".m4a"}.get(name, f".{name}")
+
+
 @dataclass(frozen=True)
 class OutputFormat:
     """What the user wants of an output's format; None leaves it to the file's name and the input.

@@ -10,7 +10,9 @@ from av.error import FFmpegError
 
 from retone.audio.decoders.ffmpeg_file import STALL_S, Bounded
 
-ERRORS = (FFmpegError, OSError, ValueError, RuntimeError, OverflowError, MemoryError)
+ERRORS = (
+    *(FFmpegError, OSError, ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError),
+)
 """What FFmpeg and its binding raise on a damaged file."""
 _MOST_PLANES = 8  # from this number on, PyAV reads pointers beyond FFmpeg's array
 _MOST_PACKETS = 200_000  # without a frame

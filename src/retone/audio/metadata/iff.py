@@ -89,8 +89,9 @@ def write_aiff(path: Path, metadata: Metadata, sample_rate: int, duration_s: flo
             marks += bytes(len(text) % 2)
         out.append(("MARK", marks))
     for label, tag_name in _TEXTS.items():
-        if text := "; ".join(metadata.tags.get(tag_name, ())):
-            out.append((label, text.encode("utf-8", "replace")))
+        if tag_name in metadata.tags:
+            joined = "; ".join(metadata.tags[tag_name])
+            out.append((label, joined.encode("utf-8", "replace")))
     plain = Metadata(metadata.tags, metadata.pictures, (), metadata.raw)
     if tag := build_id3(plain, duration_s):
         out.append(("ID3 ", tag))
