@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retone.audio.clip import Clip
+from retone.audio.formats import OutputFormat
 from retone.audio.reader import AudioReader
+from retone.audio.resampled import at_sample_rate
 from retone.errors import SettingError
 from retone.estimators.base import Estimator
 from retone.estimators.choose import DEFAULT, estimator_named
@@ -54,6 +56,7 @@ def match(
     mono_as: str = "dual",
     estimator: Estimator | str | None = None,
     force: bool = False,
+    output_format: OutputFormat | None = None,
     progress: Progress = silent,
     source: Audio = None,
 ) -> Result:
@@ -80,6 +83,8 @@ def match(
         estimator: another estimator of the settings, or its name; None is
             ``retone.estimators.matching.Matching``, which ``strength`` and ``eq`` are for.
         force: replace an existing output.
+        output_format: format, bit depth and sample rate of the output
+            (``retone.audio.OutputFormat``), where its name and the input do not decide.
         progress: called with (phase, done, total), see ``retone.progress``.
         source: former name of ``input``.
 
@@ -96,7 +101,9 @@ def match(
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp, mono_as=mono_as)
     recording, references = _recordings("match", input, to, preset, sample_rate)
     chosen = _estimator(estimator, strength, eq)
-    return _transfer(recording, references, output, "matched", options, chosen, force, progress)
+    return _transfer(
+        recording, references, output, "matched", options, chosen, force, output_format, progress
+    )
 
 
 def enhance(
@@ -110,6 +117,7 @@ def enhance(
     loudness: str | float | None = None,
     true_peak_dbtp: float | None = -1.0,
     force: bool = False,
+    output_format: OutputFormat | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Make a speech recording sound as if made in a studio, without a reference.
@@ -126,6 +134,8 @@ def enhance(
             -16 LUFS (stereo), scaled by ``amount``.
         true_peak_dbtp: true-peak ceiling in dBTP, None for no limiter.
         force: replace an existing output.
+        output_format: format, bit depth and sample rate of the output
+            (``retone.audio.OutputFormat``), where its name and the input do not decide.
         progress: called with (phase, done, total).
 
     Returns:
@@ -152,7 +162,9 @@ def enhance(
     )
     recording = recording_of(input, sample_rate, "enhance", "input")
     estimator = ReferenceFree(weights=None if weights is None else Path(weights))
-    return _transfer(recording, (), output, "enhanced", options, estimator, force, progress)
+    return _transfer(
+        recording, (), output, "enhanced", options, estimator, force, output_format, progress
+    )
 
 
 def apply(
@@ -165,6 +177,7 @@ def apply(
     loudness: str | float | None = None,
     true_peak_dbtp: str | float | None = "file",
     force: bool = False,
+    output_format: OutputFormat | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Apply settings to a recording: the same effect, with no estimation.
@@ -180,6 +193,8 @@ def apply(
             another amount, moves the loudness that share of the way to their target.
         true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the settings' ceiling.
         force: replace an existing output.
+        output_format: format, bit depth and sample rate of the output
+            (``retone.audio.OutputFormat``), where its name and the input do not decide.
         progress: called with (phase, done, total).
 
     Returns:
@@ -199,13 +214,13 @@ def apply(
     recording = recording_of(input, sample_rate, "apply", "input")
     known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
     target = _target(recording, (), output, "applied", force)
-    with open_recording(recording) as reader:
+    with _opened(recording, output_format) as reader:
         if target:
-            check_writable(reader.info, target, force)
+            check_writable(reader.info, target, force, output_format)
         decision, options = decision_of(
             known, reader.info, amount=amount, loudness=loudness, true_peak_dbtp=true_peak_dbtp
         )
-        return _rendered(reader, target, decision, options, force, progress)
+        return _rendered(reader, target, decision, options, force, output_format, progress)
 
 
 def decide(
@@ -318,18 +333,25 @@ def _transfer(
     options: Options,
     estimator: Estimator,
     force: bool,
+    output_format: OutputFormat | None,
     progress: Progress,
 ) -> Result:
     """Decide and render."""
     files = [r for r in references if isinstance(r, Path)]
     target = _target(recording, files, output, suffix, force)
-    with open_recording(recording) as reader:
+    with _opened(recording, output_format) as reader:
         if target:
-            check_writable(reader.info, target, force)
+            check_writable(reader.info, target, force, output_format)
         decision = deciding.decide(
             reader, references, options, estimator=estimator, progress=progress
         )
-        return _rendered(reader, target, decision, options, force, progress)
+        return _rendered(reader, target, decision, options, force, output_format, progress)
+
+
+def _opened(recording: Path | Clip, output_format: OutputFormat | None) -> AudioReader:
+    """The recording to change, at the output's sample rate."""
+    rate = output_format.sample_rate if output_format else None
+    return at_sample_rate(open_recording(recording), rate)
 
 
 def _target(
@@ -358,12 +380,16 @@ def _rendered(
     decision: Decision,
     options: Options,
     force: bool,
+    output_format: OutputFormat | None,
     progress: Progress,
 ) -> Result:
     if target is None:
         found = render_to_array(reader, decision, options, progress=progress)
     else:
-        found = render_to_file(reader, target, decision, options, force=force, progress=progress)
+        found = render_to_file(
+            reader, target, decision, options,
+            force=force, output_format=output_format, progress=progress,
+        )  # fmt: skip
     return Result.of(found)
 
 

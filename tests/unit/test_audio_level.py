@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoded import ffmpeg, needs_ffmpeg, save
+from retone.audio.files import open_reader
 from retone.audio.meters.k_weighting import k_weighting_filters, k_weighting_response
-from retone.audio.meters.loudness import LevelMeter, LoudnessMeter, loudness_lufs
+from retone.audio.meters.loudness import LevelMeter, LoudnessMeter, channel_weights, loudness_lufs
 from retone.audio.meters.true_peak import TruePeakMeter, oversampling, true_peak_dbtp
 from retone.errors import AudioError, ShapeError
 
@@ -233,3 +237,36 @@ def test_the_analogue_response_is_the_digital_filters() -> None:
     for b0, b1, b2, a1, a2 in k_weighting_filters(rate):
         digital *= np.abs(freqz([b0, b1, b2], [1, a1, a2], f, fs=rate)[1])
     np.testing.assert_allclose(k_weighting_response(f), digital, rtol=1e-4)
+
+
+# --- channel layouts --------------------------------------------------------------------------
+
+LAYOUTS = ["mono", "stereo", "2.1", "3.0", "4.0", "5.0", "5.1", "5.1(side)", "6.1", "7.1"]
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_loudness_by_layout_agrees_with_ffmpeg(tmp_path: Path, layout: str) -> None:
+    """The low-frequency channel is left out and surrounds weigh 1.41, whatever the layout."""
+    count = {"mono": 1, "stereo": 2}.get(layout) or round(sum(map(int, layout[:3].split("."))))
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((count, 5 * 48000)) * 10 ** rng.uniform(-2, -0.8, (count, 1))
+    raw, path = save(tmp_path / "raw.wav", x, subtype="FLOAT"), tmp_path / "a.wav"
+    ffmpeg("-i", raw, "-af", f"channelmap=channel_layout={layout}", "-c:a", "pcm_f32le", path)
+    command = ["ffmpeg", "-nostats", "-i", path, "-af", "ebur128", "-f", "null", "-"]
+    text = subprocess.run(command, capture_output=True, text=True).stderr
+    expected = float(re.findall(r"I: +(-?[0-9.]+) LUFS", text)[-1])
+    with open_reader(path) as reader:
+        meter = LoudnessMeter(48000, count, reader.info.layout)
+        for block in reader.blocks():
+            meter.update(block)
+    assert meter.result().integrated_lufs == pytest.approx(expected, abs=0.11)
+
+
+def test_weights_without_a_layout() -> None:
+    assert channel_weights(2).tolist() == [1, 1]
+    assert channel_weights(6).tolist() == [1, 1, 1, 0, 1.41, 1.41]
+    assert channel_weights(8).tolist() == [1, 1, 1, 0, 1.41, 1.41, 1.41, 1.41]
+    assert channel_weights(16).tolist() == [1.0] * 16
+    assert channel_weights(3, ("FL", "FR", "LFE")).tolist() == [1, 1, 0]
+    assert channel_weights(3, ("FL", "FR")).tolist() == [1, 1, 1]  # not this recording's layout

@@ -19,6 +19,7 @@ _HOME = {
     "LevelMeter": "meters.loudness",
     "Levels": "meters.loudness",
     "LoudnessMeter": "meters.loudness",
+    "OutputFormat": "formats",
     "TruePeakLimiter": "limiter",
     "TruePeakMeter": "meters.true_peak",
     "info": "files",

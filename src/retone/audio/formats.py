@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from retone.errors import AudioError
@@ -19,19 +20,29 @@ CONTAINERS = {
     ".caf": "CAF",
     ".w64": "W64",
     ".rf64": "RF64",
+    ".m4a": "MP4",
+    ".m4b": "MP4",
+    ".mp4": "MP4",
+    ".m4v": "MP4",
+    ".mov": "MOV",
+    ".mkv": "Matroska",
+    ".mka": "Matroska",
+    ".webm": "WebM",
 }
+VIDEO = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
+"""Endings of files that hold a picture too."""
+BY_FFMPEG = {"MP4", "MOV", "Matroska", "WebM"}
+"""Containers that FFmpeg's libraries write."""
+NAMED: dict[str, tuple[str, str | None]] = {
+    "wav": ("WAV", None), "flac": ("FLAC", None), "aiff": ("AIFF", None), "caf": ("CAF", None),
+    "w64": ("W64", None), "rf64": ("RF64", None), "mp3": ("MP3", None), "ogg": ("OGG", "VORBIS"),
+    "vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "m4a": ("MP4", "AAC"),
+    "aac": ("MP4", "AAC"), "alac": ("MP4", "ALAC_24"), "mp4": ("MP4", None), "mov": ("MOV", None),
+    "mkv": ("Matroska", None), "mka": ("Matroska", None), "webm": ("WebM", None),
+}  # fmt: skip
+"""Formats that can be asked for by name: container, and coding where the container has several."""
 WAV_FAMILY = {"WAV", "WAVEX", "RF64"}
-TAGS = (
-    "title",
-    "artist",
-    "album",
-    "date",
-    "comment",
-    "genre",
-    "tracknumber",
-    "copyright",
-    "license",
-)
+_FAMILIES = (WAV_FAMILY, {"MP4", "MOV"}, {"Matroska", "WebM"})
 
 _BITS = {
     "PCM_S8": 8,
@@ -54,6 +65,9 @@ _NAMES = {
     "VORBIS": "Vorbis",
     "OPUS": "Opus",
     "MPEG_LAYER_III": "MP3",
+    "MPEG_LAYER_II": "MP2",
+    "AC3": "AC-3",
+    "EAC3": "E-AC-3",
 }
 _WRITABLE = {
     "WAV": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
@@ -64,9 +78,24 @@ _WRITABLE = {
     ),
     "FLAC": ("PCM_S8", "PCM_16", "PCM_24"),
     "MP3": ("MPEG_LAYER_III",),
+    "MP4": ("AAC", "ALAC_16", "ALAC_24"),
+    "MOV": ("AAC", "ALAC_16", "ALAC_24", "PCM_16", "PCM_24", "PCM_32", "FLOAT"),
+    "Matroska": ("OPUS", "PCM_16", "PCM_24", "PCM_32", "FLOAT"),
+    "WebM": ("OPUS",),
 }
+_LOSSY_CHOICE = {"MP4": "AAC", "MOV": "AAC", "Matroska": "OPUS", "WebM": "OPUS"}
+OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_AAC_RATES = (*(8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000),)
 _WRITABLE["WAVEX"] = _WRITABLE["RF64"] = _WRITABLE["W64"] = _WRITABLE["WAV"]
-LOSSY = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
+LOSSY = {
+    *("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"),
+    *("AAC", "AC3", "EAC3", "WMA", "DTS", "DSD"),
+}
+
+
+_READ_ONLY = {
+    ".3gp": "MP4", ".wma": "ASF", ".aac": "ADTS", ".wv": "WavPack", ".ape": "APE",
+}  # fmt: skip
 
 
 def integer_bits(subtype: str) -> int | None:
@@ -107,10 +136,68 @@ def container_of(path: Path) -> str:
 
 def extension_warning(path: Path, container: str) -> str | None:
     """A warning if the file's extension does not match its content."""
-    named = CONTAINERS.get(path.suffix.lower())
-    if named is None or named == container or {named, container} <= WAV_FAMILY:
+    named = (_READ_ONLY | CONTAINERS).get(path.suffix.lower())
+    if named in (None, container) or any({named, container} <= f for f in _FAMILIES):
         return None
     return f"{path.name} is a {container} file named {path.suffix}; it is read as {container}."
+
+
+def extension_of(name: str) -> str:
+    """The usual ending of a format of :data:`NAMED`."""
+    return {"vorbis": ".ogg", "aac": ".m4a", "alac": ".m4a"}.get(name, f".{name}")
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """What the user wants of an output's format; None leaves it to the file's name and the input.
+
+    Attributes:
+        name: a format of :data:`NAMED`, such as ``"alac"``; instead of the file's extension.
+        bits: ``"16"``, ``"24"``, ``"32"`` or ``"float"``.
+        sample_rate: in Hz.
+    """
+
+    name: str | None = None
+    bits: str | None = None
+    sample_rate: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None and self.name not in NAMED:
+            raise AudioError(
+                f"No format is called {self.name!r}; expected one of {', '.join(NAMED)}."
+            )
+        if self.bits not in (None, "16", "24", "32", "float"):
+            raise AudioError(f"bit depth {self.bits!r}: expected 16, 24, 32 or float.")
+        if self.sample_rate is not None and not 8000 <= self.sample_rate <= 384000:
+            raise AudioError(f"sample rate {self.sample_rate} Hz: expected 8000 to 384000 Hz.")
+
+    def container(self, path: Path) -> str:
+        """The container of an output."""
+        return NAMED[self.name][0] if self.name else container_of(path)
+
+    def subtype(self, container: str, wanted: str | None) -> str | None:
+        """The sample format to ask for, instead of the input's.
+
+        Raises:
+            AudioError: the format has no such bit depth.
+        """
+        named = NAMED[self.name][1] if self.name else None
+        if named == "ALAC_24":
+            bits = self.bits or ("16" if _BITS.get(wanted or "", 24) <= 16 else "24")
+            wanted, named = f"ALAC_{bits}", None
+        if self.bits is not None:
+            wanted = "FLOAT" if self.bits == "float" else f"PCM_{self.bits}"
+            if container == "MP4" or (self.name == "alac"):
+                wanted = f"ALAC_{self.bits}"
+            options = _WRITABLE.get(container, ())
+            if wanted not in options or (named or "") in LOSSY:
+                depths = [o.split("_")[-1].lower() for o in options if o not in LOSSY]
+                depths = [d for d in depths if d in ("16", "24", "32", "float")]
+                raise AudioError(
+                    f"{container} files cannot hold samples of {self.bits} bits; expected "
+                    f"{', '.join(dict.fromkeys(depths)) or 'no bit depth: the coding is lossy'}."
+                )
+        return named or wanted
 
 
 def choose_subtype(path: Path, container: str, wanted: str | None) -> tuple[str, str | None]:
@@ -137,6 +224,8 @@ def choose_subtype(path: Path, container: str, wanted: str | None) -> tuple[str,
         why = f"{describe(wanted)} is a lossy coding without a bit depth"
     else:
         why = f"{container} files cannot hold {describe(wanted)} samples"
+    if container == "MP4" and nearest == "AAC" and wanted not in LOSSY:
+        return nearest, f"{path.name}: written as AAC, a lossy coding."
     return nearest, f"{path.name}: {why}; written as {describe(nearest)}."
 
 
@@ -146,6 +235,11 @@ def _nearest(container: str, wanted: str | None) -> str:
         return wanted
     if container == "MP3":
         return "MPEG_LAYER_III"
+    if container in _LOSSY_CHOICE:
+        if wanted in ("ALAC_20", "ALAC_32") and "ALAC_24" in options:
+            return "ALAC_24"
+        if wanted is None or wanted in LOSSY or "PCM_16" not in options:
+            return _LOSSY_CHOICE[container]
     if wanted is None or wanted in LOSSY:
         return "PCM_24"
     bits = _BITS.get(wanted, 16)  # u-law, A-law and ADPCM hold no more than 16 bits
@@ -161,6 +255,8 @@ def check_limits(path: Path, container: str, subtype: str, sample_rate: int, cha
         AudioError: too many channels, or a rate that the coding does not support.
     """
     most = {"FLAC": 8, "MP3": 2}.get(container, 64)
+    if container in BY_FFMPEG:
+        most = 8
     if not 1 <= channels <= most:
         raise AudioError(
             f"{path}: {container} files hold 1 to {most} channels, this is {channels}. "
@@ -170,9 +266,12 @@ def check_limits(path: Path, container: str, subtype: str, sample_rate: int, cha
     if container == "MP3":
         rates = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
     elif subtype == "OPUS":
-        rates = (8000, 12000, 16000, 24000, 48000)
+        rates = OPUS_RATES
+    elif subtype == "AAC":
+        rates = _AAC_RATES
     if rates and sample_rate not in rates:
         raise AudioError(
             f"{path}: {describe(subtype)} cannot hold {sample_rate} Hz, only "
-            f"{', '.join(map(str, rates))} Hz. Name the output .flac or .wav."
+            f"{', '.join(map(str, rates))} Hz. Choose one of these rates, or "
+            "name the output .flac or .wav."
         )

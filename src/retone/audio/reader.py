@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,26 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 
-from retone.audio.formats import TAGS, bit_depth, describe, extension_warning
+from retone.audio.decoders import Source, open_source
+from retone.audio.formats import bit_depth, describe, extension_warning
+from retone.audio.metadata import Metadata, read_metadata
 from retone.errors import AudioError
 
-MIN_RATE, MAX_RATE = 8000, 192000
+MIN_RATE, MAX_RATE = 8000, 384000
 MAX_CHANNELS = 64
 BLOCK_FRAMES = 65536
-_COUNT_FRAMES = 1024  # small, so that little is lost where a file is cut short
 _WIDE = {"PCM_32", "DOUBLE", "ALAC_32"}  # more than the 24 bits of a float32's mantissa
 _FLOATS = {"FLOAT", "DOUBLE"}
-_READ_ERRORS = (sf.LibsndfileError, RuntimeError, OSError)
+_READ_ERRORS = (RuntimeError, OSError, ValueError)  # libsndfile's and FFmpeg's derive from these
 
 
 @dataclass(frozen=True)
 class AudioInfo:
     """Properties of a recording.
 
-    ``frames`` is the readable length; if a damaged file's header promises more, ``warnings``
-    says so.
+    ``frames`` is the readable length; if the file's header promises another, ``warnings`` says
+    so. ``layout`` names the channels, such as ``("FL", "FR", "LFE")``, where the file does;
+    ``bit_rate`` is that of a lossy coding, in bit/s;
+    ``metadata`` holds all tags, pictures, chapters and chunks.
     """
 
     path: Path
@@ -42,6 +41,9 @@ class AudioInfo:
     subtype: str
     tags: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    layout: tuple[str, ...] | None = None
+    bit_rate: int | None = None
+    metadata: Metadata = field(default_factory=Metadata, repr=False)
 
     @property
     def duration_s(self) -> float:
@@ -89,48 +91,6 @@ def _check_path(path: Path) -> None:
         )
 
 
-def _open(path: Path) -> sf.SoundFile:
-    _check_path(path)
-    try:
-        if path.suffix.lower() == ".raw":  # libsndfile reads it as headerless data
-            return sf.SoundFile(os.open(path, os.O_RDONLY), closefd=True)
-        return sf.SoundFile(path)
-    except _READ_ERRORS as error:
-        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
-            raise AudioError(f"{path} cannot be opened: too many open files.") from None
-        raise AudioError(
-            f"{path} is not a recording that can be read, or its header is damaged; expected "
-            "WAV, FLAC, OGG, MP3, AIFF, CAF, W64 or RF64. Convert it, such as to WAV."
-        ) from None
-
-
-def _cut_short(log: str) -> bool:
-    """True if libsndfile's log says that the header promises more than the file holds."""
-    lines = log.splitlines()
-    return any("should be" in line and line.split(":")[0].strip() in _SIZED for line in lines)
-
-
-_SIZED = {"data", "SSND", "riff", "Riff size", "RIFF"}
-
-
-def _last_frame_reads(path: Path, frames: int) -> bool:
-    try:
-        with _open(path) as file:
-            file.seek(frames - 1)
-            return len(file.read(1, dtype="float32")) == 1
-    except _READ_ERRORS:
-        return False
-
-
-def _count_frames(path: Path) -> int:
-    total = 0
-    with _open(path) as file, contextlib.suppress(*_READ_ERRORS):
-        buffer = np.empty((_COUNT_FRAMES, file.channels), np.float32)
-        while got := len(file.read(out=buffer)):
-            total += got
-    return total
-
-
 def info(path: str | Path) -> AudioInfo:
     """Read a file's properties and check that it can be used.
 
@@ -141,14 +101,24 @@ def info(path: str | Path) -> AudioInfo:
         AudioError: the file is missing, unreadable, empty, not a recording, without samples,
             or outside 1-64 channels and 8-192 kHz.
     """
-    path = Path(path)
-    warnings = []
-    with _open(path) as file:
-        frames = int(file.frames)
-        rate, channels = int(file.samplerate), int(file.channels)
-        kind, subtype = file.format, file.subtype
-        tags = {name: text for name in TAGS if (text := getattr(file, name).strip("\0 "))}
-        cut = _cut_short(file.extra_info)
+    source, found = _opened(Path(path))
+    source.close()
+    return found
+
+
+def _opened(path: Path) -> tuple[Source, AudioInfo]:
+    """A recording open for decoding, and its properties."""
+    _check_path(path)
+    source = open_source(path)
+    try:
+        return source, _info(path, source)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _info(path: Path, source: Source) -> AudioInfo:
+    rate, channels, frames = source.sample_rate, source.channels, source.frames
     if channels > MAX_CHANNELS:
         raise AudioError(
             f"{path} has {channels} channels; expected at most {MAX_CHANNELS}. Split it first."
@@ -158,20 +128,31 @@ def info(path: str | Path) -> AudioInfo:
             f"{path} has a sample rate of {rate} Hz; expected {MIN_RATE} to {MAX_RATE} Hz. "
             "Resample it first."
         )
-    promised = frames
-    if kind in ("FLAC", "MP3") and frames > 0 and not _last_frame_reads(path, frames):
-        frames = _count_frames(path)
-        cut = True
     if frames <= 0:
         raise AudioError(f"{path} has a header but no samples. Record or export it again.")
-    if cut:
+    warnings = []
+    if source.cut:
         length = f"{frames / rate:.2f} s"
-        if promised > frames:
-            length += f" of {promised / rate:.2f} s"
+        if source.promised is not None and source.promised > frames:
+            length += f" of {source.promised / rate:.2f} s"
         warnings.append(f"{path.name} is cut short; the readable part is used ({length}).")
-    if warning := extension_warning(path, kind):
+    warnings += [f"{path.name} {note}." for note in source.notes]
+    if warning := extension_warning(path, source.container):
         warnings.append(warning)
-    return AudioInfo(path, rate, channels, frames, kind, subtype, tags, tuple(warnings))
+    metadata, layout = read_metadata(path, source.container)
+    return AudioInfo(
+        path,
+        rate,
+        channels,
+        frames,
+        source.container,
+        source.subtype,
+        metadata.texts(),
+        tuple(warnings),
+        source.layout or layout if channels > 2 else None,
+        source.bit_rate,
+        metadata,
+    )
 
 
 class AudioReader:
@@ -187,11 +168,10 @@ class AudioReader:
     """
 
     def __init__(self, path: str | Path, keep_samples: int = 0) -> None:
-        self.info = info(path)
+        self._source, self.info = _opened(Path(path))
         self._keep = self.info.frames * self.info.channels <= keep_samples
         self._whole: np.ndarray | None = None
         self.warnings: list[str] = list(self.info.warnings)
-        self._file = _open(self.info.path)
         self._position = 0
 
     def __enter__(self) -> AudioReader:
@@ -202,7 +182,7 @@ class AudioReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._source.close()
         self._whole = None
 
     @property
@@ -223,7 +203,7 @@ class AudioReader:
             return
         try:
             if frame < self.info.frames:  # some decoders refuse to seek to the very end
-                self._file.seek(frame)
+                self._source.seek(frame)
         except _READ_ERRORS:
             raise self._damaged(frame) from None
         self._position = frame
@@ -251,7 +231,7 @@ class AudioReader:
     def _decode(self, frames: int) -> np.ndarray:
         """The next frames of the file, which starts at ``position``."""
         try:
-            block = self._file.read(frames, dtype=self.info.dtype.name, always_2d=True)
+            block = self._source.read(frames, self.info.dtype.name)
         except _READ_ERRORS:
             raise self._damaged(self._position) from None
         if len(block) < frames:
@@ -275,7 +255,7 @@ class AudioReader:
         bad = ~np.isfinite(block)
         at = (self._position + int(bad.any(axis=1).argmax())) / self.info.sample_rate
         count = int(bad.sum())
-        while len(rest := self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        while len(rest := self._source.read(BLOCK_FRAMES, "float32")):
             count += int((~np.isfinite(rest)).sum())
         plural = "" if count == 1 else "s"
         raise AudioError(

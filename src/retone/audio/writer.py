@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 
 from retone.atomic import AtomicFile, write_error
 from retone.audio import formats
+from retone.audio.decoders.riff import LAYOUTS, same_speakers
+from retone.audio.encoders.sndfile import SndfileEncoder
+from retone.audio.metadata import Metadata, lost, read_metadata, waves, write_metadata
 from retone.audio.reader import AudioInfo
 from retone.errors import AudioError, ShapeError
 
@@ -20,12 +23,6 @@ from retone.errors import AudioError, ShapeError
 WAV_BYTES = 2**32 - 2**26
 _CHUNK_FRAMES = 16384  # libsndfile's Vorbis coder puts a block on the stack
 _WRITE_ERRORS = (OSError, RuntimeError, AssertionError)
-# Well above transparency, because the input may be lossy already.
-_QUALITY: dict[str, dict[str, Any]] = {
-    "VORBIS": {"compression_level": 0.2},
-    "OPUS": {"compression_level": 0.6},
-    "MPEG_LAYER_III": {"compression_level": 0.0, "bitrate_mode": "VARIABLE"},
-}
 
 
 class AtomicWriter:
@@ -41,6 +38,8 @@ class AtomicWriter:
         channels: number of channels; replaces the input's.
         subtype: sample format, such as ``PCM_24``; replaces the input's.
         tags: replace the input's.
+        output: format, bit depth and sample rate that the user wants; replaces ``subtype``.
+        unchanged: the samples are the input's, so statements on their loudness stay true.
         force: replace an existing file.
         dither: add triangular dither when rounding to 16 bits or less; samples that need no
             rounding stay exact.
@@ -65,6 +64,8 @@ class AtomicWriter:
         channels: int | None = None,
         subtype: str | None = None,
         tags: dict[str, str] | None = None,
+        output: formats.OutputFormat | None = None,
+        unchanged: bool = False,
         force: bool = False,
         dither: bool = True,
         seed: int = 0,
@@ -79,46 +80,93 @@ class AtomicWriter:
                 "Pass them, or the input's properties as like=."
             )
         self.sample_rate, self.channels = int(rate), int(count)
-        self.tags = dict(tags if tags is not None else like.tags if like else {})
-        container = formats.container_of(self.path)
-        wanted = subtype or (like.subtype if like else None)
-        self.subtype, note = formats.choose_subtype(self.path, container, wanted)
-        self.notes: list[str] = [note] if note else []
+        output = output or formats.OutputFormat()
+        container = output.container(self.path)
+        wanted = output.subtype(container, subtype or (like.subtype if like else None))
+        name = self.path.with_suffix(".opus") if output.name == "opus" else self.path
+        self.subtype, note = formats.choose_subtype(name, container, wanted)
+        if (
+            container == "Matroska"
+            and self.subtype == "OPUS"
+            and self.sample_rate not in formats.OPUS_RATES
+        ):
+            self.subtype, note = "PCM_24", None  # AAC has no exact length there
+        self.notes: list[str] = [note.replace(name.name, self.path.name)] if note else []
         formats.check_limits(self.path, container, self.subtype, self.sample_rate, self.channels)
         if expected_frames is None and like is not None:
             expected_frames = like.frames * self.sample_rate // like.sample_rate
         width = (formats.bit_depth(self.subtype) or 8) // 8
+        self.layout = like.layout if like and like.channels == self.channels else None
         if container == "WAV" and (expected_frames or 0) * self.channels * width > WAV_BYTES:
             container = "RF64"
             self.notes.append(f"{self.path.name} is over 4 GB; written as RF64, WAV's large form.")
-        elif container == "WAV" and like is not None and like.format == "WAVEX":
-            container = "WAVEX"
+        elif container == "WAV" and like is not None:
+            extended = like.format == "WAVEX" or (self.layout and self.channels > 2)
+            container = "WAVEX" if extended else "WAV"
         self.container = container
         self._bits = formats.integer_bits(self.subtype)
         self._dither = dither and (self._bits or 32) <= 16
         self._seed = seed
         self._frames = self._clipped = 0
-        self._file: sf.SoundFile | None = None
+        self.metadata = self._metadata(like, tags, unchanged)
+        self._encoder: Any = None
         self._unfinished = AtomicFile(self.path, force=force)
         try:
-            self._file = sf.SoundFile(
-                self._unfinished.path,
-                "w",
-                self.sample_rate,
-                self.channels,
-                self.subtype,
-                format=container,
-                **_QUALITY.get(self.subtype, {}),
-            )
-            for name in formats.TAGS:
-                if self.tags.get(name):
-                    with contextlib.suppress(RuntimeError):  # reported at the end
-                        setattr(self._file, name, self.tags[name])
+            self._encoder = self._opened(like)
         except BaseException as error:
             self.abort()
             if isinstance(error, _WRITE_ERRORS):
                 raise write_error(self.path, error) from None
             raise
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags to write."""
+        return self.metadata.texts()
+
+    def _metadata(
+        self, like: AudioInfo | None, tags: dict[str, str] | None, unchanged: bool
+    ) -> Metadata:
+        """What the output is to carry besides its samples."""
+        found = like.metadata if like else Metadata()
+        if tags is not None:
+            found = found.with_tags(tags)
+        if like is not None:
+            raw = waves.at_rate(found.raw, like.sample_rate, self.sample_rate)
+            found = replace(found, raw=raw)
+        if unchanged:
+            return found
+        raw = waves.without_loudness(found.raw)
+        return replace(found.without_loudness(), raw=raw)
+
+    def _opened(self, like: AudioInfo | None) -> Any:
+        path = self._unfinished.path
+        if self.container not in formats.BY_FFMPEG:
+            return SndfileEncoder(
+                path, self.container, self.subtype, self.sample_rate, self.channels
+            )
+        from retone.audio.decoders.ffmpeg_file import available
+
+        if not available():
+            raise AudioError(
+                f"{self.path}: {self.container} files need the package av (FFmpeg's libraries). "
+                "Install it: pip install av"
+            )
+        from retone.audio.encoders.ffmpeg import FfmpegEncoder, pictures_of
+
+        video = None
+        if like is not None and like.format in ("MP4", "Matroska", "AVI", "MPEG-TS", "FLV"):
+            others = pictures_of(like.path)
+            if "video" in others and self.path.suffix.lower() in formats.VIDEO:
+                video = like.path
+            elif others:
+                self.notes.append(f"{self.path.name} holds the sound alone, without the picture.")
+        encoder = FfmpegEncoder(
+            path, str(self.path), self.container, self.subtype, self.sample_rate, self.channels,
+            layout=self.layout, metadata=self.metadata, video=video,
+        )  # fmt: skip
+        self.notes += [f"{self.path.name}: {note}." for note in encoder.notes]
+        return encoder
 
     @property
     def clips(self) -> bool:
@@ -141,7 +189,7 @@ class AtomicWriter:
             ShapeError: the number of channels is wrong.
             AudioError: a sample is NaN or infinite, or the disk is full; nothing is left behind.
         """
-        if self._file is None:
+        if self._encoder is None:
             raise AudioError(f"{self.path} is closed; nothing more can be written.")
         if block.ndim != 2 or block.shape[0] != self.channels:
             raise ShapeError(
@@ -151,7 +199,6 @@ class AtomicWriter:
             self._write(block[:, first : first + _CHUNK_FRAMES])
 
     def _write(self, block: np.ndarray) -> None:
-        assert self._file is not None
         if not np.isfinite(block).all():
             self.abort()
             raise AudioError(
@@ -170,7 +217,7 @@ class AtomicWriter:
             if self.clips:
                 self._clipped += int((np.abs(data) > 1.0).sum())
         try:
-            self._file.write(data)
+            self._encoder.write(data)
         except _WRITE_ERRORS as error:
             self.abort()
             raise write_error(self.path, error) from None
@@ -178,20 +225,20 @@ class AtomicWriter:
 
     def abort(self) -> None:
         """Discard what was written; the target is untouched."""
-        if self._file is not None:
-            with contextlib.suppress(*_WRITE_ERRORS):
-                self._file.close()
-            self._file = None
+        if self._encoder is not None:
+            with contextlib.suppress(*_WRITE_ERRORS, ValueError):
+                getattr(self._encoder, "abort", self._encoder.close)()
+            self._encoder = None
         self._unfinished.discard()
 
     def close(self) -> None:
         """Finish the file and give it its name; a second call does nothing."""
-        if self._file is None:
+        if self._encoder is None:
             return
         try:
-            self._file.close()
-            self._file = None
-            self._verify()
+            encoder, self._encoder = self._encoder, None
+            encoder.close()
+            self._verify(encoder)
         except _WRITE_ERRORS as error:
             self.abort()
             raise write_error(self.path, error) from None
@@ -205,21 +252,33 @@ class AtomicWriter:
                 "clipped; lower the gain or set a true-peak ceiling."
             )
 
-    def _verify(self) -> None:
-        """Read the header back: a full disk may show only here."""
+    def _keeps_layout(self) -> bool:
+        """Whether the container says what each channel is."""
+        if self.container in ("AIFF", "W64", "WAV", "MP3"):
+            return False
+        usual = same_speakers(self.layout, LAYOUTS.get(self.channels))
+        return self.container != "OGG" or usual
+
+    def _verify(self, encoder: Any) -> None:
+        """Read the header back, where a full disk may show only now; add what else is carried."""
         if self._frames == 0 and self.container in ("FLAC", "OGG", "MP3"):
             return  # such a file without samples cannot be opened again
-        with sf.SoundFile(self._unfinished.path) as file:
-            exact = self.subtype not in ("VORBIS", "OPUS", "MPEG_LAYER_III")
-            if exact and file.frames != self._frames:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            lost = [
-                name
-                for name in formats.TAGS
-                if self.tags.get(name) and getattr(file, name).strip("\0 ") != self.tags[name]
-            ]
-        if lost:
+        frames = encoder.written_frames()
+        if frames is not None and frames != self._frames:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        path = self._unfinished.path
+        duration_s = self._frames / self.sample_rate
+        wanted = self.metadata
+        if not (wanted.tags or wanted.pictures or wanted.chapters or wanted.raw or self.layout):
+            if self.container != "MP4":
+                return
+        write_metadata(path, self.container, wanted, self.layout, self.sample_rate, duration_s)
+        container = {"MOV": "MP4", "WebM": "Matroska"}.get(self.container, self.container)
+        kept, _ = read_metadata(path, container)
+        names = lost(wanted, kept)
+        if self.layout and not self._keeps_layout():
+            names.append(f"the channel layout ({' '.join(self.layout)})")
+        if names:
             self.notes.append(
-                f"{self.path.name}: {self.container} files could not keep these tags: "
-                f"{', '.join(lost)}."
+                f"{self.path.name}: {self.container} files could not keep {'; '.join(names)}."
             )

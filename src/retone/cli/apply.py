@@ -13,7 +13,9 @@ from retone.cli.match import add_output_arguments, add_plugin_permission
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="INPUT", help="recording to change")
+    parser.add_argument(
+        "input", type=Path, metavar="INPUT", help="recording to change; - is standard input"
+    )
     parser.add_argument(
         "--settings", type=Path, required=True, metavar="JSON", help="settings file to apply"
     )
@@ -29,31 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retone import api
-    from retone.cli.writing import print_result, report_paths, write_companions
+    from retone.cli.streams import ends, output_format
     from retone.plugins import allow
-    from retone.process.render import output_beside
     from retone.process.settings_file import SettingsFile
     from retone.terminal import progress_bar
 
     if args.plugin:
         allow(args.plugin)
     settings = SettingsFile.from_json(_text(args.settings), str(args.settings))
-    output = args.output or output_beside(args.input, "applied")
-    paths = report_paths(output, (args.input,), report=not args.no_report, force=args.force)
-    with progress_bar() as progress:
-        result = api.apply(
-            args.input,
-            settings,
-            output,
-            amount=args.amount,
-            loudness=args.loudness,
-            true_peak_dbtp="file" if args.true_peak is Ellipsis else args.true_peak,
-            force=args.force,
-            progress=progress,
-        )
-    write_companions(result, paths, force=args.force)
-    if not args.quiet:
-        print_result(result, paths)
+    wanted = output_format(args)
+    with ends(args, "applied", (), wanted) as files:
+        with progress_bar() as progress:
+            result = api.apply(
+                files.input,
+                settings,
+                files.output,
+                amount=args.amount,
+                loudness=args.loudness,
+                true_peak_dbtp="file" if args.true_peak is Ellipsis else args.true_peak,
+                force=args.force,
+                output_format=wanted,
+                progress=progress,
+            )
+        files.finish(result, args)
     return 0
 
 

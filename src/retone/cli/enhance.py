@@ -20,7 +20,9 @@ from retone.process.level import SPEECH_LUFS, speech_loudness
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="INPUT", help="speech recording to change")
+    parser.add_argument(
+        "input", type=Path, metavar="INPUT", help="speech recording to change; - is standard input"
+    )
     add_output_arguments(
         parser,
         reference=False,
@@ -39,29 +41,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retone import api
-    from retone.cli.writing import print_result, report_paths, write_companions
+    from retone.cli.streams import ends, output_format
     from retone.plugins import allow
-    from retone.process.render import output_beside
     from retone.terminal import progress_bar
 
     locks = parse_locks(args.lock)
     if args.plugin:
         allow(args.plugin)
-    output = args.output or output_beside(args.input, "enhanced")
-    paths = report_paths(output, (args.input,), report=not args.no_report, force=args.force)
-    with progress_bar() as progress:
-        result = api.enhance(
-            args.input,
-            output,
-            weights=args.weights,
-            amount=args.amount,
-            locks=locks,
-            loudness=args.loudness,
-            true_peak_dbtp=args.true_peak,
-            force=args.force,
-            progress=progress,
-        )
-    write_companions(result, paths, force=args.force)
-    if not args.quiet:
-        print_result(result, paths)
+    wanted = output_format(args)
+    with ends(args, "enhanced", (), wanted) as files:
+        with progress_bar() as progress:
+            result = api.enhance(
+                files.input,
+                files.output,
+                weights=args.weights,
+                amount=args.amount,
+                locks=locks,
+                loudness=args.loudness,
+                true_peak_dbtp=args.true_peak,
+                force=args.force,
+                output_format=wanted,
+                progress=progress,
+            )
+        files.finish(result, args)
     return 0

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from retone.cli.streams import add_format_arguments
 from retone.estimators.choose import CHOICES
 
 
@@ -164,7 +165,9 @@ def add_output_arguments(
         reference: whether ``--loudness match`` is possible.
         loudness_help: help of ``--loudness``.
     """
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="where to write; - is standard output"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
         "--amount",
@@ -187,12 +190,15 @@ def add_output_arguments(
         metavar="off|DBTP",
         help="true-peak ceiling (default: -1, or the settings file's ceiling)",
     )
+    add_format_arguments(parser)
     parser.add_argument("--no-report", action="store_true", help="do not write OUT.html")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="INPUT", help="recording to change")
+    parser.add_argument(
+        "input", type=Path, metavar="INPUT", help="recording to change; - is standard input"
+    )
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument(
         "--to",
@@ -314,23 +320,22 @@ def _matching(args: argparse.Namespace) -> Any:
     return Matching(strength=args.strength, eq=args.eq, phase=phase, curve=curve)
 
 
-def _preset(args: argparse.Namespace) -> str:
+def _preset(args: argparse.Namespace, recording: Path) -> str:
     """Name or file of the preset that the user chose, or that ``--auto`` chooses."""
     if not args.auto:
         return str(args.preset)
     from retone.presets import AUTO
     from retone.process.excerpt import content_of_recording
 
-    return AUTO[content_of_recording(args.input).kind]
+    return AUTO[content_of_recording(recording).kind]
 
 
 def run(args: argparse.Namespace) -> int:
     from retone import api
-    from retone.cli.writing import print_result, report_paths, write_companions
+    from retone.cli.streams import ends, output_format
     from retone.errors import SettingError
     from retone.estimators import choose
     from retone.estimators.base import Estimator
-    from retone.process.render import output_beside
     from retone.terminal import progress_bar
 
     if args.plugin and (args.estimator or args.eq_only or args.dynamics_only):
@@ -341,41 +346,39 @@ def run(args: argparse.Namespace) -> int:
     if args.plugin_set and not args.plugin:
         raise SettingError("--plugin-set needs --plugin.")
     locks = parse_locks(args.lock)
-    output = args.output or output_beside(args.input, "matched")
-    recordings = (args.input, *(args.to or ()))
-    paths = report_paths(output, recordings, report=not args.no_report, force=args.force)
-    preset = None if args.to else _preset(args)
-    estimator: Estimator
-    if args.plugin:
-        from retone.estimators.black_box import BlackBoxFit
+    wanted = output_format(args)
+    with ends(args, "matched", args.to or (), wanted) as files:
+        preset = None if args.to else _preset(args, files.input)
+        estimator: Estimator
+        if args.plugin:
+            from retone.estimators.black_box import BlackBoxFit
 
-        estimator = BlackBoxFit(opened_plugin(args))
-    elif args.estimator in (None, choose.DEFAULT):
-        estimator = _matching(args)
-    else:
-        if args.strength is not None or args.eq != "bands":
-            raise SettingError(
-                "--strength and --eq belong to the default estimator: leave out --estimator, "
-                "or them."
+            estimator = BlackBoxFit(opened_plugin(args))
+        elif args.estimator in (None, choose.DEFAULT):
+            estimator = _matching(args)
+        else:
+            if args.strength is not None or args.eq != "bands":
+                raise SettingError(
+                    "--strength and --eq belong to the default estimator: leave out --estimator, "
+                    "or them."
+                )
+            estimator = choose.estimator_named(args.estimator)
+        with progress_bar() as progress:
+            result = api.match(
+                files.input,
+                args.to,
+                files.output,
+                preset=preset,
+                amount=args.amount,
+                part="eq" if args.eq_only else "dynamics" if args.dynamics_only else "all",
+                locks=locks,
+                loudness="match" if args.loudness is None else args.loudness,
+                true_peak_dbtp=args.true_peak,
+                mono_as=args.mono_as,
+                estimator=estimator,
+                force=args.force,
+                output_format=wanted,
+                progress=progress,
             )
-        estimator = choose.estimator_named(args.estimator)
-    with progress_bar() as progress:
-        result = api.match(
-            args.input,
-            args.to,
-            output,
-            preset=preset,
-            amount=args.amount,
-            part="eq" if args.eq_only else "dynamics" if args.dynamics_only else "all",
-            locks=locks,
-            loudness="match" if args.loudness is None else args.loudness,
-            true_peak_dbtp=args.true_peak,
-            mono_as=args.mono_as,
-            estimator=estimator,
-            force=args.force,
-            progress=progress,
-        )
-    write_companions(result, paths, force=args.force)
-    if not args.quiet:
-        print_result(result, paths)
+        files.finish(result, args)
     return 0

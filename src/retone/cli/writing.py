@@ -22,7 +22,9 @@ class Paths:
     report: Path | None
 
 
-def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: bool) -> Paths:
+def report_paths(
+    output: Path, inputs: Sequence[Path], *, report: bool, force: bool, any_name: bool = False
+) -> Paths:
     """The files to write; refuses early to overwrite.
 
     Args:
@@ -30,6 +32,7 @@ def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: b
         inputs: the recordings to read.
         report: also plan a report.
         force: existing files may be replaced.
+        any_name: the format does not depend on the output's extension.
 
     Raises:
         AudioError: one of them exists and force is not given, or cannot be a file's name.
@@ -38,7 +41,8 @@ def report_paths(output: Path, inputs: Sequence[Path], *, report: bool, force: b
     from retone.process.render import check_output
 
     check_output(inputs, output, force=True)
-    container_of(output)
+    if not any_name:
+        container_of(output)
     paths = Paths(
         output, output.with_suffix(".json"), output.with_suffix(".html") if report else None
     )

@@ -173,7 +173,7 @@ def _at_own_level(
 def _measure(reader: AudioReader, role: str) -> Side:
     """Levels and spectrum of a whole recording."""
     info = reader.info
-    levels = LevelMeter(info.sample_rate, info.channels)
+    levels = LevelMeter(info.sample_rate, info.channels, info.layout)
     spectrum = SpectrumMeter(info.sample_rate)
     reader.seek(0)
     for block in reader.blocks(block_frames(info.channels)):

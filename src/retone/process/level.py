@@ -106,7 +106,7 @@ def loudness_of(reader: AudioReader) -> float:
     from retone.audio import LoudnessMeter
     from retone.process.stream import block_frames
 
-    meter = LoudnessMeter(reader.info.sample_rate, reader.info.channels)
+    meter = LoudnessMeter(reader.info.sample_rate, reader.info.channels, reader.info.layout)
     reader.seek(0)
     for block in reader.blocks(block_frames(reader.info.channels)):
         meter.update(block)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retone.audio.formats import CONTAINERS, LOSSY, integer_bits
+from retone.audio.formats import CONTAINERS, LOSSY, OutputFormat, integer_bits
 from retone.audio.limiter import TruePeakLimiter
 from retone.audio.meters.defects import ClipMeter, OffsetMeter
 from retone.audio.meters.envelope import EnvelopeMeter
@@ -67,16 +67,20 @@ def check_output(inputs: Sequence[Path], output: Path, force: bool) -> None:
         raise AudioError(f"{output} exists: choose another name, or allow it to be overwritten.")
 
 
-def check_writable(info: AudioInfo, output: Path, force: bool) -> None:
+def check_writable(
+    info: AudioInfo, output: Path, force: bool, output_format: OutputFormat | None = None
+) -> None:
     """Refuse, before any work, an output that cannot be made: its folder, container, channels."""
-    AtomicWriter(output, like=info, force=force).abort()
+    AtomicWriter(output, like=info, force=force, output=output_format).abort()
 
 
 class Meters:
     """Levels, spectrum and waveform envelope of one stream."""
 
-    def __init__(self, sample_rate: int, channels: int) -> None:
-        self.levels = LevelMeter(sample_rate, channels)
+    def __init__(
+        self, sample_rate: int, channels: int, layout: tuple[str, ...] | None = None
+    ) -> None:
+        self.levels = LevelMeter(sample_rate, channels, layout)
         self.spectrum = SpectrumMeter(sample_rate)
         self.envelope = EnvelopeMeter(sample_rate)
 
@@ -122,7 +126,9 @@ class Rendering:
         self.setting = effective_setting(decision, options)
         self.gain_db = decision.gain_db or 0.0
         self.limiter: TruePeakLimiter | None = None
-        self.before, self.after = (Meters(info.sample_rate, info.channels) for _ in range(2))
+        self.before, self.after = (
+            Meters(info.sample_rate, info.channels, info.layout) for _ in range(2)
+        )
         self.curves: dict[str, EnvelopeMeter] = {}
         self.compressor_levels = CompressorLevels(decision.effect, self.setting, info.sample_rate)
         self.clipping = ClipMeter(info.channels, integer_bits(info.subtype))
@@ -137,7 +143,9 @@ class Rendering:
         if self.bypassed or target is None or self.decision.gain_db is not None:
             return
         info = self.reader.info
-        before, after = (LoudnessMeter(info.sample_rate, info.channels) for _ in range(2))
+        before, after = (
+            LoudnessMeter(info.sample_rate, info.channels, info.layout) for _ in range(2)
+        )
         keep = info.frames * info.channels <= KEPT_SAMPLES
         kept: list[_Step] = []
         scaled = self.options.amount_scales_loudness and self.options.amount < 1
@@ -310,6 +318,7 @@ def render_to_file(
     options: Options,
     *,
     force: bool = False,
+    output_format: OutputFormat | None = None,
     progress: Progress = silent,
 ) -> Rendered:
     """Render a recording to a file, completely or not at all.
@@ -320,6 +329,8 @@ def render_to_file(
         decision: what ``decide`` or a settings file gave.
         options: amount, locks, loudness and ceiling.
         force: replace an existing output.
+        output_format: container, coding and bit depth, where the file's name and the recording
+            do not decide.
         progress: called with the seconds measured, then the seconds rendered.
 
     Raises:
@@ -328,8 +339,15 @@ def render_to_file(
     """
     check_output((reader.info.path,), output, force)
     rendering = render(reader, decision, options, progress=progress)
-    dither = not rendering.bypassed  # amount 0 keeps every bit
-    with AtomicWriter(output, like=reader.info, force=force, dither=dither) as writer:
+    same = rendering.bypassed  # amount 0 keeps every bit
+    with AtomicWriter(
+        output,
+        like=reader.info,
+        output=output_format,
+        unchanged=same,
+        force=force,
+        dither=not same or output_format is not None,
+    ) as writer:
         for block in rendering.blocks(clips=writer.clips, progress=progress):
             writer.write(block)
     warnings = list(writer.notes)  # some are known when the file is closed

@@ -73,7 +73,7 @@ def _read(path: Path, preview: Path, shown: str, limits: Limits) -> Recording:
     _bound(path, shown, limits)
     with open_reader(path) as reader:
         info = reader.info
-        levels = LevelMeter(info.sample_rate, info.channels)
+        levels = LevelMeter(info.sample_rate, info.channels, info.layout)
         spectrum = SpectrumMeter(info.sample_rate)
         wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)
         with preview.open("wb") as out:

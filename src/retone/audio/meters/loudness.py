@@ -7,6 +7,7 @@ short-term loudness EBU Tech 3341.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,12 +63,28 @@ class Levels:
         }
 
 
-def channel_weights(channels: int) -> np.ndarray:
-    """Weights of BS.1770-4: 1, and for six channels (L R C LFE Ls Rs) LFE 0, surrounds 1.41."""
-    weights = np.ones(channels)
-    if channels == 6:
-        weights[3:] = (0.0, 1.41, 1.41)
-    return weights
+_LOW_EFFECTS = {"LFE", "LFE2"}
+_SURROUNDS = {"BL", "BC", "BR", "SL", "SR", "TBL", "TBC", "TBR", "SDL", "SDR"}
+_USUAL = {
+    5: ("FL", "FR", "FC", "BL", "BR"),
+    6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+
+
+def channel_weights(channels: int, layout: Sequence[str] | None = None) -> np.ndarray:
+    """Weights of BS.1770-4 [channels]: LFE 0, channels at the side and behind 1.41, others 1.
+
+    Args:
+        channels: number of channels.
+        layout: their names, such as ``("FL", "FR", "LFE")``. None means 5.0, 5.1 or 7.1 in the
+            order of WAV files for five, six or eight channels, and equal weights for any other
+            number.
+    """
+    names = layout if layout and len(layout) == channels else _USUAL.get(channels)
+    if names is None:
+        return np.ones(channels)
+    return np.array([0.0 if n in _LOW_EFFECTS else 1.41 if n in _SURROUNDS else 1.0 for n in names])
 
 
 class LoudnessMeter:
@@ -77,10 +94,13 @@ class LoudnessMeter:
 
     Args:
         sample_rate: 8000 Hz and more.
-        channels: 1 and more; for the weights see :func:`channel_weights`.
+        channels: 1 and more.
+        layout: names of the channels; for the weights see :func:`channel_weights`.
     """
 
-    def __init__(self, sample_rate: int, channels: int) -> None:
+    def __init__(
+        self, sample_rate: int, channels: int, layout: Sequence[str] | None = None
+    ) -> None:
         if sample_rate < 8000 or channels < 1:
             raise AudioError(
                 f"LoudnessMeter: {sample_rate} Hz, {channels} channels; expected 8000 Hz or more "
@@ -89,7 +109,7 @@ class LoudnessMeter:
         self.sample_rate, self.channels = sample_rate, channels
         self.frames = 0
         self._kw = k_weighting_filters(sample_rate)
-        self._weights = channel_weights(channels)
+        self._weights = channel_weights(channels, layout)
         self._state = np.zeros((channels, 5))
         self._sums = np.zeros((channels, 2))
         self._hops: list[np.ndarray] = []  # weighted energies of 100 ms each
@@ -207,10 +227,13 @@ class LevelMeter:
     Args:
         sample_rate: 8000 Hz and more.
         channels: 1 and more.
+        layout: names of the channels; for the weights see :func:`channel_weights`.
     """
 
-    def __init__(self, sample_rate: int, channels: int) -> None:
-        self._loudness = LoudnessMeter(sample_rate, channels)
+    def __init__(
+        self, sample_rate: int, channels: int, layout: Sequence[str] | None = None
+    ) -> None:
+        self._loudness = LoudnessMeter(sample_rate, channels, layout)
         self._peak = TruePeakMeter(sample_rate, channels)
 
     def update(self, block: np.ndarray) -> None:

@@ -1,0 +1,83 @@
+"""``--format``, ``--bit-depth``, ``--sample-rate``, and ``-`` for standard input and output."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from retone.audio.files import info, same_audio
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "expected"),
+    [
+        (("--format", "flac"), "a.matched.flac", ("FLAC", "PCM_16", 44100)),
+        (("--format", "alac"), "a.matched.m4a", ("MP4", "ALAC_16", 44100)),
+        (("--bit-depth", "24"), "a.matched.wav", ("WAV", "PCM_24", 44100)),
+        (("--bit-depth", "float"), "a.matched.wav", ("WAV", "FLOAT", 44100)),
+        (("--sample-rate", "48000"), "a.matched.wav", ("WAV", "PCM_16", 48000)),
+        (("--format", "opus", "--sample-rate", "48000"), "a.matched.opus", ("OGG", "OPUS", 48000)),
+    ],
+)
+def test_the_output_has_the_format_that_is_asked_for(
+    retone, record, fixed, tmp_path: Path, words, name: str, expected
+) -> None:
+    source = record("a.wav", seconds=1, subtype="PCM_16")
+    done = retone("match", source, "--to", record("b.wav", seed=1), *words)
+    assert (done.code, done.err) == (0, "")
+    got = info(tmp_path / name)
+    assert (got.format, got.subtype, got.sample_rate) == expected
+    rate = info(source).sample_rate
+    assert got.frames == round(info(source).frames * got.sample_rate / rate)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--format", "mp5"), "No format is called 'mp5'"),
+        (("--format", "mp3", "--bit-depth", "16"), "the coding is lossy"),
+        (("--sample-rate", "100"), "expected 8000 to 384000"),
+    ],
+)
+def test_impossible_formats_are_refused_before_any_work(
+    retone, record, fixed, words, says: str
+) -> None:
+    done = retone("match", record("a.wav"), "--to", record("b.wav", seed=1), *words)
+    assert done.code == 2 and says in done.err and done.err.count("\n") == 1
+    assert fixed.heard == []
+
+
+def test_352800_hz_work(retone, fixed, tmp_path: Path) -> None:
+    x = 0.1 * np.random.default_rng(0).standard_normal(352800)
+    for name in ("a.wav", "b.wav"):
+        sf.write(tmp_path / name, x, 352800, subtype="PCM_24")
+    done = retone("match", tmp_path / "a.wav", "--to", tmp_path / "b.wav")
+    assert (done.code, done.err) == (0, "")
+    assert sf.info(tmp_path / "a.matched.wav").samplerate == 352800
+
+
+def test_a_recording_goes_through_a_pipe(record, tmp_path: Path) -> None:
+    source, reference = record("a.wav", seconds=1), record("b.wav", seed=1)
+    command = [sys.executable, "-m", "retone", "match", "-", "--to", str(reference), "-o", "-"]
+    done = subprocess.run(
+        [*command, "--amount", "0", "--format", "flac"],
+        input=source.read_bytes(), capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "out.flac").write_bytes(done.stdout)
+    assert same_audio(source, tmp_path / "out.flac")
+    assert sf.info(io.BytesIO(done.stdout)).format == "FLAC"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.wav", "b.wav", "out.flac"]
+
+
+def test_standard_input_needs_an_output_name(
+    retone, record, fixed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = retone("match", "-", "--to", record("b.wav"))
+    assert done.code == 2 and "give -o" in done.err
