@@ -41,6 +41,8 @@ STEPS = 4
 ROUNDS = 8
 EASED = 0.75
 STEADY_DB = 1.0
+ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
+"""The bands' centres as they are said to people."""
 
 
 @dataclass(frozen=True)
@@ -338,7 +340,7 @@ def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
         (only_own, "the reference holds nothing; that range is not cut."),
     ):
         if mask.any() and guard.matched.any():
-            place = frequencies_in_words(CENTRES_HZ[known], mask[known])
+            place = frequencies_in_words(ROUND_HZ[known], mask[known])
             notes.append(f"{place} {text}")
     if not guard.matched.any():
         notes.append("The recordings have no frequency range in common; the tone is not matched.")

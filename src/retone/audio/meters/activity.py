@@ -5,30 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from retone.audio.meters.true_peak import checked_block
-from retone.compiled import njit
 
 HOP_S = 0.02
 _PARTS = 4
-
-
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _sums(x, first, hop, carried, out):  # type: ignore[no-untyped-def]
-    """Sum and sum of squares of each hop of one channel; ``carried`` holds those of the last.
-
-    first: samples missing from the hop under way. out: [N, 2], one row for each hop that closes.
-    """
-    total, square = carried[0], carried[1]
-    start, stop = 0, min(first, x.shape[0])
-    for row in range(out.shape[0] + 1):
-        for n in range(start, stop):
-            v = np.float64(x[n])
-            total += v
-            square += v * v
-        if row < out.shape[0]:
-            out[row, 0], out[row, 1] = total, square
-            total, square = 0.0, 0.0
-            start, stop = stop, min(stop + hop, x.shape[0])
-    carried[0], carried[1] = total, square
 
 
 class ActivityMeter:
@@ -48,18 +27,18 @@ class ActivityMeter:
         self.hop = _PARTS * self._part
         """Frames of a hop."""
         self.channels = channels
-        self._filled = 0
-        self._carried = np.zeros((channels, 2))
+        self._rest = np.zeros((channels, 0))
         self._power: list[np.ndarray] = []
 
     def update(self, block: np.ndarray) -> None:
         """Take the next block [channels, n]."""
-        block = checked_block(block, self.channels, "ActivityMeter.update")
-        closed, rest = divmod(self._filled + block.shape[1], self._part)
-        sums = np.zeros((self.channels, closed, 2))
-        for c in range(self.channels):
-            _sums(block[c], self._part - self._filled, self._part, self._carried[c], sums[c])
-        self._filled = rest
+        block = checked_block(block, self.channels, "ActivityMeter.update").astype(np.float64)
+        if self._rest.shape[1]:
+            block = np.concatenate([self._rest, block], axis=1)
+        count = block.shape[1] // self._part
+        parts = block[:, : count * self._part].reshape(self.channels, count, self._part)
+        self._rest = block[:, count * self._part :].copy()
+        sums = np.stack([parts.sum(axis=-1), np.einsum("ckn,ckn->ck", parts, parts)], axis=-1)
         mean = sums / self._part
         power = np.maximum(mean[..., 1] - mean[..., 0] ** 2, 0.0)
         # what is left of a constant is rounding, not sound
