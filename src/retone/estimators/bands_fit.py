@@ -68,7 +68,7 @@ def fit(
         return search.problem.physical(search.problem.vector(start) if start else starts[0])
     runs = [search.run(first) for first in starts]
     best = min(runs, key=lambda r: r.cost + BROKEN_COST * r.broken)
-    for share, margin in RETRIES:
+    for share, margin in RETRIES[-2:] if again else RETRIES:
         if best.broken <= CLOSE_DB:
             break
         other = search.eased(share, margin).run(search.towards_zero(best.vector, share))

@@ -11,21 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from retone.dsp import biquad
 from retone.dsp.measure import Array
 from retone.effects.equalizer import BANDS as EQ_BANDS
 from retone.effects.equalizer import Equalizer
+from retone.kernels.designs import HIGH_SHELF, LOW_SHELF, PEAK, design_forward
 
-DESIGNS = (
-    (biquad.low_shelf, slice(0, 1)),
-    (biquad.peak, slice(1, 5)),
-    (biquad.high_shelf, slice(5, 6)),
-)
-"""Design function of the equaliser's bands, in order."""
 STEP = np.array([1e-4, 1e-5, 1e-5])
 """Steps of the difference quotients by gain in dB, log frequency and log Q."""
+KINDS = np.array([LOW_SHELF, PEAK, PEAK, PEAK, PEAK, HIGH_SHELF])
+MOVES = np.concatenate([np.zeros((1, 3)), np.diag(STEP)])
 
 
 @dataclass(frozen=True)
@@ -170,15 +166,13 @@ class Problem:
         """
         if self.last is not None and np.array_equal(self.last[0], full):
             return self.last[1], self.last[2]
-        bands = full.reshape(-1, 1, 3) + np.concatenate([np.zeros((1, 3)), np.diag(STEP)])
-        gain, frequency, q = (torch.tensor(v) for v in np.moveaxis(bands, 2, 0))
-        frequency, q = frequency.exp(), q.exp()
-        sections = torch.cat(
-            [
-                design(frequency[rows], gain[rows], q[rows], self.sample_rate)
-                for design, rows in DESIGNS
-            ]
-        ).numpy()
+        bands = full.reshape(1, -1, 3) + MOVES[:, None]
+        gain, frequency, q = np.moveaxis(bands, 2, 0)
+        top_hz = biquad.TOP_OF_BAND * self.sample_rate
+        sections = design_forward(
+            KINDS, np.exp(frequency), gain, np.exp(q), self.sample_rate, top_hz
+        )
+        sections = sections.swapaxes(0, 1)
         curves = _magnitude_db(sections, self.phi)
         slope = (curves[:, 1:] - curves[:, :1]) / STEP[:, None]
         self.last = (full.copy(), curves[:, 0].sum(axis=0), slope.reshape(len(full), -1))
