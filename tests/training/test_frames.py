@@ -21,7 +21,8 @@ from retone.errors import AudioError, DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.frames import Frames, PeakRule, combined, load, shortened
+from retone.estimators.frames import MAKEUP, Frames, combined, load, shortened
+from retone.estimators.level_rule import LevelRule
 from retone.losses.frames import cell_weight, curve_error_db
 from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNetConfig
@@ -328,17 +329,22 @@ def test_a_first_answer_may_have_a_say(weights: Path) -> None:
     """With all of it the fit has nothing to do, and stays there."""
     source, reference = (Excerpt(0.25 * c / c.abs().max(), SAMPLE_RATE) for c in clips(2))
     first = ClosedForm().estimate(source, [reference], locks={})
-    estimator = Frames(weights, rules=FitRules(steps=2), first_share=1.0, peak=None)
+    estimator = Frames(weights, rules=FitRules(steps=2), first_share=1.0, level=None)
     found = estimator.estimate(source, [reference], locks={})
     unit, start = (TABLE.to_unit(e.setting) for e in (found, first))
     torch.testing.assert_close(unit, start, atol=1e-3, rtol=0)
 
 
-def test_the_surer_opinion_on_the_level_counts() -> None:
-    rule = PeakRule(peak_dbfs=-12.0, scale_db=2.0)
-    assert rule.gain_db(5.0, 0.1, -20.0) == pytest.approx(5.0, abs=0.01)
-    assert rule.gain_db(5.0, 50.0, -20.0) == pytest.approx(8.0, abs=0.01)
-    assert rule.gain_db(4.0, 2.0, -20.0) == pytest.approx(6.0)
+def test_the_level_rule_applies_as_far_as_the_network_is_in_doubt(weights: Path) -> None:
+    source, reference = (Excerpt(0.25 * c / c.abs().max(), SAMPLE_RATE) for c in clips(2))
+    makeups = []
+    for scale_db in (0.0, 1e9, None):
+        level = None if scale_db is None else LevelRule(same=1.0, peak=1.0)
+        estimator = Frames(weights, rules=FitRules(2), level=level, level_scale_db=scale_db or 0.0)
+        found = estimator.estimate(source, [reference], locks={})
+        makeups.append(float(found.setting[MAKEUP]))
+    assert makeups[1] == pytest.approx(makeups[2], abs=1e-3)
+    assert abs(makeups[0] - makeups[2]) > 0.1
 
 
 def test_long_recordings_are_heard_in_pieces(weights: Path) -> None:

@@ -125,11 +125,11 @@ def _level(kbps: float) -> float:
 
 
 def _facts(corpus: Corpus) -> dict[str, tuple[str, str]]:
-    """Licence and source of each speaker or track, from the manifests of its corpora."""
+    """Licence and author (else source) of each speaker or track, from its corpus's manifest."""
     found: dict[str, tuple[str, str]] = {}
     for folder in sorted({track.path.parent for track in corpus.tracks}):
         for entry in Manifest.load(folder / "manifest.jsonl").entries:
-            found[entry.group] = (entry.licence, entry.source)
+            found[entry.group] = (entry.licence, entry.author or entry.source)
     return found
 
 
