@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,20 @@ from retone.errors import AudioError, DataError
 from retone.estimators.base import Excerpt
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.frames import Frames, PeakRule, combined, load, shortened
+from retone.estimators.frames import MAKEUP, Frames, combined, load, shortened
+from retone.estimators.level_rule import LevelRule
 from retone.losses.frames import cell_weight, curve_error_db
 from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNetConfig
 from retone.nets.frontend import FrontEnd, FrontEndConfig, louder_summary
+from retone.training import frames_loop
+from retone.training.data.corpora import Corpus, Track
 from retone.training.data.scenes import SceneMaker, at_peak
 from retone.training.frames_loop import follow, train_frames
 from retone.training.recipes.frames import FrameRecipe, frames_speech
-from retone.training.scene_pool import CLIPS, Feed, ScenePool, draw_pair
+from retone.training.recipes.recipe import Optimizer
+from retone.training.scene_feed import Feed, SceneStream
+from retone.training.scene_pool import CLIPS, ScenePool, draw_pairs
 
 TABLE = MATCH_CHAIN.params
 FRONT_END = FrontEndConfig(sample_rate=SAMPLE_RATE, window=1024, hop=512, mels=24, measures=True)
@@ -42,7 +49,7 @@ def tiny(**changes: Any) -> FrameRecipe:
             outputs=full.network.outputs, initial=full.network.initial, front_end=FRONT_END,
             content=12, key=8, trunk=16, hidden=24, curve=12, width=16,
         ),
-        optimizer=replace(full.optimizer, learning_rate=3e-3, warmup_steps=2),
+        optimizer=replace(full.optimizer, learning_rate=1e-3, warmup_steps=2),
         batch_size=4, steps=8, kept_scenes=12, first_scenes=6, scenes_per_step=0.5,
         validation_scenes=2, validate_every=4,
     )  # fmt: skip
@@ -87,26 +94,30 @@ def test_a_target_has_the_level_of_its_reference(tmp_path: Path, corpora: dict[s
     pool = ScenePool(tmp_path, 4, FRONT_END, 12288)
     scene = recipe.scenes.scene(corpora["train"], 2, 5)
     pool.add(scene)
-    draw = draw_pair(np.random.default_rng(1), 0, 0.0, 0.0)
-    pair = pool.pairs([draw])
+    draws = draw_pairs(np.random.default_rng(1), np.array([0]), 0.0, 0.0)
+    pair = pool.pairs(draws)
+    target, reference = draws.target[0], draws.reference[0]
     audio, gain = scene.audio.reshape(CLIPS, -1), scene.gain_db.reshape(CLIPS)
-    louder = 10 ** ((gain[draw.reference] - gain[draw.target]) / 20)
-    heard = FrontEnd(FRONT_END)(torch.from_numpy(audio[draw.target] * louder)[None])
+    louder = 10 ** ((gain[reference] - gain[target]) / 20)
+    heard = FrontEnd(FRONT_END)(torch.from_numpy(audio[target] * louder)[None])
     loud = pair.target.weight > 0
     torch.testing.assert_close(pair.target.frames[loud], heard.frames[loud], atol=0.02, rtol=0)
     torch.testing.assert_close(pair.target.summary, heard.summary, atol=0.1, rtol=0)
 
 
-def test_draws_keep_the_clip_of_the_input(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
+def test_draws_keep_the_clip_of_the_input() -> None:
+    scenes = np.arange(40)
     for cross in (0.0, 1.0):
-        for _ in range(40):
-            draw = draw_pair(rng, 0, cross, 0.5)
-            voice, processing, half = np.unravel_index(draw.source, (2, 2, 2))
-            assert np.unravel_index(draw.target, (2, 2, 2)) == (voice, 1 - processing, half)
-            who, style, where = np.unravel_index(draw.reference, (2, 2, 2))
-            assert style == 1 - processing and (who != voice) == draw.cross == bool(cross)
-            assert draw.cross or where != half
+        draws = draw_pairs(np.random.default_rng(0), scenes, cross, 0.5)
+        np.testing.assert_array_equal(draws.scene, scenes)
+        voice, processing, half = np.unravel_index(draws.source, (2, 2, 2))
+        kept = np.ravel_multi_index((voice, 1 - processing, half), (2, 2, 2))
+        np.testing.assert_array_equal(draws.target, kept)
+        who, style, where = np.unravel_index(draws.reference, (2, 2, 2))
+        assert (style == 1 - processing).all() and (draws.cross == bool(cross)).all()
+        assert ((who != voice) == draws.cross).all() and ((where != half) | draws.cross).all()
+        for choice in (voice, processing, half, where):
+            assert 5 < choice.sum() < 35
 
 
 def test_the_pool_is_a_ring_on_disk(tmp_path: Path, corpora: dict[str, Any]) -> None:
@@ -179,11 +190,123 @@ def test_a_run_learns_goes_on_and_refuses_another_network(
     assert set(parts[0]) == set(parts[1])
     for name, tensor in parts[0].items():
         torch.testing.assert_close(tensor, parts[1][name], msg=name)
-    scores = [r["validation"] for r in log_rows(tmp_path / "run") if "validation" in r]
-    assert scores[-1]["loss"] < scores[0]["loss"]
+    assert [r["step"] for r in log_rows(tmp_path / "run") if "validation" in r] == [0, 4, 8]
     with pytest.raises(DataError, match="another network"):
         other = replace(tiny().network, width=8)
         train_frames(tiny(network=other), corpora, tmp_path / "run")
+
+
+def test_other_processes_make_the_same_batches(tmp_path: Path, corpora: dict[str, Any]) -> None:
+    recipe = tiny(first_scenes=7, kept_scenes=5, scenes_per_step=2.5)
+    alone, helped = (
+        Feed(recipe, corpora["train"], ScenePool(tmp_path / str(n), 5, FRONT_END, 12288), n)
+        for n in (0, 2)
+    )
+    for step in (0, 1, 4):
+        one, other = alone.batch(step), helped.batch(step)
+        assert alone.pool.count == helped.pool.count == 7 + int(2.5 * step)
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    helped.close()
+
+
+def test_scenes_that_cannot_be_made_end_the_run_with_the_reason(
+    tmp_path: Path, corpora: dict[str, Any]
+) -> None:
+    maker = replace(tiny().scenes, min_mean_square=1e9)
+    recipe = tiny(scenes=maker)
+    feed = Feed(recipe, corpora["train"], ScenePool(tmp_path, 12, FRONT_END, 12288))
+    feed.stream = SceneStream(feed.scenes, 0, 1)
+    with pytest.raises(DataError, match="all too quiet; lower min_mean_square") as error:
+        feed.batch(0)
+    assert "Traceback" not in str(error.value)
+    feed.close()
+
+
+def test_a_run_by_the_clock_ends_in_time_with_a_small_learning_rate(
+    tmp_path: Path, corpora: dict[str, Any]
+) -> None:
+    """The schedule follows the time, and a resumed run trains for the rest of it only."""
+    recipe = tiny(steps=1, optimizer=Optimizer(learning_rate=1e-3, cosine=True))
+    run, started = tmp_path / "run", time.monotonic()
+    train_frames(recipe, corpora, run, budget_s=3.0, stop_after_s=1.0, workers=1, log_every=1)
+    train_frames(recipe, corpora, run, budget_s=3.0, log_every=1)
+    assert time.monotonic() - started < 30
+    rows = [r for r in log_rows(run) if "loss" in r]
+    rates = [r["learning_rate"] for r in rows]
+    assert rows[-1]["step"] > 4 and rates[-1] < 0.1 * rates[0]
+    _, header = checkpoint.read(run / "last.safetensors")
+    assert 3.0 <= header["state"]["trained_s"] < 4.0
+
+
+def test_a_pool_on_a_device_gives_the_same_pairs(tmp_path: Path, corpora: dict[str, Any]) -> None:
+    """``meta`` stands in for a GPU's memory: shapes only, and nothing is read back."""
+    recipe = tiny()
+    feed = Feed(recipe, corpora["train"], ScenePool(tmp_path, 12, FRONT_END, 12288))
+    plain = feed.batch(0)
+    held = ScenePool(tmp_path, 12, FRONT_END, 12288)
+    held._held = {name: torch.from_numpy(array) for name, array in held._kept.items()}
+    other = Feed(recipe, corpora["train"], held).batch(0)
+    torch.testing.assert_close(plain, other)
+    meta = ScenePool(tmp_path, 12, FRONT_END, 12288, torch.device("meta"))
+    shapes = Feed(recipe, corpora["train"], meta).batch(0)
+    assert shapes.source.frames.shape == plain.source.frames.shape
+    assert shapes.target.weight.device.type == "meta"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_further_layers_change_nothing_until_they_are_trained(precision: str) -> None:
+    small = tiny().network.build()
+    large = replace(tiny().network, blocks=5, exchanges=2).build()
+    missing = large.load_state_dict(small.state_dict(), strict=False)
+    assert missing.missing_keys and not missing.unexpected_keys
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        found = large(clips(2), clips(2, 5))[-1]
+    assert found.frames.dtype == found.log_scale.dtype == torch.float32
+    wanted = small(clips(2), clips(2, 5))[-1]
+    torch.testing.assert_close(
+        found.frames, wanted.frames, rtol=0, atol=1e-5 if precision == "float32" else 0.02
+    )
+    found.frames.sum().backward()
+    assert all(bool(e.out.weight.grad.any()) for e in large.exchanges)  # type: ignore[union-attr]
+
+
+def test_full_band_recordings_are_drawn_more_often() -> None:
+    edge = 0.5 * SAMPLE_RATE
+    tracks = tuple(
+        Track(str(i), "train", "speech", Path("x"), 50000, edge if i < 2 else 8000.0)
+        for i in range(6)
+    )
+    corpus = Corpus("x", SAMPLE_RATE, tracks, "")
+    shares = replace(tiny().scenes, full_band_weight=3.0)._shares(corpus)
+    np.testing.assert_allclose(shares[:2] / shares[2:4], 3.0)
+    np.testing.assert_allclose(shares[2:], shares[2])
+
+
+def test_band_widths_weight_the_loss() -> None:
+    """An error in a wide band costs more, and equal errors in all bands cost the same."""
+    miss = torch.zeros(2, 3, 4)
+    miss[0, 2] = miss[1, 0] = 1.0
+    weight, bands = torch.ones(2, 3, 4), torch.tensor([0.5, 0.5, 2.0])
+    wide, narrow = curve_error_db(miss, weight, bands).tolist()
+    assert wide == pytest.approx(4 * narrow)
+    ones = torch.ones(1, 3, 4)
+    torch.testing.assert_close(curve_error_db(ones, ones, bands), curve_error_db(ones, ones, None))
+
+
+def test_steps_lower_the_loss_and_survive_a_bad_batch(
+    tmp_path: Path, corpora: dict[str, Any]
+) -> None:
+    recipe = tiny(steps=40)
+    pool = ScenePool(tmp_path / "scenes", 12, FRONT_END, 12288)
+    batch = Feed(recipe, corpora["train"], pool).batch(0)
+    run = frames_loop._Run(recipe, tmp_path, torch.device("cpu"))
+    run.network.standardize(pool.summaries())
+    losses = [float(run.train_on(batch, 40)[0]) for _ in range(30)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
+    broken = batch._replace(source=batch.source._replace(frames=batch.source.frames * math.nan))
+    loss, norm = run.train_on(broken, 40)
+    assert not math.isfinite(float(norm)) and float(loss) == 0.0
+    assert all(bool(torch.isfinite(p).all()) for p in run.network.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -206,17 +329,22 @@ def test_a_first_answer_may_have_a_say(weights: Path) -> None:
     """With all of it the fit has nothing to do, and stays there."""
     source, reference = (Excerpt(0.25 * c / c.abs().max(), SAMPLE_RATE) for c in clips(2))
     first = ClosedForm().estimate(source, [reference], locks={})
-    estimator = Frames(weights, rules=FitRules(steps=2), first_share=1.0, peak=None)
+    estimator = Frames(weights, rules=FitRules(steps=2), first_share=1.0, level=None)
     found = estimator.estimate(source, [reference], locks={})
     unit, start = (TABLE.to_unit(e.setting) for e in (found, first))
     torch.testing.assert_close(unit, start, atol=1e-3, rtol=0)
 
 
-def test_the_surer_opinion_on_the_level_counts() -> None:
-    rule = PeakRule(peak_dbfs=-12.0, scale_db=2.0)
-    assert rule.gain_db(5.0, 0.1, -20.0) == pytest.approx(5.0, abs=0.01)
-    assert rule.gain_db(5.0, 50.0, -20.0) == pytest.approx(8.0, abs=0.01)
-    assert rule.gain_db(4.0, 2.0, -20.0) == pytest.approx(6.0)
+def test_the_level_rule_applies_as_far_as_the_network_is_in_doubt(weights: Path) -> None:
+    source, reference = (Excerpt(0.25 * c / c.abs().max(), SAMPLE_RATE) for c in clips(2))
+    makeups = []
+    for scale_db in (0.0, 1e9, None):
+        level = None if scale_db is None else LevelRule(same=1.0, peak=1.0)
+        estimator = Frames(weights, rules=FitRules(2), level=level, level_scale_db=scale_db or 0.0)
+        found = estimator.estimate(source, [reference], locks={})
+        makeups.append(float(found.setting[MAKEUP]))
+    assert makeups[1] == pytest.approx(makeups[2], abs=1e-3)
+    assert abs(makeups[0] - makeups[2]) > 0.1
 
 
 def test_long_recordings_are_heard_in_pieces(weights: Path) -> None:
@@ -303,8 +431,7 @@ def test_the_command_line_trains_it(
 
 @pytest.mark.parametrize(
     ("words", "named"),
-    [(["--device", "cuda"], "--device"), (["--workers", "4"], "--workers"),
-     (["--plugin", "x.vst3"], "--plugin")],
+    [(["--cpu-minutes", "4"], "--cpu-minutes"), (["--plugin", "x.vst3"], "--plugin")],
 )  # fmt: skip
 def test_options_that_its_loop_lacks_are_refused(
     words: list[str], named: str, capsys: pytest.CaptureFixture[str]

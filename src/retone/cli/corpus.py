@@ -3,6 +3,7 @@
 retone corpus list
 retone corpus build debian-speech FOLDER    free recordings from Debian packages (needs apt, dpkg)
 retone corpus check NAME FOLDER             check which files are usable
+retone corpus pack FOLDER --corpus NAME=FOLDER ...    excerpts as Opus, for a machine elsewhere
 """
 
 from __future__ import annotations
@@ -22,6 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("folder", type=Path, metavar="FOLDER", help="the corpus folder")
     check.add_argument("--sample-rate", type=int, required=True, help="training sample rate in Hz")
     check.add_argument("--cache", type=Path, help="cache directory for resampled audio")
+    pack = actions.add_parser("pack", help="pack excerpts of corpora to train elsewhere")
+    pack.add_argument("folder", type=Path, metavar="FOLDER", help="folder to create")
+    pack.add_argument("--corpus", action="append", default=[], metavar="NAME=FOLDER", required=True,
+                      help="a corpus and its folder (repeatable)")  # fmt: skip
+    pack.add_argument("--kind", choices=("speech", "music"), default="speech",
+                      help="which recordings of mixed corpora (default: speech)")  # fmt: skip
+    pack.add_argument("--sample-rate", type=int, default=24000, help="in Hz (default: 24000)")
+    pack.add_argument("--seconds", type=float, default=20.0,
+                      help="of each speaker or track (default: 20)")  # fmt: skip
+    pack.add_argument("--min-seconds", type=float, default=0.0,
+                      help="leave out speakers or tracks with less (default: 0)")  # fmt: skip
+    pack.add_argument("--kbps", type=float, default=20.0, help="bit rate (default: 20)")
+    pack.add_argument("--full-band-kbps", type=float, default=32.0,
+                      help="bit rate of full-band recordings (default: 32)")  # fmt: skip
+    pack.add_argument("--cache", type=Path, help="cache directory for resampled audio")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
         build(args.name, args.folder, print)
         return 0
+    if args.action == "pack":
+        return _pack(args)
     corpus = open_corpus(
         args.name,
         args.folder,
@@ -46,4 +64,27 @@ def run(args: argparse.Namespace) -> int:
     )
     print(corpus_manifest(corpus).summary())
     print(f"{corpus.hours:.2f} hours from {len(corpus.tracks)} speakers or tracks")
+    return 0
+
+
+def _pack(args: argparse.Namespace) -> int:
+    from retone.training.data.pack import Packing, pack
+    from retone.training.data.splits import named_folders, open_splits
+
+    splits = open_splits(
+        named_folders(args.corpus),
+        sample_rate=args.sample_rate,
+        cache=args.cache,
+        kind=args.kind,
+        need=("train",),
+        progress=print,
+    )
+    packing = Packing(
+        seconds=args.seconds,
+        kbps=args.kbps,
+        full_band_kbps=args.full_band_kbps,
+        min_seconds=args.min_seconds,
+    )
+    size = pack((splits["train"], splits["val"]), args.folder, packing, print)
+    print(f"{size / 1e6:.1f} MB in {args.folder}: use it as --corpus folder={args.folder}")
     return 0

@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop-after", type=float, metavar="MINUTES", help="stop after N minutes, saving the state"
     )
     parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="length of the run in minutes instead of the recipe's steps (frames_ recipes only)",
+    )
+    parser.add_argument(
         "--cpu-minutes",
         type=float,
         metavar="MINUTES",
@@ -63,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from retone.errors import SettingError
     from retone.terminal import progress_bar
     from retone.training.loop import train
     from retone.training.recipes.frames import FRAME_RECIPES
@@ -81,6 +88,11 @@ def run(args: argparse.Namespace) -> int:
         from retone.cli.match import opened_plugin
 
         plugin = opened_plugin(args, on_failure="skip")
+    if args.minutes:
+        raise SettingError(
+            f"train {args.recipe}: --minutes is for the frames_ recipes. Use --set steps=N, or "
+            "--stop-after to stop early."
+        )
     recipe = override(recipe_named(args.recipe, plugin), args.set)
     folder, corpora = _opened(args, recipe, recipe.pairs.sample_rate)
     with progress_bar() as progress:
@@ -107,10 +119,8 @@ def _run_frames(args: argparse.Namespace) -> int:
     from retone.training.recipes.frames import FRAME_RECIPES
     from retone.training.recipes.record import override
 
-    for option, usual in (("device", "cpu"), ("workers", 1), ("cpu_minutes", None)):
-        if getattr(args, option) != usual:
-            name = "--" + option.replace("_", "-")
-            raise SettingError(f"train {args.recipe}: {name} is not supported here. Leave it out.")
+    if args.cpu_minutes:
+        raise SettingError(f"train {args.recipe}: --cpu-minutes is not supported. Leave it out.")
     if args.plugin or args.plugin_set:
         raise SettingError(f"train {args.recipe}: it sets no plug-in. Leave out --plugin.")
     recipe = override(FRAME_RECIPES[args.recipe](), args.set)
@@ -120,6 +130,9 @@ def _run_frames(args: argparse.Namespace) -> int:
             recipe,
             corpora,
             folder,
+            device=args.device,
+            workers=args.workers,
+            budget_s=args.minutes * 60 if args.minutes else None,
             warm_start=args.warm_start,
             stop_after_s=args.stop_after * 60 if args.stop_after else None,
             report=lambda row: progress.print(_line(row)),

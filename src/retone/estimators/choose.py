@@ -28,6 +28,7 @@ _OWN = {
     "auto": "retone.estimators.automatic:Automatic",
     "network": "retone.estimators.network:Network",
     "closed-form": "retone.estimators.closed_form:ClosedForm",
+    "frames": "retone.estimators.frames:frames_match",
     "full-match": "retone.estimators.full_match:full_match",
     "refined": "retone.estimators.refine:Refined",
     "rules": "retone.estimators.rules:Rules",
@@ -55,7 +56,7 @@ def estimator_named(name: str | None, *, weights: Path | str | None = None) -> E
 
     Args:
         name: its name in ``ESTIMATORS``; None for the default one.
-        weights: of the network, for ``"network"``.
+        weights: of the network, for ``"network"`` and ``"frames"``.
 
     Raises:
         SettingError: no estimator has that name, or its factory returns something else.
@@ -65,7 +66,7 @@ def estimator_named(name: str | None, *, weights: Path | str | None = None) -> E
     name = name or DEFAULT
     name = FORMER_NAMES.get(name, name)
     make = ESTIMATORS.named(name)
-    made = make(weights=weights) if weights and name == "network" else make()
+    made = make(weights=weights) if weights and name in ("network", "frames") else make()
     if not isinstance(made, Estimator):
         raise SettingError(
             f"estimator '{name}' made a {type(made).__name__}, which is not an Estimator: it "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,49 +14,31 @@ from torch import Tensor
 
 from retone.effects import MATCH_CHAIN
 from retone.errors import AudioError, DataError
-from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Estimator, Excerpt, Reference
+from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.network import makeup_of, network_config, pieces
+from retone.estimators.level_rule import LevelRule
+from retone.estimators.network import Network, loudest, makeup_of, network_config, pieces
 from retone.estimators.profile import Profile
 from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, FramePrediction
 from retone.nets.frontend import MEASURES, Features, FrontEnd, merge_clips
 from retone.progress import Progress, silent
-from retone.units import gain_to_db
 
 MAKEUP = makeup_of(MATCH_CHAIN.params)
 QUIET_DB = -90.0
+KINDS = ("speech", "music")
 
 
 class Predictor(NamedTuple):
-    """A network ready for use; ``length`` (samples) is that of its training clips."""
+    """A network ready for use.
+
+    ``length`` (samples) is that of its training clips; ``kind`` is ``"speech"`` or ``"music"``.
+    """
 
     network: FrameNet
     length: int
-
-
-@dataclass(frozen=True)
-class PeakRule:
-    """A gain after the fit, from two estimates of the level: the network's and the usual peak.
-
-    Results have a similar peak to references, whoever speaks. The network's estimate of the level
-    is better for similar voices and worse for others, and its uncertainty reflects that.
-
-    Args:
-        peak_dbfs: usual peak of a result whose reference is at its normal peak.
-        scale_db: deviation of results from it, on the scale of the network's uncertainty.
-        power: exponent of the weighting; higher favours the more certain estimate more.
-    """
-
-    peak_dbfs: float = NORMAL_PEAK_DB
-    scale_db: float = 2.2
-    power: float = 4.0
-
-    def gain_db(self, predicted_db: float, predicted_scale_db: float, peak_dbfs: float) -> float:
-        """The gain in dB, given the network's and its uncertainty, and the peak of the result."""
-        share = 1 / (1 + (self.scale_db / max(predicted_scale_db, 1e-3)) ** self.power)
-        return (1 - share) * predicted_db + share * (self.peak_dbfs - peak_dbfs)
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -63,7 +46,8 @@ class Frames:
     """Sets ``MATCH_CHAIN`` so that results have the frames that a network predicts.
 
     Args:
-        weights: a ``.safetensors`` file of a recipe that predicts frames.
+        weights: a ``.safetensors`` file of a recipe that predicts frames, or ``"speech"`` for those
+            that ship with the package.
         first: estimator of the initial setting of the fit.
         first_share: 0 aims at the predicted frames, 1 at the result of the initial setting.
         rules: rules of the fit.
@@ -75,14 +59,16 @@ class Frames:
         fit_frames: number of frames of each piece for the fit, where it is loudest; 0 for all.
         statistics_share: share of the change of levels and centroid that follows from the predicted
             statistics; the rest follows from the predicted frames.
-        peak: rule that then adjusts the makeup; None keeps that of the fit.
+        level: rule that then adjusts the makeup; None keeps that of the fit.
+        level_scale_db: uncertainty of the network about the level at which half of the rule's gain
+            applies; where the network is more certain, less applies.
     """
 
-    weights: Path | str
+    weights: Path | str = "speech"
     first: Estimator = field(default_factory=ClosedForm)
     first_share: float = 0.0
     rules: FitRules = FitRules(steps=40)
-    measure_weight: float = 0.1
+    measure_weight: float = 0.03
     linear: float = 0.5
     trust: float = 1.0
     amount: float = 1.0
@@ -90,7 +76,8 @@ class Frames:
     fit_pieces: int = 1
     fit_frames: int = 0
     statistics_share: float = 0.5
-    peak: PeakRule | None = PeakRule()
+    level: LevelRule | None = LevelRule(peak=0.75, own=0.0)
+    level_scale_db: float = 1.0
     name: str = "frames"
 
     def estimate(
@@ -108,7 +95,7 @@ class Frames:
         """
         if not references or any(isinstance(r, Profile) for r in references):
             raise AudioError("frames: recordings are needed as references; give one or more.")
-        network, length = load(self.weights)
+        network, length, kind = load(self.weights)
         front_end = network.front_end
         rate = front_end.config.sample_rate
         own = pieces(source, rate, length, self.max_pieces)
@@ -133,8 +120,12 @@ class Frames:
             progress=progress,
         )  # fmt: skip
         unit = unit.double()
-        if self.peak and MAKEUP not in locks:
-            unit = self._at_level(network, own[kept], parts, wanted, kept, unit)
+        if self.level and MAKEUP not in locks:
+            loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
+            gain_db = self.level.for_clips(
+                rendered(loud[0], rate, unit), loud[0], loud[1:], rate, kind
+            )
+            unit = louder(unit, gain_db * self._doubt(network, wanted))
         return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit))
 
     def _begin(
@@ -174,33 +165,11 @@ class Frames:
         measures = measures + torch.lerp(shown, change, self.statistics_share)
         return clips, FrameGoal(frames, weight, measures, sure)
 
-    def _at_level(
-        self,
-        network: FrameNet,
-        clips: Tensor,
-        parts: Features,
-        wanted: FramePrediction,
-        kept: Tensor,
-        unit: Tensor,
-    ) -> Tensor:
-        """Unit parameters [1, P] with the makeup adjusted by ``peak`` for clips [N, T]."""
-        assert self.peak is not None
-        table, rate = MATCH_CHAIN.params, network.front_end.config.sample_rate
-        setting = table.to_physical(unit.float().expand(clips.shape[0], -1))
-        with torch.no_grad():
-            out = MATCH_CHAIN.render(clips[:, None], rate, setting).audio[:, 0]
-            _, measures = network.front_end.frames_and_measures(out)
+    def _doubt(self, network: FrameNet, wanted: FramePrediction) -> float:
+        """Share of the rule's gain that applies, from the uncertainty about the level."""
         scale = (wanted.expected.log_scale.exp() * network.scale)[0, -MEASURES:-1]
-        level = statistics(network, wanted)[:, -MEASURES:-1]
-        level = level + (parts.summary[kept] - parts.summary.mean(0))[:, -MEASURES:-1]
-        gain_db = self.peak.gain_db(
-            DB * float((level - measures[:, :-1]).mean()),
-            DB * float(scale.mean()),
-            gain_to_db(float(out.abs().max())),
-        )
-        physical, param = table.to_physical(unit), table[MAKEUP]
-        wish = (physical[MAKEUP] + gain_db).clamp(param.low, param.high)
-        return table.to_unit({**physical, MAKEUP: wish})
+        doubt_db = max(DB * float(scale.mean()), 1e-3)
+        return 1 / (1 + (self.level_scale_db / doubt_db) ** 4)
 
     def _halfway(
         self, front_end: FrontEnd, clips: Tensor, goal: FrameGoal, unit: Tensor
@@ -208,14 +177,28 @@ class Frames:
         """A goal between the prediction and the result of the initial setting."""
         if not self.first_share:
             return goal
-        setting = MATCH_CHAIN.params.to_physical(unit.expand(clips.shape[0], -1))
+        out = rendered(clips, front_end.config.sample_rate, unit)
         with torch.no_grad():
-            out = MATCH_CHAIN.render(clips[:, None], front_end.config.sample_rate, setting)
-            frames, measures = front_end.frames_and_measures(out.audio[:, 0])
+            frames, measures = front_end.frames_and_measures(out)
         return goal._replace(
             frames=torch.lerp(goal.frames, frames, self.first_share),
             measures=torch.lerp(goal.measures, measures, self.first_share),
         )
+
+
+def rendered(clips: Tensor, rate: int, unit: Tensor) -> Tensor:
+    """Clips [N, T] processed with unit parameters [1, P]."""
+    setting = MATCH_CHAIN.params.to_physical(unit.float().expand(clips.shape[0], -1))
+    with torch.no_grad():
+        return MATCH_CHAIN.render(clips[:, None], rate, setting).audio[:, 0]
+
+
+def louder(unit: Tensor, gain_db: float) -> Tensor:
+    """Unit parameters [1, P] whose makeup is ``gain_db`` higher."""
+    table = MATCH_CHAIN.params
+    physical, param = table.to_physical(unit), table[MAKEUP]
+    wish = (physical[MAKEUP] + gain_db).clamp(param.low, param.high)
+    return table.to_unit({**physical, MAKEUP: wish})
 
 
 def _split(frames: Tensor, count: int) -> Tensor:
@@ -262,6 +245,11 @@ def combined(each: list[FramePrediction]) -> FramePrediction:
     return FramePrediction(frames, scale, expected[0]._replace(mean=mean, log_scale=spread))
 
 
+def shipped_frames(kind: str) -> Path:
+    """Where the package keeps weights for ``"speech"`` or ``"music"``, if it has any."""
+    return Path(str(resources.files("retone") / "weights" / f"frames_{kind}.safetensors"))
+
+
 @functools.lru_cache(maxsize=4)
 def load(weights: Path | str) -> Predictor:
     """Read weights.
@@ -269,11 +257,12 @@ def load(weights: Path | str) -> Predictor:
     Raises:
         DataError: the file is missing, damaged, or of another kind of network.
     """
-    path = Path(weights)
+    path = shipped_frames(str(weights)) if str(weights) in KINDS else Path(weights)
     tensors, header = checkpoint.read(path)
     try:
         described = header["recipe"]["network"]
         length = int(header["recipe"]["scenes"]["length"])
+        kind = str(header["recipe"]["kind"])
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(
             f"{path.name}: its header has no recipe that predicts frames; use weights of "
@@ -287,4 +276,18 @@ def load(weights: Path | str) -> Predictor:
     network = config.build()
     checkpoint.load_module(network, checkpoint.network_tensors(tensors), path)
     network.eval()
-    return Predictor(network, length)
+    return Predictor(network, length, kind)
+
+
+def frames_match(weights: Path | str = "speech", start: str = "speech") -> Frames:
+    """The prediction of frames, with a fit that begins at the other network's prediction.
+
+    The fit aims at the predicted frames, and to a lesser part at the result of the initial setting,
+    since the errors of both networks differ.
+
+    Args:
+        weights: as in ``Frames``.
+        start: weights of the network that predicts the initial setting, as in ``Network``.
+    """
+    first = Network(weights=start, fit_steps=0, level=None)
+    return Frames(weights, first, first_share=0.3, rules=FitRules(steps=24))

@@ -17,7 +17,9 @@ import numpy as np
 from torch import Tensor
 
 from retone.audio import loudness_lufs
-from retone.dsp.measure import Array
+from retone.dsp.measure import Array, measure
+from retone.estimators.content_statistics import packaged
+from retone.estimators.separation import same_voice
 from retone.units import gain_to_db
 
 
@@ -91,3 +93,21 @@ class LevelRule:
             different = self.peak * (reference.peak_dbfs - result.peak_dbfs) + self.own * at_peak
             gains.append(weight * self.same * reference.over(result) + (1 - weight) * different)
         return sum(gains) / len(gains)
+
+    def for_clips(
+        self, result: Tensor, source: Tensor, references: Sequence[Tensor], rate: int, kind: str
+    ) -> float:
+        """The gain, from audio; 0 if a recording is too quiet to have a loudness.
+
+        Args:
+            result, source, references: clips [N, T] each.
+            rate: their sample rate in Hz.
+            kind: ``"speech"`` or ``"music"``.
+        """
+        levels = [levels_of(clips, rate) for clips in (result, source, *references)]
+        known = [each for each in levels if each is not None]
+        if len(known) < len(levels):
+            return 0.0
+        content, statistics = packaged(kind), measure(source.flatten(), rate)
+        alike = [same_voice(statistics, measure(r.flatten(), rate), content) for r in references]
+        return self.gain_db(known[0], known[1], known[2:], alike)

@@ -21,10 +21,9 @@ from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.content_statistics import packaged
 from retone.estimators.expectation import fit_expectation
-from retone.estimators.level_rule import LevelRule, levels_of
+from retone.estimators.level_rule import LevelRule
 from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
-from retone.estimators.separation import same_voice
 from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
@@ -188,14 +187,9 @@ def _by_rule(
     rate = int(loaded.network.config.front_end.sample_rate)  # type: ignore[union-attr]
     if not makeup_of(loaded.effect.params):
         return unit
-    source, result = levels_of(own, rate), levels_of(_rendered(loaded, own, unit), rate)
-    references = [levels_of(other, rate) for other in others]
-    if source is None or result is None or None in references:
-        return unit  # too quiet to have a loudness
-    content, statistics = packaged(loaded.kind), measure(own.flatten(), rate)
-    alike = [same_voice(statistics, measure(other.flatten(), rate), content) for other in others]
-    known = [r for r in references if r is not None]
-    return _louder(loaded.effect.params, unit, rule.gain_db(result, source, known, alike))
+    result = _rendered(loaded, own, unit)
+    gain_db = rule.for_clips(result, own, others, rate, loaded.kind)
+    return _louder(loaded.effect.params, unit, gain_db)
 
 
 def _rendered(loaded: Loaded, own: Tensor, unit: Tensor) -> Tensor:

@@ -74,24 +74,33 @@ class FrameLoss:
         summary_weight: weight of the negative log-likelihood of the summary statistics.
         measure_weight: weight of the errors of the measures that style is scored by: RMS and
             K-weighted level in dB and centroid in units of 100 Hz, computed from the frames.
+        linear: 1 weights the errors of bands by their width in Hz, 0 all bands alike.
     """
 
     curve_weight: float = 0.3
     level_weight: float = 0.1
     summary_weight: float = 0.3
     measure_weight: float = 0.1
+    linear: float = 0.0
 
     def __call__(self, network: FrameNet, wanted: FramePrediction, target: FrameTarget) -> Tensor:
         """Mean loss, a scalar, of a network's prediction for a batch."""
         level, tone = frame_errors(wanted.frames, target)
-        loss = frame_nll(tone, wanted.log_scale, target.weight)
-        loss = loss + self.curve_weight * curve_error_db(tone * target.weight, target.weight)
+        bands = self._bands(network)
+        loss = frame_nll(tone, wanted.log_scale, target.weight * bands[:, None])
+        curve = curve_error_db(tone * target.weight, target.weight, bands)
+        loss = loss + self.curve_weight * curve
         loss = loss + self.level_weight * DB * level.abs()
         off = measure_errors(network.front_end, wanted.frames, target)
         loss = loss + self.measure_weight * off.abs().sum(1)
         expected = masked(wanted.expected, target.known)
         summary = network.standardized(target.summary)
         return (loss + self.summary_weight * expected.nll(summary)).mean()
+
+    def _bands(self, network: FrameNet) -> Tensor:
+        """Weight of each band [M], 1 on average."""
+        width = network.front_end.widths()
+        return 1 - self.linear + self.linear * width / width.mean()
 
 
 def measure_errors(front_end: FrontEnd, frames: Tensor, target: FrameTarget) -> Tensor:
@@ -113,12 +122,17 @@ def masked(expected: Expected, known: Tensor) -> Expected:
     return expected._replace(weight=weight)
 
 
-def curve_error_db(miss: Tensor, weight: Tensor) -> Tensor:
-    """Mean over bands of the absolute mean over time of weighted errors [B, M, N], dB, [B]."""
+def curve_error_db(miss: Tensor, weight: Tensor, bands: Tensor | None = None) -> Tensor:
+    """Mean over bands of the absolute mean over time of weighted errors [B, M, N], dB, [B].
+
+    ``bands`` [M] weights the bands; None: all alike.
+    """
     band = weight.sum(2)
     each = DB * miss.sum(2).abs() / band.clamp(min=1e-6)
     known = (band > 1e-3).to(each)
-    return (each * known).sum(1) / known.sum(1).clamp(min=1.0)
+    if bands is not None:
+        known = known * bands
+    return (each * known).sum(1) / known.sum(1).clamp(min=1e-3)
 
 
 def cell_error_db(miss: Tensor, weight: Tensor) -> Tensor:

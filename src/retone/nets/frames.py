@@ -22,6 +22,8 @@ from retone.nets.precision import full_precision
 
 DB = 20.0
 """Frames are in dB / 20."""
+DILATIONS = (2, 2, 4, 8)
+"""Dilations in frames of the decoder's blocks, repeated."""
 FIRST_SCALE = -2.0
 """Logarithm of an untrained network's scale in dB / 20, about 2.7 dB."""
 
@@ -45,12 +47,19 @@ class FrameNetConfig(IterativeNetConfig):
     ``curve`` is the width of the layer that corrects the mean change of each band; ``width`` is
     that of the decoder and ``blocks`` its number of residual blocks; ``passes`` is the number of
     predictions: each pass compares the last prediction with the reference, with the same weights.
+    ``exchanges`` is the number of layers in which the frames of both recordings attend to each
+    other, with ``heads`` heads.
+
+    Further blocks and exchanges change nothing until they are trained, so the weights of a network
+    with fewer of them are a good initialisation.
     """
 
     curve: int = 256
     width: int = 192
     blocks: int = 2
     passes: int = 2
+    exchanges: int = 0
+    heads: int = 4
 
     def build(self) -> FrameNet:
         return FrameNet(self)
@@ -81,7 +90,13 @@ class FrameNet(IterativeNet):
         self.moved = nn.Linear(mels, config.hidden, bias=False)
         nn.init.zeros_(self.moved.weight)
         self.enter = nn.Conv1d(3 * mels + config.trunk, width, 3, padding=1)
-        self.blocks = nn.ModuleList(_Block(width, config.hidden) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(
+            _Block(width, config.hidden, DILATIONS[i % len(DILATIONS)])
+            for i in range(config.blocks)
+        )
+        self.exchanges = nn.ModuleList(
+            _Exchange(config.trunk, config.heads) for _ in range(config.exchanges)
+        )
         leave = nn.Conv1d(width, 2 * mels, 1)
         nn.init.normal_(leave.weight, std=1e-3)
         with torch.no_grad():
@@ -118,6 +133,8 @@ class FrameNet(IterativeNet):
         match = self.sharpness.exp() * alike
         h, difference = self._frames(now, reference, match)
         g, back = self._frames(reference, now, match.transpose(1, 2))
+        for exchange in self.exchanges:
+            h, g = exchange(h, g), exchange(g, h)
         there, here = _pooled(h, difference, now.energy), _pooled(g, back, reference.energy)
         a, b = (self.standardized(x.summary) for x in (source, reference))
         with full_precision(a.device):
@@ -140,7 +157,7 @@ class FrameNet(IterativeNet):
         x = x + self.even_enter(even)
         for block in self.blocks:
             x = block(x, vector)
-        change, log_scale = self.leave(x).chunk(2, dim=1)
+        change, log_scale = self.leave(x).float().chunk(2, dim=1)
         return FramePrediction(now.frames + curve + change, log_scale.clamp(-5.0, 1.0), expected)
 
     def _even(self, one: Features, other: Features, alike: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,7 +166,7 @@ class FrameNet(IterativeNet):
         Pauses contain a recording's noise, which shows its processing whatever the content.
         """
         weights = torch.softmax(self.evenness.exp() * alike, dim=-1)
-        difference = torch.einsum("bnm,bcm->bcn", weights, other.frames) - one.frames
+        difference = _matched(weights, other.frames) - one.frames
         share = torch.sigmoid(self.even_gate(torch.cat([one.frames, difference], dim=1))) + 1e-4
         return (share * difference).sum(-1) / share.sum(-1), difference
 
@@ -171,14 +188,14 @@ class FrameNet(IterativeNet):
         ``match`` [B, N, K] is the similarity of their content.
         """
         weights = torch.softmax(match + torch.log(other.energy[:, None] + 1e-9), dim=-1)
-        difference = torch.einsum("bnm,bcm->bcn", weights, other.frames) - one.frames
+        difference = _matched(weights, other.frames) - one.frames
         return self.trunk(torch.cat([one.frames, difference], dim=1)), difference
 
 
 class _Block(nn.Module):
     """Two convolutions with a skip connection; a vector [B, G] scales and shifts in between."""
 
-    def __init__(self, width: int, condition: int) -> None:
+    def __init__(self, width: int, condition: int, dilation: int) -> None:
         super().__init__()
         self.condition = nn.Linear(condition, 2 * width)
         self.body = nn.ModuleList(
@@ -186,17 +203,65 @@ class _Block(nn.Module):
                 nn.PReLU(width),
                 nn.Conv1d(width, width, 3, padding=1),
                 nn.PReLU(width),
-                nn.Conv1d(width, width, 3, padding=2, dilation=2),
+                nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
             ]
         )
-        nn.init.zeros_(self.condition.weight)
-        nn.init.zeros_(self.condition.bias)
+        for part in (self.condition, self.body[-1]):
+            _zero(part)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         first, middle, second, last = self.body
         scale, shift = self.condition(vector)[..., None].chunk(2, dim=1)
         h: Any = middle(first(x)) * (1 + scale) + shift
         return x + last(second(h))  # type: ignore[no-any-return]
+
+
+class _Exchange(nn.Module):
+    """Frames [B, C, N] of one recording attend to those of another, and then to their neighbours.
+
+    Attention over processed features finds what attention over content cannot, such as passages
+    with the same noise.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.other = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.body = nn.Sequential(
+            nn.PReLU(width),
+            nn.Conv1d(width, width, 3, padding=1),
+            nn.PReLU(width),
+            nn.Conv1d(width, width, 3, padding=1),
+        )
+        for part in (self.out, self.body[-1]):
+            _zero(part)
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        here, there = (self.norm(x.transpose(1, 2)) for x in (one, other))
+        query, key, value = (
+            x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for x in (self.query(here), *self.other(there).chunk(2, dim=2))
+        )
+        found = nn.functional.scaled_dot_product_attention(query, key, value)
+        one = one + self.out(found.transpose(1, 2).flatten(2)).transpose(1, 2)
+        return one + self.body(one)  # type: ignore[no-any-return]
+
+
+def _matched(weights: Tensor, frames: Tensor) -> Tensor:
+    """Frames [B, M, K] averaged with weights [B, N, K]: [B, M, N].
+
+    bfloat16 would round levels to 0.3 dB.
+    """
+    with full_precision(frames.device):
+        return torch.einsum("bnm,bcm->bcn", weights.float(), frames)
+
+
+def _zero(layer: Any) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
 
 
 def _mean(frames: Tensor, energy: Tensor) -> Tensor:

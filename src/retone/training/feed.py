@@ -161,7 +161,7 @@ def batches(
                 yield Batch(*items)
                 step, deaths = step + 1, 0
         except DataError as e:
-            raise DataError(_original_message(e)) from None
+            raise DataError(original_message(e)) from None
         except RuntimeError as e:
             if "DataLoader worker" not in str(e):
                 raise
@@ -178,18 +178,22 @@ def batches(
 def _loader(
     recipe: Recipe, corpus: Any, start: int, context: DistributedContext, workers: int
 ) -> Iterator[Any]:
-    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
-    loader = iter(
-        DataLoader(
-            PairDataset(recipe, corpus),
-            batch_size=recipe.batch_size,
-            sampler=Numbers(recipe, start, context),
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            pin_memory=context.device.type == "cuda",
-            worker_init_fn=_ignore_sigint,
-        )
+    loader: DataLoader[Any] = DataLoader(
+        PairDataset(recipe, corpus),
+        batch_size=recipe.batch_size,
+        sampler=Numbers(recipe, start, context),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=context.device.type == "cuda",
     )
+    return quiet_loader(loader, workers)
+
+
+def quiet_loader(parts: DataLoader[Any], workers: int) -> Iterator[Any]:
+    """An iterator over a loader that leaves Ctrl-C and dead workers to the caller."""
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    parts.worker_init_fn = _ignore_sigint
+    loader = iter(parts)
     if workers and before is not None and threading.current_thread() is threading.main_thread():
         # torch would raise from the signal handler, in the middle of a step; next() raises too.
         signal.signal(signal.SIGCHLD, before)
@@ -201,7 +205,7 @@ def _ignore_sigint(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _original_message(error: DataError) -> str:
+def original_message(error: DataError) -> str:
     """A worker's error arrives wrapped in a traceback; its own message is the last line."""
     text = str(error)
     if not text.startswith("Caught "):

@@ -1,8 +1,8 @@
-"""The training loop of networks that predict frames: one process, and no effect is rendered.
+"""The training loop of networks that predict frames; no effect is rendered.
 
-Like ``retone.training.loop``, it continues a run that was killed: ``last.safetensors`` holds the
-whole state, ``scenes`` the features that batches are drawn from, and ``best.safetensors`` the
-averaged weights with the best validation loss.
+The network trains on the CPU or on a GPU; other processes can make the scenes. A killed run
+continues: ``last.safetensors`` holds the whole state, ``scenes`` the features that batches are
+drawn from, and ``best.safetensors`` the averaged weights with the best validation loss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from retone.errors import DataError
 from retone.losses.frames import (
@@ -34,7 +34,8 @@ from retone.training.log import RowCallback, RunLog, write_record
 from retone.training.loop import interrupts, learning_rate
 from retone.training.recipes.frames import FrameRecipe
 from retone.training.recipes.record import describe
-from retone.training.scene_pool import BATCH_SEED, Feed, FramePair, ScenePool, validation_batches
+from retone.training.scene_feed import BATCH_SEED, Feed, validation_batches
+from retone.training.scene_pool import FramePair, ScenePool
 from retone.training.state import BEST, LAST
 
 MODEL, AVERAGE = checkpoint.NETWORK, "average."
@@ -46,6 +47,9 @@ def train_frames(
     corpora: dict[str, Corpus],
     folder: Path,
     *,
+    device: str = "cpu",
+    workers: int = 0,
+    budget_s: float | None = None,
     save_every_s: float = 300.0,
     log_every: int = 100,
     warm_start: Path | None = None,
@@ -59,6 +63,10 @@ def train_frames(
         recipe: what to train; everything except the network may change when a run is resumed.
         corpora: ``"train"`` and ``"val"`` splits.
         folder: run folder; a run in it is resumed if it is of the same network.
+        device: where the network and the scenes' features are, as torch names it.
+        workers: processes that make scenes; 0 makes them in this one. The batches are the same.
+        budget_s: length of the run in seconds of training, instead of ``recipe.steps``: the
+            learning rate follows the clock, and every step takes all scenes that are ready.
         save_every_s: seconds between saved states.
         log_every: steps between log rows.
         warm_start: initial weights, used when there is no run to resume; tensors that match by name
@@ -74,78 +82,171 @@ def train_frames(
         DataError: the folder holds a run of another network, or scenes cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    network = recipe.network.build()
-    average = copy.deepcopy(network)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.optimizer.learning_rate)
-    state = _resume(recipe, network, average, optimizer, folder)
-    log = RunLog(folder, state["step"], report)
-    pool = ScenePool(
-        folder / "scenes", recipe.kept_scenes, recipe.network.front_end, recipe.scenes.length
-    )
-    feed = Feed(recipe, corpora["train"], pool)
-    if state["step"] == 0:
-        write_record(recipe, corpora, folder)
-        feed.batch(0)
-        network.standardize(pool.summaries())
-        if warm_start is not None:
-            log.note(f"initialised from {warm_start}: {copy_matching(network, warm_start)}")
-        average.load_state_dict(network.state_dict())
-    held_out = validation_batches(recipe, corpora["val"], folder / "validation")
-    if state["step"] == 0:
-        log.row({"step": 0, "validation": validate(average, held_out)})
-    first = state["step"]
+    place = torch.device(device)
+    log = RunLog(folder, _saved_step(folder), report)
+    shape = (recipe.network.front_end, recipe.scenes.length)
+    pool = ScenePool(folder / "scenes", recipe.kept_scenes, *shape, place)
+    feed = Feed(recipe, corpora["train"], pool, workers, eager=budget_s is not None)
+    try:
+        run = _Run(recipe, folder, place)
+        if run.step == 0:
+            write_record(recipe, corpora, folder)
+            feed.batch(0)
+            run.network.standardize(pool.summaries().to(place))
+            if warm_start is not None:
+                copied = copy_matching(run.network, warm_start)
+                log.note(f"initialised from {warm_start}: {copied}")
+            run.average.load_state_dict(run.network.state_dict())
+        held_out = validation_batches(recipe, corpora["val"], folder / "validation", place)
+        if run.step == 0:
+            log.row({"step": 0, "validation": validate(run.average, held_out)})
+        _train(
+            run, feed, held_out, log, budget_s=budget_s, save_every_s=save_every_s,
+            log_every=log_every, stop_after_s=stop_after_s, progress=progress,
+        )  # fmt: skip
+    finally:
+        feed.close()
+        log.close()
+    return folder / BEST
+
+
+class _Run:
+    """Networks, optimizer and position of a run; a saved one is continued."""
+
+    def __init__(self, recipe: FrameRecipe, folder: Path, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.folder, self.device = recipe, folder, device
+        self.network = recipe.network.build().to(device)
+        self.average = copy.deepcopy(self.network)
+        cuda = device.type == "cuda"
+        if cuda:
+            torch.set_float32_matmul_precision("high")
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=recipe.optimizer.learning_rate, fused=cuda
+        )
+        self.step, self.trained_s, self.best = 0, 0.0, math.inf
+        if (folder / LAST).is_file():
+            self._resume(folder / LAST)
+
+    def train_on(self, batch: FramePair, steps: int) -> tuple[Tensor, Tensor]:
+        """A step of a run of ``steps``; returns its loss and the norm of its gradient.
+
+        A gradient that is not finite counts as zero. Nothing is read from the device.
+        """
+        r = self.recipe
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(r.optimizer, self.step, steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        half = r.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            number = scored_pass(r, self.step)
+            wanted = self.network.predict_at(number, batch.source, batch.reference)
+        loss = r.loss(self.network, wanted, batch.target)
+        loss.backward()
+        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, r.optimizer.clip_norm)
+        sound = torch.isfinite(norm)
+        for p in parameters:
+            assert p.grad is not None
+            p.grad = torch.where(sound, p.grad, 0.0)
+        self.optimizer.step()
+        follow(self.average, self.network, min(r.average, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+        return torch.where(sound, loss.detach(), 0.0), norm
+
+    def save_best(self, scores: dict[str, float]) -> None:
+        """Save the averaged weights if no others had a lower validation loss."""
+        if scores["loss"] < self.best:
+            self.best = scores["loss"]
+            tensors = {f"{MODEL}{n}": t for n, t in self.average.state_dict().items()}
+            checkpoint.write(self.folder / BEST, tensors, self._header(validation=scores))
+
+    def save(self) -> None:
+        """Save everything that continuing needs, in one file."""
+        packed, optimizer = checkpoint.pack_optimizer(self.optimizer)
+        for prefix, module in ((MODEL, self.network), (AVERAGE, self.average)):
+            packed |= {f"{prefix}{n}": t for n, t in module.state_dict().items()}
+        checkpoint.write(self.folder / LAST, packed, {**self._header(), "optimizer": optimizer})
+
+    def _header(self, **more: Any) -> dict[str, Any]:
+        best = None if self.best == math.inf else self.best
+        state = {"step": self.step, "trained_s": round(self.trained_s, 1), "best": best, **more}
+        return {"recipe": describe(self.recipe), "state": state}
+
+    def _resume(self, last: Path) -> None:
+        tensors, header = checkpoint.read(last)
+        if header.get("recipe", {}).get("network") != describe(self.recipe.network):
+            raise DataError(f"{self.folder} holds a run of another network. Choose another folder.")
+        for prefix, module in ((MODEL, self.network), (AVERAGE, self.average)):
+            checkpoint.load_module(module, checkpoint.tensors_under(tensors, prefix), last)
+        checkpoint.unpack_optimizer(self.optimizer, tensors, header["optimizer"])
+        state = header["state"]
+        self.step, self.trained_s = state["step"], state.get("trained_s", 0.0)
+        self.best = math.inf if state["best"] is None else state["best"]
+
+
+def _saved_step(folder: Path) -> int:
+    last = folder / LAST
+    return int(checkpoint.read(last)[1]["state"]["step"]) if last.is_file() else 0
+
+
+def _train(
+    run: _Run,
+    feed: Feed,
+    held_out: list[FramePair],
+    log: RunLog,
+    *,
+    budget_s: float | None,
+    save_every_s: float,
+    log_every: int,
+    stop_after_s: float | None,
+    progress: Progress,
+) -> None:
+    """Steps until the run is complete or interrupted, with log rows, validations and saves."""
+    r, first, before_s = run.recipe, run.step, run.trained_s
     started = saved = since = time.monotonic()
-    total = count = 0.0
+    total, row_at = torch.zeros((), device=run.device), run.step
     with interrupts() as interrupted:
-        while state["step"] < recipe.steps:
-            step = state["step"]
-            batch = feed.batch(step)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
-            optimizer.zero_grad(set_to_none=True)
-            number = scored_pass(recipe, step)
-            wanted = network.predict_at(number, batch.source, batch.reference)
-            loss = recipe.loss(network, wanted, batch.target)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.clip_norm)
-            if torch.isfinite(norm):
-                optimizer.step()
-                follow(average, network, min(recipe.average, (1 + step) / (10 + step)))
-                total, count = total + float(loss.detach()), count + 1
-            state["step"] = step = step + 1
+        while True:
+            steps = r.steps
+            if budget_s is not None and run.trained_s > 0:
+                steps = max(run.step + 1, round(run.step * budget_s / run.trained_s))
+            if run.step >= r.steps and budget_s is None:
+                break
+            loss, norm = run.train_on(feed.batch(run.step), steps)
+            total = total + loss
             now = time.monotonic()
-            last = step == recipe.steps or interrupted()
+            run.trained_s = before_s + now - started
+            complete = run.step >= r.steps if budget_s is None else run.trained_s >= budget_s
+            last = complete or interrupted()
             last |= stop_after_s is not None and now - started > stop_after_s
-            if step % log_every == 0:
-                speed = log_every * recipe.batch_size / max(now - since, 1e-9)
-                left = (recipe.steps - step) * recipe.batch_size
-                row = {
-                    "step": step,
-                    "loss": total / max(count, 1.0),
-                    "grad_norm": float(norm),
-                    "learning_rate": optimizer.param_groups[0]["lr"],
-                    "scenes": pool.count,
-                    "examples_per_s": speed,
-                    "eta_s": left / speed,
-                }
-                log.row(row)
-                since, total, count = now, 0.0, 0.0
-            if step % recipe.validate_every == 0 or step == recipe.steps:
-                scores = validate(average, held_out)
-                log.row({"step": step, "validation": scores})
-                if scores["loss"] < state["best"]:
-                    state["best"] = scores["loss"]
-                    _save(folder / BEST, recipe, average, {**state, "validation": scores})
-                since = time.monotonic()
+            if run.step % log_every == 0:
+                mean, size = float(total) / (run.step - row_at), float(norm)
+                speed = (run.step - row_at) * r.batch_size / (time.monotonic() - since)
+                left_s = (steps - run.step) * r.batch_size / speed
+                log.row(
+                    {
+                        "step": run.step,
+                        "loss": mean,
+                        "grad_norm": size,
+                        "learning_rate": run.optimizer.param_groups[0]["lr"],
+                        "scenes": feed.pool.count,
+                        "examples_per_s": speed,
+                        "eta_s": left_s if budget_s is None else budget_s - run.trained_s,
+                    }
+                )
+                total, row_at, since = torch.zeros_like(total), run.step, time.monotonic()
+            if run.step % r.validate_every == 0 or complete:
+                scores = validate(run.average, held_out)
+                log.row({"step": run.step, "validation": scores})
+                run.save_best(scores)
+                total, row_at, since = torch.zeros_like(total), run.step, time.monotonic()
             if last or time.monotonic() - saved > save_every_s:
-                _save(folder / LAST, recipe, network, state, average, optimizer)
+                run.save()
                 saved = time.monotonic()
-            progress(TRAINING, step - first, recipe.steps - first)
+            progress(TRAINING, run.step - first, steps - first)
             if last:
                 break
-    log.close()
-    return folder / BEST
 
 
 def scored_pass(recipe: FrameRecipe, step: int) -> int:
@@ -158,9 +259,8 @@ def scored_pass(recipe: FrameRecipe, step: int) -> int:
 def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
     """Update averaged weights: they keep a share ``keep`` and take the rest from a network."""
     own, other = average.state_dict(), network.state_dict()
-    for name, tensor in own.items():
-        if tensor.is_floating_point():
-            tensor.lerp_(other[name], 1 - keep)
+    names = [name for name, tensor in own.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_([own[n] for n in names], [other[n] for n in names], 1 - keep)
 
 
 @torch.no_grad()
@@ -192,6 +292,7 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
                 "tone_db": curve_error_db(tone * weight, weight),
                 "level_db": DB * level.abs(),
             }
+            errors = {what: values.cpu() for what, values in errors.items()}
             for i, cross in enumerate(batch.cross.tolist()):
                 case = "cross" if cross else "same"
                 for what, values in errors.items():
@@ -217,43 +318,3 @@ def copy_matching(network: FrameNet, weights: Path) -> str:
             own[name].copy_(tensor)
             taken += 1
     return f"{taken} of {len(own)} tensors"
-
-
-def _resume(
-    recipe: FrameRecipe,
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    folder: Path,
-) -> dict[str, Any]:
-    state: dict[str, Any] = {"step": 0, "best": math.inf}
-    last = folder / LAST
-    if not last.is_file():
-        return state
-    tensors, header = checkpoint.read(last)
-    if header.get("recipe", {}).get("network") != describe(recipe.network):
-        raise DataError(f"{folder} holds a run of another network. Choose another folder.")
-    for prefix, module in ((MODEL, network), (AVERAGE, average)):
-        checkpoint.load_module(module, checkpoint.tensors_under(tensors, prefix), last)
-    checkpoint.unpack_optimizer(optimizer, tensors, header["optimizer"])
-    best = header["state"]["best"]
-    return {"step": header["state"]["step"], "best": math.inf if best is None else best}
-
-
-def _save(
-    path: Path,
-    recipe: FrameRecipe,
-    network: nn.Module,
-    state: dict[str, Any],
-    average: nn.Module | None = None,
-    optimizer: torch.optim.Optimizer | None = None,
-) -> None:
-    tensors = {f"{MODEL}{n}": t for n, t in network.state_dict().items()}
-    finite = {k: (None if v == math.inf else v) for k, v in state.items()}
-    header: dict[str, Any] = {"recipe": describe(recipe), "state": finite}
-    if average is not None:
-        tensors |= {f"{AVERAGE}{n}": t for n, t in average.state_dict().items()}
-    if optimizer is not None:
-        packed, header["optimizer"] = checkpoint.pack_optimizer(optimizer)
-        tensors |= packed
-    checkpoint.write(path, tensors, header)

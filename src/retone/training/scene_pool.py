@@ -1,13 +1,12 @@
 """Features of scenes, kept on disk, and batches of pairs drawn from them.
 
 Making a scene costs more than a training step on one of its pairs. So the features of the most
-recent few thousand scenes are kept in memory-mapped arrays. In every step new scenes replace the
-oldest, and each pair of a batch comes from a different scene.
+recent scenes are kept in memory-mapped arrays. New scenes replace the oldest, and each pair of a
+batch comes from a different scene.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,18 +23,15 @@ from retone.nets.frontend import (
     FrontEndConfig,
     louder_summary,
 )
-from retone.training.data.corpora import Corpus
 from retone.training.data.scenes import HALVES, PROCESSINGS, VOICES, Scene
-from retone.training.recipes.frames import FrameRecipe
 
 Array = np.ndarray
 CLIPS = VOICES * PROCESSINGS * HALVES
-BATCH_SEED = 1 << 40
+CPU = torch.device("cpu")
 ABSENT = 0.5
 """Weight of bands above a recording's bandwidth. They hold only noise, but a change of noise is
 audible and measured like any other. Such recordings do not teach the network that these bands are
 empty, since it learns changes, and input and target are the same recording."""
-VALIDATION_SEED = 1_000_003
 
 
 class FramePair(NamedTuple):
@@ -50,36 +46,76 @@ class FramePair(NamedTuple):
     cross: Tensor
 
 
-@dataclass(frozen=True)
-class Draw:
-    """The clips of a scene that make a pair, by number; ``target`` has the source's content."""
+class Draws(NamedTuple):
+    """Scenes, and their clips that make pairs, by number, [B] each.
 
-    scene: int
-    source: int
-    target: int
-    reference: int
-    cross: bool
+    ``target`` has the content of the source; ``cross``: the reference is another voice.
+    """
+
+    scene: Array
+    source: Array
+    target: Array
+    reference: Array
+    cross: Array
+
+
+class SceneFeatures(NamedTuple):
+    """What a pool keeps of a scene.
+
+    ``frames`` [clips, M, N] in 16 bits, ``energy`` [clips, N] and ``summary`` [clips, S] as in
+    ``Features``; ``gain_db`` [clips] and ``bandwidth_hz`` [voices] as in ``Scene``.
+    """
+
+    frames: Tensor
+    energy: Tensor
+    summary: Tensor
+    gain_db: Tensor
+    bandwidth_hz: Tensor
+
+
+@torch.no_grad()
+def analysed(scene: Scene, front_end: FrontEnd) -> SceneFeatures:
+    """The features of a scene."""
+    features = front_end(torch.from_numpy(scene.audio.reshape(CLIPS, -1)))
+    return SceneFeatures(
+        features.frames.half(), features.energy, features.summary,
+        torch.from_numpy(scene.gain_db.reshape(CLIPS)), torch.from_numpy(scene.bandwidth_hz),
+    )  # fmt: skip
 
 
 class ScenePool:
     """Features of scenes in a folder: a ring buffer of fixed size.
 
-    ``count`` is the number of scenes made so far; scene n is in slot n modulo the size.
+    ``count`` is the number of scenes made so far; scene n is in slot n modulo the size. On another
+    device than the CPU a copy in its memory serves the pairs.
     """
 
-    def __init__(self, folder: Path, size: int, front_end: FrontEndConfig, length: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        size: int,
+        front_end: FrontEndConfig,
+        length: int,
+        device: torch.device = CPU,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.size = folder, size
+        self.folder, self.size, self.device = folder, size, device
         self.front_end = FrontEnd(front_end)
-        self.bands = upper_edges_hz(front_end)
-        self._louder = louder_summary(front_end)
+        self.bands = torch.from_numpy(upper_edges_hz(front_end)).float().to(device)
+        self._louder = louder_summary(front_end).to(device)
         frames = length // front_end.hop + 1
-        self._frames = self._map("frames", np.float16, (CLIPS, front_end.mels, frames))
-        self._energy = self._map("energy", np.float32, (CLIPS, frames))
-        self._summary = self._map("summary", np.float32, (CLIPS, front_end.summary_size))
-        self._gain = self._map("gain_db", np.float32, (CLIPS,))
-        self._band = self._map("bandwidth_hz", np.float32, (VOICES,))
+        shapes: dict[str, tuple[type, tuple[int, ...]]] = {
+            "frames": (np.float16, (CLIPS, front_end.mels, frames)),
+            "energy": (np.float32, (CLIPS, frames)),
+            "summary": (np.float32, (CLIPS, front_end.summary_size)),
+            "gain_db": (np.float32, (CLIPS,)),
+            "bandwidth_hz": (np.float32, (VOICES,)),
+        }
+        self._kept = {name: self._map(name, *shape) for name, shape in shapes.items()}
         self._count = self._map("count", np.int64, (), 1)
+        self._held: dict[str, Tensor] = {}
+        if device.type != "cpu":
+            self._held = {name: self._copy(array) for name, array in self._kept.items()}
 
     def _map(self, name: str, kind: type, shape: tuple[int, ...], rows: int = 0) -> Array:
         path, whole = self.folder / f"{name}.npy", (rows or self.size, *shape)
@@ -89,58 +125,64 @@ class ScenePool:
                 return old
         return np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=whole)
 
+    def _copy(self, array: Array) -> Tensor:
+        kind = torch.from_numpy(array[:0]).dtype
+        whole = torch.empty(array.shape, dtype=kind, device=self.device)
+        made = min(self.count, self.size)
+        whole[:made] = torch.from_numpy(array[:made]).to(self.device)
+        return whole
+
     @property
     def count(self) -> int:
         return int(self._count[0])
 
-    @torch.no_grad()
-    def add(self, scene: Scene) -> None:
-        """Analyse a scene and replace the oldest with it."""
+    def add(self, scene: Scene | SceneFeatures) -> None:
+        """Replace the oldest scene."""
+        features = analysed(scene, self.front_end) if isinstance(scene, Scene) else scene
         slot = self.count % self.size
-        features = self.front_end(torch.from_numpy(scene.audio.reshape(CLIPS, -1)))
-        self._frames[slot] = features.frames.half().numpy()
-        self._energy[slot] = features.energy.numpy()
-        self._summary[slot] = features.summary.numpy()
-        self._gain[slot] = scene.gain_db.reshape(CLIPS)
-        self._band[slot] = scene.bandwidth_hz
+        for name, value in features._asdict().items():
+            self._kept[name][slot] = value.numpy()
+            if self._held:
+                self._held[name][slot] = value.to(self.device, non_blocking=True)
         self._count[0] += 1
 
     def summaries(self) -> Tensor:
         """All summary statistics in the pool, [scenes * clips, S]."""
         count = min(self.count, self.size)
-        return torch.from_numpy(self._summary[:count].reshape(count * CLIPS, -1).copy())
+        return torch.from_numpy(self._kept["summary"][:count].reshape(count * CLIPS, -1).copy())
 
-    def pairs(self, draws: list[Draw]) -> FramePair:
-        """The drawn pairs as one batch."""
-        slots = np.array([d.scene % self.size for d in draws])
-        source, target, reference = (
-            np.array([getattr(d, which) for d in draws])
-            for which in ("source", "target", "reference")
-        )
-        features = self._features(slots, source)
-        gain = self._gain[slots, reference] - self._gain[slots, target]
-        wanted = self._clips(self._frames, slots, target)
-        wanted = wanted + torch.from_numpy(gain / DB).float()[:, None, None]
-        band = self._band[slots, source // (PROCESSINGS * HALVES)]
-        bands = torch.from_numpy((self.bands[None] <= band[:, None]).astype(np.float32))
-        bands = bands.clamp(min=ABSENT)
+    def pairs(self, draws: Draws) -> FramePair:
+        """The drawn pairs as one batch, on the pool's device."""
+        slots = draws.scene % self.size
+        voices = draws.source // (PROCESSINGS * HALVES)
+        index = torch.from_numpy(
+            np.stack([slots, draws.source, draws.target, draws.reference, voices, draws.cross])
+        ).to(self.device)
+        slot, source, target, reference, voice, cross = index
+        features = self._features(slot, source)
+        gain = self._rows("gain_db", slot, reference) - self._rows("gain_db", slot, target)
+        shift = gain[:, None] / DB
+        wanted = self._rows("frames", slot, target) + shift[..., None]
+        known = self._rows("bandwidth_hz", slot, voice)
+        bands = (self.bands[None] <= known[:, None]).float().clamp(min=ABSENT)
         weight = cell_weight(features.frames, wanted, features.energy, bands)
-        shift = torch.from_numpy(gain / DB).float()[:, None] * self._louder
-        summary = self._clips(self._summary, slots, target) + shift
+        summary = self._rows("summary", slot, target) + shift * self._louder
         statistics = torch.ones_like(summary)
-        statistics[:, : (2 + len(BAND_QUANTILES)) * bands.shape[1]] = bands.repeat(
-            1, 2 + len(BAND_QUANTILES)
-        )
+        rows = 2 + len(BAND_QUANTILES)
+        statistics[:, : rows * bands.shape[1]] = bands.repeat(1, rows)
         truth = FrameTarget(wanted, weight, summary, statistics)
-        cross = torch.tensor([d.cross for d in draws])
-        return FramePair(features, self._features(slots, reference), truth, cross)
+        return FramePair(features, self._features(slot, reference), truth, cross.bool())
 
-    def _features(self, slots: Array, clips: Array) -> Features:
-        arrays = (self._frames, self._energy, self._summary)
-        return Features(*(self._clips(a, slots, clips) for a in arrays))
+    def _features(self, slot: Tensor, clip: Tensor) -> Features:
+        frames, energy, summary = (
+            self._rows(name, slot, clip) for name in ("frames", "energy", "summary")
+        )
+        return Features(frames, energy, summary)
 
-    def _clips(self, array: Array, slots: Array, clips: Array) -> Tensor:
-        return torch.from_numpy(array[slots, clips].astype(np.float32))
+    def _rows(self, name: str, slot: Tensor, clip: Tensor) -> Tensor:
+        if self._held:
+            return self._held[name][slot, clip].float()
+        return torch.from_numpy(self._kept[name][slot.numpy(), clip.numpy()].astype(np.float32))
 
 
 def upper_edges_hz(front_end: FrontEndConfig) -> Array:
@@ -151,67 +193,26 @@ def upper_edges_hz(front_end: FrontEndConfig) -> Array:
     return np.asarray(last * step)
 
 
-def draw_pair(rng: np.random.Generator, scene: int, cross: float, swap: float) -> Draw:
-    """Draw a pair of a scene.
+def draw_pairs(rng: np.random.Generator, scenes: Array, cross: float, swap: float) -> Draws:
+    """Draw a pair of each scene.
 
     Args:
         rng: random generator.
-        scene: number of the scene.
+        scenes: numbers of the scenes, [B].
         cross: probability that the reference is the other voice.
         swap: probability that the two processings swap roles.
     """
-    voice, half = int(rng.integers(VOICES)), int(rng.integers(HALVES))
-    given, wanted = (1, 0) if rng.random() < swap else (0, 1)
-    other = bool(rng.random() < cross)
-    who = 1 - voice if other else voice
-    where = int(rng.integers(HALVES)) if other else 1 - half
-    return Draw(
-        scene, _clip(voice, given, half), _clip(voice, wanted, half), _clip(who, wanted, where),
-        other,
+    count = len(scenes)
+    voice, half, anywhere = rng.integers(2, size=(3, count))
+    given = (rng.random(count) < swap).astype(np.int64)
+    other = rng.random(count) < cross
+    who = np.where(other, 1 - voice, voice)
+    where = np.where(other, anywhere, 1 - half)
+    return Draws(
+        np.asarray(scenes), _clip(voice, given, half), _clip(voice, 1 - given, half),
+        _clip(who, 1 - given, where), other,
     )  # fmt: skip
 
 
-def _clip(voice: int, processing: int, half: int) -> int:
+def _clip(voice: Array, processing: Array, half: Array) -> Array:
     return (voice * PROCESSINGS + processing) * HALVES + half
-
-
-class Feed:
-    """Batches by step; they follow from recipe, step and the scenes that the pool holds."""
-
-    def __init__(self, recipe: FrameRecipe, corpus: Corpus, pool: ScenePool) -> None:
-        self.recipe, self.corpus, self.pool = recipe, corpus, pool
-
-    def due(self, step: int) -> int:
-        """Number of scenes that must exist before a step."""
-        return self.recipe.first_scenes + int(step * self.recipe.scenes_per_step)
-
-    def batch(self, step: int) -> FramePair:
-        """The pairs of a step; makes missing scenes first."""
-        r = self.recipe
-        while self.pool.count < self.due(step):
-            self.pool.add(r.scenes.scene(self.corpus, self.pool.count, r.seed))
-        rng = np.random.default_rng([r.seed, BATCH_SEED + step])
-        count = self.pool.count
-        first = max(0, count - r.kept_scenes)
-        scenes = rng.choice(count - first, size=min(r.batch_size, count - first), replace=False)
-        return self.pool.pairs(
-            [
-                draw_pair(rng, first + int(s), r.cross_source_probability, r.swap_probability)
-                for s in scenes
-            ]
-        )
-
-
-def validation_batches(recipe: FrameRecipe, corpus: Corpus, folder: Path) -> list[FramePair]:
-    """A fixed list of pairs from held-out voices: two per scene, one per kind of reference."""
-    r = recipe
-    maker = r.scenes.plain()
-    pool = ScenePool(folder, r.validation_scenes, r.network.front_end, r.scenes.length)
-    while pool.count < r.validation_scenes:
-        pool.add(maker.scene(corpus, pool.count, r.seed + VALIDATION_SEED))
-    rng = np.random.default_rng(r.seed + VALIDATION_SEED)
-    draws = [
-        draw_pair(rng, s, cross, 0.0) for s in range(r.validation_scenes) for cross in (0.0, 1.0)
-    ]
-    size = 2 * r.batch_size
-    return [pool.pairs(draws[i : i + size]) for i in range(0, len(draws), size)]

@@ -252,8 +252,7 @@ class PairMaker:
                 f"{corpus.name}: no {'other ' if avoid else ''}speaker or track of "
                 f"{most / self.sample_rate:.1f} s or more; add recordings or make length shorter."
             )
-        balance = 0.0 if self.reference_compatible else self.balance
-        share = np.where(usable, corpus.sizes.astype(np.float64) ** balance, 0.0)
+        share = np.where(usable, self._shares(corpus), 0.0)
         share /= share.sum()
         half = length // 2
         for _ in range(TRIES):
@@ -283,6 +282,11 @@ class PairMaker:
             f"{corpus.name}: {TRIES} speakers or tracks were all too quiet; lower min_mean_square "
             f"(now {self.min_mean_square:g})."
         )
+
+    def _shares(self, corpus: Corpus) -> Array:
+        """How likely each speaker or track is drawn, relative to the others."""
+        balance = 0.0 if self.reference_compatible else self.balance
+        return np.asarray(corpus.sizes.astype(np.float64) ** balance)
 
     def _finish(self, audio: Array) -> Array:
         """Fade both ends and bring the clip to its peak level."""

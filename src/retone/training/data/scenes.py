@@ -22,6 +22,8 @@ Array = np.ndarray
 VOICES = PROCESSINGS = HALVES = 2
 PITCH_SHARE = 0.89
 """A shift of 200 cents down multiplies the bandwidth by this factor."""
+FULL_BAND = 0.86
+"""Share of half the sample rate that the content of a full-band recording reaches."""
 
 
 class Scene(NamedTuple):
@@ -46,9 +48,12 @@ class SceneMaker(PairMaker):
     Args:
         same_processing_probability: probability that both processings are the same, so that
             the network must learn to change nothing.
+        full_band_weight: a speaker or track whose content reaches ``FULL_BAND`` of half the sample
+            rate is drawn this many times as often as another of its length.
     """
 
     same_processing_probability: float = 0.05
+    full_band_weight: float = 1.0
 
     def scene(self, corpus: Corpus, index: int, seed: int) -> Scene:
         """Scene number ``index``; the same arguments always give the same scene.
@@ -87,6 +92,11 @@ class SceneMaker(PairMaker):
             np.array(band, np.float32),
             tuple(t.group for t in tracks),
         )
+
+    def _shares(self, corpus: Corpus) -> Array:
+        edge_hz = FULL_BAND * self.sample_rate / 2
+        full = np.array([track.bandwidth_hz >= edge_hz for track in corpus.tracks])
+        return super()._shares(corpus) * np.where(full, self.full_band_weight, 1.0)
 
     def plain(self) -> SceneMaker:
         """The maker without augmentation, for validation scenes."""

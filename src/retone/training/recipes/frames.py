@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from retone.effects import MATCH_CHAIN
 from retone.losses.frames import FrameLoss
@@ -33,6 +33,8 @@ class FrameRecipe:
         scenes_per_step: number of new scenes per step, on average.
         cross_source_probability: probability that the reference is the other voice.
         swap_probability: probability that the scene's two processings swap roles.
+        precision: ``"float32"``, or ``"bfloat16"`` for the network's inner layers in training;
+            levels, spectra and loss stay in float32.
         average: decay of the averaged weights: the share they keep in each step.
         validation_scenes: size of the fixed, seeded list of scenes from held-out voices.
         validate_every: steps between validations.
@@ -52,6 +54,7 @@ class FrameRecipe:
     scenes_per_step: float = 1.0
     cross_source_probability: float = 0.35
     swap_probability: float = 0.2
+    precision: str = "float32"
     average: float = 0.999
     validation_scenes: int = 96
     validate_every: int = 500
@@ -72,12 +75,20 @@ def frames_speech() -> FrameRecipe:
             levels_probability=0.4,
             noise_probability=0.3,
             balance=0.25,
+            full_band_weight=2.5,
         ),
         network=FrameNetConfig(
-            outputs=len(MATCH_CHAIN.params), front_end=front_end, initial=start_units()
+            outputs=len(MATCH_CHAIN.params), front_end=front_end, initial=start_units(),
+            blocks=6, exchanges=2,
         ),
-    )
+        loss=FrameLoss(measure_weight=0.06, linear=0.4),
+    )  # fmt: skip
 
 
-FRAME_RECIPES = {f.__name__: f for f in (frames_speech,)}
+def frames_music() -> FrameRecipe:
+    """Predict the target's log-mel frames, trained on music."""
+    return replace(frames_speech(), name="frames_music", kind="music")
+
+
+FRAME_RECIPES = {f.__name__: f for f in (frames_speech, frames_music)}
 """Recipes that ``train_frames`` runs, by name."""
