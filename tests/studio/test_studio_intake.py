@@ -13,6 +13,8 @@ import pytest
 import soundfile
 from studio_client import Page, Server, running, wait_for, wav
 
+from retone.audio import AtomicWriter, open_reader
+
 RATE = 16000
 
 
@@ -37,6 +39,18 @@ def test_names_are_only_shown(server: Server, page: Page, voice: bytes, name: st
     assert "/" not in got.json["name"] and "\n" not in got.json["name"]
     new = {p for p in server.folder.parent.rglob("*") if p.is_file()} - before
     assert new and all(server.folder in p.parents and p.name.startswith("file-") for p in new)
+
+
+@pytest.mark.parametrize("name", ["phone.m4a", "clip.mp4", "clip.mkv", "clip.webm", "film.mov"])
+def test_phones_and_videos_are_taken(page: Page, tmp_path: Path, voice: bytes, name: str) -> None:
+    source = tmp_path / "voice.wav"
+    source.write_bytes(voice)
+    with open_reader(source) as reader, AtomicWriter(tmp_path / name, reader.info) as writer:
+        for block in reader.blocks():
+            writer.write(block)
+    got = page.upload((tmp_path / name).read_bytes(), name)
+    assert got.status == 200, got.error
+    assert got.json["seconds"] == pytest.approx(1.5, abs=0.001)
 
 
 def bomb() -> bytes:

@@ -29,6 +29,10 @@ CONTAINERS = {
     ".mka": "Matroska",
     ".webm": "WebM",
 }
+USUAL_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
+"""Sample rates in Hz at which recordings are made."""
+LOWEST_LOSSY_EDGE_HZ, HIGHEST_LOSSY_EDGE_HZ = 14500.0, 20600.0
+"""Where lossy codings cut the spectrum."""
 VIDEO = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
 """Endings of files that hold a picture too."""
 BY_FFMPEG = {"MP4", "MOV", "Matroska", "WebM"}

@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from retone.audio.files import SILENCE_DBFS, open_reader, require_analysable
-from retone.audio.formats import integer_bits
+from retone.audio.formats import (
+    HIGHEST_LOSSY_EDGE_HZ,
+    LOSSY,
+    LOWEST_LOSSY_EDGE_HZ,
+    USUAL_RATES,
+    integer_bits,
+)
 from retone.audio.meters.bandwidth import BandwidthMeter
 from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter, percent
 from retone.audio.meters.loudness import LevelMeter
+from retone.audio.meters.room import CorrelationMeter, DecayMeter, HumMeter
+from retone.audio.reader import AudioInfo
 from retone.progress import READING, Progress, silent
 
 _BLOCK_FRAMES = 65536
+_HUM_DBFS = -70.0
 _WIDE_HZ = 15500.0  # edges above this, as lossy coding leaves them, are inaudible
 
 
@@ -26,7 +35,11 @@ class Inspection:
     ``band_limited``: the content ends at ``bandwidth_hz`` in a steep edge. ``used_bits`` is
     below ``bit_depth`` if the lowest bits are always zero. ``noise_floor_dbfs`` is the RMS level
     that the quietest 5 % of 50 ms frames stay under: for music without pauses, its quietest
-    moments.
+    moments. ``bit_rate`` is in bit/s, for lossy codings. ``origin`` says where the bandwidth shows
+    that the samples were made of fewer. ``hum_hz`` and ``hum_dbfs``: hum of the mains.
+    ``decay_s``: seconds in which sounds that end fall by 60 dB, the room's reverberation or faster.
+    ``correlation``: of two channels, 1 equal to -1 opposite. ``pictures``, ``chapters`` and
+    ``chunks``: what the file carries besides its samples and ``tags``.
     """
 
     path: str
@@ -55,6 +68,16 @@ class Inspection:
     clipped_share: float
     dual_mono: bool
     silent_channels: tuple[int, ...]
+    layout: tuple[str, ...] | None
+    bit_rate: int | None
+    origin: str | None
+    hum_hz: float | None
+    hum_dbfs: float | None
+    decay_s: float | None
+    correlation: float | None
+    pictures: int
+    chapters: int
+    chunks: tuple[str, ...]
     tags: dict[str, str]
     warnings: tuple[str, ...]
 
@@ -93,8 +116,9 @@ def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
         clip = ClipMeter(channels, bits)
         used = BitsMeter(bits)
         activity = ActivityMeter(rate, channels)
+        hum, decay, correlation = HumMeter(rate), DecayMeter(rate), CorrelationMeter(channels)
         for block in reader.blocks(_BLOCK_FRAMES):
-            for meter in (level, bandwidth, clip, used, activity):
+            for meter in (level, bandwidth, clip, used, activity, hum, decay, correlation):
                 meter.update(block)  # type: ignore[attr-defined]
             progress(READING, reader.position / rate, info.duration_s)
         warnings = list(reader.warnings)
@@ -112,7 +136,17 @@ def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
         "clipped_share": clipped / (info.frames * channels),
         "dual_mono": activity.dual_mono(),
         "silent_channels": tuple(activity.silent_channels()),
+        "layout": info.layout,
+        "bit_rate": _bit_rate(info),
+        "origin": _origin(edge_hz, edge, rate, info.subtype),
+        "decay_s": decay.result(),
+        "correlation": correlation.result(),
+        "pictures": len(info.metadata.pictures),
+        "chapters": len(info.metadata.chapters),
+        "chunks": tuple(dict.fromkeys(r.name.strip() for r in info.metadata.raw)),
     }
+    lines = hum.result()
+    figures["hum_hz"], figures["hum_dbfs"] = lines or (None, None)
     levels = {k: v for k, v in asdict(found).items() if k != "gated"}
     if not found.gated:
         warnings.append("shorter than 0.4 s: the loudness is not gated.")
@@ -131,6 +165,30 @@ def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
         **levels,
         **figures,
     )
+
+
+def _bit_rate(info: AudioInfo) -> int | None:
+    """Bits a second of a lossy coding, from its header or the file's size."""
+    if info.subtype not in LOSSY:
+        return None
+    if info.bit_rate:
+        return info.bit_rate
+    carried = sum(len(p.data) for p in info.metadata.pictures)
+    return round(8 * max(info.path.stat().st_size - carried, 0) / info.duration_s)
+
+
+def _origin(edge_hz: float, edge: bool, rate: int, subtype: str) -> str | None:
+    """What a steep edge of the spectrum shows of a recording's past."""
+    if not edge or edge_hz > 0.46 * rate:
+        return None
+    lossy_edge = LOWEST_LOSSY_EDGE_HZ <= edge_hz <= HIGHEST_LOSSY_EDGE_HZ
+    for below in USUAL_RATES:
+        half = edge_hz / below
+        if below < 0.95 * rate and 0.42 <= half <= 0.505 and not (lossy_edge and half < 0.49):
+            return f"upsampled from about {below / 1000:g} kHz"
+    if lossy_edge and subtype not in LOSSY:
+        return f"cut at {edge_hz / 1000:.1f} kHz as by MP3 or another lossy coding"
+    return None
 
 
 def _warnings(f: dict[str, Any], rate: int, bit_depth: int | None) -> list[str]:
@@ -156,6 +214,17 @@ def _warnings(f: dict[str, Any], rate: int, bit_depth: int | None) -> list[str]:
         lines.append(
             f"band-limited: the content stops at about {f['bandwidth_hz'] / 1000:.1f} kHz; "
             "an equaliser cannot bring back what is above."
+        )
+    if f["origin"] and not (lines and lines[-1].startswith("band-limited")):
+        lines.append(f"{f['origin']}.")
+    if f["hum_hz"] and f["hum_dbfs"] > _HUM_DBFS:
+        lines.append(
+            f"hum of the mains: {f['hum_hz']:g} Hz and its multiples at {f['hum_dbfs']:.0f} dBFS."
+        )
+    if f["correlation"] is not None and f["correlation"] < -0.5:
+        lines.append(
+            f"the channels are opposite in phase (correlation {f['correlation']:.2f}): in mono "
+            "most of the sound vanishes. Invert one channel."
         )
     if f["silent_channels"]:
         which = ", ".join(map(str, f["silent_channels"]))

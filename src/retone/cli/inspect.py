@@ -33,25 +33,41 @@ def run(args: argparse.Namespace) -> int:
             print(f"retone inspect: {e}", file=sys.stderr)
             refused += 1
             continue
+        content = _content(path)
         if args.json:
-            print(json.dumps({"file": path.name, **found.to_dict()}, ensure_ascii=False))
+            values = {"file": path.name, **found.to_dict(), "content": content}
+            text = json.dumps(values, ensure_ascii=False)
+            print(text.encode("utf-8", "replace").decode("utf-8"))
         else:
-            print(("\n" if i > refused else "") + as_text(found))
+            print(("\n" if i > refused else "") + as_text(found, content))
     return 2 if refused else 0
 
 
-def as_text(found: Inspection) -> str:
+def _content(path: Path) -> str | None:
+    """``speech`` or ``music``; None where it cannot be told."""
+    from retone.errors import RetoneError
+    from retone.process.excerpt import content_of_recording
+
+    try:
+        return content_of_recording(path).kind
+    except RetoneError:  # silent or short
+        return None
+
+
+def as_text(found: Inspection, content: str | None = None) -> str:
     """The measurements as text, one line per group."""
     from retone.audio.formats import describe
     from retone.audio.meters.defects import percent
 
     plural = "" if found.channels == 1 else "s"
-    edge = " (a steep edge)" if found.band_limited else ""
+    edge = f" ({found.origin or 'a steep edge'})" if found.band_limited else ""
+    rate = f" at {found.bit_rate / 1000:.0f} kbit/s" if found.bit_rate else ""
+    layout = f" ({' '.join(found.layout)})" if found.layout else ""
     rows = [
         (
             "format",
-            f"{found.format}, {describe(found.subtype)}, {found.sample_rate} Hz, "
-            f"{found.channels} channel{plural}, {found.duration_s:.2f} s",
+            f"{found.format}, {describe(found.subtype)}{rate}, {found.sample_rate} Hz, "
+            f"{found.channels} channel{plural}{layout}, {found.duration_s:.2f} s",
         ),
         (
             "loudness",
@@ -72,10 +88,29 @@ def as_text(found: Inspection) -> str:
         rows.insert(2, ("loudness range", f"{found.loudness_range_lu:.1f} LU"))
     if found.noise_floor_dbfs is not None:
         rows.append(("noise floor", f"{found.noise_floor_dbfs:.1f} dBFS"))
+    if found.hum_hz is not None:
+        rows.append(("hum", f"{found.hum_hz:g} Hz, {_level(found.hum_dbfs)} dBFS"))
+    if found.decay_s is not None:
+        rows.append(("decay", f"{found.decay_s:.2f} s for 60 dB"))
+    if found.correlation is not None:
+        rows.append(("correlation", f"{found.correlation:+.2f} between the channels"))
+    if abs(found.dc_offset) > 0.0005:
+        rows.append(("DC offset", f"{100 * found.dc_offset:+.2f} % of full scale"))
+    if content:
+        rows.append(("content", content))
     if found.clipped_samples:
         share = percent(found.clipped_share)
         rows.append(("clipped", f"{found.clipped_samples} samples ({share})"))
     rows += [(f"tag {name}", text) for name, text in found.tags.items()]
+    carried = [
+        f"{count} {what}{'' if count == 1 else 's'}"
+        for count, what in ((found.pictures, "picture"), (found.chapters, "chapter"))
+        if count
+    ]
+    if found.chunks:
+        carried.append(f"chunks {', '.join(found.chunks)}")
+    if carried:
+        rows.append(("carries", "; ".join(carried)))
     rows += [("warning", text) for text in found.warnings]
     return "\n".join([found.path, *(f"  {name:15} {text}" for name, text in rows)])
 

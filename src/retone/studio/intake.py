@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from retone.audio import LevelMeter, open_reader
+from retone.audio.decoders import stated_seconds
 from retone.audio.meters.envelope import EnvelopeMeter
 from retone.audio.meters.spectrum import SpectrumMeter
 from retone.errors import AudioError
@@ -44,8 +45,8 @@ def take(upload: Path, name: str, session: Session, limits: Limits) -> Recording
         if suffix is None:
             raise Refused(
                 415,
-                f"{shown} is not a recording that can be read; expected WAV, FLAC, OGG, MP3, AIFF, "
-                "CAF, W64 or RF64. Convert it, such as to WAV.",
+                f"{shown} is not a recording that can be read; expected a sound or video "
+                "file such as WAV, FLAC, MP3, M4A or MP4. Export it again.",
             )
         path = session.new_file(suffix)
         upload.rename(path)
@@ -73,6 +74,7 @@ def _read(path: Path, preview: Path, shown: str, limits: Limits) -> Recording:
     _bound(path, shown, limits)
     with open_reader(path) as reader:
         info = reader.info
+        _refuse_large(info.channels, info.duration_s, shown, limits)
         levels = LevelMeter(info.sample_rate, info.channels, info.layout)
         spectrum = SpectrumMeter(info.sample_rate)
         wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)
@@ -98,7 +100,11 @@ def _bound(path: Path, shown: str, limits: Limits) -> None:
         with soundfile.SoundFile(path) as file:
             channels, seconds = int(file.channels), int(file.frames) / int(file.samplerate)
     except (soundfile.LibsndfileError, RuntimeError, OSError):
-        return  # the reader says what is wrong with it
+        channels, seconds = 1, stated_seconds(path)  # the reader says what is wrong with it
+    _refuse_large(channels, seconds, shown, limits)
+
+
+def _refuse_large(channels: int, seconds: float, shown: str, limits: Limits) -> None:
     if channels > limits.channels:
         raise Refused(
             422,

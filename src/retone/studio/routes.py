@@ -214,7 +214,12 @@ class Routes:
         most = self.state.limits.upload_bytes
         text = request.headers.get("content-length", "")
         stated = int(text) if text.isdecimal() and len(text) < 19 else 0
-        too_large = Refused(413, f"The file is larger than the limit of {most / 2**20:.0f} MB.")
+        size = f" ({stated / 2**20:.0f} MB)" if stated > most else ""
+        too_large = Refused(
+            413,
+            f"The file{size} is larger than the limit of {most / 2**20:.0f} MB. Save it as FLAC or "
+            "M4A, which are smaller, or use 'retone match' on the command line, which has none.",
+        )
         if stated > most:
             raise too_large
         self.state.sessions.room(stated)

@@ -11,7 +11,7 @@ from retone.audio.decoders.sndfile import READ_ERRORS, open_sndfile
 from retone.audio.decoders.source import Source, open_binary
 from retone.errors import AudioError
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_source", "stated_seconds"]
 
 _MP3_IN_WAV = 0x55
 _SNDFILE = re.compile(
@@ -55,6 +55,19 @@ def open_source(path: Path) -> Source:
             found = _by_sndfile(path)
         return found or _refuse(path, head)
     return _by_sndfile(path) or _by_ffmpeg(path) or _refuse(path, head)
+
+
+def stated_seconds(path: Path) -> float:
+    """The length that a file's header states or suggests to FFmpeg, in seconds; 0 if none."""
+    if not ffmpeg_file.available():
+        return 0.0
+    from retone.audio.decoders.ffmpeg_blocks import ERRORS
+
+    try:
+        with open_binary(path) as file, ffmpeg_file.opened(file) as (container, _):
+            return max(0.0, (container.duration or 0) / 1_000_000)
+    except ERRORS:
+        return 0.0
 
 
 def _after_id3(file, head: bytes) -> bytes:  # type: ignore[no-untyped-def]

@@ -13,6 +13,8 @@ evaluate enhance --corpus NAME=FOLDER      Diff-DEQ's Table I: degraded speech r
                                            reference; --quality for its figures 3 to 5
 evaluate enhance-recordings FOLDER         real recordings before and after, file by file
 evaluate enhance-response --corpus ...     Figure 1: a dynamic against a static equaliser
+evaluate formats --folder EMPTY            every format in and out, checked by ffmpeg; --mutated
+                                           for damaged files; writes docs/formats.md
 
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md
@@ -27,6 +29,7 @@ import argparse
 from retone.lab.commands import (
     evaluate_docs,
     evaluate_enhance,
+    evaluate_formats,
     evaluate_natural,
     evaluate_strategies,
     evaluate_styles,
@@ -40,6 +43,7 @@ VERBS: tuple[Verb, ...] = (
     *evaluate_styles.VERBS,
     *evaluate_strategies.VERBS,
     *evaluate_enhance.VERBS,
+    *evaluate_formats.VERBS,
     *evaluate_docs.VERBS,
 )
 

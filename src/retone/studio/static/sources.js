@@ -68,7 +68,8 @@ export class Sources {
   async send(role, file, name) {
     const most = this.info.limits.upload_bytes;
     if (file.size > most) {
-      this.callbacks.say(`${name} is larger than the limit of ${Math.round(most / 2 ** 20)} MB.`, true);
+      this.callbacks.say(`${name} is larger than the limit of ${Math.round(most / 2 ** 20)} MB. Save it ` +
+        "as FLAC or M4A, which are smaller, or use 'retone match' on the command line, which has no limit.", true);
       return;
     }
     const words = `Reading ${name}`;
