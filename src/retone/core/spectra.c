@@ -6,6 +6,8 @@
 #include "vector.h"
 
 #define FAST _Pragma("clang fp reassociate(on) contract(fast)")
+/* Two vectors in flight, for loops that wait for divisions. */
+#define TWO_AT_ONCE _Pragma("clang loop interleave_count(2)")
 #define POWER_FLOOR 1e-8f /* of |X|^2, so magnitudes end at 1e-4 */
 #define FRAME_FLOOR 1e-10f
 
@@ -115,6 +117,7 @@ void rt_convergence_sums(const float *spectrum, const float *target, double *sum
 INLINE void compare_frame(float *x, const float *target, int64_t bins, const float *c, double *sums,
                           int powers, int gradient) {
     FAST float logs = 0.0f, differences = 0.0f;
+    TWO_AT_ONCE
     for (int64_t k = 0; k < bins; k++) {
         float re = x[2 * k], im = x[2 * k + 1], power = re * re + im * im;
         float p = power < POWER_FLOOR ? POWER_FLOOR : power;
@@ -176,6 +179,7 @@ void rt_frame_gradient(const float *spectrum, const float *frequency, const floa
     FAST for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, grad += bins, out += 2 * bins) {
         float by_total = 0.5f * grad_magnitudes[2 * f],
               by_moment = 0.5f * grad_magnitudes[2 * f + 1];
+        TWO_AT_ONCE
         for (int64_t k = 0; k < bins; k++) {
             float re = spectrum[2 * k], im = spectrum[2 * k + 1];
             float m = root((re * re + im * im) * (float)scale + FRAME_FLOOR);
