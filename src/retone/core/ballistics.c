@@ -7,9 +7,12 @@
 #define MIN_LANE_ROWS 4
 
 /* A v8 holds eight rows; for one row all lanes are equal and the first counts. */
-typedef struct { v8 k_up, k_down, keep_up, keep_down, sign, y; } Smoother;
+typedef struct {
+    v8 k_up, k_down, keep_up, keep_down, sign, y;
+} Smoother;
 
-static Smoother smoother_of(const double *up, const double *down, const double *start, const Rows *rows) {
+static Smoother smoother_of(const double *up, const double *down, const double *start,
+                            const Rows *rows) {
     Smoother s;
     for (int j = 0; j < LANES; j++) {
         double k_up = up[rows->row[j]], k_down = down[rows->row[j]];
@@ -21,9 +24,9 @@ static Smoother smoother_of(const double *up, const double *down, const double *
 }
 
 /* The scalar form of a smoother: its first lane. */
-#define FIELDS(T, lane)                                                                           \
-    T k_up = s->k_up lane, k_down = s->k_down lane, keep_up = s->keep_up lane,                    \
-      keep_down = s->keep_down lane, sign = s->sign lane;                                         \
+#define FIELDS(T, lane)                                                                            \
+    T k_up = s->k_up lane, k_down = s->k_down lane, keep_up = s->keep_up lane,                     \
+      keep_down = s->keep_down lane, sign = s->sign lane;                                          \
     (void)k_up, (void)k_down;
 
 /* Smooth one tile in place (unless `past`, which receives the value before each sample). */
@@ -52,8 +55,8 @@ INLINE double tile_row(const Smoother *s, const void *x, void *y, double *past, 
     return z * sign;
 }
 
-INLINE void forward(const void *x, const double *up, const double *down, const double *start, void *y,
-                    double *end, int64_t length, int single, int64_t row, int64_t stop) {
+INLINE void forward(const void *x, const double *up, const double *down, const double *start,
+                    void *y, double *end, int64_t length, int single, int64_t row, int64_t stop) {
     while (row < stop) {
         int many = stop - row >= MIN_LANE_ROWS;
         Rows rows = rows_from(row, many ? stop : row + 1);
@@ -83,14 +86,16 @@ void rt_ballistics_forward(const void *x, const double *up, const double *down, 
 }
 
 /* One sample of the adjoint: `step` is the input minus the state before it. */
-#define ADJOINT(T)                                                                                \
-    typedef struct { T carry, by_up, by_down; } Adjoint_##T;                                      \
+#define ADJOINT(T)                                                                                 \
+    typedef struct {                                                                               \
+        T carry, by_up, by_down;                                                                   \
+    } Adjoint_##T;                                                                                 \
     OVERLOADED T adjoint(Adjoint_##T *a, T gy, T step, T k_up, T k_down, T keep_up, T keep_down) { \
-        T none = (T)0.0, d = gy + a->carry, by_k = d * step;                                      \
-        a->by_up += above(step, none, by_k, none);                                                \
-        a->by_down += above(step, none, none, by_k);                                              \
-        a->carry = above(step, none, keep_up, keep_down) * d;                                     \
-        return above(step, none, k_up, k_down) * d;                                               \
+        T none = (T)0.0, d = gy + a->carry, by_k = d * step;                                       \
+        a->by_up += above(step, none, by_k, none);                                                 \
+        a->by_down += above(step, none, none, by_k);                                               \
+        a->carry = above(step, none, keep_up, keep_down) * d;                                      \
+        return above(step, none, k_up, k_down) * d;                                                \
     }
 ADJOINT(double)
 ADJOINT(v8)
@@ -128,8 +133,9 @@ INLINE void backward(const void *gy, const void *x, const double *up, const doub
                 rows_to_lanes(gy, &rows, length, at, count, grads, single);
                 tile_lanes(s, tile, past, count, state);
                 for (int64_t n = LANES * (count - 1); n >= 0; n -= LANES)
-                    store(grads + n, adjoint(&eight, load(grads + n), load(tile + n) - load(past + n),
-                                             k_up, k_down, keep_up, keep_down));
+                    store(grads + n,
+                          adjoint(&eight, load(grads + n), load(tile + n) - load(past + n), k_up,
+                                  k_down, keep_up, keep_down));
                 lanes_to_rows(grads, gx, &rows, length, at, count, single);
             } else {
                 FIELDS(double, [0])
@@ -137,9 +143,10 @@ INLINE void backward(const void *gy, const void *x, const double *up, const doub
                 at += row * length;
                 tile_row(s, x, 0, past, at, count, state[0], single);
                 for (int64_t n = count - 1; n >= 0; n--)
-                    put(gx, at + n, adjoint(&one, get(gy, at + n, single),
-                                            get(x, at + n, single) - past[n], k_up, k_down, keep_up,
-                                            keep_down), single);
+                    put(gx, at + n,
+                        adjoint(&one, get(gy, at + n, single), get(x, at + n, single) - past[n],
+                                k_up, k_down, keep_up, keep_down),
+                        single);
             }
         }
         for (int64_t j = 0; j < rows.count; j++) {
@@ -157,6 +164,7 @@ void rt_ballistics_backward(const void *gy, const void *x, const double *up, con
                             const double *start, void *gx, double *sums, double *scratch,
                             int64_t length, int64_t rows_in_all, int32_t single, int64_t row,
                             int64_t stop) {
-    if (single) backward(gy, x, up, down, start, gx, sums, scratch, length, rows_in_all, 1, row, stop);
+    if (single)
+        backward(gy, x, up, down, start, gx, sums, scratch, length, rows_in_all, 1, row, stop);
     else backward(gy, x, up, down, start, gx, sums, scratch, length, rows_in_all, 0, row, stop);
 }

@@ -1,10 +1,11 @@
-/* The functions of the core. Python reads their signatures from this file (retone/core/__init__.py):
-   keep one form, `RT_API type name(type name, ...);`.
+/* The functions of the core. Python reads their signatures from this file
+   (retone/core/__init__.py): keep one form, `RT_API type name(type name, ...);`.
 
-   Arrays are contiguous. `const void *` is audio, float32 where `single` is not 0, else float64; `[R, T]`
-   means row after row. The core allocates nothing: `scratch` holds as many float64 as the function
-   named ..._scratch says, starts at a cache line, and belongs to one thread at a time. Functions with
-   `row` and `stop` process rows row ... stop - 1 of a batch. Nothing is checked: retone.kernels does. */
+   Arrays are contiguous. `const void *` is audio, float32 where `single` is not 0, else float64;
+   `[R, T]` means row after row. The core allocates nothing: `scratch` holds as many float64 as the
+   function named ..._scratch says, starts at a cache line, and belongs to one thread at a time.
+   Functions with `row` and `stop` process rows row ... stop - 1 of a batch. Nothing is checked:
+   retone.kernels does. */
 #ifndef RETONE_CORE_H
 #define RETONE_CORE_H
 

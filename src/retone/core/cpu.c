@@ -3,7 +3,9 @@
 
 #if defined(__x86_64__)
 static void cpuid(uint32_t leaf, uint32_t sub, uint32_t *r) {
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
+    __asm__ volatile("cpuid"
+                     : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
+                     : "a"(leaf), "c"(sub));
 }
 #endif
 
@@ -12,7 +14,8 @@ int32_t rt_cpu_level(void) {
 #if defined(__x86_64__)
     uint32_t one[4], seven[4], extended[4], low, high;
     cpuid(1, 0, one);
-    uint32_t avx = 1u << 28 | 1u << 27 | 1u << 12 | 1u << 29 | 1u << 22; /* AVX OSXSAVE FMA F16C MOVBE */
+    uint32_t avx =
+        1u << 28 | 1u << 27 | 1u << 12 | 1u << 29 | 1u << 22; /* AVX OSXSAVE FMA F16C MOVBE */
     if ((one[2] & avx) != avx) return 2;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     cpuid(7, 0, seven), cpuid(0x80000001, 0, extended);

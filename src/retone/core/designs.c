@@ -13,11 +13,13 @@ typedef struct {
     double up, down;                         /* amplitude + 1 and - 1 */
 } Angle;
 
-/* `side` is 0 for a peak, 1 for a low and -1 for a high shelf: the sign of its cosine and of its odd
-   coefficients. A NaN stays one. */
-static Angle angle_of(int64_t kind, double hz, double gain_db, double q, double rate, double top_hz) {
+/* `side` is 0 for a peak, 1 for a low and -1 for a high shelf: the sign of its cosine and of its
+   odd coefficients. A NaN stays one. */
+static Angle angle_of(int64_t kind, double hz, double gain_db, double q, double rate,
+                      double top_hz) {
     double w = 2 * PI / rate * (hz > top_hz ? top_hz : hz);
-    Angle a = {.cos = cos(w), .sin = sin(w), .amplitude = pow(10.0, gain_db / 40), .side = (double)kind};
+    Angle a = {
+        .cos = cos(w), .sin = sin(w), .amplitude = pow(10.0, gain_db / 40), .side = (double)kind};
     a.alpha = kind ? a.sin / q * sqrt(a.amplitude) : a.sin / (2 * q);
     a.up = a.amplitude + 1, a.down = a.amplitude - 1;
     return a;
@@ -59,7 +61,8 @@ void rt_design_backward(const int64_t *kinds, const double *hz, const double *ga
         double n0 = g[0] / a0, n1 = g[1] / a0, n2 = g[2] / a0;
         double d0 = -total / a0, d1 = g[3] / a0, d2 = g[4] / a0;
         if (t.side == 0) {
-            double by_product = n0 - n2, by_ratio = d0 - d2, g_alpha = by_product * a + by_ratio / a;
+            double by_product = n0 - n2, by_ratio = d0 - d2,
+                   g_alpha = by_product * a + by_ratio / a;
             g_a = by_product * t.alpha - by_ratio * t.alpha / (a * a);
             g_cos = -2 * (n1 + d1);
             g_sin = g_alpha / (2 * q[i]);
@@ -70,9 +73,11 @@ void rt_design_backward(const int64_t *kinds, const double *hz, const double *ga
             double g_root = plus - minus + d0 - d2;
             double g_up = plus + minus - c * middle + d0 + d2 + c * other;
             double g_down = -c * (plus + minus) + middle + c * (d0 + d2) + other;
-            double g_c = -t.down * (plus + minus) - t.up * middle + t.down * (d0 + d2) + t.up * other;
+            double g_c =
+                -t.down * (plus + minus) - t.up * middle + t.down * (d0 + d2) + t.up * other;
             g_a = n0 * (t.up - t.down * c + t.alpha) + n2 * (t.up - t.down * c - t.alpha);
-            g_a += 2 * t.side * n1 * (t.down - t.up * c) + g_up + g_down + g_root * t.alpha / (2 * a);
+            g_a +=
+                2 * t.side * n1 * (t.down - t.up * c) + g_up + g_down + g_root * t.alpha / (2 * a);
             g_cos = t.side * g_c;
             g_sin = g_root * sqrt(a) / q[i];
             g_quality = -g_root * t.alpha / q[i];

@@ -31,13 +31,13 @@ void rt_limiter_peaks(const void *x, const double *taps, void *points, void *sam
 /* Gain reduction of every sample as a sum of integer steps, `one` of which are a gain of 1: moving
    averages of integers are exact.
 
-   Kept between blocks: ints (time, queue head, queue tail, three ring places, three box sums), floats
-   (last gap's peak, reduction under release), the queue [size, 2] (time, need), the rings
+   Kept between blocks: ints (time, queue head, queue tail, three ring places, three box sums),
+   floats (last gap's peak, reduction under release), the queue [size, 2] (time, need), the rings
    [3, length]. */
 INLINE void limiter_gain(const void *points, const void *sample, int64_t *ints, double *floats,
-                     int64_t *queue, int64_t *rings, int64_t *out, int64_t count, int64_t size,
-                     int64_t length, int64_t hold, int64_t one, double ceiling, double target,
-                     double release, int single) {
+                         int64_t *queue, int64_t *rings, int64_t *out, int64_t count, int64_t size,
+                         int64_t length, int64_t hold, int64_t one, double ceiling, double target,
+                         double release, int single) {
     int64_t *sums = ints + 6;
     int rest = !sums[0] && !sums[1] && !sums[2] && floats[1] == 0.0;
     for (int64_t i = 0; i < count; i++) {
@@ -46,7 +46,8 @@ INLINE void limiter_gain(const void *points, const void *sample, int64_t *ints, 
         floats[0] = point;
         int64_t need = peak > ceiling ? (int64_t)ceil((1.0 - target / peak) * (double)one) : 0;
         int64_t now = ints[0], head = ints[1], tail = ints[2];
-        if (rest && need == 0) { /* all sums are 0 and stay 0; nothing in the queue needs reduction */
+        if (rest &&
+            need == 0) { /* all sums are 0 and stay 0; nothing in the queue needs reduction */
             ints[0] = now + 1, ints[1] = tail;
             out[i] = 0;
             continue;
@@ -80,17 +81,19 @@ void rt_limiter_gain(const void *points, const void *sample, int64_t *ints, doub
                      int64_t *queue, int64_t *rings, int64_t *out, int64_t count, int64_t size,
                      int64_t length, int64_t hold, int64_t one, double ceiling, double target,
                      double release, int32_t single) {
-    if (single) limiter_gain(points, sample, ints, floats, queue, rings, out, count, size, length, hold, one,
- ceiling, target, release, 1);
-    else limiter_gain(points, sample, ints, floats, queue, rings, out, count, size, length, hold, one,
- ceiling, target, release, 0);
+    if (single)
+        limiter_gain(points, sample, ints, floats, queue, rings, out, count, size, length, hold,
+                     one, ceiling, target, release, 1);
+    else
+        limiter_gain(points, sample, ints, floats, queue, rings, out, count, size, length, hold,
+                     one, ceiling, target, release, 0);
 }
 
 /* K-weighted energy per hop of one channel. kw: two sections b0 b1 b2 a1 a2. state: four filter
    memories and the energy of the hop under way. sums: of x and of x squared. edges: where the hops
    of this block end. */
-INLINE void k_weighted(const void *x, const double *kw, double *state, double *sums, const int64_t *edges,
-                   double *out, int64_t count, int64_t hops, int single) {
+INLINE void k_weighted(const void *x, const double *kw, double *state, double *sums,
+                       const int64_t *edges, double *out, int64_t count, int64_t hops, int single) {
     /* y is substituted in the state updates (y = b0 v + s1), which shortens the dependency chain */
     double b0 = kw[0], a1 = kw[3], a2 = kw[4], e1 = kw[1] - a1 * b0, e2 = kw[2] - a2 * b0;
     double c1 = kw[8], c2 = kw[9], d1 = -2.0 - c1, d2 = 1.0 - c2;
@@ -122,17 +125,17 @@ INLINE void k_weighted(const void *x, const double *kw, double *state, double *s
     sums[0] = total, sums[1] = square;
 }
 
-void rt_k_weighted(const void *x, const double *kw, double *state, double *sums, const int64_t *edges,
-                   double *out, int64_t count, int64_t hops, int32_t single) {
+void rt_k_weighted(const void *x, const double *kw, double *state, double *sums,
+                   const int64_t *edges, double *out, int64_t count, int64_t hops, int32_t single) {
     if (single) k_weighted(x, kw, state, sums, edges, out, count, hops, 1);
     else k_weighted(x, kw, state, sums, edges, out, count, hops, 0);
 }
 
-/* Count samples in flat tops at the largest value so far, of one polarity of one channel. s: largest
-   value, length of the run under way, whether its start was a corner, the sample before, samples
-   counted in finished runs. */
-INLINE void flat_tops(const void *x, double *s, int64_t count, double sign, double step, double corner_steps,
-                  double least_run, int single) {
+/* Count samples in flat tops at the largest value so far, of one polarity of one channel. s:
+   largest value, length of the run under way, whether its start was a corner, the sample before,
+   samples counted in finished runs. */
+INLINE void flat_tops(const void *x, double *s, int64_t count, double sign, double step,
+                      double corner_steps, double least_run, int single) {
     double top = s[0], run = s[1], corner = s[2], before = s[3], counted = s[4];
     for (int64_t n = 0; n < count; n++) {
         double v = sign * get(x, n, single);
@@ -151,8 +154,8 @@ INLINE void flat_tops(const void *x, double *s, int64_t count, double sign, doub
     s[0] = top, s[1] = run, s[2] = corner, s[3] = before, s[4] = counted;
 }
 
-void rt_flat_tops(const void *x, double *s, int64_t count, double sign, double step, double corner_steps,
-                  double least_run, int32_t single) {
+void rt_flat_tops(const void *x, double *s, int64_t count, double sign, double step,
+                  double corner_steps, double least_run, int32_t single) {
     if (single) flat_tops(x, s, count, sign, step, corner_steps, least_run, 1);
     else flat_tops(x, s, count, sign, step, corner_steps, least_run, 0);
 }
@@ -197,7 +200,8 @@ INLINE int64_t quantise(const void *x, int32_t *out, int64_t channels, int64_t f
             int64_t count = MIN(LANES, frames - n), at = c * frames + n;
             v8 value = 0.0;
             if (count == LANES) value = get8(x, at, single);
-            else for (int j = 0; j < count; j++) value[j] = get(x, at + j, single);
+            else
+                for (int j = 0; j < count; j++) value[j] = get(x, at + j, single);
             value *= scale;
             v8 whole = __builtin_elementwise_rint(value);
             if (dither) {
@@ -206,13 +210,15 @@ INLINE int64_t quantise(const void *x, int32_t *out, int64_t channels, int64_t f
                 v8 noise = uniform(first + steps) - uniform(first + GOLDEN + steps);
                 whole = whole != value ? __builtin_elementwise_rint(value + noise) : whole;
             }
-            clipped -= ((whole > high) & (value > high + 0.5)) | ((whole < low) & (value < low - 0.5));
+            clipped -=
+                ((whole > high) & (value > high + 0.5)) | ((whole < low) & (value < low - 0.5));
             whole = minimum(maximum(whole == whole ? whole : 0.0, splat(low)), splat(high));
             i8 found = __builtin_convertvector(whole, i8) << (i8)(32 - bits);
             int32_t *to = out + n * channels + c;
             if (count == LANES)
                 for (int j = 0; j < LANES; j++) to[j * channels] = found[j];
-            else for (int j = 0; j < count; j++) to[j * channels] = found[j];
+            else
+                for (int j = 0; j < count; j++) to[j * channels] = found[j];
         }
     int64_t total = 0;
     for (int j = 0; j < LANES; j++) total += clipped[j];

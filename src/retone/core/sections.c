@@ -18,9 +18,9 @@
        gY = gy - a1 g1 - a2 g2    gx = b0 gY + b1 g1 + b2 g2          (g1, g2) <- (gY, g1)
        d b0 += gY x   d b1 += g1 x   d b2 += g2 x   d a1 -= g1 y   d a2 -= g2 y
 
-   gx is a filter of three taps and the sums are correlations at three lags, which Winograd's minimal
-   filtering (Arithmetic Complexity of Computations, SIAM 1980) computes for two samples with four
-   products instead of six. With d_k the gY of sample n + k, e = d1 + d2 and f = d2 - d1:
+   gx is a filter of three taps and the sums are correlations at three lags, which Winograd's
+   minimal filtering (Arithmetic Complexity of Computations, SIAM 1980) computes for two samples
+   with four products instead of six. With d_k the gY of sample n + k, e = d1 + d2 and f = d2 - d1:
 
        mean = e (b0 + b1 + b2) / 2    slope = f (b0 - b1 + b2) / 2
        gx[n] = b0 (d0 - d2) + mean + slope    gx[n+1] = mean - slope - b2 (d1 - d3)
@@ -41,9 +41,11 @@
 #include "core.h"
 #include "vector.h"
 
-#define CHECKPOINT 512 /* samples between checkpoints: the signals of a block fit the L2 cache */
+/* Samples between checkpoints: the signals of a block fit the L2 cache. */
+#define CHECKPOINT 512
 #define HOP (LANES * CHECKPOINT)
-#define RAMP 16 /* a pass of eight sections ends 14 samples late, rounded up to whole lanes */
+/* A pass of eight sections ends 14 samples late, rounded up to whole lanes. */
+#define RAMP 16
 #define RECORD (LANES * (CHECKPOINT + RAMP))
 /* With this many rows or more, eight lanes across rows beat one row at a time. */
 #define MIN_ROWS_FORWARD 5
@@ -59,8 +61,12 @@ typedef struct {
     double *state;              /* [sections, 2, 8] */
 } Group;
 
-typedef struct { v8 y, s1, s2; } Step;
-typedef struct { v8 b0, c1, c2, m1, m2; } Section; /* m1 and m2 are -a1 and -a2 */
+typedef struct {
+    v8 y, s1, s2;
+} Step;
+typedef struct {
+    v8 b0, c1, c2, m1, m2;
+} Section; /* m1 and m2 are -a1 and -a2 */
 
 INLINE Section section_of(const double *table) {
     return (Section){load(table), load(table + 8), load(table + 16), load(table + 24),
@@ -74,14 +80,20 @@ INLINE Step step(const Section *c, v8 x, v8 s1, v8 s2) {
 }
 
 /* The coefficients of the adjoint, and the sums of products for their gradients. */
-typedef struct { v8 b0, b2, plus, minus, m1, m2; } Adjoint;
-typedef struct { v8 u0, u1, u2, u3, v0, v1, v2; } Sums;
-typedef struct { v8 gx0, gx1, first, middle, step, last; } Pair;
+typedef struct {
+    v8 b0, b2, plus, minus, m1, m2;
+} Adjoint;
+typedef struct {
+    v8 u0, u1, u2, u3, v0, v1, v2;
+} Sums;
+typedef struct {
+    v8 gx0, gx1, first, middle, step, last;
+} Pair;
 
 INLINE Adjoint adjoint_of(const double *table) {
     v8 b0 = load(table), b1 = load(table + 8), b2 = load(table + 16), ends = b0 + b2;
-    return (Adjoint){b0, b2, 0.5 * (ends + b1), 0.5 * (ends - b1), load(table + 24),
-                     load(table + 32)};
+    return (Adjoint){
+        b0, b2, 0.5 * (ends + b1), 0.5 * (ends - b1), load(table + 24), load(table + 32)};
 }
 
 INLINE v8 output_gradient(const Adjoint *c, v8 gy, v8 g1, v8 g2) {
@@ -145,8 +157,8 @@ INLINE void across_forward(const Group *g, double *signal, int64_t samples, int6
 
 /* Adjoint of section s on eight rows, in place on the gradient of its output; `signal` is as
    across_forward left it with HOP, `flow` [sections, 2, 8] holds the gradients on the states. */
-static void across_backward(const Group *g, double *gradient, const double *signal,
-                            int64_t samples, double *flow, double *sums, int64_t s) {
+static void across_backward(const Group *g, double *gradient, const double *signal, int64_t samples,
+                            double *flow, double *sums, int64_t s) {
     Adjoint c = adjoint_of(g->backward + 40 * s);
     v8 d2 = load(flow + 16 * s), d3 = load(flow + 16 * s + 8);
     Sums sum = {0};
@@ -194,17 +206,17 @@ INLINE void skewed_pass(const Group *g, double *io, double *xs, double *ys, int6
     v8 delay = load(g->layout + 24 * p);
     m8 entry = load(g->layout + 24 * p + 8) > 0.5;
     int64_t ramp = 2 * (MIN(8, g->sections - 8 * p) - 1);
-#define ONE_STEP(t, keep)                                                                         \
-    v8 x = entry ? splat(io[t]) : older;                                                          \
-    Step a = step(&c, x, s1, s2);                                                                 \
-    keep;                                                                                         \
-    if (record) store(xs + 8 * t, x), store(ys + 8 * t, a.y);                                     \
-    older = old, old = rotate_up(a.y);                                                            \
+#define ONE_STEP(t, keep)                                                                          \
+    v8 x = entry ? splat(io[t]) : older;                                                           \
+    Step a = step(&c, x, s1, s2);                                                                  \
+    keep;                                                                                          \
+    if (record) store(xs + 8 * t, x), store(ys + 8 * t, a.y);                                      \
+    older = old, old = rotate_up(a.y);                                                             \
     io[t] = old[0];
-#define MASKED(from, to)                                                                          \
-    for (int64_t t = from; t < to; t++) {                                                         \
-        m8 here = active(t, delay, samples);                                                      \
-        ONE_STEP(t, (s1 = here ? a.s1 : s1, s2 = here ? a.s2 : s2))                               \
+#define MASKED(from, to)                                                                           \
+    for (int64_t t = from; t < to; t++) {                                                          \
+        m8 here = active(t, delay, samples);                                                       \
+        ONE_STEP(t, (s1 = here ? a.s1 : s1, s2 = here ? a.s2 : s2))                                \
     }
     MASKED(0, ramp)
     for (int64_t t = ramp; t < samples; t++) { ONE_STEP(t, (s1 = a.s1, s2 = a.s2)) }
@@ -212,7 +224,8 @@ INLINE void skewed_pass(const Group *g, double *io, double *xs, double *ys, int6
     store(state, s1), store(state + 8, s2);
 }
 
-/* All passes over one skewed row; its output is `lag` samples late. Pass p records to RECORD * p. */
+/* All passes over one skewed row; its output is `lag` samples late. Pass p records to RECORD * p.
+ */
 static void skewed_forward(const Group *g, double *io, double *xs, double *ys, int64_t samples) {
     for (int64_t p = 0; 8 * p < g->sections; p++) {
         if (p > 0)
@@ -274,7 +287,8 @@ static void fill_tables(const Group *g, const double *sos, int64_t rows_per_set)
     for (int j = 0; j < distinct(g); j++)
         for (int64_t k = 0; k < g->sections; k++) {
             const double *c = sos + 5 * (g->rows.row[j] / rows_per_set * g->sections + k);
-            double *forward = g->forward + place(g, k, j, 5), *backward = g->backward + place(g, k, j, 5);
+            double *forward = g->forward + place(g, k, j, 5),
+                   *backward = g->backward + place(g, k, j, 5);
             forward[0] = backward[0] = c[0];
             forward[8] = fma_(-c[3], c[0], c[1]), backward[8] = c[1];
             forward[16] = fma_(-c[4], c[0], c[2]), backward[16] = c[2];
@@ -315,8 +329,10 @@ static void read_block(const Group *g, const void *x, int64_t start, int64_t sam
                        double *to) {
     if (g->skewed) {
         int64_t at = g->rows.row[0] * g->total + start;
-        if (g->single) for (int64_t i = 0; i < samples; i++) to[i] = ((const float *)x)[at + i];
-        else for (int64_t i = 0; i < samples; i++) to[i] = ((const double *)x)[at + i];
+        if (g->single)
+            for (int64_t i = 0; i < samples; i++) to[i] = ((const float *)x)[at + i];
+        else
+            for (int64_t i = 0; i < samples; i++) to[i] = ((const double *)x)[at + i];
         return;
     }
     if (g->single) rows_to_lanes(x, &g->rows, g->total, start, samples, to, 1);
@@ -328,8 +344,10 @@ static void write_block(const Group *g, void *y, int64_t start, int64_t samples,
                         const double *from) {
     if (g->skewed) {
         int64_t at = g->rows.row[0] * g->total + start;
-        if (g->single) for (int64_t i = 0; i < samples; i++) ((float *)y)[at + i] = (float)from[i];
-        else for (int64_t i = 0; i < samples; i++) ((double *)y)[at + i] = from[i];
+        if (g->single)
+            for (int64_t i = 0; i < samples; i++) ((float *)y)[at + i] = (float)from[i];
+        else
+            for (int64_t i = 0; i < samples; i++) ((double *)y)[at + i] = from[i];
         return;
     }
     if (g->single) lanes_to_rows(from, y, &g->rows, g->total, start, samples, 1);
@@ -347,14 +365,21 @@ int64_t rt_sections_scratch(int64_t sections, int32_t backward) {
     int64_t passes = (sections + 7) / 8;
     int64_t tables = (40 + 40 + 24 + 16) * sections, forward = HOP + RAMP;
     if (!backward) return tables + forward;
-    return tables + (16 + 40) * sections + HOP * (sections + 1) + HOP + 2 * passes * RECORD + 2 * RAMP;
+    return tables + (16 + 40) * sections + HOP * (sections + 1) + HOP + 2 * passes * RECORD +
+           2 * RAMP;
 }
 
 static Group group_of(const double *sos, int64_t sections, int64_t rows_per_set, int64_t total,
                       int32_t single, int64_t row, int64_t stop, int skewed, double **scratch) {
-    Group g = {rows_from(row, skewed ? row + 1 : stop), skewed, single, sections, total,
-               take(scratch, 40 * sections), take(scratch, 40 * sections),
-               take(scratch, 24 * sections), take(scratch, 16 * sections)};
+    Group g = {rows_from(row, skewed ? row + 1 : stop),
+               skewed,
+               single,
+               sections,
+               total,
+               take(scratch, 40 * sections),
+               take(scratch, 40 * sections),
+               take(scratch, 24 * sections),
+               take(scratch, 16 * sections)};
     fill_tables(&g, sos, rows_per_set);
     return g;
 }
@@ -415,7 +440,8 @@ static void backward_group(const Group *g, const void *gy, const void *x, const 
             for (int64_t last = (sections + 7) / 8 - 1, p = last; p >= 0; p--) {
                 if (p < last)
                     for (int64_t i = samples - 1; i >= 0; i--) gradient[i + 14] = gradient[i];
-                skewed_backward(g, gradient, xs + RECORD * p, ys + RECORD * p, samples, flow, sums, p);
+                skewed_backward(g, gradient, xs + RECORD * p, ys + RECORD * p, samples, flow, sums,
+                                p);
             }
         } else {
             across_forward(g, signal, samples, HOP);

@@ -8,7 +8,8 @@
 
 /* curve: rows (from_db, gain_db, linear, quadratic) of the gain over the level. */
 void rt_compand(const void *x, void *y, const double *curve, int64_t total, int64_t pieces,
-                int64_t delay, double up, double down, double initial, double lowest, int32_t single) {
+                int64_t delay, double up, double down, double initial, double lowest,
+                int32_t single) {
     double level = initial, gain = 1.0;
     int64_t piece = 0;
     for (int64_t n = 0; n < total + delay; n++) {
@@ -27,8 +28,7 @@ void rt_compand(const void *x, void *y, const double *curve, int64_t total, int6
 }
 
 INLINE double misfit(const void *x, int64_t start, const void *tail, int64_t count, int single) {
-    _Pragma("clang fp reassociate(on) contract(fast)")
-    if (single) {
+    _Pragma("clang fp reassociate(on) contract(fast)") if (single) {
         const float *a = (const float *)x + start, *b = tail;
         float total = 0.0f;
         for (int64_t i = 0; i < count; i++) total += (a[i] - b[i]) * (a[i] - b[i]);
@@ -65,7 +65,8 @@ void rt_wsola(const void *x, void *y, void *tail, int64_t size, int64_t length, 
             }
             put(y, done + i, value, single);
         }
-        for (int64_t i = 0; i < overlap; i++) put(tail, i, get(x, place + body + i, single), single);
+        for (int64_t i = 0; i < overlap; i++)
+            put(tail, i, get(x, place + body + i, single), single);
         done += count;
         position += factor * (double)body;
     }

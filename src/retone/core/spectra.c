@@ -1,22 +1,24 @@
 /* Loops over the bins of short-time spectra and over blocks of samples, in float32.
 
-   These loops may add in any order and contract; NaN and infinity keep their meaning. Spectra are rows
-   of interleaved complex numbers, [frames, 2 bins]. */
+   These loops may add in any order and contract; NaN and infinity keep their meaning. Spectra are
+   rows of interleaved complex numbers, [frames, 2 bins]. */
 #include "core.h"
 #include "vector.h"
 
 #define FAST _Pragma("clang fp reassociate(on) contract(fast)")
+/* Two vectors in flight, for loops that wait for divisions. */
+#define TWO_AT_ONCE _Pragma("clang loop interleave_count(2)")
 #define POWER_FLOOR 1e-8f /* of |X|^2, so magnitudes end at 1e-4 */
 #define FRAME_FLOOR 1e-10f
 
 INLINE float root(float x) { return __builtin_elementwise_sqrt(x); }
 
-/* ln of a normal positive number: exponent plus a polynomial, exactly 0 at 1. The minimax fit is that
-   of (ln(1 + f) - f + f^2 / 2) / f^3 on [1/sqrt 2, sqrt 2] (error below 1e-7). */
+/* ln of a normal positive number: exponent plus a polynomial, exactly 0 at 1. The minimax fit is
+   that of (ln(1 + f) - f + f^2 / 2) / f^3 on [1/sqrt 2, sqrt 2] (error below 1e-7). */
 INLINE float log_of(float x) {
-    FAST
-    int32_t bits = __builtin_bit_cast(int32_t, x), exponent = (bits - 0x3F3504F3) >> 23;
-    float f = __builtin_bit_cast(float, (int32_t)((uint32_t)bits - ((uint32_t)exponent << 23))) - 1.0f;
+    FAST int32_t bits = __builtin_bit_cast(int32_t, x), exponent = (bits - 0x3F3504F3) >> 23;
+    float f =
+        __builtin_bit_cast(float, (int32_t)((uint32_t)bits - ((uint32_t)exponent << 23))) - 1.0f;
     float t = 7.0376836292e-2f;
     t = t * f - 1.1514610310e-1f;
     t = t * f + 1.1676998740e-1f;
@@ -40,7 +42,9 @@ static int64_t reflected(int64_t i, int64_t length) {
 
 /* Where frame f of a batch lies: every row of `length` has `per_row` centred frames, and the window
    stands `offset` into a frame of `size`. */
-typedef struct { int64_t row, start; } Frame;
+typedef struct {
+    int64_t row, start;
+} Frame;
 INLINE Frame frame_at(int64_t f, int64_t per_row, int64_t length, int64_t hop, int64_t offset,
                       int64_t size) {
     return (Frame){f / per_row * length, f % per_row * hop - size / 2 + offset};
@@ -68,8 +72,7 @@ void rt_write_frames(const float *signals, const float *window, float *out, int6
 void rt_overlap_add(const float *frames, const float *window, float *signals, int64_t length,
                     int64_t width, int64_t first, int64_t per_row, int64_t hop, int64_t offset,
                     int64_t count, int64_t size) {
-    FAST
-    for (int64_t f = 0; f < count; f++) {
+    FAST for (int64_t f = 0; f < count; f++) {
         Frame at = frame_at(first + f, per_row, length, hop, offset, size);
         const float *part = frames + f * size + offset;
         float *signal = signals + at.row;
@@ -83,20 +86,19 @@ void rt_overlap_add(const float *frames, const float *window, float *signals, in
 
 /* max(|X|^2, floor); NaN stays NaN. */
 INLINE float floored(float re, float im) {
-    FAST
-    float p = re * re + im * im;
+    FAST float p = re * re + im * im;
     return p < POWER_FLOOR ? POWER_FLOOR : p;
 }
 
 void rt_power(const float *spectrum, float *out, int64_t count, int64_t bins) {
-    for (int64_t k = 0; k < count * bins; k++) out[k] = floored(spectrum[2 * k], spectrum[2 * k + 1]);
+    for (int64_t k = 0; k < count * bins; k++)
+        out[k] = floored(spectrum[2 * k], spectrum[2 * k + 1]);
 }
 
 /* Adds (M - M')^2 and M'^2 to two sums, with the target's power M'^2. */
 void rt_convergence_sums(const float *spectrum, const float *target, double *sums, int64_t count,
                          int64_t bins) {
-    FAST
-    for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, target += bins) {
+    FAST for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, target += bins) {
         float difference = 0.0f, energy = 0.0f;
         for (int64_t k = 0; k < bins; k++) {
             float x = root(floored(spectrum[2 * k], spectrum[2 * k + 1])) - root(target[k]);
@@ -110,11 +112,12 @@ void rt_convergence_sums(const float *spectrum, const float *target, double *sum
 /* One frame of rt_compare. With p = max(|X|^2, floor) of the estimate and q of the target:
 
        |ln M - ln M'| = |ln(p / q)| / 2        |M - M'| = |sqrt p - sqrt q|
-       d/dX = (c_log / p + c_linear / M) sign(p - q) X + c_convergence (M - M') / M X,  0 at the floor */
+       d/dX = (c_log / p + c_linear / M) sign(p - q) X + c_convergence (M - M') / M X,  0 at the
+   floor */
 INLINE void compare_frame(float *x, const float *target, int64_t bins, const float *c, double *sums,
                           int powers, int gradient) {
-    FAST
-    float logs = 0.0f, differences = 0.0f;
+    FAST float logs = 0.0f, differences = 0.0f;
+    TWO_AT_ONCE
     for (int64_t k = 0; k < bins; k++) {
         float re = x[2 * k], im = x[2 * k + 1], power = re * re + im * im;
         float p = power < POWER_FLOOR ? POWER_FLOOR : power;
@@ -133,10 +136,11 @@ INLINE void compare_frame(float *x, const float *target, int64_t bins, const flo
     sums[0] += 0.5 * (double)logs, sums[1] += (double)differences;
 }
 
-/* Adds |ln M - ln M'| and |M - M'| to `sums` [R, 2] of the frames' rows. The target is a spectrum too,
-   or the result of rt_power (`powers`). With `gradient` each bin of the spectrum turns into its
-   derivative with the weights c_log, c_linear, c_convergence, halved between the edges so that an
-   unscaled inverse real FFT (which counts those bins twice) is the adjoint of the forward FFT. */
+/* Adds |ln M - ln M'| and |M - M'| to `sums` [R, 2] of the frames' rows. The target is a spectrum
+   too, or the result of rt_power (`powers`). With `gradient` each bin of the spectrum turns into
+   its derivative with the weights c_log, c_linear, c_convergence, halved between the edges so that
+   an unscaled inverse real FFT (which counts those bins twice) is the adjoint of the forward FFT.
+ */
 void rt_compare(float *spectrum, const float *target, double *sums, double c_log, double c_linear,
                 double c_convergence, int64_t first, int64_t per_row, int64_t count, int64_t bins,
                 int32_t powers, int32_t gradient) {
@@ -155,8 +159,7 @@ void rt_compare(float *spectrum, const float *target, double *sums, double c_log
 /* Powers of every bin, and per frame the sum and the frequency moment of the magnitudes. */
 void rt_frame_powers(const float *spectrum, const float *frequency, float *power, float *magnitudes,
                      double scale, int64_t count, int64_t bins) {
-    FAST
-    for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, power += bins) {
+    FAST for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, power += bins) {
         float total = 0.0f, moment = 0.0f;
         for (int64_t k = 0; k < bins; k++) {
             float re = spectrum[2 * k], im = spectrum[2 * k + 1];
@@ -173,9 +176,10 @@ void rt_frame_powers(const float *spectrum, const float *frequency, float *power
 void rt_frame_gradient(const float *spectrum, const float *frequency, const float *grad,
                        const float *grad_magnitudes, float *out, double scale, int64_t count,
                        int64_t bins) {
-    FAST
-    for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, grad += bins, out += 2 * bins) {
-        float by_total = 0.5f * grad_magnitudes[2 * f], by_moment = 0.5f * grad_magnitudes[2 * f + 1];
+    FAST for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, grad += bins, out += 2 * bins) {
+        float by_total = 0.5f * grad_magnitudes[2 * f],
+              by_moment = 0.5f * grad_magnitudes[2 * f + 1];
+        TWO_AT_ONCE
         for (int64_t k = 0; k < bins; k++) {
             float re = spectrum[2 * k], im = spectrum[2 * k + 1];
             float m = root((re * re + im * im) * (float)scale + FRAME_FLOOR);
@@ -188,8 +192,7 @@ void rt_frame_gradient(const float *spectrum, const float *frequency, const floa
 }
 
 static float energy_of(const float *x, int64_t count) {
-    FAST
-    float total = 0.0f;
+    FAST float total = 0.0f;
     for (int64_t i = 0; i < count; i++) total += x[i] * x[i];
     return total;
 }
@@ -212,8 +215,8 @@ static int64_t peak_of(const float *x, int64_t length) {
     return at;
 }
 
-/* Mean squares of the blocks of every size, grouped by size, [B, K]; mean square and peak of the clip
-   [B, 2]; index of the peak [B]. */
+/* Mean squares of the blocks of every size, grouped by size, [B, K]; mean square and peak of the
+   clip [B, 2]; index of the peak [B]. */
 void rt_block_levels(const float *x, const int64_t *sizes, float *blocks, float *whole,
                      int64_t *peaks, int64_t batch, int64_t length, int64_t kinds) {
     for (int64_t b = 0; b < batch; b++, x += length) {

@@ -4,8 +4,8 @@
 #define NAMED(name) JOIN(name, SAMPLE)
 
 /* Largest absolute interpolated point between x[i + 11] and x[i + 12], i < count. */
-static void NAMED(points_between_)(const SAMPLE *x, const double *taps, int64_t phases,
-                                   SAMPLE *out, int64_t count) {
+static void NAMED(points_between_)(const SAMPLE *x, const double *taps, int64_t phases, SAMPLE *out,
+                                   int64_t count) {
     SAMPLE point[SEGMENT];
     for (int64_t i = 0; i < count; i++) out[i] = 0;
     for (int64_t p = 0; p < phases; p++) {

@@ -51,9 +51,9 @@ INLINE void prefetch(const void *x, int64_t i, int single) {
     __builtin_prefetch(sample_at(x, i, single), 0, 2);
 }
 
-#define ARITHMETIC(T)                                                                             \
-    OVERLOADED T maximum(T a, T b) { return a > b ? a : b; }                                      \
-    OVERLOADED T minimum(T a, T b) { return a < b ? a : b; }                                      \
+#define ARITHMETIC(T)                                                                              \
+    OVERLOADED T maximum(T a, T b) { return a > b ? a : b; }                                       \
+    OVERLOADED T minimum(T a, T b) { return a < b ? a : b; }                                       \
     OVERLOADED T above(T a, T b, T then, T otherwise) { return a > b ? then : otherwise; }
 ARITHMETIC(double)
 ARITHMETIC(v8)
@@ -75,12 +75,12 @@ INLINE double sum_lanes(v8 v) {
 
 /* -- rows to lanes -------------------------------------------------------------------------- */
 
-#define SWAP(rows, gap, low, high)                                                                \
-    for (int i = 0; i < LANES; i++)                                                               \
-        if (!(i & gap)) {                                                                         \
-            a = rows[i], b = rows[i + gap];                                                       \
-            rows[i] = __builtin_shufflevector(a, b, low);                                         \
-            rows[i + gap] = __builtin_shufflevector(a, b, high);                                  \
+#define SWAP(rows, gap, low, high)                                                                 \
+    for (int i = 0; i < LANES; i++)                                                                \
+        if (!(i & gap)) {                                                                          \
+            a = rows[i], b = rows[i + gap];                                                        \
+            rows[i] = __builtin_shufflevector(a, b, low);                                          \
+            rows[i + gap] = __builtin_shufflevector(a, b, high);                                   \
         }
 #define LIST(...) __VA_ARGS__
 
@@ -140,8 +140,8 @@ INLINE void rows_to_lanes(const void *x, const Rows *rows, int64_t stride, int64
 }
 
 /* The inverse of rows_to_lanes. Lanes that repeat a row are not written. */
-INLINE void lanes_to_rows(const double *from, void *y, const Rows *rows, int64_t stride,
-                          int64_t at, int64_t count, int single) {
+INLINE void lanes_to_rows(const double *from, void *y, const Rows *rows, int64_t stride, int64_t at,
+                          int64_t count, int single) {
     int64_t whole = count - count % LANES;
     for (int64_t i = 0; i < whole; i += LANES) {
         if (single) {
@@ -150,8 +150,7 @@ INLINE void lanes_to_rows(const double *from, void *y, const Rows *rows, int64_t
                 r[n] = __builtin_convertvector(load(from + LANES * (i + n)), f8);
             transpose(r);
             for (int j = 0; j < LANES; j++) /* a repeated row writes its own numbers again */
-                *(f8_unaligned *)((float *)y + rows->row[j] * stride + at + i) =
-                    r[j];
+                *(f8_unaligned *)((float *)y + rows->row[j] * stride + at + i) = r[j];
         } else {
             v8 r[LANES];
             for (int n = 0; n < LANES; n++) r[n] = load(from + LANES * (i + n));
@@ -175,7 +174,8 @@ INLINE void prefetch_rows(const void *x, const Rows *rows, int64_t stride, int64
 
 /* -- log2 and exp2 -------------------------------------------------------------------------- */
 
-#define ROUNDER 6755399441055744.0 /* 1.5 * 2^52: adding it rounds to an integer, in the low bits */
+/* 1.5 * 2^52: adding it rounds to an integer, in the low bits. */
+#define ROUNDER 6755399441055744.0
 #define ROUNDER_BITS 0x4338000000000000
 #define SQRT_HALF_BITS 0x3FE6A09E667F3BCD
 #define ONE_BITS ((int64_t)1023 << 52)
@@ -209,23 +209,23 @@ INLINE v8 horner(v8 x, const double *coefficients, int count) {
 /* log2(1 + f) / f on sqrt(1/2) <= 1 + f < sqrt(2): interpolation at Chebyshev points, relative
    error 7.8e-14. */
 static const double LOG2_SERIES[16] = {
-    1.4426950408890524, -0.7213475204462124, 0.4808983468711015, -0.36067375951188296,
-    0.28853902330508163, -0.2404492623018822, 0.20609838960888552, -0.18033187497677122,
-    0.1603232695730357, -0.1444142050221101, 0.13089265588126772, -0.11803157989277945,
+    1.4426950408890524,  -0.7213475204462124,  0.4808983468711015,  -0.36067375951188296,
+    0.28853902330508163, -0.2404492623018822,  0.20609838960888552, -0.18033187497677122,
+    0.1603232695730357,  -0.1444142050221101,  0.13089265588126772, -0.11803157989277945,
     0.11108048187908302, -0.11895057618328995, 0.11427131919552941, -0.05607988304133264};
 /* (2^r - 1) / r on -1/2 <= r <= 1/2, same method; 2^r then has a relative error of 3.7e-14. */
 static const double EXP2_SERIES[9] = {
-    0.6931471805599453, 0.2402265069581299, 0.055504108664760424, 0.009618129159402558,
-    0.0013333558179043112, 0.00015403455852453838, 1.525268684626772e-05, 1.3255224878668817e-06,
-    1.0203121063391729e-07};
+    0.6931471805599453,    0.2402265069581299,     0.055504108664760424,
+    0.009618129159402558,  0.0013333558179043112,  0.00015403455852453838,
+    1.525268684626772e-05, 1.3255224878668817e-06, 1.0203121063391729e-07};
 /* For float32 samples. log2(1 + f) / f on 0 <= f <= 1, absolute error of the logarithm 4.1e-9: */
 static const double LOG2_SHORT[10] = {
-    1.4426950331796224, -0.7213459716834143, 0.48084608051053457, -0.35997573044609954,
-    0.2836810825850899, -0.220294729642094, 0.1521123376265062, -0.08132993166699029,
+    1.4426950331796224,  -0.7213459716834143,  0.48084608051053457, -0.35997573044609954,
+    0.2836810825850899,  -0.220294729642094,   0.1521123376265062,  -0.08132993166699029,
     0.02819390716590242, -0.004582081710072375};
 /* and (2^r - 1) / r on -1/2 <= r <= 1/2, relative error of the power 5.5e-9. */
 static const double EXP2_SHORT[6] = {0.6931471880262288,    0.24022650760568126,
-                                     0.05550357114218079, 0.009618082557277852,
+                                     0.05550357114218079,   0.009618082557277852,
                                      0.0013390863364671234, 0.0001545316294512069};
 
 /* log2 of positive normal numbers, as accurate as samples need: relative error below 1e-13 (near 1:
