@@ -82,7 +82,7 @@ def estimator(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
     """``estimator(Quick(...))`` is what every match uses from then on."""
 
     def use(made: Any) -> Any:
-        monkeypatch.setattr("retone.studio.work.estimator_named", lambda name: made)
+        monkeypatch.setattr("retone.studio.work._estimator", lambda body: made)
         return made
 
     return use

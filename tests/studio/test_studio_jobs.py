@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from studio_client import Page, Server, running, wait_for
 
+from retone.effects import SOUND_CHAIN
+from retone.estimators.matching import EQ_KINDS, Matching
 from retone.studio.scratch import PREFIX, ScratchFolder, remove_orphans
 from studio.conftest import Quick
 
@@ -44,6 +46,60 @@ def test_match_then_save(
     assert '"my voice.wav"' in settings and '"podcast.wav"' in settings and "file-" not in settings
     report = page.get("download", saved["result"]["downloads"]["report"]).body.decode()
     assert "my voice.wav" in report and "file-" not in report
+
+
+@pytest.mark.parametrize("eq", EQ_KINDS)
+def test_a_match_has_the_strength_and_equaliser_of_its_request(
+    page: Page, voice: bytes, other: bytes, eq: str
+) -> None:
+    """The answer says both, settings files bring them back, and locks hold."""
+    assert page.upload(voice).json["manual"]["strength"] is None
+    page.upload(other, "podcast.wav", "reference")
+    effect = Matching(eq=eq).effect  # type: ignore[arg-type]
+    body = {"strength": 0.35, "eq": eq, "locks": {"compressor.ratio": 2.0, "gone.ratio": 1.0}}
+    done = page.end_of(page.post("job", body, "match").json["job"])
+    assert done["state"] == "done", done
+    found = done["result"]
+    assert (found["strength"], found["eq"]) == (0.35, eq)
+    assert list(found["setting"]) == list(effect.params.names)
+    assert found["setting"]["compressor.ratio"] == 2.0
+    state = {"effect": found["effect"], "setting": found["setting"], "amount": 0.5}
+    assert page.post("describe", state).status == 200
+    text = page.post("export", state, "settings").json["text"]
+    back = page.post("settings", text.encode()).json
+    assert (back["strength"], back["eq"], back["setting"]) == (0.35, eq, found["setting"])
+
+
+@pytest.mark.parametrize("part", ["eq", "dynamics"])
+def test_a_part_of_a_match_leaves_the_other_alone(
+    page: Page, voice: bytes, other: bytes, part: str
+) -> None:
+    page.upload(voice)
+    page.upload(other, "podcast.wav", "reference")
+    found = page.end_of(page.post("job", {"part": part}, "match").json["job"])["result"]
+    kept = "compressor." if part == "eq" else "equalizer."
+    flat = SOUND_CHAIN.params.neutral(1)
+    audible = {n for n in flat if n.startswith(kept) and n.endswith(("gain_db", "ratio"))}
+    assert audible and all(found["setting"][n] == float(flat[n][0]) for n in audible)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"strength": 1.5}, "strength must be a number from 0 to 1"),
+        ({"strength": True}, "strength must be a number"),
+        ({"strength": "all"}, "strength must be a number"),
+        ({"eq": "parametric"}, "expected one of bands, curve"),
+        ({"estimator": "nobody"}, "No estimator has that name"),
+    ],
+)
+def test_a_wrong_strength_or_method_is_named(
+    page: Page, voice: bytes, body: dict[str, Any], words: str
+) -> None:
+    page.upload(voice)
+    page.upload(voice, "r.wav", "reference")
+    end = page.end_of(page.post("job", body, "match").json["job"])
+    assert end["state"] == "failed" and words in end["message"]
 
 
 def test_twenty_at_once(place: Path, voice: bytes, estimator: Callable[[Any], Any]) -> None:
@@ -139,7 +195,9 @@ def test_a_server_that_ends_leaves_nothing(
 def test_a_killed_servers_files_go_at_the_next_start(place: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from retone.studio.scratch import ScratchFolder\n"
+        "from retone.effects import SOUND_CHAIN
+from retone.estimators.matching import EQ_KINDS, Matching
+from retone.studio.scratch import ScratchFolder\n"
         "p = ScratchFolder(Path(sys.argv[1])); (p.folder / 'file-x.wav').write_bytes(b'x')\n"
         "print('up', flush=True); time.sleep(60)"
     )

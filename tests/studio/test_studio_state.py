@@ -14,7 +14,7 @@ import soundfile
 from studio_client import Page
 
 from retone.dsp.effect import Effect
-from retone.effects import EFFECTS
+from retone.effects import EFFECTS, MATCH_CURVE_CHAIN
 from retone.lab.bench.exports import cases
 from retone.process.result import Decision
 from retone.process.settings_file import SettingsFile
@@ -66,6 +66,23 @@ def test_every_effect_can_be_shown_and_heard(effect: Effect, session: Session) -
     window = preview.window(source, state, 0.2, 0.5)
     whole = preview.whole(session, source, state, session.newest_render)
     assert len(whole) > 4 * source.frames and len(window) > 4 * 0.3 * RATE
+
+
+def test_the_gains_of_a_curve_are_handles_in_three_groups(session: Session) -> None:
+    """One handle for each gain that the sample rate leaves audible, at its frequency."""
+    state = state_of(session, MATCH_CURVE_CHAIN)
+    rows = stages(MATCH_CURVE_CHAIN)[0]["params"]
+    groups = [p["group"] for p in rows]
+    assert list(dict.fromkeys(groups)) == ["Lows", "Mids", "Highs"]
+    assert max(groups.count(g) for g in groups) <= 11
+    shown = describe(state, RATE)
+    curve, frequency = shown["responses"][0], np.array(shown["frequency_hz"])
+    bands = curve["bands"]
+    assert [b["y"] for b in bands] == [p["name"] for p in rows][: len(bands)]
+    assert len(bands) == 26  # 20 Hz to 6.3 kHz
+    for band in bands[1:-1]:
+        at = int(np.argmin(np.abs(frequency - band["frequency_hz"])))
+        assert curve["total_db"][at] == pytest.approx(band["full_gain_db"], abs=0.5)
 
 
 def test_a_window_is_a_piece_of_the_whole(session: Session) -> None:

@@ -100,6 +100,12 @@ def split_label(param: Param) -> tuple[str, str]:
     return _words(found[1]), _words(found[2])
 
 
+def frequency_of(param: Param) -> float | None:
+    """1000.0 for ``gain_1000_hz_db``, a gain at a frequency in Hz; None for other parameters."""
+    at = _AT.fullmatch(_own(param))
+    return float(at[1]) if at else None
+
+
 def _bare(param: Param) -> str:
     name = _own(param)
     for suffix in _SUFFIXES:

@@ -103,6 +103,7 @@ class Routes:
                 "presets": work.presets(),
                 "enhance": work.can_enhance(),
                 "estimators": list(work.NAMES),
+                "matching": work.strengths(),
                 "targets": [{"name": n, "title": target_named(n).title} for n in TARGETS],
             }
 

@@ -6,6 +6,7 @@ The page is built from ``stages`` (parameters with name, unit, range and scale) 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,13 +21,15 @@ from retone.errors import SettingError
 from retone.process.result import Decision, Options, effective_setting
 from retone.report.collect import views
 from retone.report.data import BandView, CurveView, ResponseView
-from retone.report.format import heading
+from retone.report.format import frequency_of, heading
 from retone.report.format import label as label_of
 from retone.studio.intake import short
 from retone.studio.limits import Refused
 from retone.studio.session import Recording, Session
 
 POINTS = 200
+RANGES = (("Lows", 200.0), ("Mids", 2000.0), ("Highs", math.inf))
+"""Groups of gains at frequencies, with the frequency in Hz that each stays below."""
 LOWEST_DB = -80.0
 """Lowest input level of static curves, in dB."""
 
@@ -124,11 +127,14 @@ def stages(effect: Effect) -> list[dict[str, Any]]:
             about = p.help.split(":")[0] if ":" in p.help else ""
             words = label_of(p)
             group = about if about and words.lower().startswith(about.lower()) else ""
+            words = words[len(group) :].strip().capitalize() if group else words
+            if at_hz := frequency_of(p):
+                group = next(name for name, top_hz in RANGES if at_hz < top_hz)
             rows.append(
                 {
                     "name": prefix + p.name,
                     "group": group,
-                    "label": words[len(group) :].strip().capitalize() if group else words,
+                    "label": words,
                     "unit": p.unit,
                     "low": p.low,
                     "high": p.high,
@@ -152,7 +158,9 @@ def describe(state: State, sample_rate: int) -> dict[str, Any]:
     return {
         "frequency_hz": short(frequency, 1),
         "responses": [
-            _response(v, state) for v in found["responses"] if isinstance(v, ResponseView)
+            _response(v, state, sample_rate)
+            for v in found["responses"]
+            if isinstance(v, ResponseView)
         ],
         "curves": [_curve(v) for v in found["curves"] if isinstance(v, CurveView)],
     }
@@ -170,7 +178,7 @@ def _curve(view: CurveView) -> dict[str, Any]:
     }
 
 
-def _response(view: ResponseView, state: State) -> dict[str, Any]:
+def _response(view: ResponseView, state: State, sample_rate: int) -> dict[str, Any]:
     prefix = f"{view.name}." if isinstance(state.effect, Chain) else ""
 
     def band(b: BandView) -> dict[str, Any]:
@@ -192,9 +200,25 @@ def _response(view: ResponseView, state: State) -> dict[str, Any]:
         "title": view.title,
         "about": view.about,
         "total_db": short(view.total_db),
-        "bands": [band(b) for b in view.bands],
+        "bands": [band(b) for b in view.bands or _points(view.name, state, sample_rate)],
         "edges": [{"x": prefix + n, "hz": round(state.setting[prefix + n], 2)} for n in view.edges],
     }
+
+
+def _points(path: str, state: State, sample_rate: int) -> tuple[BandView, ...]:
+    """A member's gains at frequencies as handles on its curve, without curves of their own."""
+    members = leaves(state.effect, state.effective_setting())
+    table, values = next((m.params, own) for name, m, own in members if name == path)
+    found = []
+    for p in table:
+        at_hz = frequency_of(p)
+        if at_hz is None or at_hz >= sample_rate / 2:
+            continue
+        gain_db = float(values[p.name][0])
+        low_hz, high_hz = at_hz * 2 ** (-1 / 6), min(at_hz * 2 ** (1 / 6), sample_rate / 2)
+        no_curve, moves = np.zeros(0), {"gain": p.name}
+        found.append(BandView(label_of(p), at_hz, gain_db, None, no_curve, low_hz, high_hz, moves))
+    return tuple(found)
 
 
 def spectrum_of(meter: Any, sample_rate: int, frequency: np.ndarray) -> list[float | None]:

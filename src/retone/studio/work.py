@@ -10,7 +10,8 @@ from typing import Any
 from retone.audio import open_reader
 from retone.audio.formats import CONTAINERS
 from retone.audio.meters.spectrum import log_frequencies
-from retone.effects import MATCH_CHAIN
+from retone.dsp.effect import Effect
+from retone.effects import SOUND_CHAIN
 from retone.estimators.choose import DEFAULT, NAMES, estimator_named
 from retone.presets import available, open_preset
 from retone.process.decide import decide
@@ -47,10 +48,21 @@ def can_enhance() -> str | None:
 
 
 def manual(session: Session) -> dict[str, Any]:
-    """The match chain with every parameter neutral, to set by hand."""
+    """The chain of the default estimator with every parameter neutral, to set by hand."""
     return _page_state(
-        session, Decision(MATCH_CHAIN, MATCH_CHAIN.params.neutral(1), estimator=MANUAL)
+        session, Decision(SOUND_CHAIN, SOUND_CHAIN.params.neutral(1), estimator=MANUAL)
     )
+
+
+def strengths() -> dict[str, Any]:
+    """What the page's strength and equaliser start with, and the method that they belong to."""
+    from retone.estimators.matching import EQ_KINDS, PRESET_STRENGTH, STRENGTH
+
+    return {
+        "estimator": DEFAULT,
+        "strength": {"match": STRENGTH, "preset": PRESET_STRENGTH},
+        "eq": list(EQ_KINDS),
+    }
 
 
 def _page_state(session: Session, decision: Decision) -> dict[str, Any]:
@@ -60,9 +72,19 @@ def _page_state(session: Session, decision: Decision) -> dict[str, Any]:
         "stages": stages(decision.effect),
         "setting": {n: float(v[0]) for n, v in decision.setting.items()},
         "estimator": decision.estimator,
+        "strength": decision.strength,
+        "eq": None if decision.strength is None else _eq_of(decision.effect),
         "target_lufs": decision.target_lufs,
         "notes": list(decision.notes),
     }
+
+
+def _eq_of(effect: Effect) -> str | None:
+    """The kind of equaliser with which the default estimator sets this effect's parameters."""
+    from retone.estimators.matching import EQ_KINDS, Matching
+
+    names = effect.params.names
+    return next((k for k in EQ_KINDS if Matching(eq=k).effect.params.names == names), None)
 
 
 def find(
@@ -88,14 +110,9 @@ def find(
         loudness = speech_loudness(recording.channels)
         known = set(estimator.effect.params.names)
     else:
-        name = str(body.get("estimator") or DEFAULT)
-        if name not in NAMES:
-            raise Refused(400, f"No estimator has that name; expected one of {', '.join(NAMES)}.")
-        estimator = estimator_named(name)
-        if name == DEFAULT:
-            estimator = _matching(body)
+        estimator = _estimator(body)
         references = _references(session, kind, body)
-        known = set(getattr(estimator, "effect", MATCH_CHAIN).params.names)
+        known = set(getattr(estimator, "effect", SOUND_CHAIN).params.names)
     part = str(body.get("part") or "all")
     options = Options(
         part=part if part in PARTS and kind != "enhance" else "all",
@@ -109,12 +126,21 @@ def find(
     }
 
 
+def _estimator(body: Mapping[str, Any]) -> Any:
+    """The method that the page asks for; the default one by its strength and equaliser."""
+    name = str(body.get("estimator") or DEFAULT)
+    if name not in NAMES:
+        raise Refused(400, f"No estimator has that name; expected one of {', '.join(NAMES)}.")
+    return _matching(body) if name == DEFAULT else estimator_named(name)
+
+
 def _matching(body: Mapping[str, Any]) -> Any:
     """The default estimator with the page's strength and kind of equaliser."""
     from retone.estimators.matching import EQ_KINDS, Matching
 
     strength = body.get("strength")
-    if strength is not None and not (isinstance(strength, (int, float)) and 0 <= strength <= 1):
+    number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
+    if strength is not None and not (number and 0 <= strength <= 1):
         raise Refused(400, "The strength must be a number from 0 to 1.")
     eq = body.get("eq") or "bands"
     if eq not in EQ_KINDS:

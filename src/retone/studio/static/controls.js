@@ -51,7 +51,8 @@ export class Controls {
 
   group(name, params) {
     const about = element("small");
-    const stem = params.find((p) => p.role === "gain")?.name;
+    const gains = params.filter((p) => p.role === "gain");
+    const stem = gains.length === 1 && gains[0].name;
     const summary = element("summary", {}, name, about);
     if (stem) {
       const solo = element("button", { className: "solo", textContent: "Solo", title: "Solo this band", type: "button" });
@@ -116,8 +117,10 @@ export class Controls {
       r.row.classList.toggle("idle", Boolean(by && setting[by.p.name] === by.p.neutral));
     }
     for (const { about, params } of new Set(this.groups.values())) {
-      const gain = params.find((p) => p.role === "gain");
-      if (gain) about.textContent = `${shown(gain, setting[gain.name])} dB`;
+      const gains = params.filter((p) => p.role === "gain");
+      const ends = [Math.min, Math.max].map((end) => end(...gains.map((p) => setting[p.name])));
+      const words = [...new Set(ends.map((v) => shown(gains[0], v)))];
+      if (gains.length) about.textContent = `${words.join(" to ")} dB`;
     }
   }
 
@@ -127,7 +130,8 @@ export class Controls {
     if (!found) return;
     for (const { details } of this.groups.values()) if (details !== found.details) details.open = false;
     found.details.open = true;
-    found.details.scrollIntoView({ block: "nearest" });
+    const { row } = this.rows.get(name);
+    (found.params.length > 8 ? row : found.details).scrollIntoView({ block: "nearest" });
   }
 
   markSolo(stem) {

@@ -129,7 +129,7 @@ export class Eq {
     const right = this.w - PAD.right;
     if (!r.edges.length) {
       r.bands.forEach((b, i) => {
-        if (Math.abs(b.gain_db) < 0.05) return;
+        if (Math.abs(b.gain_db) < 0.05 || !b.response_db.length) return;
         make("path", { class: "band", fill: `var(--b${(i % 6) + 1})`, d: `${this.path(b.response_db)}L${right},${zero}L${PAD.left},${zero}Z` }, this.svg);
       });
     }
@@ -146,19 +146,20 @@ export class Eq {
   }
 
   handles(r) {
+    const many = r.bands.length > 12; // the gains of a curve: small handles without numbers
     r.bands.forEach((b, i) => {
       if (!b.y) return;
       const f = Math.min(b.frequency_hz, 0.98 * this.range[1]);
       const at = `translate(${this.x(f).toFixed(1)},${this.y(b.full_gain_db).toFixed(1)})`;
-      const colour = `var(--b${(i % 6) + 1})`;
+      const colour = many ? "var(--after)" : `var(--b${(i % 6) + 1})`;
       const node = make("g", {
         class: "node", transform: at, tabindex: 0, role: "slider", "data-band": i, "data-param": b.y,
         "aria-label": b.label, "aria-orientation": "vertical", "aria-valuenow": b.full_gain_db.toFixed(1),
         "aria-valuetext": this.words(b),
       }, this.svg);
-      make("circle", { class: "halo", r: 17, fill: colour }, node);
-      make("circle", { class: "handle", r: 10, fill: colour }, node);
-      make("text", { class: "handle-text", y: 4 }, node).textContent = i + 1;
+      make("circle", { class: "halo", r: many ? 11 : 17, fill: colour }, node);
+      make("circle", { class: "handle", r: many ? 5 : 10, fill: colour }, node);
+      if (!many) make("text", { class: "handle-text", y: 4 }, node).textContent = i + 1;
       node.addEventListener("pointerdown", (e) => this.hold(e, b, node));
       node.addEventListener("pointerenter", () => this.say(b));
       node.addEventListener("pointerleave", () => { if (!this.held) this.tip.style.display = "none"; });
@@ -171,6 +172,7 @@ export class Eq {
 
   words(b) {
     const q = b.q ? `, Q ${this.data.value(b.q).toFixed(2)}` : "";
+    if (!b.response_db.length) return `${b.label}: ${b.full_gain_db.toFixed(1)} dB`;
     return `${b.label}: ${hertz(b.frequency_hz)}, ${b.full_gain_db.toFixed(1)} dB${q}`;
   }
 

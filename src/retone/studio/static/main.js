@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
 import { Eq } from "./eq.js";
+import { Matching } from "./matching.js";
 import { history, page, param, parts, player, sent, snapshot, state } from "./model.js";
 import { NAMES } from "./player.js";
 import { tidy } from "./scale.js";
@@ -23,6 +24,7 @@ function adopt(found, more = {}) {
   state.locks = new Set([...(more.locks ?? state.locks)].filter((n) => params.has(n)));
   Object.assign(state, more, { locks: state.locks });
   page.tab = 0;
+  parts.matching.follow(found);
   rebuild();
 }
 
@@ -41,7 +43,10 @@ function restore(text) {
   if (!text) return;
   const old = JSON.parse(text);
   Object.assign(state, old, { locks: new Set(old.locks) });
-  if (page.built !== state.effect) rebuild();
+  if (page.built !== state.effect) {
+    parts.matching.follow(page.effects.get(state.effect).about);
+    rebuild();
+  }
   refresh();
 }
 
@@ -197,7 +202,7 @@ async function removed(index) {
 
 async function go() {
   const locks = Object.fromEntries([...state.locks].map((n) => [n, state.setting[n]]));
-  await work(parts.sources.goal, { locks, part: $("part").value, estimator: $("estimator").value, preset: parts.sources.preset });
+  await work(parts.sources.goal, { ...parts.matching.request, locks, preset: parts.sources.preset });
 }
 
 async function work(kind, data) {
@@ -237,8 +242,11 @@ function happened(event) {
 
 function matched(found) {
   page.style = found.style;
+  const locked = [...state.locks].map(param).filter(Boolean);
   adopt(found, { loudness: "match" });
   commit();
+  const lost = locked.filter((p) => !state.locks.has(p.name)).map((p) => `${p.group} ${p.label}`.trim());
+  if (lost.length) say(`No longer locked, because the new settings do not have it: ${lost.join(", ")}.`);
   for (const text of [...found.notes, ...found.warnings]) say(text);
   player.heard = player.tracks.after ? "after" : player.heard;
   player.hear(player.heard);
@@ -302,7 +310,7 @@ function keys(event) {
     return;
   }
   if (typing || event.altKey) return;
-  const button = event.target.matches("button, summary, [role=button]");
+  const button = event.target.matches("button, summary, [role=button], input[type=checkbox], input[type=radio]");
   if (event.key === " " && !button) { event.preventDefault(); toggle(); }
   const track = NAMES[Number(event.key) - 1];
   if (track && !$(`hear-${track}`).disabled) player.hear(track);
@@ -374,7 +382,9 @@ async function begin() {
     lock: (name, on) => { if (on) state.locks.add(name); else state.locks.delete(name); commit(); refresh(); },
   });
   parts.eq = new Eq($("eq"), { change, reset, pick: (names) => parts.controls.pick(names[0]) });
-  parts.sources = new Sources(info, { added, removed: guarded(removed), goal: () => parts.sources && buttons(), busy, idle, say });
+  parts.matching = new Matching();
+  const goal = (kind) => { parts.matching.toGoal(kind); buttons(); };
+  parts.sources = new Sources(info, { added, removed: guarded(removed), goal, busy, idle, say });
   api.events(happened, () => say("The connection to the studio was lost. Reload the page when it runs again.", true));
   wire();
   buttons();
@@ -382,6 +392,7 @@ async function begin() {
   document.body.dataset.ready = "true";
   page.offers = await api.offers();
   parts.sources.offer(page.offers);
+  parts.matching.offer(page.offers);
   $("target").replaceChildren(...page.offers.targets.map((t) => new Option(t.title, t.name)));
   buttons();
 }

@@ -19,7 +19,6 @@ export class Sources {
 
   // What the server can do, known a moment after the page has loaded.
   offer(offers) {
-    $("estimator").replaceChildren(...offers.estimators.map((n) => new Option(n, n)));
     if (offers.enhance) $("enhance-about").textContent = `Not available: ${offers.enhance}`;
     this.presets(offers.presets);
   }
