@@ -12,7 +12,7 @@ from retone.audio.reader import AudioReader
 from retone.audio.resampled import at_sample_rate
 from retone.errors import SettingError
 from retone.estimators.base import Estimator
-from retone.estimators.choose import DEFAULT, estimator_named
+from retone.estimators.choose import estimator_named
 from retone.estimators.profile import Profile
 from retone.presets import Preset, open_preset
 from retone.process import decide as deciding
@@ -396,16 +396,14 @@ def _rendered(
 def _estimator(
     estimator: Estimator | str | None, strength: float | None = None, eq: EqKind = "bands"
 ) -> Estimator:
-    if estimator in (None, DEFAULT):
-        from retone.estimators.matching import Matching
-
-        return Matching(strength=strength, eq=eq)
+    if estimator is None or isinstance(estimator, str):
+        return estimator_named(estimator, strength=strength, eq=eq)
     if strength is not None or eq != "bands":
         raise SettingError(
             "match: 'strength' and 'eq' belong to the default estimator. Leave out 'estimator', or "
             "them."
         )
-    return estimator_named(estimator) if isinstance(estimator, str) else estimator  # type: ignore[return-value]
+    return estimator
 
 
 def _renamed(input: Audio, source: Audio) -> Audio:

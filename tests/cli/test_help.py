@@ -111,12 +111,12 @@ def test_what_begins_with_dashes_can_be_a_file(retone) -> None:
 
 
 def test_lock_list_needs_no_files(retone) -> None:
-    from retone.effects import MATCH_CHAIN
+    from retone.effects import SOUND_CHAIN
 
     done = retone("match", "--lock", "list")
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert [line.split()[0] for line in lines] == list(MATCH_CHAIN.params.names)
+    assert [line.split()[0] for line in lines] == list(SOUND_CHAIN.params.names)
     ratio = next(line for line in lines if line.startswith("compressor.ratio"))
     assert re.search(r"\b1 \.\. 20\b", ratio)
 

@@ -155,7 +155,12 @@ def test_it_is_the_only_place_that_writes_and_renames() -> None:
         str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if renames.search(p.read_text())
     }
     moves = {  # of whole files and folders that are complete already
-        str(Path("studio", "intake.py")), str(Path("training", "data", "corpora.py"))
+        str(Path("studio", "intake.py")), str(Path("training", "data", "corpora.py")),
+        # rewrite what an AtomicWriter has not put in place yet
+        *(
+            str(Path("audio", "metadata", f"{n}.py"))
+            for n in ("id3", "ogg_pages", "vorbis", "waves")
+        ),
     }  # fmt: skip
     assert found == {"atomic.py", *moves}
     assert renames.search(Path(atomic.__file__).read_text())

@@ -300,11 +300,9 @@ def _hertz(text: str) -> float:
     return value
 
 
-def _matching(args: argparse.Namespace) -> Any:
-    """The default estimator with the options of its dial and its equaliser."""
+def _dial(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the default estimator: its dial and its equaliser."""
     from retone.errors import SettingError
-    from retone.estimators.curve_fit import CurveRules
-    from retone.estimators.matching import Matching
 
     given = {
         "--eq-phase": args.eq_phase, "--eq-smooth": args.eq_smooth, "--eq-range": args.eq_range,
@@ -315,9 +313,12 @@ def _matching(args: argparse.Namespace) -> Any:
     low, high = args.eq_range or (20.0, 20000.0)
     if low >= high:
         raise SettingError(f"--eq-range {low:g} {high:g}: give the lowest frequency first.")
-    curve = CurveRules(args.eq_smooth or 0.0, low, high)
-    phase: Any = args.eq_phase or "minimum"
-    return Matching(strength=args.strength, eq=args.eq, phase=phase, curve=curve)
+    found: dict[str, Any] = {"strength": args.strength, "eq": args.eq, "phase": args.eq_phase}
+    if args.eq_smooth or args.eq_range:
+        from retone.estimators.curve_fit import CurveRules
+
+        found["curve"] = CurveRules(args.eq_smooth or 0.0, low, high)
+    return found
 
 
 def _preset(args: argparse.Namespace, recording: Path) -> str:
@@ -354,15 +355,8 @@ def run(args: argparse.Namespace) -> int:
             from retone.estimators.black_box import BlackBoxFit
 
             estimator = BlackBoxFit(opened_plugin(args))
-        elif args.estimator in (None, choose.DEFAULT):
-            estimator = _matching(args)
         else:
-            if args.strength is not None or args.eq != "bands":
-                raise SettingError(
-                    "--strength and --eq belong to the default estimator: leave out --estimator, "
-                    "or them."
-                )
-            estimator = choose.estimator_named(args.estimator)
+            estimator = choose.estimator_named(args.estimator, **_dial(args))
         with progress_bar() as progress:
             result = api.match(
                 files.input,

@@ -51,21 +51,34 @@ CHOICES = (*_OWN, *FORMER_NAMES)
 """retone's own names, for command lines: the names of other packages take time to look up."""
 
 
-def estimator_named(name: str | None, *, weights: Path | str | None = None) -> Estimator:
+def estimator_named(
+    name: str | None, *, weights: Path | str | None = None, **options: Any
+) -> Estimator:
     """An estimator with its default settings.
 
     Args:
         name: its name in ``ESTIMATORS``; None for the default one.
         weights: of the network, for ``"network"`` and ``"frames"``.
+        options: fields of the default estimator (``matching.Matching``), such as ``strength`` and
+            ``eq``; None and ``"bands"`` are what it takes by itself.
 
     Raises:
-        SettingError: no estimator has that name, or its factory returns something else.
+        SettingError: no estimator has that name, or its factory returns something else, or another
+            estimator than the default one is given its options.
     """
     from retone.estimators.base import Estimator
 
     name = name or DEFAULT
     name = FORMER_NAMES.get(name, name)
     make = ESTIMATORS.named(name)
+    given = {n: v for n, v in options.items() if v not in (None, "bands")}
+    if given and name != DEFAULT:
+        raise SettingError(
+            f"{' and '.join(given)}: for the default estimator only, not for '{name}'. Leave out "
+            "one of them."
+        )
+    if given:
+        return make(**given)
     made = make(weights=weights) if weights and name in ("network", "frames") else make()
     if not isinstance(made, Estimator):
         raise SettingError(
