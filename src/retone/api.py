@@ -64,7 +64,7 @@ def match(
 
     Args:
         input: recording to change: a path, or an array or tensor [T] or [C, T]; any length,
-            8-192 kHz, 1-64 channels.
+            8-384 kHz, 1-64 channels.
         to: reference recording(s) of the same kinds; several (in a list) are averaged.
         output: where to write; its extension decides the container. None writes next to an input
             file (``voice.matched.wav``) and writes no file for an array.

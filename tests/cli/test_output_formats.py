@@ -81,3 +81,25 @@ def test_standard_input_needs_an_output_name(
 ) -> None:
     done = retone("match", "-", "--to", record("b.wav"))
     assert done.code == 2 and "give -o" in done.err
+
+
+def test_inspect_prints_json_alone(retone, tmp_path: Path) -> None:
+    """Damaged SDS files made libsndfile print hundreds of lines to standard output."""
+    path = tmp_path / "a.sds"
+    path.write_bytes(b"\xf0\x7e\x00\x01" + bytes(range(128)) * 40)
+    command = [sys.executable, "-m", "retone", "inspect", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_m4a_goes_in_and_out(retone, record, fixed, tmp_path: Path) -> None:
+    """A phone's recording after the plain install: the output is named and made like it."""
+    first = retone("match", record("a.wav"), "--to", record("b.wav", seed=1), "-o",
+                   tmp_path / "phone.m4a", "--no-report")  # fmt: skip
+    assert first.code == 0
+    done = retone("match", tmp_path / "phone.m4a", "--to", tmp_path / "b.wav")
+    assert (done.code, done.err) == (0, "")
+    got = info(tmp_path / "phone.matched.m4a")
+    assert (got.format, got.subtype) == ("MP4", "AAC")
+    assert got.frames == info(tmp_path / "a.wav").frames

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from encoded import RATE, decoded, ffmpeg, lag_of, needs_ffmpeg, save, tone
+from retone.audio.decoders import ffmpeg_file
 from retone.audio.files import AtomicWriter, info, load, open_reader, same_audio
 from retone.audio.formats import OutputFormat
 from retone.audio.resampled import ResampledReader
@@ -203,6 +205,24 @@ def test_memory_does_not_grow_with_a_film(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         most.append(int(done.stdout))
     assert most[1] - most[0] < 40_000
+
+
+@needs_ffmpeg
+def test_slow_work_between_blocks_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is on the time without a frame, not on how long a film takes to write."""
+    source = film(tmp_path / "a.mp4", 5.0)
+    expected = packets(source)
+    monkeypatch.setattr(ffmpeg_file, "STALL_S", 1.0)
+    with (
+        open_reader(source) as reader,
+        AtomicWriter(tmp_path / "b.mp4", reader.info) as writer,
+    ):
+        for block in reader.blocks(RATE):
+            writer.write(block)
+            time.sleep(0.5)
+    assert packets(tmp_path / "b.mp4") == expected
 
 
 def test_an_abandoned_m4a_leaves_nothing(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def info(path: str | Path) -> AudioInfo:
 
     Raises:
         AudioError: the file is missing, unreadable, empty, not a recording, without samples,
-            or outside 1-64 channels and 8-192 kHz.
+            or outside 1-64 channels and 8-384 kHz.
     """
     source, found = _opened(Path(path))
     source.close()

@@ -28,6 +28,8 @@ def top_boxes(file: IO[bytes]) -> Iterator[Box]:
     end = file_size(file)
     at = 0
     for _ in range(_MOST_BOXES):
+        if at + 8 > end:  # a false size may be beyond what a file can seek to
+            return
         file.seek(at)
         head = file.read(16)
         if len(head) < 8:

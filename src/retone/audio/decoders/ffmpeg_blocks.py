@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from av.error import FFmpegError
 
-from retone.audio.decoders.ffmpeg_file import STALL_S, Bounded
+from retone.audio.decoders.ffmpeg_file import Bounded
 
 ERRORS = (
     *(FFmpegError, OSError, ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError),
@@ -120,7 +120,7 @@ class Blocks:
 
     def _next_frame(self) -> Any:
         empty = 0
-        self._bounded.deadline = time.monotonic() + STALL_S
+        self._bounded.wait_anew()
         while not self._waiting:
             if self._ended:
                 return None

@@ -45,6 +45,11 @@ class Bounded:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._left = 64 * file_size(file) + (256 << 20)
+        self.deadline = 0.0
+        self.wait_anew()
+
+    def wait_anew(self) -> None:
+        """Something came: the time without a frame begins again."""
         self.deadline = time.monotonic() + STALL_S
 
     def read(self, count: int) -> bytes:

@@ -213,6 +213,7 @@ class FfmpegEncoder:
         """Copy packets of the other streams up to a time."""
         if not self._copies:
             return
+        self._bounded.wait_anew()  # the sound may have taken long
         while True:
             packet = self._waiting or next(self._others, None)
             self._waiting = None

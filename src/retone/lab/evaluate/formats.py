@@ -238,7 +238,8 @@ def table(result: dict[str, Any]) -> str:
         f"{len(cells) - len(made)} refused. Decoded by ffmpeg, {exact} have the input's length "
         f"to the sample and {padded} end with less than one AAC frame more, which players "
         f"that follow the file's index leave out. Largest lag: "
-        f"{max(abs(c['lag']) for c in made)} frames; largest change of the level: {max(abs(c['level_db']) for c in made):.2f} dB; lost without being "
+        f"{max(abs(c['lag']) for c in made)} frames; largest change of the "
+        f"level: {max(abs(c['level_db']) for c in made):.2f} dB; lost without being "
         f"named: {sum(len(c['unnamed']) for c in made)}.",
     ]
     for text in dict.fromkeys(c["refused"] for c in cells if c["refused"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import resource
 import select
@@ -44,6 +45,15 @@ def _worker() -> subprocess.Popen[str]:
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
+
+
+def _end(worker: subprocess.Popen[str]) -> None:
+    """Close a worker's pipes and wait for its end."""
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    worker.wait()
 
 
 def damaged(data: bytes, other: bytes, rng: random.Random) -> bytes:
@@ -102,7 +112,7 @@ def run(files: Sequence[Path], count: int, folder: Path, seed: int = 0) -> dict[
             tally["crashed" if ready else "hung"] += 1
             path.rename(folder / f"kept{i}{source.suffix}")
             worker.kill()
-            worker.wait()
+            _end(worker)
             worker = _worker()
             continue
         kind, seconds, megabytes = line.split()
@@ -110,6 +120,5 @@ def run(files: Sequence[Path], count: int, folder: Path, seed: int = 0) -> dict[
         if kind == "tracebacks":
             path.rename(folder / f"kept{i}{source.suffix}")
         slowest, most = max(slowest, float(seconds)), max(most, int(megabytes))
-    worker.stdin.close() if worker.stdin else None
-    worker.wait()
+    _end(worker)
     return {"files": count, **tally, "slowest_s": slowest, "most_mb": most, "limit_s": LIMIT_S}
