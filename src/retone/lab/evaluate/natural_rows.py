@@ -201,13 +201,13 @@ ROWS: dict[str, NaturalRow] = {
     "network": NaturalRow("network, fitted", _network),
     **{
         f"match-{strength:g}": NaturalRow(f"retone, strength {strength:g}", _matching(strength))
-        for strength in (0.0, 0.25, 0.5, 0.8, 1.0)
+        for strength in (0.0, 0.3, 0.6, 0.9, 1.0)
     },
     **{
         f"curve-{strength:g}": NaturalRow(
             f"retone, strength {strength:g}, curve", _matching(strength, "curve")
         )
-        for strength in (0.8, 1.0)
+        for strength in (0.9, 1.0)
     },
 }
 """Rows by name; the first is the baseline. A further setting of an estimator is one line."""
