@@ -19,7 +19,7 @@ from retone.dsp.effect import Effect, split_setting
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
 from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, short_levels_db
-from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db
+from retone.dsp.third_octaves import CENTRES_HZ
 from retone.effects import EXPANDER_TABLE, SOUND_CHAIN, Chain, Compressor, CurveEqualizer, chain
 from retone.effects.curve_equalizer import Phase
 from retone.effects.equalizer import Equalizer
@@ -28,9 +28,10 @@ from retone.estimators import bands_fit, curve_fit, spread_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference, samples_of
 from retone.estimators.closed_form import frequencies_in_words, normalised, split_locks
-from retone.estimators.guard import TOLERATED_DB, Guard
+from retone.estimators.guard import Guard
 from retone.estimators.profile import Profile
 from retone.estimators.sound import SHORTEST_PAUSES_S, Sound, mean_of, sound_of
+from retone.estimators.trial import Look, Trial, as_setting, level_db, response_db
 from retone.progress import ESTIMATING, Progress, silent
 
 STRENGTH, PRESET_STRENGTH = 0.9, 0.0
@@ -119,10 +120,10 @@ class Matching:
         start = split_numbers(base, "equalizer") if s < 1 and self.eq == "bands" else None
         added = np.zeros(len(wanted))
         if s == 0:
-            added = first.gain_db - _response_db(SOUND_CHAIN, base, guard, source.sample_rate)
+            added = first.gain_db - response_db(SOUND_CHAIN, base, guard, source.sample_rate)
         change = work.change_of_spread(own, reference, base if s < 1 else None, s)
         own_locks = split_locks(fixed, "compressor")
-        best: tuple[float, Setting, _Look] | None = None
+        best: tuple[float, Setting, Look] | None = None
         dynamics = split_numbers(setting, "compressor")
         for number in range(ROUNDS):
             start = equalizer.fit(wanted, added, start, again=number > 0)
@@ -135,7 +136,7 @@ class Matching:
             if best is None or broken < max(best[0], 0.0):
                 best = broken, dict(setting), look
             before = added
-            added = look.gain_db - _response_db(chain, setting, guard, source.sample_rate)
+            added = look.gain_db - response_db(chain, setting, guard, source.sample_rate)
             if broken <= 0 and np.ptp((added - before)[guard.known]) < STEADY_DB:
                 break
             if broken > 0 and number >= 2:  # less of both; what they add shrinks with them
@@ -144,7 +145,7 @@ class Matching:
                 _put(setting, "compressor", dynamics)
         progress(ESTIMATING, 3, STEPS)
         assert best is not None
-        setting, last = work.kept(best[1], best[2], fixed)
+        setting, last = work.kept(best[1], best[2], as_setting(fixed))
         level_db = (1 - s) * first.level_db + s * work.own_level_db
         _put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
         _put(setting, "", fixed)
@@ -226,36 +227,18 @@ def _equalizer(
     return _Curve(guard, split_locks(locks, first.name), rules, first.name)
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """What a setting does to the input: gain [F] and level of the result."""
-
-    gain_db: Array
-    level_db: float
-
-
-class _Work:
-    """An input that is rendered with settings and measured."""
+class _Work(Trial):
+    """An input whose tone and spread are measured with settings."""
 
     def __init__(self, chain: Chain, source: Excerpt, guard: Guard) -> None:
-        self.chain, self.rate, self.guard = chain, source.sample_rate, guard
-        audio = samples_of(normalised(source), round(RENDERED_S * self.rate))
-        self.audio = torch.as_tensor(audio)[None, None]
+        audio = samples_of(normalised(source), round(RENDERED_S * source.sample_rate))
+        super().__init__(chain, audio, source.sample_rate, guard)
+        self.chain = chain
         passage = source.passage if source.passage.numel() else torch.as_tensor(audio)
         self.passage = passage[None, None]
         self.before_db = dynamics_db(passage.numpy(), self.rate)
-        self.levels_db = third_octave_levels_db(audio, self.rate)
-        self.own_level_db = _level_db(audio)
         long = source.pauses.numel() >= SHORTEST_PAUSES_S * self.rate
-        self.noise_level_db = _level_db(source.pauses.numpy()) if long else None
-
-    def look(self, setting: Setting, effect: Effect | None = None) -> _Look:
-        with torch.no_grad():
-            out = (effect or self.chain).render(self.audio, self.rate, setting).audio[0, 0].numpy()
-        gain = np.zeros(len(CENTRES_HZ))
-        known = self.guard.known
-        gain[known] = (third_octave_levels_db(out, self.rate) - self.levels_db)[known]
-        return _Look(gain, _level_db(out))
+        self.noise_level_db = level_db(source.pauses.numpy()) if long else None
 
     def spread_db(self, setting: Setting, effect: Effect) -> float:
         """Spread of the short-term levels after a setting."""
@@ -294,39 +277,10 @@ class _Work:
         levels = spread_fit.Levels.of(short, self.noise_level_db)
         return spread_fit.fit(levels, self.before_db + change_db, heard, locks)
 
-    def kept(
-        self, setting: Setting, look: _Look, fixed: Mapping[str, float]
-    ) -> tuple[Setting, _Look]:
-        """The setting, moved towards no change as far as the guarantee asks for."""
-        if self.guard.excess_db(look.gain_db) <= TOLERATED_DB:
-            return setting, look
-        neutral = self.chain.params.neutral(1)
-        _put(neutral, "", fixed)
-        best, low, high = neutral, 0.0, 1.0
-        for _ in range(5):
-            share = (low + high) / 2
-            tried = self.chain.params.blend(setting, share)
-            _put(tried, "", fixed)
-            if self.guard.excess_db(self.look(tried).gain_db) <= 0:
-                low, best = share, tried
-            else:
-                high = share
-        return best, self.look(best)
-
     def makeup(self, setting: Setting, gain_db: float) -> dict[str, float]:
         param = self.chain.params["compressor.makeup_db"]
         value = float(setting[param.name][0]) + gain_db
         return {"makeup_db": float(np.clip(value, param.low, param.high))}
-
-
-def _response_db(effect: Effect, setting: Setting, guard: Guard, sample_rate: int) -> Array:
-    """Response [F] of an effect's filters at the centres of the known bands, 0 elsewhere."""
-    known = guard.known
-    response = effect.response(torch.from_numpy(CENTRES_HZ[known]), sample_rate, setting)
-    out = np.zeros(len(known))
-    if response is not None:
-        out[known] = 20 * np.log10(np.maximum(response[0].abs().numpy(), 1e-6))
-    return out
 
 
 def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
@@ -367,7 +321,3 @@ def _put(setting: Setting, prefix: str, values: Mapping[str, float]) -> None:
     for name, value in values.items():
         full = f"{prefix}.{name}" if prefix else name
         setting[full] = torch.tensor([value], dtype=torch.float64)
-
-
-def _level_db(audio: Array) -> float:
-    return float(10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-20))

@@ -17,6 +17,7 @@ from retone.dsp.spectral import mel_filterbank, stft
 from retone.errors import DataError
 from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
 from retone.estimators.network import Loaded, load, pieces
+from retone.estimators.no_lift import without_lift
 from retone.estimators.speech_music import content_of
 from retone.nets.tcn import Tcn
 from retone.progress import ESTIMATING, Progress, silent
@@ -38,7 +39,8 @@ class ReferenceFree:
     Longer excerpts are split into pieces of the training clips' length, each normalised to their
     peak; thresholds are moved back to the excerpt's own level, and the predictions are averaged
     on each parameter's own scale. Small changes are reduced further (``strength``); for music a
-    quarter of the change is applied.
+    quarter of the change is applied. Bands in which the recording holds nothing are not lifted
+    (``retone.estimators.no_lift``).
 
     Args:
         weights: a ``.safetensors`` file that ``retone train`` wrote for one of the diffdeq
@@ -65,8 +67,7 @@ class ReferenceFree:
         locks: Mapping[str, float],
         progress: Progress = silent,
     ) -> Estimate:
-        """Find the setting; see ``Estimator.estimate``. References are ignored; the caller
-        applies the locks.
+        """Find the setting; see ``Estimator.estimate``. References are ignored.
 
         Raises:
             DataError: the weights are missing, damaged, or for a network that needs a reference.
@@ -86,7 +87,8 @@ class ReferenceFree:
         mean = table.to_physical(table.to_unit(setting).mean(0, keepdim=True))
         rate = network.config.front_end.sample_rate
         if self.caution_db <= 0:
-            return Estimate(loaded.effect, mean)
+            kept, held = without_lift(loaded.effect, source, mean, locks)
+            return Estimate(loaded.effect, kept, held)
         size_db = change_db(loaded.effect, clips, rate, mean)
         share = strength(size_db, self.caution_db)
         notes: list[str] = []
@@ -103,7 +105,8 @@ class ReferenceFree:
                 f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it is "
                 "applied, because small changes are uncertain."
             )
-        return Estimate(loaded.effect, table.blend(mean, share), tuple(notes))
+        kept, held = without_lift(loaded.effect, source, table.blend(mean, share), locks)
+        return Estimate(loaded.effect, kept, (*notes, *held))
 
     def load(self) -> Loaded:
         """The network and its effect."""

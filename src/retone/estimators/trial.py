@@ -1,0 +1,91 @@
+"""Render a recording with settings while they are being found, and measure what they do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from retone.dsp.effect import Effect
+from retone.dsp.measure import Array
+from retone.dsp.param import Setting
+from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db
+from retone.estimators.guard import TOLERATED_DB, Guard
+
+INAUDIBLE_DB = 100.0
+"""Bands further below the loudest one count as this far below it."""
+HALVINGS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a setting does to the input: gain [F] and level of the result."""
+
+    gain_db: Array
+    level_db: float
+
+
+class Trial:
+    """An input [T] that is rendered with settings and measured."""
+
+    def __init__(self, effect: Effect, audio: Any, sample_rate: int, guard: Guard) -> None:
+        self.effect, self.rate, self.guard = effect, sample_rate, guard
+        self.audio = torch.as_tensor(audio)[None, None]
+        self.levels_db = third_octave_levels_db(audio, sample_rate)
+        self.own_level_db = level_db(audio)
+
+    def look(self, setting: Setting, effect: Effect | None = None) -> Look:
+        """Render with a setting and measure."""
+        effect = effect or self.effect
+        with torch.no_grad():
+            out = effect.render(self.audio, self.rate, setting).audio[0, 0].numpy()
+        known = self.guard.known
+        before, after = self.levels_db[known], third_octave_levels_db(out, self.rate)[known]
+        floor = before.max() - INAUDIBLE_DB
+        gain = np.zeros(len(CENTRES_HZ))
+        heard = before > floor
+        moved = float(np.median((after - before)[heard])) if heard.any() else 0.0
+        gain[known] = np.maximum(after, floor + moved) - np.maximum(before, floor)
+        return Look(gain, level_db(out))
+
+    def kept(self, setting: Setting, look: Look, fixed: Setting) -> tuple[Setting, Look]:
+        """The setting, moved towards no change as far as the guarantee asks for.
+
+        Args:
+            fixed: parameters that stay as they are.
+        """
+        if self.guard.excess_db(look.gain_db) <= TOLERATED_DB:
+            return setting, look
+        table = self.effect.params
+        best, low, high = {**table.neutral(1), **fixed}, 0.0, 1.0
+        for _ in range(HALVINGS):
+            share = (low + high) / 2
+            tried = {**table.blend(setting, share), **fixed}
+            if self.guard.excess_db(self.look(tried).gain_db) <= 0:
+                low, best = share, tried
+            else:
+                high = share
+        return best, self.look(best)
+
+
+def response_db(effect: Effect, setting: Setting, guard: Guard, sample_rate: int) -> Array:
+    """Response [F] of an effect's filters at the centres of the known bands, 0 elsewhere."""
+    known = guard.known
+    response = effect.response(torch.from_numpy(CENTRES_HZ[known]), sample_rate, setting)
+    out = np.zeros(len(known))
+    if response is not None:
+        out[known] = 20 * np.log10(np.maximum(response[0].abs().numpy(), 1e-6))
+    return out
+
+
+def as_setting(values: Mapping[str, float]) -> Setting:
+    """Plain numbers as a setting."""
+    return {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items()}
+
+
+def level_db(audio: Any) -> float:
+    """Mean square of [T] in dB."""
+    return float(10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-20))
