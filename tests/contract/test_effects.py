@@ -309,10 +309,9 @@ def test_no_dead_slider(effect: Effect, backend: Backend, make_audio: MakeAudio)
     for value in setting.values():
         value.requires_grad_()
     rate = 48000  # whose band holds every frequency of a table
-    length = 4800 + effect.latency_samples(rate)
-    audio = 10 * make_audio(
-        length, rate, channels=2, seed=8
-    )  # loud in every band, then nearly silent
+    length = 14400 + effect.latency_samples(rate)
+    # loud in every band, then nearly silent for long enough that detectors follow
+    audio = 10 * make_audio(length, rate, channels=2, seed=8)
     audio[..., 3200:] *= 1e-4
     audio = audio.expand(count, -1, -1).to(backend.device)
     weight = make_audio(length, rate, channels=2, seed=9).to(backend.device)

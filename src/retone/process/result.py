@@ -106,23 +106,24 @@ class Decision:
         effect: the effect or chain.
         setting: its setting at full strength, batch size 1, thresholds in dBFS of the recording.
         estimator: name of the estimator that chose the setting.
-        strength: how much of the reference's sound was matched, 0 to 1, if it chose by that.
         target_lufs: loudness to reach at amount 1, None for no change.
         gain_db: a known gain after the effect; None to measure the one that reaches the target.
         references: measurements of the references.
         notes: notes by the estimator for the user.
         warnings: sentences about the recordings for the user.
+        strength: how much of the reference's sound was matched, 0 to 1, if the estimator chose
+            by that.
     """
 
     effect: Effect
     setting: Setting
     estimator: str = ""
-    strength: float | None = None
     target_lufs: float | None = None
     gain_db: float | None = None
     references: tuple[Side, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    strength: float | None = None
 
 
 def effective_setting(decision: Decision, options: Options) -> Setting:
