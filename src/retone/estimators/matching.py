@@ -291,7 +291,7 @@ def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
     for mask, text in (
         (known & ~own.occupied, "the input holds nothing; that range is not lifted."),
         (guard.held, "the input holds only noise; that range is not lifted."),
-        (only_own, "the reference holds nothing; that range is not cut."),
+        (only_own, "the reference holds nothing; that range is not matched."),
     ):
         if mask.any() and guard.matched.any():
             place = frequencies_in_words(ROUND_HZ[known], mask[known])

@@ -34,7 +34,7 @@ EXCERPT_S = 60.0
 PAUSES_S = 6.0
 PASSAGE_S = 30.0
 PAUSE_S = 1.0
-"""How much of a pause counts for dynamics at either end."""
+"""How much of a pause counts for dynamics, at either end."""
 FINE_SILENCE_DBFS = -120.0
 """Recordings of 24 bits and more and of floats hold sound far below -90 dBFS."""
 _PIECE_S = 10.0
