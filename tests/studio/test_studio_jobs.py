@@ -195,9 +195,7 @@ def test_a_server_that_ends_leaves_nothing(
 def test_a_killed_servers_files_go_at_the_next_start(place: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from retone.effects import SOUND_CHAIN
-from retone.estimators.matching import EQ_KINDS, Matching
-from retone.studio.scratch import ScratchFolder\n"
+        "from retone.studio.scratch import ScratchFolder\n"
         "p = ScratchFolder(Path(sys.argv[1])); (p.folder / 'file-x.wav').write_bytes(b'x')\n"
         "print('up', flush=True); time.sleep(60)"
     )
