@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,6 +223,107 @@ def test_settings_and_exports_leave_and_come_back(
     assert lock.get_attribute("aria-pressed") == "true"
     page.click("#theme")
     assert page.locator("html").get_attribute("data-theme") in ("dark", "light")
+
+
+def asked(page: Any) -> dict[str, Any]:
+    """What the page sends with its next match."""
+    request = page.evaluate("async () => (await import('/static/model.js')).parts.matching.request")
+    return dict(request)
+
+
+def matched(page: Any) -> None:
+    """Match and wait for the result."""
+    before = int(page.locator("body").get_attribute("data-matched") or 0)
+    page.locator("#go:enabled").click()
+    page.locator(f"body[data-matched='{before + 1}']").wait_for()
+
+
+def test_strength_and_equaliser_by_keys_alone(
+    page: Any, files: tuple[str, str], tmp_path: Path
+) -> None:
+    """Sent with the match, shown after undo and from files, left alone by files without them."""
+    slider, curve, bands = (page.locator(f"#how input{s}") for s in
+                            ("[type=range]", "[value=curve]", "[value=bands]"))  # fmt: skip
+    page.locator("#how:enabled").wait_for()
+    offers = page.evaluate("async () => (await import('/static/model.js')).page.offers.matching")
+    assert asked(page)["strength"] == offers["strength"]["match"]
+    values = page.locator("#how input[name=eq]").evaluate_all("(all) => all.map((e) => e.value)")
+    assert values == offers["eq"]
+    page.set_input_files("#file-input", files[0])
+    page.set_input_files("#file-reference", files[1])
+    page.locator("#list-reference li").wait_for()
+    assert slider.input_value() == str(offers["strength"]["match"])  # by hand has no strength
+    page.locator('[data-name="compressor.knee_db"] .lock').click()
+    knee = page.locator('[data-name="compressor.knee_db"] .value input').input_value()
+    slider.focus()
+    page.keyboard.press("Home")
+    assert slider.get_attribute("aria-valuetext") == "0 %, only the processing"
+    page.keyboard.press("End")
+    assert slider.get_attribute("aria-valuetext") == "100 %, the whole sound"
+    matched(page)
+    assert page.locator("#params input[type=range]").count() == 18 + 8
+    assert page.locator("#again").is_hidden()
+
+    bands.focus()
+    page.keyboard.press("ArrowRight")
+    assert curve.is_checked() and page.locator("#again").is_visible()
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert asked(page)["strength"] == 0.99 and asked(page)["eq"] == "curve"
+    matched(page)
+    assert page.locator("#params input[type=range]").count() == 31 + 8
+    assert page.locator('[data-name="compressor.knee_db"] .value input').input_value() == knee
+    node = page.locator("g.node").nth(12)
+    name = node.get_attribute("data-param")
+    now = "async (n) => (await import('/static/model.js')).state.setting[n]"
+    gain = page.evaluate(now, name)
+    node.focus()
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(now, name) == pytest.approx(gain + 0.5, abs=0.011)
+    assert page.locator(f'[data-name="{name}"]').is_visible()  # its group has opened
+    with page.expect_download() as download:
+        page.locator("#save-settings:enabled").click()
+    saved = json.loads(Path(download.value.path()).read_text())
+    assert saved["strength"] == 0.99
+
+    for _ in range(2):  # the moved gain, then the second match
+        page.locator("#undo").click()
+    assert bands.is_checked() and asked(page)["strength"] == 1
+    path = tmp_path / "one.json"
+    for number, (stored, shown) in enumerate([(0.25, 0.25), (None, 0.25)]):
+        path = tmp_path / f"{number}.json"
+        content = {**saved, "strength": stored}
+        path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+        page.set_input_files("#load-file", str(path))
+        page.locator("#messages p", has_text=f"{number}.json was loaded").wait_for()
+        assert asked(page)["strength"] == shown and curve.is_checked()
+
+
+def test_strength_belongs_to_the_default_method_and_to_each_goal(page: Any) -> None:
+    page.locator("#how:enabled").wait_for()
+    offers = page.evaluate("async () => (await import('/static/model.js')).page.offers.matching")
+    page.click("#tab-preset")
+    assert asked(page)["strength"] == offers["strength"]["preset"]
+    page.click("#tab-enhance")
+    assert page.locator("#how").is_hidden()
+    page.click("#tab-match")
+    assert asked(page)["strength"] == offers["strength"]["match"]
+    assert page.locator("#estimator").is_hidden()
+    page.locator("#more > summary").click()
+    page.locator("#advanced > summary").click()
+    assert page.locator("#estimator").input_value() == offers["estimator"]
+    page.select_option("#estimator", "rules")
+    assert page.locator("#how").is_disabled() and page.locator("#other-method").is_visible()
+    assert "strength" not in asked(page) and "eq" not in asked(page)
+
+
+def test_the_space_key_ticks_a_focused_box(page: Any, files: tuple[str, str]) -> None:
+    page.set_input_files("#file-input", files[0])
+    rendered(page)
+    page.locator("#fair").focus()
+    page.keyboard.press("Space")
+    assert not page.locator("#fair").is_checked()
+    assert page.locator("body").get_attribute("data-playing") != "true"
 
 
 def test_what_cannot_be_read_is_said(page: Any, files: tuple[str, str], tmp_path: Path) -> None:

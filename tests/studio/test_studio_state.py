@@ -43,7 +43,12 @@ def session(tmp_path: Path, voice: bytes) -> Iterator[Session]:
 
 def state_of(session: Session, effect: Effect, **more: Any) -> State:
     number = session.remember(
-        Decision(effect, effect.params.defaults(1), "test", more.pop("target_lufs", None))
+        Decision(
+            effect,
+            effect.params.defaults(1),
+            estimator="test",
+            target_lufs=more.pop("target_lufs", None),
+        )
     )
     values = {p.name: p.low + 0.55 * (p.high - p.low) for p in effect.params}
     return read_state(session, {"effect": number, "setting": values, **more})
