@@ -20,7 +20,6 @@ ALLOWED_FILES = {
     "lab/commands/bench.py": "the rate of the benchmark's made-up signals, shown by --help",
     "audio/formats.py": "which rates a coded format can hold",
     "training/data/pack.py": "the rates that Opus knows",
-    "cli/corpus.py": "the rate at which packed corpora travel, shown by --help",
     "estimators/content_statistics.py": "the statistics were taken on one stated frequency grid",
 }
 

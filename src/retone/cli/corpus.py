@@ -3,7 +3,7 @@
 retone corpus list
 retone corpus build debian-speech FOLDER    free recordings from Debian packages (needs apt, dpkg)
 retone corpus check NAME FOLDER             check which files are usable
-retone corpus pack FOLDER --corpus NAME=FOLDER ...    excerpts as Opus, for a machine elsewhere
+retone corpus pack FOLDER --corpus NAME=FOLDER --sample-rate HZ    excerpts as Opus, for a machine elsewhere
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="a corpus and its folder (repeatable)")  # fmt: skip
     pack.add_argument("--kind", choices=("speech", "music"), default="speech",
                       help="which recordings of mixed corpora (default: speech)")  # fmt: skip
-    pack.add_argument("--sample-rate", type=int, default=24000, help="in Hz (default: 24000)")
+    pack.add_argument("--sample-rate", type=int, required=True, help="training sample rate in Hz")
     pack.add_argument("--seconds", type=float, default=20.0,
                       help="of each speaker or track (default: 20)")  # fmt: skip
     pack.add_argument("--min-seconds", type=float, default=0.0,

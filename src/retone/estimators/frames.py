@@ -76,7 +76,7 @@ class Frames:
     fit_pieces: int = 1
     fit_frames: int = 0
     statistics_share: float = 0.5
-    level: LevelRule | None = LevelRule(peak=0.75, own=0.0)
+    level: LevelRule | None = LevelRule(same=0.5, peak=0.5, own=0.0)
     level_scale_db: float = 1.0
     name: str = "frames"
 

@@ -23,7 +23,7 @@ COLUMNS = ("file", "corpus", "split", "licence", "source", "bandwidth_hz")
 FADE_S = 0.005
 OPUS_KBPS = (6.0, 256.0)
 """Range of bit rates of one channel that the encoder's compression level covers."""
-OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
+OPUS_RATES_KHZ = (8, 12, 16, 24, 48)
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ def pack(
     size = 0
     for corpus in corpora:
         rate = corpus.sample_rate
-        if rate not in OPUS_RATES_HZ:
-            raise DataError(f"{corpus.name}: Opus has no {rate} Hz; open it at 24000 or 48000 Hz.")
+        if rate not in {1000 * khz for khz in OPUS_RATES_KHZ}:
+            rates = ", ".join(map(str, OPUS_RATES_KHZ))
+            raise DataError(f"{corpus.name}: Opus has no {rate} Hz; open it at {rates} kHz.")
         facts = _facts(corpus)
         before, kept = size, 0
         for track in corpus.tracks:
