@@ -19,7 +19,6 @@ ALLOWED_FILES = {
     "training/debian/lists.py": "what packages' recordings are kept at",
     "lab/commands/bench.py": "the rate of the benchmark's made-up signals, shown by --help",
     "audio/formats.py": "which rates a coded format can hold",
-    "training/data/pack.py": "the rates that Opus knows",
     "estimators/content_statistics.py": "the statistics were taken on one stated frequency grid",
 }
 

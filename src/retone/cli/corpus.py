@@ -3,7 +3,8 @@
 retone corpus list
 retone corpus build debian-speech FOLDER    free recordings from Debian packages (needs apt, dpkg)
 retone corpus check NAME FOLDER             check which files are usable
-retone corpus pack FOLDER --corpus NAME=FOLDER --sample-rate HZ    excerpts as Opus, for a machine elsewhere
+retone corpus pack FOLDER --corpus NAME=FOLDER --sample-rate HZ
+                                            excerpts as Opus, to train elsewhere
 """
 
 from __future__ import annotations
