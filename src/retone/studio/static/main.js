@@ -82,7 +82,8 @@ const latest = (work) => { // one request at a time, then the newest if there wa
 };
 
 const describe = latest(async () => {
-  page.curves = await api.post(["describe"], sent());
+  const asked = sent();
+  page.curves = { ...await api.post(["describe"], asked), effect: asked.effect };
   showCurves();
 });
 

@@ -22,7 +22,7 @@ function choose(select, value, unit) {
 
 export function showCurves() {
   const c = page.curves;
-  if (!c) return;
+  if (!c || c.effect !== state.effect) return; // those of new settings are on their way
   const tabs = $("curve-tabs");
   if (tabs.children.length !== c.responses.length || tabs.dataset.effect !== String(state.effect)) {
     tabs.dataset.effect = state.effect;
@@ -36,7 +36,7 @@ export function showCurves() {
   [...tabs.children].forEach((b, i) => b.setAttribute("aria-selected", String(i === page.tab)));
   parts.eq.show({
     frequency: c.frequency_hz, response: c.responses[page.tab] ?? c.responses[0], spectra: aligned(),
-    value: (n) => state.setting[n],
+    value: (n) => state.setting[n] ?? NaN,
   });
   draw.staticCurves($("curve"), c.curves);
   const one = c.curves.length === 1;
