@@ -8,14 +8,13 @@ equaliser is fitted again: to the gain that the setting gives the occupied bands
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from retone.dsp.effect import Effect, split_setting
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
-from retone.dsp.third_octaves import CENTRES_HZ, OCCUPIED_DB, occupied_bands
+from retone.dsp.third_octaves import CENTRES_HZ
 from retone.effects import Chain
 from retone.effects.equalizer import Equalizer
 from retone.estimators import bands_fit
@@ -28,8 +27,6 @@ from retone.estimators.trial import Look, Trial, as_setting, response_db
 MEASURED_S = 30.0
 ROUNDS = 4
 LIFTED_DB = 1.0
-EDGE_DB = 1.0
-"""Bands this close to the limit may be empty in the whole recording."""
 
 
 def without_lift(
@@ -46,8 +43,6 @@ def without_lift(
         locks: parameters that stay as they are.
     """
     own = sound_of(source)
-    inside = occupied_bands(own.levels_db, OCCUPIED_DB - EDGE_DB)
-    own = replace(own, occupied=inside, noise=inside & own.noise)
     guard = Guard.of(own, own)
     full = guard.known & ~guard.empty
     if not (guard.empty.any() and full.any()):
