@@ -55,12 +55,16 @@ def true_peak(text: str) -> float | None:
 
 def amount(text: str) -> float:
     """A share from 0 to 1."""
+    return _within(text, 0.0, 1.0, "a number from 0 to 1")
+
+
+def _within(text: str, low: float, high: float, expected: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1")
+        value = low - 1
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
     return value
 
 
@@ -281,23 +285,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _octaves(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 3:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to 3 (octaves)")
-    return value
+    return _within(text, 0.0, 3.0, "0 to 3 (octaves)")
 
 
 def _hertz(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value <= 200000:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a frequency in Hz")
-    return value
+    return _within(text, 20.0, 20000.0, "20 to 20000 (Hz)")
 
 
 def _dial(args: argparse.Namespace) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class MidSide(Effect):
             return y
 
         y = self._through(audio, setting, run)
-        if audio.shape[1] == 1:  # the side is not heard, but a setting that is NaN still is
+        if audio.shape[1] == 1:  # no side, but NaN in its setting must still reach the output
             nothing = 0 * torch.stack(list(setting.values())).sum(0)
             y = y + nothing[:, None, None].to(y)
         return Rendered(y, after, found)

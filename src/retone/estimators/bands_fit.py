@@ -23,6 +23,8 @@ from retone.estimators.guard import LIFT_DB, Guard
 RULES = FitRules(max_gain_db=24.0, max_q=6.0, max_boost_q=6.0, gain_sd_db=12.0)
 MARGIN_DB = 0.4
 ROUND_DB = 0.5
+KEPT_DB = 0.2
+"""How far a band of noise may fall back."""
 ONLY_OWN_WEIGHT = 0.2
 STEPS = 60
 BROKEN_COST = 50.0
@@ -97,6 +99,7 @@ class _Search:
         self.wanted = wanted
         self.far = guard.far[known]
         self.sign = np.sign(self.need[self.far])
+        self.held = guard.held_far[known]
         self.weight = np.where(self.matched, 1.0, np.where(self.empty, 0.0, ONLY_OWN_WEIGHT))
         self.weight[guard.held[known]] = 0.0
         self.problem = Problem(
@@ -138,6 +141,8 @@ class _Search:
         _, gain, _ = self.gains(z)
         moved = self.sign * gain[self.far]
         parts = [moved - self.margin, 2 * np.abs(self.need[self.far]) - self.margin - moved]
+        if self.held.any():
+            parts.append(gain[self.held] + KEPT_DB)
         if self.empty.any():
             parts.append(LIFT_DB - gain[self.empty] + np.median(gain[~self.empty]))
         return np.concatenate(parts)
@@ -146,13 +151,15 @@ class _Search:
         _, gain, slope = self.gains(z)
         moved = (self.sign * slope[:, self.far]).T
         parts = [moved, -moved]
+        if self.held.any():
+            parts.append(slope[:, self.held].T)
         if self.empty.any():
             middle = _median_at(np.where(self.empty, np.nan, gain))
             parts.append((slope[:, [middle]] - slope[:, self.empty]).T)
         return np.concatenate(parts)
 
     def eased(self, share: float, margin: float) -> _Search:
-        """The same problem with a share of the wanted gain, and without the margin."""
+        """The same problem with a share of the wanted gain and another margin."""
         other = copy.copy(self)
         other.wanted, other.margin = share * self.wanted, margin
         return other

@@ -45,7 +45,7 @@ ESTIMATORS: Registry[Callable[..., Estimator]] = Registry(
 NAMES = ESTIMATORS
 
 FORMER_NAMES = {"faithful": "full-match"}
-"""Names of earlier versions, still accepted; both are now ``match`` at strength 1."""
+"""Names of earlier versions, still accepted."""
 
 CHOICES = (*_OWN, *FORMER_NAMES)
 """retone's own names, for command lines: the names of other packages take time to look up."""

@@ -101,6 +101,7 @@ def allowed(total_db: Array, guard: Guard) -> Array:
     for _ in range(8):  # the median level moves a little with every correction
         out = guard.relative_db(out)
         out = np.where(guard.far, sign * np.clip(sign * out, MARGIN_DB, most), out)
+        out = np.where(guard.held_far, np.maximum(out, 0.0), out)
     return out
 
 

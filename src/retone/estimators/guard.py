@@ -63,6 +63,11 @@ class Guard:
         """Matched bands that hold only noise and that the reference would lift."""
         return self.matched & self.empty & (self.need_db > 0)
 
+    @property
+    def held_far(self) -> Mask:
+        """Of these, those that differ by more than ``FAR_DB``: they may stay, but not fall back."""
+        return self.held & (self.need_db > FAR_DB)
+
     def relative_db(self, gain_db: Array) -> Array:
         """Gains [F] relative to the change of the median level of the matched bands."""
         if not self.matched.any():
@@ -76,7 +81,7 @@ class Guard:
     def excess_db(self, gain_db: Array) -> float:
         """How far gains [F] break the guarantee, in dB; 0 or less if they keep it."""
         worst = [-np.inf]
-        far = self.far
+        far = self.far | self.held_far
         if far.any():
             left = np.abs(self.left_db(gain_db)[far])
             worst.append(float((left - np.abs(self.need_db[far])).max()) - ALLOWED_DB)

@@ -3,7 +3,8 @@
 At strength 0 only what was done to the reference is copied, as far as it can be told from its
 content (``Automatic``); at 1 the average spectrum and the spread of levels follow the reference in
 full. Between them the wanted gain of every third octave and the wanted spread are interpolated. At
-every strength the result keeps the guarantee of ``retone.estimators.guard``.
+every strength the settings are fitted under the guarantee of ``retone.estimators.guard``, which is
+checked on the rendered excerpt.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ ROUNDS = 8
 EASED = 0.75
 STEADY_DB = 1.0
 ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
-"""The bands' centres as they are said to people."""
+"""The bands' centres, rounded for notes."""
 
 
 @dataclass(frozen=True)
@@ -266,16 +267,16 @@ class _Work(Trial):
             own = split_setting(setting, equalizer.name)
             toned = equalizer.render(self.passage, self.rate, own).audio
 
-        def heard(values: Mapping[str, float]) -> spread_fit.Heard:
+        def measured(values: Mapping[str, float]) -> spread_fit.Measured:
             one = {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items()}
             with torch.no_grad():
                 out = compressor.render(toned, self.rate, one).audio[0, 0].numpy()
             lift = noise_floor_change_db(self.passage[0, 0].numpy(), out, self.rate)
-            return spread_fit.Heard(dynamics_db(out, self.rate), lift)
+            return spread_fit.Measured(dynamics_db(out, self.rate), lift)
 
         short = short_levels_db(toned[0, 0].numpy(), self.rate)
         levels = spread_fit.Levels.of(short, self.noise_level_db)
-        return spread_fit.fit(levels, self.before_db + change_db, heard, locks)
+        return spread_fit.fit(levels, self.before_db + change_db, measured, locks)
 
     def makeup(self, setting: Setting, gain_db: float) -> dict[str, float]:
         param = self.chain.params["compressor.makeup_db"]

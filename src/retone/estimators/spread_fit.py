@@ -64,7 +64,7 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Measured:
     """What a compressor does: the spread of its output, and how far the noise in pauses has risen
     against the programme since the input."""
 
@@ -75,7 +75,7 @@ class Heard:
 def fit(
     levels: Levels,
     wanted_db: float,
-    heard: Callable[[Mapping[str, float]], Heard],
+    measured: Callable[[Mapping[str, float]], Measured],
     locks: Mapping[str, float],
 ) -> dict[str, float]:
     """Find the compressor's parameters (its own names, makeup 0).
@@ -83,7 +83,7 @@ def fit(
     Args:
         levels: of the compressor's input.
         wanted_db: the spread to reach.
-        heard: renders with a setting and measures.
+        measured: renders with a setting and measures the result.
         locks: fixed values.
     """
     base = {
@@ -109,7 +109,7 @@ def fit(
             base["expander_threshold_db"] = float(np.clip(threshold, -100.0, 0.0))
             base |= locks
             slope = _corrected(
-                lambda x: heard(base | {"expander_ratio": 1 + x}).spread_db,
+                lambda x: measured(base | {"expander_ratio": 1 + x}).spread_db,
                 levels.spread_db, wanted, step, EXPANSIONS[-1],
             )  # fmt: skip
             return base | {"expander_ratio": 1 + slope}
@@ -119,11 +119,11 @@ def fit(
             base["threshold_db"] = float(np.clip(threshold, -100.0, 0.0))
             base |= locks
             slope = _corrected(
-                lambda x: heard(base | {"ratio": 1 / (1 - x)}).spread_db,
+                lambda x: measured(base | {"ratio": 1 / (1 - x)}).spread_db,
                 levels.spread_db, wanted, step, COMPRESSIONS[-1],
             )  # fmt: skip
             base = base | {"ratio": 1 / (1 - slope)}
-    return base | _expander(base, levels, heard) | dict(locks)
+    return base | _expander(base, levels, measured) | dict(locks)
 
 
 def _chosen(
@@ -169,12 +169,12 @@ def _corrected(
 
 
 def _expander(
-    base: dict[str, float], levels: Levels, heard: Callable[[Mapping[str, float]], Heard]
+    base: dict[str, float], levels: Levels, measured: Callable[[Mapping[str, float]], Measured]
 ) -> dict[str, float]:
     """The expander that takes back what equaliser and compressor lift the noise by."""
     if levels.noise_db is None or levels.quiet_db - levels.noise_db < APART_DB:
         return {}
-    lift = heard(base).noise_lift_db - NOISE_LIFT_DB
+    lift = measured(base).noise_lift_db - NOISE_LIFT_DB
     if not lift > 0:
         return {}
     threshold = levels.quiet_db - 2.0

@@ -46,8 +46,8 @@ class Trial:
         before, after = self.levels_db[known], third_octave_levels_db(out, self.rate)[known]
         floor = before.max() - INAUDIBLE_DB
         gain = np.zeros(len(CENTRES_HZ))
-        heard = before > floor
-        moved = float(np.median((after - before)[heard])) if heard.any() else 0.0
+        audible = before > floor
+        moved = float(np.median((after - before)[audible])) if audible.any() else 0.0
         gain[known] = np.maximum(after, floor + moved) - np.maximum(before, floor)
         return Look(gain, level_db(out))
 

@@ -98,10 +98,10 @@ def activity(power: Powers, *, noise: bool) -> Activity:
     keep = widened(active, HANGOVER_S, HANGOVER_S) & (level_db > silence_db)
     near = widened(active, PAUSE_WITHIN_S, PAUSE_WITHIN_S)
     pause = near & ~widened(active, PAUSE_AFTER_S, PAUSE_BEFORE_S) & (level_db <= gate_db)
-    heard = _long_runs(pause & (level_db > silence_db), SHORTEST_PAUSE_S)
-    if not heard.any():
-        heard = _long_runs(pause & (level_db > NOTHING_DB), SHORTEST_PAUSE_S)
-    return Activity(keep, heard, np.minimum(power, top), gate_db)
+    audible = _long_runs(pause & (level_db > silence_db), SHORTEST_PAUSE_S)
+    if not audible.any():
+        audible = _long_runs(pause & (level_db > NOTHING_DB), SHORTEST_PAUSE_S)
+    return Activity(keep, audible, np.minimum(power, top), gate_db)
 
 
 def runs(mask: Mask) -> list[tuple[int, int]]:

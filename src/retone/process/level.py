@@ -17,19 +17,19 @@ MONO_LU = 3.0
 """BS.1770 counts a mono recording as one loudspeaker. Played on two it is so much louder."""
 
 
-def heard_lu(channels: int, mono_as: str) -> float:
+def mono_offset_lu(channels: int, mono_as: str) -> float:
     """What playing on two loudspeakers adds to the measured loudness of a recording, in LU.
 
     Args:
         channels: of the recording.
-        mono_as: ``"dual"``, mono is heard from two loudspeakers, or ``"single"``.
+        mono_as: ``"dual"``, mono plays from two loudspeakers, or ``"single"``.
     """
     return MONO_LU if channels == 1 and mono_as == "dual" else 0.0
 
 
 def speech_loudness(channels: int, mono_as: str = "dual") -> float:
     """Default loudness of enhanced speech in LUFS: equally loud in mono and in stereo."""
-    return SPEECH_LUFS + MONO_LU - heard_lu(channels, mono_as)
+    return SPEECH_LUFS + MONO_LU - mono_offset_lu(channels, mono_as)
 
 
 def target_loudness(
@@ -37,8 +37,8 @@ def target_loudness(
 ) -> float | None:
     """Loudness in LUFS to reach at amount 1, None for no change.
 
-    A mono recording beside a stereo reference, or the reverse, is meant to sound as loud from
-    each loudspeaker; see ``heard_lu``. A target that the user gives is reached as it is measured.
+    A mono recording with a stereo reference, or the reverse, is meant to sound as loud from each
+    loudspeaker; see ``mono_offset_lu``. A target that the user gives is reached as it is measured.
 
     Args:
         options: ``loudness`` is ``"match"``, ``"off"`` or a target.
@@ -59,9 +59,9 @@ def target_loudness(
             return sum(wanted) / len(wanted)
         own = input_lufs()  # these profiles change tone only
         return own if math.isfinite(own) else None
-    own_lu = heard_lu(channels, options.mono_as)
+    own_lu = mono_offset_lu(channels, options.mono_as)
     known = [
-        s.levels.integrated_lufs + heard_lu(s.channels, options.mono_as) - own_lu
+        s.levels.integrated_lufs + mono_offset_lu(s.channels, options.mono_as) - own_lu
         for s in references
         if s.levels and math.isfinite(s.levels.integrated_lufs)
     ]
@@ -72,7 +72,7 @@ def mono_notes(options: Options, references: Sequence[Side], channels: int) -> t
     """A note where mono is matched to stereo, or the reverse."""
     measured = [s for s in references if s.levels and math.isfinite(s.levels.integrated_lufs)]
     if options.loudness != "match" or not any(
-        heard_lu(s.channels, "dual") != heard_lu(channels, "dual") for s in measured
+        mono_offset_lu(s.channels, "dual") != mono_offset_lu(channels, "dual") for s in measured
     ):
         return ()
     own, other = ("mono", "stereo") if channels == 1 else ("stereo", "mono")
@@ -80,7 +80,7 @@ def mono_notes(options: Options, references: Sequence[Side], channels: int) -> t
         sign = "below" if channels == 1 else "above"
         return (
             f"The recording is {own}, its reference {other}: the loudness target is 3 LU {sign} "
-            "the reference, because mono is heard from both loudspeakers.",
+            "the reference, because mono plays from both loudspeakers.",
         )
     return (
         f"The recording is {own}, its reference {other}: they are equally loud if mono plays on "

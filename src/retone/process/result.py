@@ -47,7 +47,7 @@ class Options:
             LUFS, which is reached at any amount.
         true_peak_dbtp: ceiling of the limiter, None for no limiter.
         target_is_default: the user did not ask for this target, so ``amount`` scales it as well.
-        mono_as: where mono meets stereo: ``"dual"``, mono is heard from two loudspeakers, or
+        mono_as: where mono meets stereo: ``"dual"``, mono plays from two loudspeakers, or
             ``"single"``, from one, as BS.1770 measures it.
 
     Raises:

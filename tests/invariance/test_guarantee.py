@@ -1,0 +1,92 @@
+"""A match keeps its guarantee: no band moves away from the reference, nothing is not boosted."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from kinds import RATE, music, voice
+from scipy import signal
+
+from retone.audio import Clip
+from retone.dsp.third_octaves import third_octave_levels_db, tone_difference_db, used_bands
+from retone.estimators.matching import EqKind, Matching
+from retone.metrics.natural import boost_of_nothing_db
+from retone.process.decide import decide
+from retone.process.result import Options
+from retone.process.stream import render_whole
+
+FAR_DB, WORSE_DB, LIFT_DB = 3.0, 0.5, 1.0
+
+
+def within(low_hz: float, high_hz: float, x: np.ndarray, rate: int = RATE) -> np.ndarray:
+    """A recording through a line of this bandwidth."""
+    sections = signal.butter(10, (low_hz, high_hz), "bandpass", fs=rate, output="sos")
+    return signal.sosfilt(sections, x).astype(np.float32)
+
+
+def with_hum(x: np.ndarray, rate: int = RATE) -> np.ndarray:
+    """A recording with 50 Hz and its harmonics."""
+    t = np.arange(len(x)) / rate
+    hum = sum(0.004 / k * np.sin(2 * np.pi * 50 * k * t) for k in range(1, 7))
+    return (x + hum).astype(np.float32)
+
+
+PAIRS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
+    "brighter voice": lambda: (voice(0).samples, voice(1, bright_db=10.0).samples),
+    "duller voice": lambda: (voice(0, bright_db=10.0).samples, voice(1).samples),
+    "telephone to studio": lambda: (within(300, 3400, voice(0).samples), voice(1).samples),
+    "studio to telephone": lambda: (voice(0).samples, within(300, 3400, voice(1).samples)),
+    "noisy voice": lambda: (voice(0, floor_db=-45.0).samples, voice(1, bright_db=6.0).samples),
+    "hum": lambda: (with_hum(voice(0).samples), voice(1).samples),
+    "music": lambda: (music(0).samples, music(1).samples),
+    "brighter microphone": lambda: (voice(2).samples, voice(2, bright_db=10.0).samples),
+    "voice to music": lambda: (voice(0).samples, music(1).samples),
+}
+
+
+@functools.cache
+def levels(pair: str, strength: float, eq: EqKind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Third-octave levels of the whole input, result and reference."""
+    source, reference = PAIRS[pair]()
+    estimator = Matching(strength=strength, eq=eq)
+    decision = decide(
+        Clip(source[None], RATE), [Clip(reference[None], RATE)], Options(), estimator=estimator
+    )
+    result = render_whole(decision.effect, source[None], RATE, decision.setting)
+    before, after, goal = (third_octave_levels_db(x, RATE) for x in (source, result[0], reference))
+    return before, after, goal
+
+
+CASES = [
+    *((pair, 1.0, eq) for pair in PAIRS for eq in ("bands", "curve")),
+    *(("brighter voice", strength, "bands") for strength in (0.0, 0.5, 0.9)),
+    *(("telephone to studio", strength, "curve") for strength in (0.0, 0.9)),
+]
+each_case = pytest.mark.parametrize(("pair", "strength", "eq"), CASES)
+
+
+@each_case
+def test_no_band_moves_away_from_the_reference(pair: str, strength: float, eq: EqKind) -> None:
+    before, after, goal = levels(pair, strength, eq)
+    used = used_bands(before, goal)
+    need, left = (np.abs(tone_difference_db(x, goal, used)[used]) for x in (before, after))
+    far = need > FAR_DB
+    assert (left - need)[far].max(initial=-np.inf) <= WORSE_DB
+
+
+@each_case
+def test_a_band_that_holds_nothing_is_not_boosted(pair: str, strength: float, eq: EqKind) -> None:
+    before, after, _ = levels(pair, strength, eq)
+    boost_db = boost_of_nothing_db(before, after)
+    assert np.isnan(boost_db) or boost_db <= LIFT_DB
+
+
+@pytest.mark.parametrize("eq", ["bands", "curve"])
+def test_a_full_match_brings_the_tone_nearer(eq: EqKind) -> None:
+    before, after, goal = levels("brighter microphone", 1.0, eq)
+    used = used_bands(before, goal)
+    need, left = (np.abs(tone_difference_db(x, goal, used)[used]).mean() for x in (before, after))
+    assert left < 0.5 * need
