@@ -1,4 +1,4 @@
-"""retone's exceptions, the shape check, and hints for misspelt names.
+"""retone's exceptions, the shape check, hints for misspelt names, and text that is safe to print.
 
 Tree::
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -113,3 +114,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if near:
         return f" Did you mean {' or '.join(near)}?"
     return f" Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""
+
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters but line end and tab, what ends a line or turns the direction of writing, and
+halves of characters, which stand for bytes of a file's name that are not UTF-8."""
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are shown as escapes, such as ``\\x1b``; lines stay lines."""
+    return _UNSEEN.sub(lambda c: c[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def one_line(text: str) -> str:
+    """Text without control characters and line ends: each becomes a space."""
+    return re.sub("[\t\n]", " ", _UNSEEN.sub(" ", text))

@@ -1,4 +1,7 @@
-"""Read hand-edited JSON; every error message is one sentence that says where the mistake is."""
+"""Read hand-edited JSON; every error message is one sentence that says where the mistake is.
+
+Files may come from strangers: size, depth, digits and text are bounded before a value is used.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,48 @@ import difflib
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from retone.errors import DataError, nearest
+from retone.errors import DataError, nearest, one_line
 
 _REQUIRED: Any = object()
+MOST_BYTES = 8 << 20
+"""Largest file of settings or of a preset; what retone writes itself is below 1 MB."""
+MOST_DEPTH = 64
+"""Most levels of lists and objects inside one another."""
+MOST_DIGITS = 400
+MOST_NAME = 120
+"""Most characters of a text that is a name."""
+
+
+def read_text(path: str | Path, what: str, *, most_bytes: int = MOST_BYTES) -> str:
+    """The text of a UTF-8 file that is not too large.
+
+    Args:
+        path: the file.
+        what: what it should be, for messages, such as ``"a settings file"``.
+        most_bytes: largest size that is read.
+
+    Raises:
+        DataError: it cannot be opened, is too large, or is not UTF-8.
+    """
+    try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise DataError(f"{path} is not a file; expected {what}.")
+        with Path(path).open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{path} cannot be read ({why}); expected {what}. Check the name."
+        ) from None
+    if len(data) > most_bytes:
+        raise DataError(f"{path} is larger than {most_bytes >> 20} MB, so it is not {what}.")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not text (UTF-8); expected {what}.") from None
 
 
 def parse(text: str, where: str) -> Any:
@@ -21,7 +61,9 @@ def parse(text: str, where: str) -> Any:
         where: prefix of messages, such as the file's name.
 
     Raises:
-        DataError: with line and column.
+        DataError: with line and column; also for what is nested more than ``MOST_DEPTH`` levels
+            deep, for a number of more than ``MOST_DIGITS`` digits, and for text that is not
+            Unicode.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -35,9 +77,17 @@ def parse(text: str, where: str) -> Any:
     def refuse(constant: str) -> Any:
         raise DataError(f"{where}: {constant} is not valid JSON. Write a finite number.")
 
+    def whole(digits: str) -> int:
+        if len(digits) > MOST_DIGITS:
+            raise DataError(f"{where}: a number has {len(digits)} digits. Write a shorter one.")
+        return int(digits)
+
     try:
-        return json.loads(
-            text.removeprefix("\ufeff"), object_pairs_hook=once, parse_constant=refuse
+        found = json.loads(
+            text.removeprefix("\ufeff"),
+            object_pairs_hook=once,
+            parse_constant=refuse,
+            parse_int=whole,
         )
     except json.JSONDecodeError as error:
         raise DataError(
@@ -45,7 +95,36 @@ def parse(text: str, where: str) -> Any:
             f"({error.msg}). Look for a missing or surplus comma, quote or bracket just before."
         ) from None
     except RecursionError:
-        raise DataError(f"{where}: the JSON is nested too deeply to be a settings file.") from None
+        raise _too_deep(where) from None
+    _check(found, where)
+    return found
+
+
+def _too_deep(where: str) -> DataError:
+    return DataError(f"{where}: the JSON is nested too deeply; {MOST_DEPTH} levels are read.")
+
+
+def _check(value: Any, where: str) -> None:
+    """Refuse what is nested too deeply, and halves of characters (lone surrogates)."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MOST_DEPTH + 1:
+            raise _too_deep(where)
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += item.keys()
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, str) and not _is_unicode(item):
+                raise DataError(f"{where}: a text holds half of a character (\\ud800 to \\udfff).")
+        level = below
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 class Fields:
@@ -79,6 +158,13 @@ class Fields:
             raise DataError(f"{self.where}.{name}: expected text, got {_kind(value)}.")
         return value
 
+    def name(self, name: str, default: Any = _REQUIRED) -> str:
+        """A short text of printable characters, such as a file's or a plug-in's name."""
+        value = self.text(name, default)
+        if value is not default:
+            check_name(value, f"{self.where}.{name}")
+        return value
+
     def choice(self, name: str, known: Sequence[str], default: Any = _REQUIRED) -> str:
         value = self.text(name, default)
         if value not in known:
@@ -105,10 +191,14 @@ class Fields:
             raise DataError(f"{self.where}.{name}: expected true or false, got {_kind(value)}.")
         return value
 
-    def items(self, name: str, default: Any = _REQUIRED) -> list[Any]:
+    def items(
+        self, name: str, default: Any = _REQUIRED, *, most: int | None = None
+    ) -> list[Any]:
         value = self.take(name, default)
         if value is not default and not isinstance(value, list):
             raise DataError(f"{self.where}.{name}: expected a list [...], got {_kind(value)}.")
+        if most is not None and len(value) > most:
+            raise DataError(f"{self.where}.{name}: {len(value)} entries; expected {most} at most.")
         return list(value)
 
     def fields(self, name: str, default: Any = _REQUIRED) -> Fields:
@@ -121,6 +211,21 @@ class Fields:
                 raise DataError(
                     f"{self.where}: '{name}' is not a known field.{nearest(name, self._taken)}"
                 )
+
+
+def check_name(value: str, where: str) -> None:
+    """Refuse a name that is long or holds characters that cannot be printed, such as line breaks.
+
+    Raises:
+        DataError: it is one of them.
+    """
+    if len(value) > MOST_NAME:
+        raise DataError(f"{where}: a name of {len(value)} characters; expected {MOST_NAME} at most.")
+    if one_line(value) != value:
+        raise DataError(
+            f"{where}: the name {value[:40]!r} holds a character that cannot be printed, such as a "
+            "line break. Remove it."
+        )
 
 
 def number(
@@ -213,5 +318,20 @@ def _wrapped(words: list[str], inner: str, width: int) -> str:
 
 def _scalar(value: Any) -> str:
     if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} cannot be written as JSON")
         return f"{value:.9g}"
+    if isinstance(value, str):
+        value = unicode_text(value)
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def unicode_text(text: str) -> str:
+    """Text in which every half of a character is replaced, as names of other encodings hold them.
+
+    The operating system's file names can be any bytes; Python keeps those that are not UTF-8 as
+    halves of characters, which no file or page can hold.
+    """
+    if _is_unicode(text):
+        return text
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)

@@ -7,18 +7,21 @@ docstring is its help line.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import gc
 import importlib
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from retone import __version__
-from retone.errors import OutputExistsError, PluginNotAllowedError, RetoneError
+from retone.errors import OutputExistsError, PluginNotAllowedError, RetoneError, printable
 from retone.progress import Phase
 
 DELAY_S = 1.0
@@ -92,14 +95,21 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
         The exit code: 0 done, 2 refused, 130 interrupted.
     """
     words = sys.argv[1:] if words is None else words
-    if not words:
-        parser.print_help()
-        return 0
-    args = parser.parse_args(words)
+    with printable_output(), _ended_by_signals():
+        if not words:
+            parser.print_help()
+            return 0
+        return _run(parser, parser.parse_args(words))
+
+
+def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     try:
         code = args.run(args)
         sys.stdout.flush()
         return int(code or 0)
+    except Terminated:
+        print(f"{parser.prog}: ended; no incomplete file is left behind.", file=sys.stderr)
+        return 143
     except OutputExistsError as e:
         fix = "Choose another name with -o or pass --force."
         print(f"{parser.prog} {args.command}: {e.path} exists. {fix}", file=sys.stderr)
@@ -120,6 +130,78 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
         where = f"{e.filename}: " if e.filename else ""
         print(f"{parser.prog} {args.command}: {where}{e.strerror or e}.", file=sys.stderr)
         return 2
+    except MemoryError:
+        print(
+            f"{parser.prog} {args.command}: there is not enough memory. Close other programs, or "
+            "process a shorter recording.",
+            file=sys.stderr,
+        )
+        return 2
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP came: everything open is cleaned up, as for Ctrl-C."""
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise ``Terminated``, and Ctrl-C KeyboardInterrupt, until the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> NoReturn:
+        raise Terminated
+
+    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: end}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        wanted[signal.SIGHUP] = end
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background
+        del wanted[signal.SIGINT]
+    before = {which: signal.signal(which, handler) for which, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+
+class Printable:
+    """A text stream that shows control characters instead of sending them to the terminal.
+
+    Names, tags, notes and messages of plug-ins come from files, and a terminal obeys the escape
+    sequences in them. Line ends and tabs pass; other control characters, and characters the stream's encoding does not have, are written as escapes such as ``\\x1b``. ``raw`` is the stream itself.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+    def write(self, text: str) -> int:
+        """Write text; returns its length."""
+        shown = printable(text)
+        encoding = getattr(self.raw, "encoding", None) or "utf-8"
+        with contextlib.suppress(LookupError):
+            shown = shown.encode(encoding, "backslashreplace").decode(encoding)
+        self.raw.write(shown)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+
+@contextmanager
+def printable_output() -> Iterator[None]:
+    """Standard output and standard error as ``Printable`` streams, until the end."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (s if isinstance(s, Printable) else Printable(s) for s in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def run_process(main: Callable[[], int]) -> int:
@@ -133,6 +215,11 @@ def run_process(main: Callable[[], int]) -> int:
         return main()
     finally:
         gc.freeze()
+
+
+def _terminal() -> Any:
+    """Standard error as it is, for what moves the cursor."""
+    return getattr(sys.stderr, "raw", sys.stderr) if isinstance(sys.stderr, Printable) else sys.stderr
 
 
 class ProgressBar:
@@ -158,8 +245,8 @@ class ProgressBar:
             self._phase, self._began = phase, now
         if not self._on or now - self._last < EVERY_S:
             return
-        line = progress_line(phase, done, total, now - self._began, self._title)
-        sys.stderr.write(f"\r{line:{self._width}}")
+        line = printable(progress_line(phase, done, total, now - self._began, self._title))
+        _terminal().write(f"\r{line:{self._width}}")
         sys.stderr.flush()
         self._last, self._width = now, len(line)
 
@@ -174,7 +261,7 @@ class ProgressBar:
     def clear(self) -> None:
         """Remove the bar from the terminal."""
         if self._width:
-            sys.stderr.write(f"\r{'':{self._width}}\r")
+            _terminal().write(f"\r{'':{self._width}}\r")
             sys.stderr.flush()
 
 

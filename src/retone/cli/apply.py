@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plugin:
         allow(args.plugin)
-    settings = SettingsFile.from_json(_text(args.settings), str(args.settings))
+    settings = SettingsFile.read(args.settings)
     wanted = output_format(args)
     with ends(args, "applied", (), wanted) as files:
         with progress_bar() as progress:
@@ -55,19 +55,3 @@ def run(args: argparse.Namespace) -> int:
             )
         files.finish(result, args)
     return 0
-
-
-def _text(path: Path) -> str:
-    from retone.errors import DataError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path} is not text; expected a settings file (JSON) that retone match wrote."
-        ) from None
-    except OSError as e:
-        raise DataError(
-            f"{path} cannot be read ({e.strerror}); expected a settings file that retone match "
-            "wrote. Check the name."
-        ) from None

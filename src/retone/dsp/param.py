@@ -64,9 +64,10 @@ class Param:
     level_relative: bool = False
 
     def __post_init__(self) -> None:
-        if not self.low <= self.default <= self.high or not self.low < self.high:
+        finite = math.isfinite(self.low) and math.isfinite(self.high)
+        if not (finite and self.low <= self.default <= self.high and self.low < self.high):
             raise SettingError(
-                f"{self.name}: expected low <= default <= high, got "
+                f"{self.name}: expected finite numbers with low <= default <= high, got "
                 f"{self.low}, {self.default}, {self.high}."
             )
         if self.scale in ("log", "slope") and self.low <= 0:
@@ -121,8 +122,8 @@ class ParamTable:
 
     def __post_init__(self) -> None:
         names = [p.name for p in self.params]
-        twice = {n for n in names if names.count(n) > 1}
-        if twice:
+        if len(set(names)) < len(names):
+            twice = {n for n in names if names.count(n) > 1}
             raise SettingError(f"parameter names must differ, but {sorted(twice)} appear twice.")
 
     def __iter__(self) -> Iterator[Param]:

@@ -21,6 +21,8 @@ from retone.dsp.stages import Fixed, Stage
 _LEAST_FRAME = 16384
 _SPLIT = 128
 _FREQUENCIES = 8192
+_MOST_PRODUCTS = 1 << 21
+"""Most complex numbers that a response holds at once (32 MB)."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def response_of(taps: Tensor, frequency_hz: Tensor, sample_rate: float) -> Tenso
     within = torch.arange(_SPLIT, dtype=torch.float64, device=taps.device)
     start = _SPLIT * torch.arange(count, dtype=torch.float64, device=taps.device)
     found = []
-    for part in w.split(_FREQUENCIES):
+    for part in w.split(max(16, min(_FREQUENCIES, _MOST_PRODUCTS // max(1, count)))):
         inner = blocks @ torch.polar(one, -within[:, None] * part)  # [B, count, F]
         found.append((inner * torch.polar(one, -start[:, None] * part)).sum(1))
     return torch.cat(found, dim=-1) if found else blocks.new_zeros(taps.shape[0], 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from retone.dsp.effect import Effect, Rendered, State
 from retone.dsp.param import Param, ParamTable, Role, Setting
-from retone.errors import PluginError, SettingError
-from retone.jsonfields import Fields
+from retone.errors import DataError, PluginError, SettingError
+from retone.jsonfields import Fields, check_name, unicode_text
 from retone.plugins import Stream, allow, host_of
 
+MOST_PARAMETERS = 512
 UNITS = {"db": "dB", "hz": "Hz", "ms": "ms"}
 _ROLES: dict[str, Role] = {
     "threshold": "threshold",
@@ -38,7 +40,7 @@ def _table(f: Fields, key: str) -> ParamTable:
         p = Fields(row, f"{f.where}.{key}[{i}]")
         params.append(
             _param(
-                p.text("name"), p.text("unit"), p.number("low"), p.number("high"),
+                p.name("name"), p.name("unit"), p.number("low"), p.number("high"),
                 p.number("default"), p.choice("scale", ("linear", "log", "slope")),
                 p.number("neutral", None),
             )
@@ -112,13 +114,17 @@ class Plugin(Effect):
         """
         whole = allow(source)
         found = host_of(whole).describe()
+        _check_description(found)
         numbers = {p["name"]: p for p in found["parameters"]}
         held = dict(fixed or {})
         for wrong in held:
             if wrong not in numbers and wrong not in found["switches"]:
                 known = ", ".join([*numbers, *found["switches"]])
                 raise SettingError(f"{found['name']} has no '{wrong}'. It has: {known}.")
-        params = tuple(param_of(p) for n, p in numbers.items() if n not in held)
+        try:
+            params = tuple(param_of(p) for n, p in numbers.items() if n not in held)
+        except SettingError as error:
+            raise PluginError(f"the plug-in {found['name']}: {error}") from None
         if not params:
             raise PluginError(
                 f"the plug-in {found['name']} has no numeric parameters to set"
@@ -129,7 +135,7 @@ class Plugin(Effect):
                     else "."
                 )
             )
-        word = (name or found["name"]).replace(".", "_").replace(" ", "_")
+        word = re.sub(r"[.\s/\\]", "_", name or found["name"])
         return Plugin(word, whole, ParamTable(params), tuple(held.items()), limit_s, on_failure)
 
     @property
@@ -187,6 +193,26 @@ class Plugin(Effect):
             return np.full_like(block, np.nan), None
         stream = Stream(host, block, sample_rate, values) if block.shape[1] else None
         return out, stream
+
+
+def _check_description(found: Mapping[str, Any]) -> None:
+    """Refuse names that cannot be written to a settings file, and more parameters than are set.
+
+    Raises:
+        PluginError: says which.
+    """
+    names = [found["name"], *(p["name"] for p in found["parameters"]), *found["switches"]]
+    if len(names) > MOST_PARAMETERS:
+        raise PluginError(
+            f"the plug-in has {len(names) - 1} parameters; {MOST_PARAMETERS - 1} can be driven."
+        )
+    for given in names:
+        if not isinstance(given, str) or not given or unicode_text(given) != given:
+            raise PluginError(f"the plug-in has a parameter named {given!r}; expected text.")
+        try:
+            check_name(given, "the plug-in")
+        except DataError as error:
+            raise PluginError(str(error)) from None
 
 
 def param_of(data: Mapping[str, Any]) -> Param:

@@ -26,7 +26,10 @@ from retone.effects import EFFECT_TYPES
 from retone.errors import DataError, SettingError
 from retone.jsonfields import Fields, number
 
-MAX_ITEMS = 1 << 20
+MAX_ITEMS = 1 << 17
+"""Most numbers in a list, such as the taps of a filter: 2.7 s at 48 kHz."""
+MAX_EFFECTS, MAX_NESTING = 64, 8
+"""Most effects in a chain with all of its members, and most of them inside one another."""
 Spec = dict[str, Any]
 
 
@@ -62,10 +65,31 @@ def effect_from_spec(
         where: the name that messages begin with.
 
     Raises:
-        DataError: the spec is not well formed (unknown type or field, missing field).
+        DataError: the spec is not well formed (unknown type or field, missing field), or holds more
+            than ``MAX_EFFECTS`` effects or ``MAX_ITEMS`` numbers in a list.
         SettingError: a FIR filter in it was made for another sample rate.
     """
+    _check_size(spec, where)
     return _read(Fields(spec, where), sample_rate)
+
+
+def _check_size(spec: Any, where: str) -> None:
+    """Refuse more effects, or deeper ones, than are ever needed, before any is made."""
+    waiting, count = [(spec, 0)], 0
+    while waiting:
+        item, depth = waiting.pop()
+        if isinstance(item, dict):
+            inside = "type" in item
+            count += inside
+            depth += inside
+            if count > MAX_EFFECTS or depth > MAX_NESTING:
+                raise DataError(
+                    f"{where}: more than {MAX_EFFECTS} effects, or more than {MAX_NESTING} inside "
+                    "one another. Apply them one after another, in several files."
+                )
+            waiting += [(v, depth) for v in item.values() if isinstance(v, (dict, list))]
+        elif isinstance(item, list) and not (item and isinstance(item[0], (int, float))):
+            waiting += [(v, depth) for v in item if isinstance(v, (dict, list))]
 
 
 def _read(f: Fields, sample_rate: float) -> Effect:
@@ -75,9 +99,9 @@ def _read(f: Fields, sample_rate: float) -> Effect:
     except SettingError:
         f.choice("type", tuple(EFFECT_TYPES))  # raises with the place and the nearest names
         raise
-    name = f.text("name")
-    if not name or "." in name:
-        raise DataError(f"{f.where}.name: '{name}' must be a word without dots.")
+    name = f.name("name")
+    if not name or any(c in "./\\" for c in name):
+        raise DataError(f"{f.where}.name: '{name}' must be a word without dots and slashes.")
     if cls.tied_to_rate:
         made_for = f.number("sample_rate_hz", low=1.0)
     values = {w.name: _read_field(f, w, hint, cls, sample_rate) for w, hint in _fields(cls)}

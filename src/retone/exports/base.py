@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from retone.atomic import AtomicFile, write_text_atomic
 from retone.effects.curve_equalizer import curve_matrix
 from retone.errors import OutputExistsError, RetoneError
+from retone.exports.escape import file_stem
 from retone.exports.plan import Bands, Dynamics, Fixed, NotExpressible, Plan, limiter_note
 
 SINE_DB = 20 * math.log10(math.sqrt(2))
@@ -152,8 +152,9 @@ def points_of(curve: Fixed, per_octave: int) -> list[tuple[float, float]]:
 
 def impulse_name(plan: Plan, curve: Fixed, suffix: str) -> str:
     """A file name for a curve's impulse response, of characters that need no quoting."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(plan.title).stem).strip("_") or "settings"
-    return f"{stem}.{curve.name.replace(' ', '_')}{suffix}"
+    name = ".".join(file_stem(part) for part in curve.name.split("."))
+    title = plan.title.rpartition(".")[0] or plan.title
+    return f"{file_stem(title)}.{name}{suffix}"
 
 
 def impulse_wav(plan: Plan, curve: Fixed, channels: int = 1) -> bytes:

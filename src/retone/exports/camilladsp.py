@@ -32,6 +32,7 @@ from retone.exports.documented import (
     first_order_low_pass,
     run_sections,
 )
+from retone.exports.escape import hash_comment, yaml_key
 from retone.exports.plan import Bands, Dynamics, Filter, Fixed, Level, Plan
 
 _KINDS = {"peak": "Peaking", "low_shelf": "Lowshelf", "high_shelf": "Highshelf"}
@@ -56,8 +57,8 @@ def write(plan: Plan) -> Exported:
             files[name] = impulse_wav(plan, stage)
             made.convolution(stage.name, name)
             notes += impulse_notes(plan, stage, late=True)
-    lines = [f"# {plan.title}, from retone; add your own 'devices' section."]
-    lines += [f"# {note}" for note in grouped(notes)]
+    lines = [hash_comment(f"{plan.title}, from retone; add your own 'devices' section.")]
+    lines += [hash_comment(note) for note in grouped(notes)]
     return Exported("\n".join(lines) + "\n" + made.yaml(), tuple(notes), files)
 
 
@@ -86,7 +87,7 @@ class _Config:
         self._add_filter(name, {"type": "Biquad", "parameters": values}, channels)
 
     def _add_filter(self, name: str, item: dict[str, Any], channels: list[int] | None) -> None:
-        name = _key(name)
+        name = yaml_key(name)
         self.parts["filters"][name] = item
         channels = channels if channels is not None else [*range(self.channels)]
         step = {"type": "Filter", "channels": channels, "names": [name]}
@@ -115,7 +116,7 @@ class _Config:
                 "channel; the threshold is raised to compensate for equal channels."
             )
         shift = (SINE_DB if d.rms_ms else 0.0) + 20 * np.log10(len(channels))
-        self.parts["processors"][_key(d.name)] = {
+        self.parts["processors"][yaml_key(d.name)] = {
             "type": "Compressor",
             "parameters": {
                 "channels": total or self.channels,
@@ -128,7 +129,7 @@ class _Config:
                 "process_channels": channels,
             },
         }
-        self.pipeline.append({"type": "Processor", "name": _key(d.name)})
+        self.pipeline.append({"type": "Processor", "name": yaml_key(d.name)})
 
     def bands(self, b: Bands) -> None:
         """Copies to n + 1 bands, a low-pass on each but the last, differences, dynamics, sum."""
@@ -161,7 +162,7 @@ class _Config:
     def _mixer(
         self, name: str, inside: int, out: int, to: dict[int, list[tuple[int, int]]]
     ) -> None:
-        self.parts["mixers"][_key(name)] = {
+        self.parts["mixers"][yaml_key(name)] = {
             "channels": {"in": inside, "out": out},
             "mapping": [
                 {
@@ -173,7 +174,7 @@ class _Config:
                 for dest, sources in to.items()
             ],
         }
-        self.pipeline.append({"type": "Mixer", "name": _key(name)})
+        self.pipeline.append({"type": "Mixer", "name": yaml_key(name)})
 
     def yaml(self) -> str:
         """Block style for names, flow style (JSON, which YAML contains) for their values."""
@@ -186,10 +187,6 @@ class _Config:
         lines.append("pipeline:")
         lines += [f"  - {json.dumps(step)}" for step in self.pipeline]
         return "\n".join(lines) + "\n"
-
-
-def _key(name: str) -> str:
-    return name.replace(".", "_").replace(" ", "_")
 
 
 def _rounded(item: Any) -> Any:

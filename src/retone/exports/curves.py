@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from retone.audio import open_reader
+from retone.exports.escape import csv_cell
 from retone.process.settings_file import SettingsFile
 from retone.process.stream import Renderer, block_frames
 
@@ -52,6 +53,6 @@ def curves_csv(settings: SettingsFile, recording: Path) -> str:
         table[:, i + 1] = np.concatenate(rows[name])
     table[:, -1] = gain_db
     out = io.StringIO()
-    header = ",".join(["time_s", *names, "gain_db"])
+    header = ",".join(["time_s", *map(csv_cell, names), "gain_db"])
     np.savetxt(out, table, fmt="%.4f", delimiter=",", header=header, comments="")
     return out.getvalue()

@@ -26,6 +26,7 @@ from retone.exports.base import (
     read_float,
 )
 from retone.exports.documented import convolved, cookbook, graphic_equalizer, run_sections
+from retone.exports.escape import hash_comment
 from retone.exports.plan import Dynamics, Filter, Level, Plan
 
 _KINDS = {"peak": "PK", "low_shelf": "LSC", "high_shelf": "HSC"}
@@ -46,7 +47,7 @@ def write(plan: Plan) -> Exported:
             name = impulse_name(plan, c, ".wav")
             files[name] = impulse_wav(plan, c)
             notes += impulse_notes(plan, c, late=True)
-    lines = [f"# {plan.title}, from retone", *(f"# {note}" for note in grouped(notes))]
+    lines = [hash_comment(f"{plan.title}, from retone"), *map(hash_comment, grouped(notes))]
     lines.append(f"Preamp: {number(round(gain, 2))} dB")
     lines += [
         f"Filter {i}: ON {_KINDS[f.kind]} Fc {number(f.frequency_hz)} Hz "

@@ -27,6 +27,7 @@ from retone.exports.base import (
     read_float,
     write_float,
 )
+from retone.exports.escape import docstring
 from retone.exports.plan import Bands, Dynamics, Filter, Fixed, Level, Plan
 
 _HEAD = '''"""{title}, as pedalboard code. Run: python {{this file}} in.wav out.wav"""
@@ -95,7 +96,7 @@ def write(plan: Plan) -> Exported:
         else:
             row += _plugins(stage, used, notes)
     flush()
-    head = _HEAD.format(title=plan.title.replace('"', "'"), names=", ".join(sorted(used)))
+    head = _HEAD.format(title=docstring(plan.title), names=", ".join(sorted(used)))
     text = head + (_CONVOLVE if files else "") + _PROCESS + "".join(body) + _TAIL
     return Exported(text, tuple(notes), files)
 

@@ -26,6 +26,7 @@ from retone.exports.base import (
     impulse_wav,
     number,
 )
+from retone.exports.escape import jsfx_comment, jsfx_text
 from retone.exports.plan import Bands, Dynamics, Filter, Level, Plan
 from retone.units import DB_PER_NEPER, LN9
 
@@ -55,7 +56,7 @@ def write(plan: Plan) -> Exported:
         notes += impulse_notes(plan, c, late=False)
     if len(script.sliders) > 64:
         notes.append(f"{len(script.sliders)} sliders: REAPER 6.74 or newer is needed.")
-    comments = "".join(f"// {note}\n" for note in grouped(notes))
+    comments = "".join(f"{jsfx_comment(note)}\n" for note in grouped(notes))
     return Exported(script.text(plan.title, comments), tuple(notes), files)
 
 
@@ -74,7 +75,7 @@ class _Script:
         n = len(self.sliders) + 1
         step = number((high - low) / 10000)
         self.sliders.append(
-            f"slider{n}:{number(value)}<{number(low)},{number(high)},{step}>{label}"
+            f"slider{n}:{number(value)}<{number(low)},{number(high)},{step}>{jsfx_text(label)}"
         )
         return f"slider{n}"
 
@@ -255,7 +256,7 @@ class _Script:
             for side in (("left", "right") if len(self.channels) > 1 else ("mono",))
         )  # fmt: skip
         return (
-            f"desc:retone: {title}\n{comments}{sliders}\n\n{pins}\n@slider\n"
+            f"desc:retone: {jsfx_text(title)}\n{comments}{sliders}\n\n{pins}\n@slider\n"
             + "\n".join(self.slider)
             + "\n\n@sample\n"
             + "\n".join([*self.sample, *body])

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from retone.errors import PluginError, PluginNotAllowedError
+from retone.errors import PluginError, PluginNotAllowedError, one_line
 from retone.plugins.worker import receive, send
 
 Array = np.ndarray
 START_LIMIT_S = 60.0
+MOST_WORDS = 400
+"""Most characters of a plug-in's own error message that are shown."""
 LIMIT_PER_AUDIO_S = 5.0
 """Extra time per call, in seconds for each second of audio, on top of the call's limit."""
 TRIES = 2
@@ -94,7 +96,7 @@ class Child:
         header, _ = self._watched(START_LIMIT_S, lambda: receive(self.process.stdout))  # type: ignore[arg-type]
         if "error" in header:
             self.close()
-            raise PluginError(header["error"])
+            raise PluginError(_words(header["error"]))
 
     def ask(
         self, request: Mapping[str, Any], payload: bytes, limit_s: float
@@ -264,13 +266,13 @@ class Host:
                 self._problems.append(f"the plug-in {self.name} {e}; it was restarted.")
             else:
                 if "error" in header:
-                    raise PluginError(f"the plug-in {self.name} failed: {header['error']}.")
+                    raise PluginError(f"the plug-in {self.name} failed: {_words(header['error'])}.")
                 return header, data
         raise AssertionError
 
     def _checked(self, header: dict[str, Any], data: bytes, shape: tuple[int, ...]) -> Array:
         if "error" in header:
-            raise PluginError(f"the plug-in {self.name} failed: {header['error']}.")
+            raise PluginError(f"the plug-in {self.name} failed: {_words(header['error'])}.")
         got = tuple(header["shape"])
         if got != shape:
             what = "length" if got[:-1] == shape[:-1] else "shape"
@@ -288,6 +290,12 @@ class Host:
             )
         self.failures_in_a_row = 0
         return out
+
+
+def _words(text: object) -> str:
+    """A plug-in's message on one line, shortened."""
+    found = " ".join(one_line(str(text)).split())
+    return found if len(found) <= MOST_WORDS else f"{found[:MOST_WORDS]} ..."
 
 
 def _with(request: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 from retone.dsp.measure import BANDS, Array, StyleStatistics
 from retone.errors import DataError, SettingError
 from retone.estimators.profile import Profile, TypicalFrames
-from retone.jsonfields import Fields, number, parse, write
+from retone.jsonfields import Fields, number, parse, read_text, write
 from retone.nets.frontend import FrontEndConfig
 
 SCHEMA_VERSION = 1
@@ -39,6 +39,7 @@ WIDTHS = {
 }
 """Number of values of each statistic; the others have one."""
 SPECTRUM_HZ: Array = np.geomspace(20.0, 20000.0, 121)
+MOST_CREDITS = 1024
 MAX_FRAMES = 64
 """Most typical frames in a file, so that no file can contain a recording."""
 
@@ -135,13 +136,13 @@ class Preset:
             kind=f.choice("kind", KINDS),
             unprocessed=None if before is None else _statistics_in(before, f"{where}.untreated"),
         )
-        credits = f.items("credits", [])
+        credits = f.items("credits", [], most=MOST_CREDITS)
         preset = cls(
             profile,
             f.text("description"),
             f.text("licence", ""),
             tuple(str(c) for c in credits),
-            f.text("made_with", ""),
+            f.name("made_with", ""),
         )
         f.done()
         return preset
@@ -149,13 +150,7 @@ class Preset:
     @classmethod
     def read(cls, path: Path) -> Preset:
         """Read a file; errors as in ``from_json``, and DataError if it cannot be opened."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise DataError(f"{path.name}: not UTF-8 text, so not a preset file.") from None
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
-        return cls.from_json(text, path.name)
+        return cls.from_json(read_text(path, "a preset file (JSON)"), path.name)
 
 
 def check_name(name: str, where: str = "") -> None:

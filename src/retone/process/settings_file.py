@@ -18,15 +18,20 @@ from importlib import metadata
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from retone.atomic import write_text_atomic
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
 from retone.effects.spec import effect_from_spec, effect_to_spec
-from retone.errors import DataError, SettingError, nearest
-from retone.jsonfields import Fields, number, parse, write
+from retone.errors import DataError, SettingError, nearest, one_line
+from retone.jsonfields import MOST_NAME, Fields, number, parse, read_text, unicode_text, write
 
 SCHEMA_VERSION = 1
 LEVEL_ROLES = ("before", "after", "reference")
 SOURCE_ROLES = ("input", "reference", "output")
+MOST_SENTENCES, MOST_CHARACTERS = 256, 4000
+MOST_SOURCES = 1024
+LOUDEST_LUFS = 200.0
+"""Target loudness is within +-200 LUFS, as the gain is within +-200 dB."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,13 @@ class Source:
             raise SettingError(
                 f"source role '{self.role}' is unknown.{nearest(self.role, SOURCE_ROLES)}"
             )
-        object.__setattr__(self, "file", PureWindowsPath(self.file).name or self.file)
+        object.__setattr__(self, "file", shown_name(self.file))
         object.__setattr__(self, "duration_s", round(float(self.duration_s), 3))
+
+
+def shown_name(path: str) -> str:
+    """A file's name without its folders, of at most 120 printable characters."""
+    return one_line(unicode_text(PureWindowsPath(path).name or path))[:MOST_NAME]
 
 
 @dataclass(frozen=True)
@@ -232,7 +242,7 @@ class SettingsFile:
                 f"{where}: settings version {version!r} is unknown; this retone reads version "
                 f"{SCHEMA_VERSION}. Update retone, or make the file again."
             )
-        sample_rate = f.number("sample_rate_hz", low=1, whole=True)
+        sample_rate = f.number("sample_rate_hz", low=1, high=1e6, whole=True)
         effect = effect_from_spec(f.take("effect"), sample_rate, where=f"{where}.effect")
         setting = _read_setting(f.fields("setting"), effect)
         locks = f.fields("locks", {})
@@ -240,7 +250,7 @@ class SettingsFile:
         levels = f.fields("levels", {})
         versions = f.fields("versions", {})
         found = {
-            "estimator": f.text("estimator"),
+            "estimator": f.name("estimator"),
             "strength": _or_none(f, "strength", low=0.0, high=1.0),
             "amount": f.number("amount", 1.0, low=0.0, high=1.0),
             "locks": {n: locks.number(n) for n in locks.names},
@@ -248,11 +258,11 @@ class SettingsFile:
             "levels": {r: _read_levels(levels.fields(r)) for r in levels.names},
             "sources": tuple(
                 _read_source(Fields(s, f"{where}.sources[{i}]"))
-                for i, s in enumerate(f.items("sources", []))
+                for i, s in enumerate(f.items("sources", [], most=MOST_SOURCES))
             ),
             "notes": _sentences(f, "notes"),
             "warnings": _sentences(f, "warnings"),
-            "versions": {n: versions.text(n) for n in versions.names},
+            "versions": {n: versions.name(n) for n in versions.names},
         }
         f.done()
         try:
@@ -262,19 +272,13 @@ class SettingsFile:
 
     def write(self, path: str | Path) -> None:
         """Write ``to_json`` to a file."""
-        Path(path).write_text(self.to_json(), encoding="utf-8", newline="\n")
+        write_text_atomic(path, self.to_json(), force=True)
 
     @classmethod
     def read(cls, path: str | Path) -> SettingsFile:
         """Read a file; errors as in ``from_json``, and DataError if it cannot be opened."""
-        name = Path(path).name
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise DataError(f"{name}: not UTF-8 text, so not a settings file.") from None
-        except OSError as error:
-            raise DataError(f"{name}: cannot be read ({error.strerror}).") from None
-        return cls.from_json(text, name)
+        text = read_text(path, "a settings file (JSON) that 'retone match' wrote")
+        return cls.from_json(text, Path(path).name)
 
 
 def versions_now() -> dict[str, str]:
@@ -324,7 +328,7 @@ def _read_setting(f: Fields, effect: Effect) -> dict[str, float]:
 def _read_plan(f: Fields) -> LevelPlan:
     plan = LevelPlan(
         gain_db=f.number("gain_db", low=-200.0, high=200.0),
-        target_lufs=_or_none(f, "target_lufs"),
+        target_lufs=_or_none(f, "target_lufs", low=-LOUDEST_LUFS, high=LOUDEST_LUFS),
         ceiling_dbtp=_or_none(f, "ceiling_dbtp", low=-60.0, high=0.0),
         limiter_most_db=f.number("limiter_most_db", 0.0, low=0.0),
         limiter_active_percent=f.number("limiter_active_percent", 0.0, low=0.0, high=100.0),
@@ -348,18 +352,20 @@ def _read_source(f: Fields) -> Source:
     source = Source(
         role=f.choice("role", SOURCE_ROLES),
         file=f.text("file"),
-        sample_rate_hz=f.number("sample_rate_hz", low=1, whole=True),
-        channels=f.number("channels", low=1, whole=True),
-        duration_s=f.number("duration_s", low=0.0),
-        sha256=f.text("sha256", None),
+        sample_rate_hz=f.number("sample_rate_hz", low=1, high=1e6, whole=True),
+        channels=f.number("channels", low=1, high=64, whole=True),
+        duration_s=f.number("duration_s", low=0.0, high=1e9),
+        sha256=f.name("sha256", None),
     )
     f.done()
     return source
 
 
 def _sentences(f: Fields, name: str) -> tuple[str, ...]:
-    items = f.items(name, [])
+    items = f.items(name, [], most=MOST_SENTENCES)
     for i, item in enumerate(items):
-        if not isinstance(item, str):
-            raise DataError(f"{f.where}.{name}[{i}]: expected text.")
+        if not isinstance(item, str) or len(item) > MOST_CHARACTERS:
+            raise DataError(
+                f"{f.where}.{name}[{i}]: expected text of at most {MOST_CHARACTERS} characters."
+            )
     return tuple(items)
