@@ -102,8 +102,9 @@ def match(
     recording, references = _recordings("match", input, to, preset, sample_rate)
     chosen = _estimator(estimator, strength, eq)
     return _transfer(
-        recording, references, output, "matched", options, chosen, force, output_format, progress
-    )
+        recording, references, output, "matched", options, chosen, force, output_format, progress,
+        {preset: "the preset"} if isinstance(preset, (str, Path)) else {},
+    )  # fmt: skip
 
 
 def enhance(
@@ -163,8 +164,9 @@ def enhance(
     recording = recording_of(input, sample_rate, "enhance", "input")
     estimator = ReferenceFree(weights=None if weights is None else Path(weights))
     return _transfer(
-        recording, (), output, "enhanced", options, estimator, force, output_format, progress
-    )
+        recording, (), output, "enhanced", options, estimator, force, output_format, progress,
+        {weights: "the weights"},
+    )  # fmt: skip
 
 
 def apply(
@@ -213,7 +215,8 @@ def apply(
         )
     recording = recording_of(input, sample_rate, "apply", "input")
     known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
-    target = _target(recording, (), output, "applied", force)
+    target = _target(recording, (), output, "applied", force,
+                     {} if known is settings else {settings: "the settings file"})  # fmt: skip
     with _opened(recording, output_format) as reader:
         if target:
             check_writable(reader.info, target, force, output_format)
@@ -303,7 +306,8 @@ def export(
     for note in exported.notes:
         warnings.warn(note, stacklevel=2)
     if output is not None:
-        write_exported(exported, Path(output), force=force)
+        own = {} if isinstance(settings, SettingsFile) else {Path(settings): "the settings file"}
+        write_exported(exported, Path(output), force=force, reads=own)
     return exported.text
 
 
@@ -335,10 +339,11 @@ def _transfer(
     force: bool,
     output_format: OutputFormat | None,
     progress: Progress,
+    others: Mapping[Any, str],
 ) -> Result:
-    """Decide and render."""
+    """Decide and render; ``others`` are read besides recordings: file -> what it is."""
     files = [r for r in references if isinstance(r, Path)]
-    target = _target(recording, files, output, suffix, force)
+    target = _target(recording, files, output, suffix, force, others)
     with _opened(recording, output_format) as reader:
         if target:
             check_writable(reader.info, target, force, output_format)
@@ -360,6 +365,7 @@ def _target(
     output: str | Path | None,
     suffix: str,
     force: bool,
+    others: Mapping[Any, str],
 ) -> Path | None:
     """The file to write, None for memory; refused before any work if it cannot be."""
     if output is None and isinstance(recording, Clip):
@@ -370,7 +376,8 @@ def _target(
         assert isinstance(recording, Path)
         target = output_beside(recording, suffix)
     own = [recording] if isinstance(recording, Path) else []
-    check_output((*own, *references), target, force)
+    files = {Path(p): what for p, what in others.items() if isinstance(p, (str, Path))}
+    check_output((*own, *references), target, force, files)
     return target
 
 

@@ -1,7 +1,8 @@
 """Write files so that a failure leaves nothing behind and never harms an existing file.
 
 Content goes to a hidden file next to the target, which takes the target's name once it is
-complete: a crash, a full disk or an exception leaves the target untouched.
+complete: a crash, a full disk or an exception leaves the target untouched. Files that belong
+together, such as a recording and its settings, appear together (``together``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import errno
 import os
 import secrets
 import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 
 from retone.errors import AudioError, OutputExistsError
@@ -18,13 +22,16 @@ from retone.errors import AudioError, OutputExistsError
 SUFFIX = ".part"
 """Suffix of unfinished files, whose names also begin with a dot."""
 _LONGEST_STEM = 48  # characters, so that the hidden name fits where the target's fits
+_LEFT_BEHIND_S = 60.0
+_HELD: ContextVar[list[AtomicFile] | None] = ContextVar("held", default=None)
 
 
 class AtomicFile:
     """An unfinished file; as a context manager it is committed, or discarded on an exception.
 
     A replaced file keeps its permissions; a new file gets those of the user's umask. A symbolic
-    link stays one, and the file that it points to is replaced.
+    link stays one, and the file that it points to is replaced. Unfinished files of the same name
+    that a killed process left there are removed.
 
     Args:
         target: the file to write.
@@ -42,7 +49,10 @@ class AtomicFile:
 
     def __init__(self, target: str | Path, *, force: bool = False, sync: bool = True) -> None:
         given = Path(target)
-        self.target = given.resolve() if given.is_symlink() else given
+        try:
+            self.target = given.resolve() if given.is_symlink() else given
+        except (OSError, RuntimeError):
+            raise AudioError(f"{given} is a link that leads back to itself. Remove it.") from None
         self.force, self.sync = force, sync
         if given.is_dir():
             raise AudioError(f"{given} is a folder; expected a file name. Name a file inside it.")
@@ -52,12 +62,17 @@ class AtomicFile:
         if not folder.is_dir():
             raise AudioError(f"{given}: the folder {folder} does not exist. Create it first.")
         stem = self.target.name[:_LONGEST_STEM]
+        _remove_left_behind(folder, f".{stem}.")
         self.path = folder / f".{stem}.{secrets.token_hex(4)}{SUFFIX}"
+        self._owner = os.getpid()
+        self._committed = False
         try:
             # 0o666 lets the user's umask decide, as for any new file
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            self._lock = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except OSError as error:
             raise write_error(given, error) from None
+        if not _locked(self._lock):  # where locks mean nothing, the handle would only be in the way
+            self._unlock()
 
     def __enter__(self) -> AtomicFile:
         return self
@@ -66,33 +81,83 @@ class AtomicFile:
         if kind is None:
             self.commit()
             return
+        why = self.reason(error) if isinstance(error, OSError) else None
         self.discard()
-        if isinstance(error, OSError):
-            raise write_error(self.target, error) from None
+        if why is not None:
+            raise write_error(self.target, why) from None
+
+    @property
+    def where(self) -> Path:
+        """Where the content is now: ``path``, or the target once it has its name."""
+        return self.target if self._committed else self.path
+
+    def reason(self, error: BaseException) -> BaseException:
+        """Why writing failed, where a library says only that it did: tried by writing a little."""
+        if getattr(error, "errno", None) is not None:
+            return error
+        try:
+            with self.path.open("ab") as file:
+                file.write(bytes(1 << 16))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as found:
+            return found
+        return error
 
     def discard(self) -> None:
         """Drop the unfinished file; a second call, or one after ``commit``, does nothing."""
+        self._unlock()
+        if self._owner != os.getpid():
+            return  # a forked process must not remove its parent's file
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
 
     def commit(self) -> None:
-        """Give the file its name."""
-        try:
-            if self.sync:
-                with self.path.open("rb+") as file:
-                    os.fsync(file.fileno())
-            if self.force:
-                if self.target.exists():
-                    shutil.copymode(self.target, self.path)
-                self.path.replace(self.target)
-            else:
-                self._commit_new()
-        except OSError as error:
-            raise write_error(self.target, error) from None
-        finally:
-            self.discard()
+        """Give the file its name; inside ``together``, once all of its files are complete."""
+        held = _HELD.get()
+        if held is None:
+            _commit([self])
+            return
+        self._synchronise()
+        held.append(self)
 
-    def _commit_new(self) -> None:
+    def _synchronise(self) -> None:
+        if not self.sync:
+            return
+        try:
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.discard()
+            raise write_error(self.target, error) from None
+
+    def _unlock(self) -> None:
+        lock, self._lock = getattr(self, "_lock", -1), -1
+        if lock >= 0:
+            with contextlib.suppress(OSError):
+                os.close(lock)
+
+    def _name(self) -> Path | None:
+        """Give the file its name; returns where the file that it replaced is kept."""
+        if not self.force:
+            self._name_new()
+            return None
+        kept = None
+        if self.target.exists():
+            shutil.copymode(self.target, self.path)
+            kept = self.path.with_name(self.path.name.removesuffix(SUFFIX) + f".old{SUFFIX}")
+            try:
+                os.link(self.target, kept)
+            except (OSError, NotImplementedError, AttributeError):  # no hard links on this disk
+                kept = None
+        try:
+            self.path.replace(self.target)
+        except BaseException:
+            _remove(kept)
+            raise
+        return kept
+
+    def _name_new(self) -> None:
         try:
             os.link(self.path, self.target)  # unlike a rename, this refuses to overwrite
         except FileExistsError:
@@ -103,6 +168,123 @@ class AtomicFile:
             self.path.rename(self.target)
 
 
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Files that are committed inside take their names at the end, all of them or none.
+
+    An exception inside discards them. If one of them cannot take its name, the others are taken
+    back, and what they replaced is there again (on disks with hard links). A ``together`` inside
+    another belongs to the outer one.
+    """
+    if _HELD.get() is not None:
+        yield
+        return
+    files: list[AtomicFile] = []
+    token = _HELD.set(files)
+    try:
+        yield
+    except BaseException:
+        for file in files:
+            file.discard()
+        raise
+    finally:
+        _HELD.reset(token)
+    _commit(files)
+
+
+def _commit(files: list[AtomicFile]) -> None:
+    done: list[tuple[AtomicFile, Path | None]] = []
+    try:
+        for file in files:
+            if _HELD.get() is None and len(files) == 1:
+                file._synchronise()
+            try:
+                done.append((file, file._name()))
+            except OSError as error:
+                raise write_error(file.target, error) from None
+    except BaseException:
+        for file, kept in reversed(done):
+            with contextlib.suppress(OSError):
+                if kept is not None:
+                    kept.replace(file.target)
+                elif not file.force:
+                    file.target.unlink()
+        raise
+    else:
+        for file in files:
+            file._committed = True
+    finally:
+        for file in files:
+            file.discard()
+        for _, kept in done:
+            _remove(kept)
+
+
+def _remove(path: Path | None) -> None:
+    with contextlib.suppress(OSError):
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+def _locked(handle: int) -> bool:
+    """Take a lock on an open file that ends with the process; False if another one holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows does not remove open files, which protects them
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_left_behind(folder: Path, start: str) -> None:
+    """Remove unfinished files that begin with ``start`` and whose process has ended."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not (entry.name.startswith(start) and entry.name.endswith(SUFFIX)):
+                continue
+            with contextlib.suppress(OSError):
+                if time.time() - entry.stat().st_mtime < _LEFT_BEHIND_S:
+                    continue  # perhaps between its making and its lock
+                handle = os.open(entry.path, os.O_WRONLY)
+                try:
+                    if _locked(handle):
+                        Path(entry.path).unlink()
+                finally:
+                    os.close(handle)
+
+
+def protect(reads: Mapping[Path, str], writes: Iterable[Path]) -> None:
+    """Refuse to write over a file that is read, by any of its names.
+
+    Args:
+        reads: the files that are read, and what each is, such as ``"the preset"``.
+        writes: the files to write.
+
+    Raises:
+        AudioError: two of them are one file; links and names in other letter case are seen through.
+    """
+    known = list(writes)
+    for output in known:
+        for path, what in reads.items():
+            if same_file(output, path):
+                raise AudioError(f"{output} is {what}: choose another name for the output.")
+    for i, output in enumerate(known):
+        for other in known[:i]:
+            if output == other or same_file(output, other):
+                raise AudioError(f"{output} and {other} are one file: choose another name.")
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether both exist and are one file, whatever their names."""
+    try:
+        return a.samefile(b)
+    except (OSError, ValueError):
+        return False
+
+
 def write_text_atomic(
     path: str | Path, text: str, force: bool = False, *, sync: bool = True
 ) -> None:
@@ -110,7 +292,7 @@ def write_text_atomic(
 
     Args:
         path: the target.
-        text: its content.
+        text: its content; what cannot be written as UTF-8 becomes a question mark.
         force: replace an existing file.
         sync: wait until the content has reached the disk.
 
@@ -119,16 +301,38 @@ def write_text_atomic(
         AudioError: it cannot be written.
     """
     with AtomicFile(path, force=force, sync=sync) as file:
-        file.path.write_bytes(text.encode("utf-8"))
+        file.path.write_bytes(text.encode("utf-8", "replace"))
 
 
-def write_error(path: Path, error: BaseException) -> AudioError:
-    """The error to raise where ``path`` could not be written, with the usual fix."""
+def write_error(path: Path, error: BaseException, needed_bytes: int = 0) -> AudioError:
+    """The error to raise where ``path`` could not be written, with the usual fix.
+
+    Args:
+        path: the file.
+        error: why.
+        needed_bytes: about how large it becomes; 0 if that is not known.
+    """
     code = getattr(error, "errno", None)
-    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        why = f"{os.strerror(code)}. Free some space or choose another folder"
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        why = f"{os.strerror(code)} in {path.parent}{_space(path.parent, needed_bytes)}. "
+        why += "Free some space or choose another folder"
+    elif code == errno.EFBIG:
+        why = "the system does not allow a file of that size here. Choose another folder"
     elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
         why = "the folder cannot be written to. Choose another folder"
     else:
         why = f"{getattr(error, 'strerror', None) or error or 'the disk may be full'}"
     return AudioError(f"{path} could not be written: {why.rstrip('.')}.")
+
+
+def _space(folder: Path, needed_bytes: int) -> str:
+    """What is free, and what is needed, in words."""
+    try:
+        words = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB are free"
+    except OSError:
+        return ""
+    return (
+        f" ({words}, about {needed_bytes / 1e6:.0f} MB are needed)"
+        if needed_bytes
+        else f" ({words})"
+    )

@@ -191,9 +191,7 @@ class Fields:
             raise DataError(f"{self.where}.{name}: expected true or false, got {_kind(value)}.")
         return value
 
-    def items(
-        self, name: str, default: Any = _REQUIRED, *, most: int | None = None
-    ) -> list[Any]:
+    def items(self, name: str, default: Any = _REQUIRED, *, most: int | None = None) -> list[Any]:
         value = self.take(name, default)
         if value is not default and not isinstance(value, list):
             raise DataError(f"{self.where}.{name}: expected a list [...], got {_kind(value)}.")
@@ -220,7 +218,9 @@ def check_name(value: str, where: str) -> None:
         DataError: it is one of them.
     """
     if len(value) > MOST_NAME:
-        raise DataError(f"{where}: a name of {len(value)} characters; expected {MOST_NAME} at most.")
+        raise DataError(
+            f"{where}: a name of {len(value)} characters; expected {MOST_NAME} at most."
+        )
     if one_line(value) != value:
         raise DataError(
             f"{where}: the name {value[:40]!r} holds a character that cannot be printed, such as a "

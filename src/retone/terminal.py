@@ -170,7 +170,9 @@ class Printable:
     """A text stream that shows control characters instead of sending them to the terminal.
 
     Names, tags, notes and messages of plug-ins come from files, and a terminal obeys the escape
-    sequences in them. Line ends and tabs pass; other control characters, and characters the stream's encoding does not have, are written as escapes such as ``\\x1b``. ``raw`` is the stream itself.
+    sequences in them. Line ends and tabs pass; other control characters, and characters that the
+    stream's encoding does not have, are written as escapes such as ``\\x1b``. ``raw`` is the stream
+    itself.
     """
 
     def __init__(self, raw: Any) -> None:
@@ -219,7 +221,9 @@ def run_process(main: Callable[[], int]) -> int:
 
 def _terminal() -> Any:
     """Standard error as it is, for what moves the cursor."""
-    return getattr(sys.stderr, "raw", sys.stderr) if isinstance(sys.stderr, Printable) else sys.stderr
+    return (
+        getattr(sys.stderr, "raw", sys.stderr) if isinstance(sys.stderr, Printable) else sys.stderr
+    )
 
 
 class ProgressBar:

@@ -25,9 +25,10 @@ from retone.exports.plan import Plan, plan_of
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
 
 NASTY = (
-    "\ninjected: 1", "\r\nPreamp: 60 dB", "\x85@init\x85", "\u2028devices:\u2028", "\x0b\x0c\x1b[2J",
-    "\u202etxt", "'''\nimport os\n'''", '"""\nimport os\n"""', "`eval`", "<? printf() ?>", "*/ x /*",
-    "\\", "\\\"", "$(id)", "${x}", "{plan}", "%s%n", ">label<", ",=cmd|x", "../../etc/passwd", "\ud800",
+    "\ninjected: 1", "\r\nPreamp: 60 dB", "\x85@init\x85", "\u2028devices:\u2028", "\x0b\x1b[2J",
+    "\u202etxt", "'\'\'\nimport os\n'\'\'", '"\"\"\nimport os\n"\"\"', "`eval`", "<? printf() ?>",
+    "*/ x /*", "\\", "\\\"", "$(id)", "${x}", "{plan}", "%s%n", ">label<", ",=cmd|x",
+    "../../etc/passwd", "\ud800",
 )  # fmt: skip
 START, END = "Zstart", "Zend"
 FORBIDDEN = {
@@ -46,7 +47,9 @@ def settings(member: str) -> SettingsFile:
     )
     setting = {p.name: p.default for p in effect.params}
     setting |= {f"{member}.peak_1_gain_db": 3.0, "dyn.threshold_db": -30.0, "dyn.ratio": 3.0}
-    curve = next(p.name for p in effect.params if p.name.startswith("c" + member) and "gain" in p.name)
+    curve = next(
+        p.name for p in effect.params if p.name.startswith("c" + member) and "gain" in p.name
+    )
     setting[curve] = 4.0
     return SettingsFile(
         effect, setting, 44100, "test", level_plan=LevelPlan(2.0, None, -1.0),
@@ -55,7 +58,7 @@ def settings(member: str) -> SettingsFile:
 
 
 def plan(text: str) -> Plan:
-    """A plan with this text in its title and in the names of its stages, past the reader's checks."""
+    """A plan with this text in its title and in its stages' names, past the reader's checks."""
 
     def renamed(value: Any) -> Any:
         if isinstance(value, tuple):
@@ -119,7 +122,9 @@ def test_a_csv_cell_stays_one_cell(nasty: str) -> None:
     assert rows[0][1][:1] not in ("=", "+", "-", "@")
 
 
-@pytest.mark.parametrize("nasty", ["\n", "\x1b[2J", "\u2028", "\u202e", "../x", "a/b", "a\\b", "x" * 121])
+@pytest.mark.parametrize(
+    "nasty", ["\n", "\x1b[2J", "\u2028", "\u202e", "../x", "a/b", "a\\b", "x" * 121]
+)
 def test_a_settings_file_with_such_a_name_is_refused(nasty: str) -> None:
     text = settings("member").to_json()
     data = json.loads(text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +52,9 @@ def test_a_full_disk_leaves_everything_as_it_was(
     owner, name = {"content": (Path, "write_bytes"), "sync": (os, "fsync"),
                    "rename": (Path, "replace")}[step]  # fmt: skip
     monkeypatch.setattr(owner, name, full)
-    with pytest.raises(AudioError, match="No space left on device. Free some space"):
+    with pytest.raises(
+        AudioError, match=r"No space left on device in .* MB are free.*Free some space"
+    ):
         write_text_atomic(target, "new", force=True)
     assert names(tmp_path) == ["a.txt"] and target.read_text() == "old"
 
@@ -164,3 +168,95 @@ def test_it_is_the_only_place_that_writes_and_renames() -> None:
     }  # fmt: skip
     assert found == {"atomic.py", *moves}
     assert renames.search(Path(atomic.__file__).read_text())
+
+
+def committed(folder: Path, name: str, text: str, force: bool = False) -> None:
+    write_text_atomic(folder / name, text, force)
+
+
+def test_files_that_belong_together_appear_together(tmp_path: Path) -> None:
+    with atomic.together():
+        committed(tmp_path, "a", "1")
+        committed(tmp_path, "b", "2")
+        assert not [n for n in names(tmp_path) if not n.startswith(".")]
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_after_the_first_file_leaves_none(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    committed(tmp_path, "old", "old")
+    with pytest.raises(error), atomic.together():
+        committed(tmp_path, "a", "1")
+        committed(tmp_path, "old", "new", force=True)
+        raise error
+    assert names(tmp_path) == ["old"] and (tmp_path / "old").read_text() == "old"
+
+
+def test_where_one_cannot_take_its_name_the_others_are_taken_back(tmp_path: Path) -> None:
+    committed(tmp_path, "old", "old")
+    with pytest.raises(OutputExistsError), atomic.together():
+        committed(tmp_path, "a", "1")
+        committed(tmp_path, "old", "new", force=True)
+        committed(tmp_path, "late", "mine")
+        (tmp_path / "late").write_text("somebody else's")
+    assert names(tmp_path) == ["late", "old"]
+    assert (tmp_path / "old").read_text() == "old"
+    assert (tmp_path / "late").read_text() == "somebody else's"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """Only files of the same name whose process has ended; those of a running one stay."""
+    code = (
+        "import os, signal, sys; from retone.atomic import AtomicFile; "
+        "AtomicFile(sys.argv[1]); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
+    (left,) = tmp_path.iterdir()
+    running = AtomicFile(tmp_path / "a")
+    for path in (left, running.path):
+        os.utime(path, (1e9, 1e9))
+    committed(tmp_path, "a", "1")
+    assert not left.exists() and running.path.exists()
+    running.discard()
+    assert names(tmp_path) == ["a"]
+
+
+def test_the_reason_is_found_where_a_library_hides_it(tmp_path: Path) -> None:
+    file = AtomicFile(tmp_path / "a")
+    lost = RuntimeError("System error.")
+    assert file.reason(lost) is lost
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, before[1]))
+    try:
+        assert getattr(file.reason(lost), "errno", None) == 27
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    file.discard()
+
+
+@pytest.mark.parametrize("kind", ["name", "symlink", "hard link", "dots"])
+def test_a_file_that_is_read_is_not_written(tmp_path: Path, kind: str) -> None:
+    read, output = tmp_path / "read", tmp_path / "other"
+    read.write_text("x")
+    if kind == "symlink":
+        output.symlink_to(read)
+    elif kind == "hard link":
+        os.link(read, output)
+    else:
+        output = read if kind == "name" else tmp_path / ".." / tmp_path.name / "read"
+    with pytest.raises(AudioError, match="is the preset"):
+        atomic.protect({read: "the preset"}, [output])
+    atomic.protect({read: "the preset"}, [tmp_path / "new", tmp_path / "newer"])
+    with pytest.raises(AudioError, match="one file"):
+        atomic.protect({}, [tmp_path / "new", tmp_path / "new"])
+
+
+def test_a_link_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(AudioError, match="leads back|could not be written"):
+        AtomicFile(tmp_path / "a", force=True)
+    assert names(tmp_path) == ["a", "b"]

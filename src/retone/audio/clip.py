@@ -8,6 +8,20 @@ import numpy as np
 
 from retone.errors import AudioError, ShapeError
 
+LOUDEST = 1e10
+"""Largest sample that is taken for sound, 200 dB above full scale: powers and sums of such samples
+are far from the largest number of 32 bits."""
+
+
+def is_sound(samples: np.ndarray) -> bool:
+    """Whether every sample is a number between -``LOUDEST`` and ``LOUDEST``."""
+    return not samples.size or bool(samples.max() <= LOUDEST and samples.min() >= -LOUDEST)
+
+
+def not_sound(samples: np.ndarray) -> str:
+    """What is wrong with samples that are not sound, as the end of a sentence."""
+    return "NaN or infinite" if not np.isfinite(samples).all() else f"beyond {LOUDEST:g}"
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:

@@ -21,6 +21,7 @@ from retone.units import db_to_gain, gain_to_db, smoothing
 _ONE = 2**36
 _MARGIN_DB = 0.02  # the gain changes slightly within an interpolated point
 _ACTIVE_DB = 0.01
+_MOST_DB = 20.0 * 36.0 * 0.30103  # one step; below it the gain is 0
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,6 @@ class TruePeakLimiter:
     def report(self) -> LimiterReport:
         """Gain reduction so far."""
         return LimiterReport(
-            max_reduction_db=abs(gain_to_db(1.0 - self._largest / self._scale)),
+            max_reduction_db=min(abs(gain_to_db(1.0 - self._largest / self._scale)), _MOST_DB),
             active_share=self._active / max(self._frames_out, 1),
         )

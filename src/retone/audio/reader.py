@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from retone.audio.clip import LOUDEST, is_sound, not_sound
 from retone.audio.decoders import Source, open_source
 from retone.audio.formats import bit_depth, describe, extension_warning
 from retone.audio.metadata import Metadata, read_metadata
@@ -236,7 +237,7 @@ class AudioReader:
             raise self._damaged(self._position) from None
         if len(block) < frames:
             raise self._damaged(self._position + len(block))
-        if self.info.subtype in _FLOATS and not np.isfinite(block).all():
+        if self.info.subtype in _FLOATS and not is_sound(block):
             self._refuse_non_finite(block)
         return np.ascontiguousarray(block.T)
 
@@ -252,15 +253,18 @@ class AudioReader:
         )
 
     def _refuse_non_finite(self, block: np.ndarray) -> None:
-        bad = ~np.isfinite(block)
+        bad = ~(np.abs(block) <= LOUDEST)
         at = (self._position + int(bad.any(axis=1).argmax())) / self.info.sample_rate
         count = int(bad.sum())
         while len(rest := self._source.read(BLOCK_FRAMES, "float32")):
-            count += int((~np.isfinite(rest)).sum())
+            count += int((~(np.abs(rest) <= LOUDEST)).sum())
         plural = "" if count == 1 else "s"
+        kind = f"{not_sound(block)} sample{plural}"
+        if np.isfinite(block).all():
+            kind = f"sample{plural} {not_sound(block)}"
         raise AudioError(
-            f"{self.info.path} holds {count} NaN or infinite sample{plural}, the first at "
-            f"{at:.3f} s; expected finite numbers. Export it again from the program that made it."
+            f"{self.info.path} holds {count} {kind}, the first at {at:.3f} s; expected finite "
+            "numbers, full scale is 1. Export it again from the program that made it."
         )
 
 

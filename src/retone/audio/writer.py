@@ -13,6 +13,7 @@ import numpy as np
 
 from retone.atomic import AtomicFile, write_error
 from retone.audio import formats
+from retone.audio.clip import is_sound, not_sound
 from retone.audio.decoders.riff import LAYOUTS, same_speakers
 from retone.audio.encoders.sndfile import SndfileEncoder
 from retone.audio.metadata import Metadata, lost, read_metadata, waves, write_metadata
@@ -97,7 +98,8 @@ class AtomicWriter:
             expected_frames = like.frames * self.sample_rate // like.sample_rate
         width = (formats.bit_depth(self.subtype) or 8) // 8
         self.layout = like.layout if like and like.channels == self.channels else None
-        if container == "WAV" and (expected_frames or 0) * self.channels * width > WAV_BYTES:
+        self._needed_bytes = (expected_frames or 0) * self.channels * width
+        if container == "WAV" and self._needed_bytes > WAV_BYTES:
             container = "RF64"
             self.notes.append(f"{self.path.name} is over 4 GB; written as RF64, WAV's large form.")
         elif container == "WAV" and like is not None:
@@ -114,9 +116,7 @@ class AtomicWriter:
         try:
             self._encoder = self._opened(like)
         except BaseException as error:
-            self.abort()
-            if isinstance(error, _WRITE_ERRORS):
-                raise write_error(self.path, error) from None
+            self._failed(error)
             raise
 
     @property
@@ -199,10 +199,10 @@ class AtomicWriter:
             self._write(block[:, first : first + _CHUNK_FRAMES])
 
     def _write(self, block: np.ndarray) -> None:
-        if not np.isfinite(block).all():
+        if not is_sound(block):
             self.abort()
             raise AudioError(
-                f"{self.path}: the audio to write is NaN or infinite at about "
+                f"{self.path}: the audio to write is {not_sound(block)} at about "
                 f"{self._frames / self.sample_rate:.2f} s; expected finite samples."
             )
         if self._bits is not None:
@@ -218,10 +218,22 @@ class AtomicWriter:
                 self._clipped += int((np.abs(data) > 1.0).sum())
         try:
             self._encoder.write(data)
-        except _WRITE_ERRORS as error:
-            self.abort()
-            raise write_error(self.path, error) from None
+        except BaseException as error:
+            self._failed(error)
+            raise
         self._frames += block.shape[1]
+
+    def _failed(self, error: BaseException) -> None:
+        """Discard what was written; for what a disk refuses, raise the error that says why."""
+        why = self._unfinished.reason(error) if isinstance(error, _WRITE_ERRORS) else None
+        self.abort()
+        if why is not None:
+            raise write_error(self.path, why, self._needed_bytes) from None
+
+    @property
+    def written(self) -> Path:
+        """Where the file is now: under its name, or still hidden (``retone.atomic.together``)."""
+        return self._unfinished.where
 
     def abort(self) -> None:
         """Discard what was written; the target is untouched."""
@@ -239,11 +251,8 @@ class AtomicWriter:
             encoder, self._encoder = self._encoder, None
             encoder.close()
             self._verify(encoder)
-        except _WRITE_ERRORS as error:
-            self.abort()
-            raise write_error(self.path, error) from None
-        except BaseException:
-            self.abort()
+        except BaseException as error:
+            self._failed(error)
             raise
         self._unfinished.commit()
         if self._clipped:

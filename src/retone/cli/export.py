@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or _default_output(args.settings, target.suffix)
     _check(output, args)
     exported = target.write(plan_of(settings))
-    beside = write_exported(exported, output, force=args.force)
+    beside = write_exported(exported, output, force=args.force, reads=_reads(args))
     if not args.quiet:
         for note in exported.notes:
             print(f"note: {note}")
@@ -92,12 +92,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(output: Path, args: argparse.Namespace) -> None:
+    from retone.atomic import protect
     from retone.errors import AudioError, OutputExistsError
 
+    protect(_reads(args), [output])
     if output.is_dir():
         raise AudioError(f"{output} is a folder; expected a file name. Name a file inside it.")
     if output.exists() and not args.force:
         raise OutputExistsError(output)
+
+
+def _reads(args: argparse.Namespace) -> dict[Path, str]:
+    """The files that an export reads, and what each is."""
+    reads = {args.settings: "the weights" if args.to == "onnx" else "the settings file"}
+    return reads | ({args.audio: "the recording"} if args.audio else {})
 
 
 def _default_output(settings: Path, suffix: str) -> Path:
@@ -108,6 +116,7 @@ def _onnx(args: argparse.Namespace) -> int:
     from retone.exports.onnx_file import export_onnx
 
     output = args.output or Path(args.settings.name.removesuffix(".safetensors") + OTHERS["onnx"])
+    _check(output, args)
     found = export_onnx(args.settings, output, force=args.force)
     if not args.quiet:
         print(

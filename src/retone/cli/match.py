@@ -336,6 +336,8 @@ def run(args: argparse.Namespace) -> int:
             "--plugin finds settings by trying them and is one effect: leave out --estimator, "
             "--eq-only and --dynamics-only."
         )
+    if args.plugin == "":
+        raise SettingError("--plugin is empty: give PATH.vst3 or FILE.py:NAME, or leave it out.")
     if args.plugin_set and not args.plugin:
         raise SettingError("--plugin-set needs --plugin.")
     locks = parse_locks(args.lock)

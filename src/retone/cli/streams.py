@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retone.cli.writing import Paths, print_result, report_paths, write_companions
+from retone.atomic import together
+from retone.cli.writing import (
+    Paths,
+    other_files,
+    print_result,
+    report_paths,
+    write_companions,
+)
 
 if TYPE_CHECKING:
     from retone.audio.formats import OutputFormat
@@ -122,6 +129,8 @@ def ends(
         inputs = (source, *references)
         named = bool(wanted and wanted.name)
         paths = report_paths(
-            output, inputs, report=not args.no_report, force=args.force, any_name=named
-        )
-        yield Ends(source, output, paths)
+            output, inputs, report=not args.no_report, force=args.force, any_name=named,
+            others=other_files(args),
+        )  # fmt: skip
+        with together():  # the recording appears with its settings and report, or not at all
+            yield Ends(source, output, paths)

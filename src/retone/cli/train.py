@@ -145,6 +145,7 @@ def _opened(args: argparse.Namespace, recipe: Any, sample_rate: int) -> tuple[Pa
     """The run folder and the corpora's splits."""
     import torch
 
+    from retone.atomic import protect
     from retone.errors import SettingError
     from retone.training.data.splits import named_folders, open_splits
     from retone.training.recipes.record import fingerprint
@@ -153,6 +154,10 @@ def _opened(args: argparse.Namespace, recipe: Any, sample_rate: int) -> tuple[Pa
         raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
     if args.threads:
         torch.set_num_threads(args.threads)
+    folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
+    if args.warm_start:
+        written = [folder / "best.safetensors", folder / "last.safetensors"]
+        protect({args.warm_start: "the initial weights"}, written)
     corpora = open_splits(
         named_folders(args.corpus),
         sample_rate=sample_rate,
@@ -160,7 +165,6 @@ def _opened(args: argparse.Namespace, recipe: Any, sample_rate: int) -> tuple[Pa
         kind=recipe.kind,
         progress=lambda line: print(line, file=sys.stderr),
     )
-    folder = args.folder or Path("runs") / f"{recipe.name}-{fingerprint(recipe)}"
     print(f"run folder {folder}", flush=True)
     return folder, corpora
 

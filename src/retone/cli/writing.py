@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,29 @@ class Paths:
     report: Path | None
 
 
+def other_files(args: argparse.Namespace) -> dict[Path, str]:
+    """The files besides recordings that a command's options name, and what each is."""
+    named = {
+        "settings": "the settings file", "weights": "the weights", "preset": "the preset",
+        "plugin": "the plug-in",
+    }  # fmt: skip
+    found = {}
+    for option, what in named.items():
+        if value := getattr(args, option, None):
+            found[
+                Path(str(value).partition(".py:")[0] + ".py" if ".py:" in str(value) else value)
+            ] = what
+    return found
+
+
 def report_paths(
-    output: Path, inputs: Sequence[Path], *, report: bool, force: bool, any_name: bool = False
+    output: Path,
+    inputs: Sequence[Path],
+    *,
+    report: bool,
+    force: bool,
+    any_name: bool = False,
+    others: Mapping[Path, str] | None = None,
 ) -> Paths:
     """The files to write; refuses early to overwrite.
 
@@ -33,14 +55,16 @@ def report_paths(
         report: also plan a report.
         force: existing files may be replaced.
         any_name: the format does not depend on the output's extension.
+        others: other files that are read, and what each is; ``other_files`` collects them.
 
     Raises:
-        AudioError: one of them exists and force is not given, or cannot be a file's name.
+        AudioError: one of them is read, exists and force is not given, or cannot be a file's name.
     """
+    from retone.atomic import protect
     from retone.audio.formats import container_of
-    from retone.process.render import check_output
+    from retone.process.render import check_output, read_by
 
-    check_output(inputs, output, force=True)
+    check_output(inputs, output, force=True, others=others)
     if not any_name:
         container_of(output)
     paths = Paths(
@@ -51,6 +75,8 @@ def report_paths(
             raise AudioError(
                 f"{path} is a folder, but a file of that name is written next to {output}."
             )
+    written = [p for p in (output, paths.settings, paths.report) if p is not None]
+    protect(read_by(inputs) | dict(others or {}), written)
     for path in (output, paths.settings, paths.report):
         if path is not None and path.exists() and not force:
             raise OutputExistsError(path)

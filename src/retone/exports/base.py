@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.atomic import AtomicFile, write_text_atomic
+from retone.atomic import AtomicFile, protect, together, write_text_atomic
 from retone.effects.curve_equalizer import curve_matrix
 from retone.errors import OutputExistsError, RetoneError
 from retone.exports.escape import file_stem
@@ -70,13 +70,20 @@ class Target:
     keeps_latency: bool = False
 
 
-def write_exported(exported: Exported, output: Path, *, force: bool = False) -> tuple[Path, ...]:
+def write_exported(
+    exported: Exported,
+    output: Path,
+    *,
+    force: bool = False,
+    reads: Mapping[Path, str] | None = None,
+) -> tuple[Path, ...]:
     """Write the text, and beside it the files that it refers to.
 
     Args:
         exported: what a target wrote.
         output: the text's file.
         force: replace existing files.
+        reads: the files that it was made from, and what each is; none of them is replaced.
 
     Returns:
         The files beside the text.
@@ -86,13 +93,15 @@ def write_exported(exported: Exported, output: Path, *, force: bool = False) -> 
         AudioError: one cannot be written.
     """
     beside = {output.with_name(name): content for name, content in exported.files.items()}
+    protect(reads or {}, (output, *beside))
     for path in (output, *beside):
         if path.exists() and not force:
             raise OutputExistsError(path)
-    for path, content in beside.items():
-        with AtomicFile(path, force=force) as file:
-            file.path.write_bytes(content)
-    write_text_atomic(output, exported.text, force)
+    with together():
+        for path, content in beside.items():
+            with AtomicFile(path, force=force) as file:
+                file.path.write_bytes(content)
+        write_text_atomic(output, exported.text, force)
     return tuple(beside)
 
 

@@ -44,7 +44,7 @@ def yaml_key(name: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """A cell of a CSV file; spreadsheets compute cells that begin with ``=``, ``+``, ``-``, ``@``."""
+    """A cell of a CSV file that no spreadsheet takes for a formula."""
     plain = one_line(text)
     if plain[:1] in ("=", "+", "-", "@"):
         plain = "'" + plain

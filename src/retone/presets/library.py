@@ -116,8 +116,17 @@ def import_preset(path: Path, *, force: bool = False) -> tuple[Preset, Path]:
 
 
 def export_preset(name: str, path: Path, *, force: bool = False) -> Path:
-    """Write a preset to a file that can be shared."""
-    return _write(open_preset(name), path, force)
+    """Write a preset to a file that can be shared.
+
+    Raises:
+        AudioError: the file is the preset itself, exists, or cannot be written.
+    """
+    from retone.atomic import protect
+
+    preset = open_preset(name)
+    own = (Path(name), own_folder() / f"{name}{SUFFIX}")
+    protect(dict.fromkeys(own, "the preset itself"), [path])
+    return _write(preset, path, force)
 
 
 def _write(preset: Preset, path: Path, force: bool) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from retone.audio.array_reader import ArrayReader
-from retone.audio.clip import Clip
+from retone.audio.clip import Clip, is_sound, not_sound
 from retone.audio.reader import MAX_CHANNELS, MAX_RATE, MIN_RATE, AudioReader, open_reader
 from retone.errors import AudioError
 
@@ -83,5 +83,8 @@ def _check_samples(samples: np.ndarray, sample_rate: int, who: str, name: str) -
         raise AudioError(
             f"{who}: {name} has {channels} channels; expected at most {MAX_CHANNELS}.{hint}"
         )
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{who}: {name} holds NaN or infinite samples; expected finite numbers.")
+    if not is_sound(samples):
+        raise AudioError(
+            f"{who}: {name} holds samples that are {not_sound(samples)}; expected finite numbers, "
+            "full scale is 1."
+        )

@@ -7,12 +7,14 @@ cached and reused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from retone.atomic import protect
+from retone.audio.clip import is_sound, not_sound
 from retone.audio.formats import CONTAINERS, LOSSY, OutputFormat, integer_bits
 from retone.audio.limiter import TruePeakLimiter
 from retone.audio.meters.defects import ClipMeter, OffsetMeter
@@ -32,6 +34,7 @@ from retone.process.warnings import (
     TOO_QUIET,
     input_clipped,
     input_dc_offset,
+    lost_sound,
     loudness_missed,
     peak_above_ceiling,
 )
@@ -51,16 +54,26 @@ def output_beside(path: Path, suffix: str) -> Path:
     return path.parent / f"{path.stem}.{suffix}{ending}"
 
 
-def check_output(inputs: Sequence[Path], output: Path, force: bool) -> None:
-    """Refuse to write over a recording that is read or, without ``force``, any existing file.
+def read_by(inputs: Sequence[Path]) -> dict[Path, str]:
+    """An input and its references with what each is, for ``retone.atomic.protect``."""
+    return {p: "a reference" for p in inputs[1:]} | {p: "the input itself" for p in inputs[:1]}
+
+
+def check_output(
+    inputs: Sequence[Path], output: Path, force: bool, others: Mapping[Path, str] | None = None
+) -> None:
+    """Refuse to write over a file that is read or, without ``force``, any existing file.
+
+    Args:
+        inputs: the input, then references.
+        output: the recording to write.
+        force: replace an existing file.
+        others: other files that are read, and what each is, such as ``"the preset"``.
 
     Raises:
-        AudioError: the output is a folder, one of the inputs, or exists and ``force`` is false.
+        AudioError: the output is a folder, a file that is read, or exists and ``force`` is false.
     """
-    for path in inputs:
-        if output.exists() and path.exists() and output.samefile(path):
-            what = "the input itself" if path == inputs[0] else "a reference"
-            raise AudioError(f"{output} is {what}: choose another name for the output.")
+    protect(read_by(inputs) | dict(others or {}), [output])
     if output.is_dir():
         raise AudioError(f"{output} is a folder; expected a file name. Name a file inside it.")
     if output.exists() and not force:
@@ -237,8 +250,15 @@ class Rendering:
             return
         head = head_of(reader)
         renderer = Renderer(self.decision.effect, self.setting, info.sample_rate, head=head)
+        done = 0
         for step in renderer.aligned(reader.blocks(frames)):
+            if not is_sound(step[1]):
+                raise AudioError(
+                    f"{info.path.name}: what the effect makes of it is {not_sound(step[1])} from "
+                    f"about {done / info.sample_rate:.1f} s on. Check the settings' gains."
+                )
             yield _Step(*step)
+            done += step[1].shape[1]
 
     def result(
         self,
@@ -264,6 +284,7 @@ class Rendering:
             *input_clipped(self.clipping, info.path.name),
             *input_dc_offset(self.offset, info.path.name),
         ]
+        found += lost_sound(before, after)
         if target is not None and report and report.max_reduction_db > 0.05:
             assert before.levels and after.levels
             goal = goal_loudness(self.options, target, before.levels.integrated_lufs)
@@ -353,7 +374,7 @@ def render_to_file(
     warnings = list(writer.notes)  # some are known when the file is closed
     ceiling = options.true_peak_dbtp
     if writer.subtype in LOSSY and ceiling is not None and not rendering.bypassed:
-        warnings += peak_above_ceiling(output, ceiling)
+        warnings += peak_above_ceiling(writer.written, output.name, ceiling)
     return rendering.result(output, warnings=warnings)
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from retone.audio.meters.defects import ClipMeter, OffsetMeter
 from retone.audio.meters.true_peak import TruePeakMeter
 from retone.audio.reader import open_reader
+from retone.process.result import Side
 
 _BLOCK = 1 << 16
 _LARGEST_OFFSET = 0.01
 _FEWEST_CLIPPED = 10
+
+_SILENT_DBFS = -150.0
 
 TOO_QUIET = (
     "The result is silent, so its level was not changed. Check the input, and the settings' gains."
@@ -29,9 +32,18 @@ def loudness_missed(goal_lufs: float, result_lufs: float) -> list[str]:
     ]
 
 
-def peak_above_ceiling(output: Path, ceiling_dbtp: float) -> list[str]:
+def lost_sound(before: Side, after: Side) -> list[str]:
+    """A warning if a recording with sound comes out as zeros."""
+    if not (before.levels and after.levels):
+        return []
+    if before.levels.sample_peak_dbfs == -math.inf or after.levels.sample_peak_dbfs > _SILENT_DBFS:
+        return []
+    return ["Nothing is heard in the result: the settings turn the sound off. Check their gains."]
+
+
+def peak_above_ceiling(written: Path, name: str, ceiling_dbtp: float) -> list[str]:
     """A warning if lossy encoding raised peaks above the ceiling; decodes the file."""
-    with open_reader(output) as reader:
+    with open_reader(written) as reader:
         meter = TruePeakMeter(reader.info.sample_rate, reader.info.channels)
         for block in reader.blocks(_BLOCK):
             meter.update(block)
@@ -39,7 +51,7 @@ def peak_above_ceiling(output: Path, ceiling_dbtp: float) -> list[str]:
     if not over_db > 0.05:
         return []
     return [
-        f"{output.name}: after lossy encoding the true peak is {over_db:.1f} dB above the ceiling. "
+        f"{name}: after lossy encoding the true peak is {over_db:.1f} dB above the ceiling. "
         f"Set a ceiling of {ceiling_dbtp - over_db:.1f} dBTP, or write WAV or FLAC."
     ]
 

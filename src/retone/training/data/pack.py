@@ -52,18 +52,30 @@ def pack(
 
     Args:
         corpora: opened corpora of one sample rate, which Opus must support.
-        folder: where to write; it must not hold a manifest yet.
+        folder: where to write: a new or an empty folder, which a failure leaves as it was.
         packing: what to keep.
         progress: called with a line of text per corpus.
 
     Raises:
         DataError: the sample rate is not one of Opus, the folder is taken, or nothing is left.
     """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} exists and is not an empty folder; choose another one.")
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _pack(corpora, folder, packing, progress)
+    except BaseException:  # half of a corpus would be taken for a whole one
+        for path in folder.iterdir():
+            path.unlink()
+        if made:
+            folder.rmdir()
+        raise
+
+
+def _pack(corpora: Iterable[Corpus], folder: Path, packing: Packing, progress: Log) -> int:
     import soundfile
 
-    if (folder / "manifest.csv").exists():
-        raise DataError(f"{folder} already holds a manifest.csv; choose another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, object]] = []
     size = 0
     for corpus in corpora:
