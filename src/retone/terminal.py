@@ -154,10 +154,11 @@ def _ended_by_signals() -> Iterator[None]:
         raise Terminated
 
     wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: end}
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+    if hasattr(signal, "SIGHUP"):
         wanted[signal.SIGHUP] = end
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background
-        del wanted[signal.SIGINT]
+    for which in list(wanted):
+        if signal.getsignal(which) == signal.SIG_IGN:  # as for a program in the background
+            del wanted[which]
     before = {which: signal.signal(which, handler) for which, handler in wanted.items()}
     try:
         yield

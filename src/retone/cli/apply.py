@@ -32,15 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from retone import api
     from retone.cli.streams import ends, output_format
-    from retone.jsonfields import read_text
     from retone.plugins import allow
     from retone.process.settings_file import SettingsFile
     from retone.terminal import progress_bar
 
     if args.plugin:
         allow(args.plugin)
-    text = read_text(args.settings, "a settings file (JSON) that 'retone match' wrote")
-    settings = SettingsFile.from_json(text, str(args.settings))
+    settings = SettingsFile.read(args.settings, str(args.settings))
     wanted = output_format(args)
     with ends(args, "applied", (), wanted) as files:
         with progress_bar() as progress:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import runpy
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from retone import terminal
+if TYPE_CHECKING:
+    import argparse
 
 COMMANDS = (
     "match", "enhance", "preset", "apply", "export", "studio", "inspect", "corpus", "train",
@@ -20,6 +20,8 @@ MOVED = ("evaluate", "figure", "bench")
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command; imports only the light modules of ``retone.cli``."""
+    from retone import terminal
+
     return terminal.build_parser(
         "retone",
         "Make a recording sound like another one, with settings you can read.",
@@ -30,6 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code (0 done, 2 refused, 130 interrupted)."""
+    from retone import terminal
+
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in MOVED:
         print(f"retone {words[0]} is now: python -m retone.lab {words[0]}", file=sys.stderr)
@@ -39,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_lab(words: list[str]) -> int:
     """Run a command of the lab as ``python -m retone.lab`` would."""
+    import runpy
+
     try:
         sys.argv[1:] = words
         runpy.run_module("retone.lab", run_name="__main__", alter_sys=True)
@@ -48,5 +54,15 @@ def run_lab(words: list[str]) -> int:
 
 
 def console() -> int:
-    """``main`` in a process of its own."""
+    """``main`` in a process of its own.
+
+    While modules load nothing is open that would have to be cleaned up, so Ctrl-C ends the process
+    at once, without a traceback.
+    """
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from retone import terminal
+
     return terminal.run_process(main)

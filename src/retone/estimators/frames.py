@@ -18,8 +18,17 @@ from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
 from retone.estimators.level_rule import LevelRule
-from retone.estimators.network import Network, loudest, makeup_of, network_config, pieces
+from retone.estimators.network import (
+    LONGEST,
+    SHORTEST,
+    Network,
+    loudest,
+    makeup_of,
+    network_config,
+    pieces,
+)
 from retone.estimators.profile import Profile
+from retone.jsonfields import number
 from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, FramePrediction
 from retone.nets.frontend import MEASURES, Features, FrontEnd, merge_clips
@@ -261,7 +270,8 @@ def load(weights: Path | str) -> Predictor:
     tensors, header = checkpoint.read(path)
     try:
         described = header["recipe"]["network"]
-        length = int(header["recipe"]["scenes"]["length"])
+        length = number(header["recipe"]["scenes"]["length"], f"{path.name}: scenes.length",
+                        low=SHORTEST, high=LONGEST, whole=True)  # fmt: skip
         kind = str(header["recipe"]["kind"])
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(
@@ -273,8 +283,9 @@ def load(weights: Path | str) -> Predictor:
         raise DataError(
             f"{path.name}: these weights predict no frames; use weights of frames_speech."
         )
-    network = config.build()
-    checkpoint.load_module(network, checkpoint.network_tensors(tensors), path)
+    own = checkpoint.network_tensors(tensors)
+    network = checkpoint.built(config, own, path.name)
+    checkpoint.load_module(network, own, path)
     network.eval()
     return Predictor(network, length, kind)
 

@@ -24,6 +24,7 @@ from retone.estimators.expectation import fit_expectation
 from retone.estimators.level_rule import LevelRule
 from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
+from retone.jsonfields import number
 from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig
@@ -34,6 +35,11 @@ from retone.nets.proxy import GivenConfig
 from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
 from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
 from retone.progress import Progress, silent
+
+SHORTEST, LONGEST = 1 << 10, 1 << 24
+"""Length of training clips, in samples."""
+MOST_SIZE = 1 << 16
+_MOST = {"sample_rate": 384000.0, "length": float(LONGEST), "mels": 1024.0}
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ class Network:
         others: list[Tensor] = []
         units, expected = [], []
         merged = isinstance(network, AlignedNet)
-        with torch.no_grad():
+        where = Path(self.weights).name
+        with torch.no_grad(), checkpoint.damaged(where):
             source_features = network.encode(own)
             if merged:
                 source_features = merge_clips(source_features)
@@ -125,7 +132,7 @@ class Network:
                     predicted, statistics = _compare(loaded, own, source_features, one)
                     units.append(predicted)
                     expected += [statistics] if statistics else []
-        unit = torch.cat(units).double().mean(0, keepdim=True)
+        unit = checkpoint.finite(torch.cat(units).double().mean(0, keepdim=True), where)
         makeup = makeup_of(loaded.effect.params)
         if expected and self.fit_steps:
             expected_stats = Expected(
@@ -307,7 +314,7 @@ def network_config(data: Any, where: str) -> Any:
             f"{where}: these weights are for a '{name}', which this version does not know; "
             f"it has {', '.join(CONFIGS)}. Train again, or use the version that made them."
         )
-    values = {k: _value(v, where) for k, v in data.items() if k != "type"}
+    values = {k: _value(v, where, k) for k, v in data.items() if k != "type"}
     extra = set(values) - {f.name for f in fields(kind)}
     if extra:
         raise DataError(
@@ -320,10 +327,15 @@ def network_config(data: Any, where: str) -> Any:
         raise DataError(f"{where}: these weights' {name} cannot be rebuilt ({e}).") from e
 
 
-def _value(data: Any, where: str) -> Any:
+def _value(data: Any, where: str, name: str) -> Any:
     if isinstance(data, list):
-        return tuple(_value(v, where) for v in data)
-    return network_config(data, where) if isinstance(data, Mapping) else data
+        return tuple(_value(v, where, name) for v in data)
+    if isinstance(data, Mapping):
+        return network_config(data, where)
+    if isinstance(data, (int, float)) and not isinstance(data, bool):
+        most = next((m for word, m in _MOST.items() if word in name), MOST_SIZE)
+        number(data, f"{where}: {name}", low=-most, high=most)
+    return data
 
 
 @functools.lru_cache(maxsize=4)
@@ -340,26 +352,26 @@ def load(weights: Path | str) -> Loaded:
     try:
         recipe = header["recipe"]
         described, spec = recipe["network"], recipe["effect"]
-        length = int(recipe["pairs"]["length"])
-        peak_dbfs = float(recipe["pairs"].get("peak_dbfs", NORMAL_PEAK_DB))
+        length = number(recipe["pairs"]["length"], f"{path.name}: pairs.length", low=SHORTEST,
+                        high=LONGEST, whole=True)  # fmt: skip
+        peak_dbfs = number(recipe["pairs"].get("peak_dbfs", NORMAL_PEAK_DB),
+                           f"{path.name}: pairs.peak_dbfs", low=-100.0, high=20.0)  # fmt: skip
         kind = str(recipe.get("kind", "speech"))
-    except (KeyError, TypeError, ValueError) as e:
+        gradient = recipe.get("gradient", {}).get("type")
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise DataError(
             f"{path.name}: the header has no recipe with a network, an effect and pairs; "
             "use weights that 'retone train' wrote."
         ) from e
-    if recipe.get("gradient", {}).get("type") == "EndToEnd":
+    if gradient == "EndToEnd":
         raise DataError(
             f"{path.name}: these weights process audio with a network of their own instead of an "
             "effect, so there are no settings. 'python -m retone.lab evaluate strategies' can "
             "measure them."
         )
-    config = network_config(described, path.name)
-    try:
-        network = config.build()
-    except (AttributeError, TypeError, ValueError, RuntimeError) as e:
-        raise DataError(f"{path.name}: its {described['type']} cannot be built ({e}).") from e
-    checkpoint.load_module(network, checkpoint.network_tensors(tensors), path)
+    own = checkpoint.network_tensors(tensors)
+    network = checkpoint.built(network_config(described, path.name), own, path.name)
+    checkpoint.load_module(network, own, path)
     network.eval()
     effect = effect_from_spec(spec, 1.0, where=path.name)
     return Loaded(network, effect, length, peak_dbfs, kind)

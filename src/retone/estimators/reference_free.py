@@ -19,6 +19,7 @@ from retone.estimators.base import Estimate, Excerpt, Reference, shift_threshold
 from retone.estimators.network import Loaded, load, pieces
 from retone.estimators.no_lift import without_lift
 from retone.estimators.speech_music import content_of
+from retone.nets import checkpoint
 from retone.nets.tcn import Tcn
 from retone.progress import ESTIMATING, Progress, silent
 
@@ -79,8 +80,9 @@ class ReferenceFree:
                        self.max_pieces)  # fmt: skip
         peak = clips.abs().amax(1, keepdim=True).clamp(min=1e-6)
         gain = 10 ** (loaded.peak_dbfs / 20) / peak
-        with torch.no_grad():
-            unit = network(clips * gain).double()
+        where = SHIPPED if self.weights is None else self.weights.name
+        with torch.no_grad(), checkpoint.damaged(where):
+            unit = checkpoint.finite(network(clips * gain).double(), where)
         progress(ESTIMATING, 1, 1)
         level_db = 20 * torch.log10(gain[:, 0].double())
         setting, _ = shift_thresholds(table, table.to_physical(unit), -level_db)

@@ -6,18 +6,26 @@ A crash while writing leaves the previous file intact, and nothing is ever unpic
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module as hooks
 
-from retone.atomic import AtomicFile
-from retone.errors import AudioError, DataError
+from retone.atomic import AtomicFile, write_error
+from retone.errors import AudioError, DataError, RetoneError
+from retone.jsonfields import parse
 
 _KEY = "retone"
+MOST_BYTES = 2 << 30
+"""Largest file that is read; it is read into memory as a whole."""
+_SPARE = 1 << 20
+"""Numbers of a network that need not be in its file, such as tables that are computed."""
 NETWORK, EFFECT_NETWORKS = "model.", "model.stand_in."
 """Prefixes of tensor names: for the estimator's network, and for networks that a differentiation
 strategy puts in the effect's place."""
@@ -29,12 +37,17 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
     Raises:
         DataError: the file cannot be written, for instance because the disk is full.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     try:
         with AtomicFile(path, force=True) as file:
-            save_file(plain, file.path, metadata={_KEY: json.dumps(header)})
+            try:
+                save_file(plain, file.path, metadata={_KEY: json.dumps(header)})
+            except SafetensorError as error:  # it says in words what the system refused
+                why = file.reason(error)
+                raise write_error(path, why, sum(t.nbytes for t in plain.values())) from None
     except AudioError as error:
         raise DataError(str(error)) from error
 
@@ -49,6 +62,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     if not path.is_file():
         raise DataError(f"no weights at {path}: give the path of a .safetensors file.")
+    if path.stat().st_size > MOST_BYTES:
+        raise DataError(f"{path} is larger than {MOST_BYTES >> 30} GB, so it holds no weights.")
     try:
         with safe_open(path, framework="pt") as handle:
             metadata = handle.metadata() or {}
@@ -63,14 +78,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if _KEY not in metadata:
         raise DataError(f"{path} was not written by retone: its header has no '{_KEY}' entry.")
     try:
-        known = json.loads(metadata[_KEY])
-    except ValueError as e:
-        raise DataError(
-            f"{path}: its '{_KEY}' entry is not JSON ({e}); the file is damaged."
-        ) from e
+        known = parse(metadata[_KEY], f"its '{_KEY}' entry")
+    except DataError as e:
+        raise DataError(f"{path}: the file is damaged: {e}") from None
     if not isinstance(known, dict):
         raise DataError(f"{path}: its '{_KEY}' entry is not an object; the file is damaged.")
-    return _dequantised(tensors), known
+    try:
+        return _dequantised(tensors), known
+    except RuntimeError:
+        raise DataError(f"{path}: its tensors and their row scales do not fit together.") from None
 
 
 def tensors_under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -151,11 +167,83 @@ def unpack_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": header["param_groups"]})
 
 
+def built(config: Any, tensors: Mapping[str, Tensor], where: str) -> Any:
+    """A network as its config describes it, refused where it is larger than the weights for it.
+
+    Args:
+        config: has ``build()``.
+        tensors: the network's weights.
+        where: the file's name, for messages.
+
+    Raises:
+        DataError: it cannot be built, or would hold more numbers than its file.
+    """
+    most = sum(t.numel() for t in tensors.values()) + _SPARE
+    left, mine = [most], threading.get_ident()
+
+    def count(module: Any, name: str, value: Tensor | None) -> None:
+        if value is None or threading.get_ident() != mine:
+            return
+        left[0] -= value.numel()  # counted before it is filled, so before it takes memory
+        if left[0] < 0:
+            raise DataError(f"{where}: the file holds {most} numbers, its network more.")
+
+    taken = (
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_buffer_registration_hook(count),
+    )
+    try:
+        with damaged(where):
+            return config.build()
+    finally:
+        for handle in taken:
+            handle.remove()
+
+
+@contextlib.contextmanager
+def damaged(where: str) -> Iterator[None]:
+    """Say of a network from a file that it is damaged, where running it fails.
+
+    Args:
+        where: the file's name.
+
+    Raises:
+        DataError: for every error but retone's own.
+    """
+    try:
+        yield
+    except RetoneError:
+        raise
+    except (
+        ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError,
+        RuntimeError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        words = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{where}: its network cannot run ({words}); the file is damaged, or it was made by "
+            "another version."
+        ) from error
+
+
+def finite(predicted: Tensor, where: str) -> Tensor:
+    """What a network predicts, unchanged.
+
+    Raises:
+        DataError: it holds NaN or infinite numbers.
+    """
+    if not torch.isfinite(predicted).all():
+        raise DataError(
+            f"{where}: its network predicts NaN or infinite numbers. Use other weights."
+        )
+    return predicted
+
+
 def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
     """Load a module's weights; names and shapes must match exactly.
 
     Raises:
-        DataError: names or shapes differ; the message lists the first of them.
+        DataError: names or shapes differ, and the message lists the first of them, or there are
+            numbers that are not finite.
     """
     own = module.state_dict()
     missing = sorted(set(own) - set(tensors))
@@ -167,4 +255,7 @@ def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: P
                 f"{where} {what} {', '.join(names[:3])} ({len(names)} in all): it was made for "
                 "another network. Use weights made by this version, or train them again."
             )
+    for name in own:
+        if tensors[name].is_floating_point() and not torch.isfinite(tensors[name]).all():
+            raise DataError(f"{where}: {name} holds NaN or infinite numbers; the file is damaged.")
     module.load_state_dict({n: t.to(own[n].dtype) for n, t in tensors.items()})

@@ -275,10 +275,10 @@ class SettingsFile:
         write_text_atomic(path, self.to_json(), force=True)
 
     @classmethod
-    def read(cls, path: str | Path) -> SettingsFile:
+    def read(cls, path: str | Path, where: str | None = None) -> SettingsFile:
         """Read a file; errors as in ``from_json``, and DataError if it cannot be opened."""
         text = read_text(path, "a settings file (JSON) that 'retone match' wrote")
-        return cls.from_json(text, Path(path).name)
+        return cls.from_json(text, where or Path(path).name)
 
 
 def versions_now() -> dict[str, str]:
