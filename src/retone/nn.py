@@ -84,7 +84,8 @@ class Processor(nn.Module):
             ShapeError: audio is not [B, C, T].
         """
         batch = audio.shape[0] if isinstance(audio, Tensor) and audio.ndim == 3 else 1
-        return self.effect.render(audio, self.sample_rate, self.setting(batch)).audio
+        setting = self.setting(batch)
+        return self.effect.render(audio, self.sample_rate, setting, checked=False).audio
 
     def extra_repr(self) -> str:
         learnt = ", ".join(self.learnable) or "nothing"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from under_test import each_effect
 
+from retone.audio.clip import LOUDEST
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
 from retone.errors import SettingError, ShapeError
@@ -50,7 +51,44 @@ def test_a_parameter_that_is_nan_makes_the_output_nan(effect: Effect) -> None:
     audio, known = noise(1, 1, 400), inside(effect, 1)
     for name in effect.params.names:
         setting = {**known, name: torch.full((1,), torch.nan, dtype=torch.float64)}
-        assert bool(effect.render(audio, RATE, setting).audio.isnan().any()), name
+        out = effect.render(audio, RATE, setting, checked=False).audio
+        assert bool(out.isnan().any()), name
+
+
+@each_effect
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf, -torch.inf, "below", "above"])
+def test_a_value_out_of_range_is_refused(effect: Effect, odd: float | str) -> None:
+    """Each parameter in turn, in the second item of a batch."""
+    audio, known = noise(2, 1, 400), inside(effect, 2)
+    for p in effect.params:
+        width = p.high - p.low
+        value = {"below": p.low - 0.1 * width, "above": p.high + 0.1 * width}.get(odd, odd)  # type: ignore[arg-type]
+        setting = {**known, p.name: known[p.name].clone()}
+        setting[p.name][1] = value
+        with pytest.raises(SettingError, match=rf"{p.name} = .* outside its range"):
+            effect.render(audio, RATE, setting)
+        with pytest.raises(SettingError, match=rf"{p.name} = .* outside its range"):
+            effect(audio, RATE, setting)
+
+
+@each_effect
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_finite_sound_gives_finite_sound_up_to_the_loudest(
+    effect: Effect, dtype: torch.dtype
+) -> None:
+    """At both ends of every range; beyond ``LOUDEST`` the audio is refused."""
+    audio = noise(1, 2, 3000).to(dtype)
+    audio *= 0.999 * LOUDEST / audio.abs().max()
+    for unit in (0.0, 0.5, 1.0):
+        setting = effect.params.to_physical(
+            torch.full((1, len(effect.params)), unit, dtype=torch.float64)
+        )
+        assert bool(effect.render(audio, RATE, setting).audio.isfinite().all())
+    for odd in (torch.nan, torch.inf, 2 * LOUDEST):
+        broken = audio.clone()
+        broken[0, 1, 7] = odd
+        with pytest.raises(SettingError, match="audio holds"):
+            effect.render(broken, RATE, inside(effect, 1))
 
 
 @each_effect
@@ -58,9 +96,9 @@ def test_a_parameter_that_is_nan_makes_the_output_nan(effect: Effect) -> None:
 def test_a_broken_item_is_as_broken_in_a_batch(effect: Effect, odd: float) -> None:
     audio, setting = noise(9, 1, 500), inside(effect, 9)
     audio[4, 0, 10] = odd
-    batch = effect.render(audio, RATE, setting).audio
+    batch = effect.render(audio, RATE, setting, checked=False).audio
     one = {name: value[4:5] for name, value in setting.items()}
-    alone = effect.render(audio[4:5], RATE, one).audio
+    alone = effect.render(audio[4:5], RATE, one, checked=False).audio
     torch.testing.assert_close(batch[4:5], alone, rtol=0, atol=0, equal_nan=True)
     assert bool(batch[[0, 3, 5, 8]].isfinite().all())
 

@@ -8,6 +8,7 @@ rounding for those that say so in ``exact_blocks``).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retone.audio.clip import LOUDEST, not_sound
 from retone.dsp.param import ParamTable, Setting
 from retone.dsp.stages import Stage
 from retone.dsp.views import ResponseView, View, decibels
@@ -195,8 +197,9 @@ class Effect(ABC):
         state: State | None = None,
         *,
         curves: bool = False,
+        checked: bool = True,
     ) -> Rendered:
-        """Process audio exactly.
+        """Process audio exactly; finite audio gives finite audio.
 
         Args:
             audio: [B, C, T], float32 or float64; recursions run in float64 either way.
@@ -204,13 +207,18 @@ class Effect(ABC):
             setting: every parameter's value in physical units, name -> [B].
             state: the state returned for the previous block; None starts from silence.
             curves: also return the effect's curves over time (such as gain reduction in dB).
+            checked: look at every value, on a CPU. Inner loops leave it out: then NaN gives NaN,
+                and a parameter out of its range anything.
 
         Raises:
             TypeError: audio is no tensor.
             ShapeError: audio is not [B, C, T].
-            SettingError: a parameter is missing, unknown or of another batch size.
+            SettingError: a parameter is missing, unknown, of another batch size, or (``checked``)
+                out of its range; or the audio holds NaN, or samples beyond ``LOUDEST``.
         """
         full = self._checked(audio, sample_rate, setting)
+        if checked:
+            self._check_values(audio, full)
         return self._render(audio, sample_rate, full, state, curves)
 
     def warm_state(
@@ -248,6 +256,36 @@ class Effect(ABC):
         full = self._checked(audio, sample_rate, setting)
         return self._relax(audio, sample_rate, full) if audio.numel() else audio.clone()
 
+    def _check_values(self, audio: Tensor, setting: Setting) -> None:
+        """Refuse parameters out of range, and samples that are no sound; on a CPU only."""
+        for value in (audio, *setting.values()):
+            if value.device.type != "cpu" or torch._C._functorch.is_functorch_wrapped_tensor(value):
+                return  # looking at a value would wait for the device, or is not possible
+        if audio.numel():
+            least, most = torch.aminmax(audio.detach())
+            if not (least >= -LOUDEST and most <= LOUDEST):
+                what = not_sound(audio.detach().numpy())
+                raise SettingError(
+                    f"{self.name}: the audio holds samples that are {what}; "
+                    "expected finite numbers, full scale is 1."
+                )
+        if setting and audio.shape[0]:
+            values = torch.stack([setting[n].detach().double() for n in self.params.names])
+            low, high = self.params.limits
+            if not bool(((values >= low) & (values <= high)).all()):
+                self._refuse_value(values)
+
+    def _refuse_value(self, values: Tensor) -> None:
+        low, high = self.params.limits
+        row = int((~((values >= low) & (values <= high)).all(dim=1)).nonzero()[0])
+        param = tuple(self.params)[row]
+        bad = values[row][~((values[row] >= low[row]) & (values[row] <= high[row]))][0]
+        raise SettingError(
+            f"{self.name}: {param.name} = {float(bad):g} is outside its range {param.low:g}.."
+            f"{param.high:g} {param.unit}".rstrip()
+            + "."
+        )
+
     def _checked(self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]) -> Setting:
         if not isinstance(audio, Tensor):
             raise TypeError(
@@ -265,7 +303,7 @@ class Effect(ABC):
                 f"{self.name}: audio must be float32 or float64, got {audio.dtype}. "
                 "Divide integer samples by their full scale first."
             )
-        if not sample_rate > 0:
+        if not 0 < sample_rate < math.inf:
             raise SettingError(f"{self.name}: sample_rate must be positive, got {sample_rate}.")
         full: Setting = {}
         for name in self.params.names:

@@ -8,6 +8,7 @@ to the rest of the code is its ``role``, never its name.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -145,6 +146,13 @@ class ParamTable:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(p.name for p in self.params)
+
+    @functools.cached_property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest values [P, 1], a rounding error of float32 wider than the ranges."""
+        rows = torch.tensor([[p.low, p.high] for p in self.params], dtype=torch.float64)
+        slack = 1e-6 * rows.abs().amax(1, keepdim=True)
+        return rows[:, :1] - slack, rows[:, 1:] + slack
 
     def with_role(self, *roles: Role) -> tuple[str, ...]:
         """Names of the parameters with one of these roles, in order."""

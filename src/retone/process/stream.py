@@ -44,6 +44,7 @@ class Renderer:
     ) -> None:
         self.effect, self.setting, self.sample_rate = effect, setting, sample_rate
         self._state: State | None = None
+        self._first = True  # the setting's values are checked once
         if head is not None and head.shape[1]:
             audio = torch.from_numpy(np.ascontiguousarray(head))[None]
             with torch.no_grad():
@@ -59,8 +60,10 @@ class Renderer:
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Render [C, n] samples, and the effect's curves over time, name -> [n]."""
         audio = torch.from_numpy(np.ascontiguousarray(block))[None]
-        out = self.effect.render(audio, self.sample_rate, self.setting, self._state, curves=curves)
-        self._state = out.state
+        out = self.effect.render(
+            audio, self.sample_rate, self.setting, self._state, curves=curves, checked=self._first
+        )
+        self._state, self._first = out.state, False
         return out.audio[0].numpy(), {name: c[0].numpy() for name, c in out.curves.items()}
 
     def aligned(

@@ -70,4 +70,5 @@ class Gradient(Protocol):
 
 def rendered(effect: Effect, audio: Tensor, sample_rate: float, unit: Tensor) -> Tensor:
     """The effect's own output for unit parameters [B, P]."""
-    return effect.render(audio, sample_rate, effect.params.to_physical(unit)).audio
+    setting = effect.params.to_physical(unit)
+    return effect.render(audio, sample_rate, setting, checked=False).audio
