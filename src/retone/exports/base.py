@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 
 from retone.atomic import AtomicFile, write_text_atomic
 from retone.effects.curve_equalizer import curve_matrix
-from retone.errors import OutputExistsError, RetoneError
+from retone.errors import AudioError, OutputExistsError, RetoneError
 from retone.exports.plan import Bands, Dynamics, Fixed, NotExpressible, Plan, limiter_note
 
 SINE_DB = 20 * math.log10(math.sqrt(2))
@@ -57,6 +58,7 @@ class Target:
         verified_by: what runs it.
         same_biquads: whether its filters are the cookbook's.
         keeps_latency: whether a linear-phase curve comes out late.
+        inside: where the output is a folder: name of the text's file in it.
     """
 
     name: str
@@ -68,15 +70,19 @@ class Target:
     verified_by: str
     same_biquads: bool = True
     keeps_latency: bool = False
+    inside: str = ""
 
 
-def write_exported(exported: Exported, output: Path, *, force: bool = False) -> tuple[Path, ...]:
+def write_exported(
+    exported: Exported, output: Path, *, force: bool = False, inside: str = ""
+) -> tuple[Path, ...]:
     """Write the text, and beside it the files that it refers to.
 
     Args:
         exported: what a target wrote.
-        output: the text's file.
+        output: the text's file, or the folder for it.
         force: replace existing files.
+        inside: the target's (see ``Target``).
 
     Returns:
         The files beside the text.
@@ -85,6 +91,8 @@ def write_exported(exported: Exported, output: Path, *, force: bool = False) -> 
         OutputExistsError: one of the files exists and ``force`` is not set; none is written.
         AudioError: one cannot be written.
     """
+    if inside:
+        output = _in_folder(output, inside, force)
     beside = {output.with_name(name): content for name, content in exported.files.items()}
     for path in (output, *beside):
         if path.exists() and not force:
@@ -94,6 +102,16 @@ def write_exported(exported: Exported, output: Path, *, force: bool = False) -> 
             file.path.write_bytes(content)
     write_text_atomic(output, exported.text, force)
     return tuple(beside)
+
+
+def _in_folder(folder: Path, name: str, force: bool) -> Path:
+    if folder.exists() and not force:
+        raise OutputExistsError(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"{folder} cannot be written ({error.strerror}).") from None
+    return folder / name
 
 
 def grouped(notes: Sequence[str]) -> tuple[str, ...]:
@@ -205,14 +223,19 @@ def tool(name: str) -> str:
     return found
 
 
-def call(command: Sequence[str], folder: Path | None = None) -> None:
+def call(
+    command: Sequence[str], folder: Path | None = None, variables: Mapping[str, str] | None = None
+) -> None:
     """Run a program, in a folder if given; what it prints on failure becomes the error.
+
+    ``variables`` are added to its environment.
 
     Raises:
         ToolMissing: it fails.
     """
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300, cwd=folder
+        command, capture_output=True, text=True, check=False, timeout=300, cwd=folder,
+        env={**os.environ, **(variables or {})},
     )
     if done.returncode:
         raise ToolMissing(f"{Path(command[0]).name} failed: {done.stderr.strip()[-400:]}")

@@ -1,0 +1,180 @@
+"""LV2: settings as a preset bundle for retone's own plug-ins, and the plug-ins' bundle.
+
+A bundle is a folder whose name ends in ``.lv2``; hosts look for it in ``~/.lv2``. A preset is
+written for the plug-in with two channels and for the one with one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from retone import __version__
+from retone.dsp.param import Param
+from retone.dsp.views import words
+from retone.effects.native import NATIVE_CHAINS, NativeChain
+from retone.exports.base import Exported, Target, call, read_float, tool, write_float
+from retone.exports.native import HOME, group, native_plan, symbol, title, uri
+from retone.exports.plan import Plan
+
+PRESET = "preset.ttl"
+"""The text's file in a preset's bundle."""
+
+_PREFIXES = """@prefix doap: <http://usefulinc.com/ns/doap#> .
+@prefix lv2: <http://lv2plug.in/ns/lv2core#> .
+@prefix pg: <http://lv2plug.in/ns/ext/port-groups#> .
+@prefix pprops: <http://lv2plug.in/ns/ext/port-props#> .
+@prefix pset: <http://lv2plug.in/ns/ext/presets#> .
+@prefix rdf: <http://www.w3.org/1999/02/22-rdf-syntax-ns#> .
+@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+@prefix units: <http://lv2plug.in/ns/extensions/units#> .
+
+"""
+_UNITS = {
+    "dB": "units:db", "Hz": "units:hz", "ms": "units:ms",
+    ":1": '[ a units:Unit ; rdfs:label "ratio" ; units:render "%f:1" ; units:symbol ":1" ]',
+}  # fmt: skip
+
+
+def decimal(value: float) -> str:
+    """A number as Turtle's xsd:decimal: digits, a point, no exponent."""
+    text = f"{value:.9f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def write(plan: Plan) -> Exported:
+    found, notes, files = native_plan(plan)
+    label = json.dumps(plan.title)
+    rows = [
+        f"        [ lv2:symbol {json.dumps(symbol(p))} ; pset:value {decimal(v)} ]"
+        for p, v in zip(found.chain.table, found.values, strict=True)
+    ]
+    ports = " ,\n".join(rows)
+    presets, heads = [], []
+    for channels, name in ((2, "stereo"), (1, "mono")):
+        head = (
+            f"<{PRESET}#{name}>\n    a pset:Preset ;\n"
+            f"    lv2:appliesTo <{uri(found.chain, channels)}> ;\n"
+        )
+        heads.append(f"{head}    rdfs:seeAlso <{PRESET}> .\n")
+        presets.append(f"{head}    rdfs:label {label} ;\n    lv2:port\n{ports} .\n")
+    manifest = (_PREFIXES + "\n".join(heads)).encode()
+    return Exported(_PREFIXES + "\n".join(presets), notes, {"manifest.ttl": manifest, **files})
+
+
+def render(text: str, audio: np.ndarray, sample_rate: int, folder: Path) -> np.ndarray:
+    """The plug-in with the preset's values, run by lv2apply."""
+    from retone.exports.install import write_lv2
+
+    program = tool("lv2apply")
+    name = "mono" if audio.shape[0] == 1 else "stereo"
+    own = text[text.index(f"<{PRESET}#{name}>") :].split(" .\n", 1)[0]
+    plugin = own.partition("lv2:appliesTo <")[2].partition(">")[0]
+    values = re.findall(r'lv2:symbol "(\w+)" ; pset:value ([-\d.]+)', own)
+    (folder / "lv2").mkdir(exist_ok=True)
+    write_lv2(folder / "lv2")
+    write_float(folder / "in.wav", audio, sample_rate)
+    controls = [word for s, v in values for word in ("-c", s, v)]
+    call(
+        [program, "-i", str(folder / "in.wav"), "-o", str(folder / "out.wav"), *controls, plugin],
+        variables={"LV2_PATH": f"{folder / 'lv2'}:/usr/lib/lv2"},
+    )
+    return read_float(folder / "out.wav")
+
+
+TARGET = Target(
+    name="lv2",
+    title="LV2 preset",
+    suffix=".lv2",
+    usage="retone plugins install; then copy the folder {file} to ~/.lv2",
+    write=write,
+    render=render,
+    verified_by="retone's LV2 plug-in in lv2apply",
+    inside=PRESET,
+)
+
+
+def bundle(binary: str) -> dict[str, str]:
+    """The texts of the plug-ins' bundle by file name; ``binary`` is the library's name in it."""
+    files = {"manifest.ttl": _PREFIXES}
+    for chain in NATIVE_CHAINS:
+        files[f"{chain.name}.ttl"] = _PREFIXES + "\n".join(
+            _plugin(chain, channels) for channels in (2, 1)
+        ) + "\n" + _groups(chain)  # fmt: skip
+        for channels in (2, 1):
+            files["manifest.ttl"] += (
+                f"<{uri(chain, channels)}>\n    a lv2:Plugin ;\n    lv2:binary <{binary}> ;\n"
+                f"    rdfs:seeAlso <{chain.name}.ttl> .\n\n"
+            )
+    return files
+
+
+def _plugin(chain: NativeChain, channels: int) -> str:
+    kind = "lv2:CompressorPlugin , lv2:ParaEQPlugin"
+    minor, micro = (int(v) for v in __version__.split(".")[1:3])
+    names = {1: (("", ""),), 2: (("_left", " left"), ("_right", " right"))}[channels]
+    ports = [
+        f"a lv2:AudioPort , lv2:{way}Port ;\n        lv2:index {{}} ;\n"
+        f'        lv2:symbol "{way.lower()}{suffix}" ;\n        lv2:name "{way}{label}"'
+        for way in ("Input", "Output")
+        for suffix, label in names
+    ]
+    ports += [_control(chain, p) for p in chain.table]
+    listed = " ,\n".join(f"    [\n        {p.format(i)}\n    ]" for i, p in enumerate(ports))
+    name = chain.title + (" (mono)" if channels == 1 else "")
+    return (
+        f"<{uri(chain, channels)}>\n    a lv2:Plugin , {kind} ;\n    doap:name {json.dumps(name)} ;\n"
+        f"    doap:license <http://www.apache.org/licenses/LICENSE-2.0> ;\n"
+        f'    doap:maintainer [ doap:name "retone" ; doap:homepage <{HOME}> ] ;\n'
+        f"    lv2:minorVersion {2 * minor} ;\n    lv2:microVersion {2 * micro} ;\n"
+        f"    rdfs:comment {json.dumps(chain.about)} ;\n"
+        f"    lv2:optionalFeature lv2:hardRTCapable ;\n    lv2:port\n{listed} .\n"
+    )
+
+
+def _control(chain: NativeChain, p: Param) -> str:
+    lines = [
+        "a lv2:ControlPort , lv2:InputPort ;",
+        "lv2:index {} ;",
+        f'lv2:symbol "{symbol(p)}" ;',
+        f"lv2:name {json.dumps(long_title(p))} ;",
+        f"lv2:default {decimal(p.default)} ;",
+        f"lv2:minimum {decimal(p.low)} ;",
+        f"lv2:maximum {decimal(p.high)} ;",
+        f"rdfs:comment {json.dumps(p.help)} ;",
+    ]
+    if p.unit:
+        lines.append(f"units:unit {_UNITS[p.unit]} ;")
+    if p.scale == "log":
+        lines.append("lv2:portProperty pprops:logarithmic ;")
+    if p.neutral is not None:
+        lines.append(
+            f'lv2:scalePoint [ rdfs:label "no effect" ; rdf:value {decimal(p.neutral)} ] ;'
+        )
+    lines.append(f"pg:group <{HOME}/plugins/{chain.name}#{_group_symbol(p)}>")
+    return "\n        ".join(lines)
+
+
+def long_title(p: Param) -> str:
+    """A parameter's name that needs no group: ``Low shelf gain``."""
+    member, band = group(p)
+    start, own = band or member, title(p)
+    if start == "gain":
+        return own
+    return f"{words(start)} {own if own == 'Q' else own[:1].lower() + own[1:]}"
+
+
+def _group_symbol(p: Param) -> str:
+    return "_".join(part for part in group(p) if part)
+
+
+def _groups(chain: NativeChain) -> str:
+    found = {_group_symbol(p): words(group(p)[1] or group(p)[0]) for p in chain.table}
+    return "\n".join(
+        f"<{HOME}/plugins/{chain.name}#{key}>\n    a pg:Group ;\n"
+        f'    lv2:symbol "{key}" ;\n    lv2:name {json.dumps(label)} .\n'
+        for key, label in found.items()
+    )
