@@ -234,7 +234,12 @@ def call(
         ToolMissing: it fails.
     """
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300, cwd=folder,
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=folder,
         env={**os.environ, **(variables or {})},
     )
     if done.returncode:

@@ -157,6 +157,11 @@ class _Latency(c.Structure):
     _fields_ = [("get", _CALL(c.c_uint32, c.c_void_p))]
 
 
+def _field(structure: Any, name: str) -> Any:
+    """The type of a structure's field."""
+    return dict(structure._fields_)[name]
+
+
 Change = tuple[int, int, float]
 """A sample, a parameter's id, its new value."""
 
@@ -178,19 +183,16 @@ class ClapPlugin:
         self._entry = _Entry.in_dll(self._library, "clap_entry")
         self._entry.init(str(library).encode())
         factory = c.cast(self._entry.get_factory(b"clap.plugin-factory"), c.POINTER(_Factory))[0]
-        known = [
-            factory.descriptor(c.byref(factory), i)[0] for i in range(factory.count(None))
-        ]
+        known = [factory.descriptor(c.byref(factory), i)[0] for i in range(factory.count(None))]
         wanted = name.replace("-", " ").encode()
         found = next((d for d in known if wanted in (d.name, d.id)), None)
         if found is None:
             raise DataError(f"{library.name} holds no plug-in '{name}'.")
         self.descriptor, self.channels = found, channels
-        table = dict(_Host._fields_)
         self._host = _Host(
             _Version(1, 2, 2), None, b"retone", b"retone", b"", b"",
-            table["get_extension"](lambda host, name: None),
-            *(table[n](lambda host: None) for n in ("request_restart", "request_process",
+            _field(_Host, "get_extension")(lambda host, name: None),
+            *(_field(_Host, n)(lambda host: None) for n in ("request_restart", "request_process",
                                                     "request_callback")),
         )  # fmt: skip
         self._plugin = factory.create(c.byref(factory), c.byref(self._host), found.id)
@@ -272,7 +274,7 @@ class ClapPlugin:
             parts.append(c.string_at(data, min(size, 100)))  # hosts may take less than is offered
             return len(parts[-1])
 
-        stream = _Stream(None, dict(_Stream._fields_)["move"](write))
+        stream = _Stream(None, _field(_Stream, "move")(write))
         self._state.save(self._plugin, c.byref(stream))
         return b"".join(parts)
 
@@ -285,7 +287,7 @@ class ClapPlugin:
             c.memmove(to, part, len(part))
             return len(part)
 
-        stream = _Stream(None, dict(_Stream._fields_)["move"](read))
+        stream = _Stream(None, _field(_Stream, "move")(read))
         return bool(self._state.load(self._plugin, c.byref(stream)))
 
     def load_preset(self, path: Path) -> bool:
@@ -336,10 +338,9 @@ def _events(changes: Sequence[Change]) -> tuple[_Events, Any]:
         event.size, event.time, event.type = c.sizeof(_Event), time, 5
         event.param_id, event.value = param_id, value
         event.note_id = event.port_index = event.channel = event.key = -1
-    table = dict(_Events._fields_)
     size, start = len(changes), c.addressof(made)
     return _Events(
         None,
-        table["size"](lambda events: size),
-        table["get"](lambda events, i: start + i * c.sizeof(_Event)),
+        _field(_Events, "size")(lambda events: size),
+        _field(_Events, "get")(lambda events, i: start + i * c.sizeof(_Event)),
     ), made

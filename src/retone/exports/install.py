@@ -55,6 +55,11 @@ def install(lv2_to: Path | None = None, clap_to: Path | None = None) -> tuple[Pa
     return (*made, presets)
 
 
+def described() -> list[tuple[str, str, int]]:
+    """Each plug-in's title, what it does, and its number of parameters."""
+    return [(c.title, c.about, len(c.table)) for c in NATIVE_CHAINS]
+
+
 def write_lv2(folder: Path, library: Path | None = None) -> Path:
     """Write the LV2 bundle into a folder; ``library`` is this machine's if not given."""
     library = library or core.plugin_library()

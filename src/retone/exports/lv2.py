@@ -100,10 +100,10 @@ TARGET = Target(
 def bundle(binary: str) -> dict[str, str]:
     """The texts of the plug-ins' bundle by file name; ``binary`` is the library's name in it."""
     files = {"manifest.ttl": _PREFIXES}
+    project = f'<{HOME}>\n    a doap:Project ;\n    doap:name "retone" .\n'
     for chain in NATIVE_CHAINS:
-        files[f"{chain.name}.ttl"] = _PREFIXES + "\n".join(
-            _plugin(chain, channels) for channels in (2, 1)
-        ) + "\n" + _groups(chain)  # fmt: skip
+        parts = [*(_plugin(chain, channels) for channels in (2, 1)), project, _groups(chain)]
+        files[f"{chain.name}.ttl"] = _PREFIXES + "\n".join(parts)
         for channels in (2, 1):
             files["manifest.ttl"] += (
                 f"<{uri(chain, channels)}>\n    a lv2:Plugin ;\n    lv2:binary <{binary}> ;\n"
@@ -126,9 +126,10 @@ def _plugin(chain: NativeChain, channels: int) -> str:
     listed = " ,\n".join(f"    [\n        {p.format(i)}\n    ]" for i, p in enumerate(ports))
     name = chain.title + (" (mono)" if channels == 1 else "")
     return (
-        f"<{uri(chain, channels)}>\n    a lv2:Plugin , {kind} ;\n    doap:name {json.dumps(name)} ;\n"
-        f"    doap:license <http://www.apache.org/licenses/LICENSE-2.0> ;\n"
-        f'    doap:maintainer [ doap:name "retone" ; doap:homepage <{HOME}> ] ;\n'
+        f"<{uri(chain, channels)}>\n    a lv2:Plugin , {kind} ;\n"
+        f"    doap:name {json.dumps(name)} ;\n"
+        "    doap:license <http://www.apache.org/licenses/LICENSE-2.0> ;\n"
+        f"    lv2:project <{HOME}> ;\n"
         f"    lv2:minorVersion {2 * minor} ;\n    lv2:microVersion {2 * micro} ;\n"
         f"    rdfs:comment {json.dumps(chain.about)} ;\n"
         f"    lv2:optionalFeature lv2:hardRTCapable ;\n    lv2:port\n{listed} .\n"

@@ -26,7 +26,7 @@ _DYNAMICS = (
 def c_source() -> str:
     """``core/plugin/parameters.c``."""
     parts = [
-        "/* Made by scripts/make_plugins.py from retone's parameter tables; do not edit by hand. */\n"
+        "/* Made by scripts/make_plugins.py from retone's parameter tables: do not edit it. */\n"
         '#include "parameters.h"\n\n'
         f"const char RETONE_VERSION[] = {json.dumps(__version__)};\n"
         f"const double LN9 = {LN9!r};\n"
@@ -38,7 +38,9 @@ def c_source() -> str:
         rows = ",\n".join(f"    {_row(p)}" for p in chain.table)
         parts.append(f"\nstatic const Parameter PARAMETERS_{number}[] = {{\n{rows}}};\n")
         plugins.append(_plugin(chain, number))
-    return "".join(parts) + "\nconst Plugin PLUGINS[PLUGIN_COUNT] = {\n" + ",\n".join(plugins) + "};\n"
+    return (
+        "".join(parts) + "\nconst Plugin PLUGINS[PLUGIN_COUNT] = {\n" + ",\n".join(plugins) + "};\n"
+    )
 
 
 def _row(p: Param) -> str:

@@ -1,4 +1,4 @@
-/* Made by scripts/make_plugins.py from retone's parameter tables; do not edit by hand. */
+/* Made by scripts/make_plugins.py from retone's parameter tables: do not edit it. */
 #include "parameters.h"
 
 const char RETONE_VERSION[] = "0.1.0";
