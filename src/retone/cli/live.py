@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retone.process.live_engines import Engine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,17 +60,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run(engine: object, args: argparse.Namespace) -> None:
+def _run(running: Engine, args: argparse.Namespace) -> None:
     import gc
     import sys
     import time
 
     from retone.errors import AudioError
     from retone.process.live import watch
-    from retone.process.live_engines import Engine
 
-    assert isinstance(engine, object)
-    running: Engine = engine  # type: ignore[assignment]
     chain = running.chain
 
     def say(sentence: str) -> None:

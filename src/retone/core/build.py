@@ -128,10 +128,9 @@ def command(target: Target, name: str, out: Path, *, cross: bool) -> list[str]:
     sources = [FOLDER / "cpu.c"] if name == CPU else sorted(FOLDER.glob("*.c"))
     if name == PLUGINS:
         sources = plugin_sources()
-        flags += ["-DRT_PRIVATE", "-ffunction-sections", "-fdata-sections"]
-        flags += {".so": ["-Wl,--gc-sections", "-Wl,-z,now"], ".dylib": ["-Wl,-dead_strip"]}.get(
-            target.suffix, []
-        )
+        flags.append("-DRT_PRIVATE")
+        if target.suffix == ".so":
+            flags.append("-Wl,-z,now")  # nothing is looked up while audio runs
     return [*words, *flags, "-o", str(out), *map(str, sources), "-lm"]
 
 

@@ -6,11 +6,12 @@ import os
 import platform
 from pathlib import Path
 
-from retone import __version__, core
+from retone import __version__
 from retone.atomic import AtomicFile, write_text_atomic
+from retone.core import plugin_library
 from retone.effects.native import NATIVE_CHAINS
 from retone.errors import AudioError
-from retone.exports import lv2
+from retone.exports import lv2_bundle
 from retone.exports.clap import preset_folder
 
 LV2_BUNDLE = "retone.lv2"
@@ -62,18 +63,18 @@ def described() -> list[tuple[str, str, int]]:
 
 def write_lv2(folder: Path, library: Path | None = None) -> Path:
     """Write the LV2 bundle into a folder; ``library`` is this machine's if not given."""
-    library = library or core.plugin_library()
+    library = library or plugin_library()
     bundle = _make(folder / LV2_BUNDLE)
     binary = f"retone{library.suffix}"
     _copy(library, bundle / binary)
-    for name, text in lv2.bundle(binary).items():
+    for name, text in lv2_bundle.bundle(binary).items():
         write_text_atomic(bundle / name, text, force=True)
     return bundle
 
 
 def write_clap(folder: Path, library: Path | None = None) -> Path:
     """Write the CLAP plug-in into a folder; on macOS it is a bundle."""
-    library = library or core.plugin_library()
+    library = library or plugin_library()
     target = folder / CLAP_FILE
     if library.suffix != ".dylib":
         _make(folder)

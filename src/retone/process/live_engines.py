@@ -1,11 +1,12 @@
 """Where live audio comes from and goes to: JACK (also PipeWire's) or PortAudio.
 
-Both are optional packages (``pip install 'retone[live]'``). An engine is a context manager: inside
+Both are optional packages. An engine is a context manager: inside
 it, audio runs.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from retone.errors import AudioError, SettingError
+from retone.errors import AudioError, MissingExtraError, SettingError
 from retone.process.live import Latency, LiveChain
 
 CLIENT = "retone"
@@ -118,14 +119,34 @@ class JackEngine:
 
     def latency(self) -> Latency:
         """From input to output, while audio runs."""
+        frames = sum(_jack_latency(p, i) for i, p in enumerate((self._ins[0], self._outs[0])))
+        rate = self._client.samplerate
+        return Latency(frames / rate, self.chain.latency_samples / rate)
+
+
+def _jack_latency(port: Any, mode: int) -> float:
+    """Largest latency of a port in frames (mode 0: since capture, 1: until playback).
+
+    The package JACK-Client does not wrap this function of libjack. NaN if it cannot be called.
+    """
+    import ctypes
+    import ctypes.util
+
+    class Range(ctypes.Structure):
+        _fields_ = [("least", ctypes.c_uint32), ("most", ctypes.c_uint32)]
+
+    try:
         import jack
 
-        system = (
-            self._ins[0].get_latency_range(jack.CAPTURE)[1]
-            + self._outs[0].get_latency_range(jack.PLAYBACK)[1]
+        library = ctypes.CDLL(ctypes.util.find_library("jack"))
+        pointer = int(jack._ffi.cast("uintptr_t", port._ptr))
+        found = Range()
+        library.jack_port_get_latency_range(
+            ctypes.c_void_p(pointer), ctypes.c_int(mode), ctypes.byref(found)
         )
-        rate = self._client.samplerate
-        return Latency(system / rate, self.chain.latency_samples / rate)
+    except (AttributeError, OSError, TypeError):
+        return math.nan
+    return float(found.most)
 
 
 def _jack_client() -> Any:
@@ -220,9 +241,7 @@ def _package(module: str, package: str, library: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise AudioError(
-            f"live processing needs the package '{package}': pip install 'retone[live]'."
-        ) from None
+        raise MissingExtraError("live processing", package, "live") from None
     except OSError:
         raise AudioError(
             f"the library {library} is not installed. Install it with the system's packages "
@@ -246,11 +265,11 @@ def open_engine(name: str, settings: Path, **options: Any) -> Engine:
         return ENGINES[name](settings, **options)
     try:
         return JackEngine(settings, **options)
-    except AudioError as first:
+    except (AudioError, MissingExtraError) as first:
         try:
             return PortAudioEngine(settings, **options)
-        except AudioError as second:
-            raise AudioError(f"No audio system: {first} {second}") from None
+        except (AudioError, MissingExtraError) as second:
+            raise AudioError(f"no audio system can be used: {first} {second}") from None
 
 
 def listed() -> list[str]:
@@ -262,7 +281,7 @@ def listed() -> list[str]:
             way = "source" if port.is_output else "destination"
             lines.append(f"jack       {way:12} {port.name}")
         client.close()
-    except AudioError as error:
+    except (AudioError, MissingExtraError) as error:
         lines.append(f"jack       {error}")
     try:
         devices = _package("sounddevice", "sounddevice", "PortAudio").query_devices()
@@ -271,6 +290,6 @@ def listed() -> list[str]:
             lines.append(f"portaudio  {'/'.join(ways):12} {number}: {d['name']}")
         if not len(devices):
             lines.append("portaudio  no devices")
-    except AudioError as error:
+    except (AudioError, MissingExtraError) as error:
         lines.append(f"portaudio  {error}")
     return lines
