@@ -79,9 +79,12 @@ def check_library(file: str, data: bytes, name: str) -> list[str]:
         ),
     }.get(data[:4], lambda: None)()
     wrong = [] if machine == name else [f"it is for {machine}"]
-    only_cpu = file.startswith(f"retone-core-{build.CPU}.")
     wanted = re.findall(r"(rt_\w+)\(", build.declarations())
-    for function in ["rt_cpu_level"] if only_cpu else wanted:
+    if file.startswith(f"retone-core-{build.CPU}."):
+        wanted = ["rt_cpu_level"]
+    elif file.startswith(f"retone-core-{build.PLUGINS}."):
+        wanted = ["clap_entry", "lv2_descriptor", "retone_chain_process"]
+    for function in wanted:
         if not re.search(rb"(?<![\w])_?" + function.encode() + rb"\0", data):
             wrong.append(f"{function} is not exported")
     versions = {tuple(map(int, v.split(b"."))) for v in re.findall(rb"GLIBC_(\d+\.\d+)", data)}

@@ -302,12 +302,13 @@ def export(
     from retone.exports.plan import plan_of
 
     known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
-    exported = target_named(target).write(plan_of(known))
+    chosen = target_named(target)
+    exported = chosen.write(plan_of(known))
     for note in exported.notes:
         warnings.warn(note, stacklevel=2)
     if output is not None:
         own = {} if isinstance(settings, SettingsFile) else {Path(settings): "the settings file"}
-        write_exported(exported, Path(output), force=force, reads=own)
+        write_exported(exported, Path(output), force=force, reads=own, inside=chosen.inside)
     return exported.text
 
 

@@ -72,7 +72,7 @@ def test_what_cannot_be_said_is_noted(name: str) -> None:
     assert any("curve" in n and "3 taps" in n for n in notes)
     if name == "equalizer-apo":
         assert any("compress" in n for n in notes)
-    assert text.endswith("\n")
+    assert target_named(name).write(plan_of(settings)).text.endswith("\n")
 
 
 @pytest.mark.parametrize("effect", EFFECTS, ids=lambda e: e.name)

@@ -76,15 +76,20 @@ def run(args: argparse.Namespace) -> int:
 
     target = target_named(args.to)
     output = args.output or _default_output(args.settings, target.suffix)
-    _check(output, args)
+    if not target.inside:
+        _check(output, args)
     exported = target.write(plan_of(settings))
-    beside = write_exported(exported, output, force=args.force, reads=_reads(args))
+    beside = write_exported(
+        exported, output, force=args.force, reads=_reads(args), inside=target.inside
+    )
     if not args.quiet:
         for note in exported.notes:
             print(f"note: {note}")
         print(f"{target.title}: {output}")
         for path in beside:
-            print(f"impulse response: {path}")
+            print(
+                f"{'impulse response' if path.suffix in ('.wav', '.irs') else 'beside it'}: {path}"
+            )
         print(f"use: {target.usage.format(file=shlex.quote(str(output)))}")
     if args.verify:
         _verify(args, settings)

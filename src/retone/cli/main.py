@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = (
-    "match", "enhance", "preset", "apply", "export", "studio", "inspect", "corpus", "train",
+    "match", "enhance", "preset", "apply", "live", "export", "plugins", "studio", "inspect",
+    "corpus", "train",
 )  # fmt: skip
 """Each is a module of ``retone.cli``."""
 

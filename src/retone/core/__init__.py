@@ -142,6 +142,16 @@ def _load() -> dict[str, Any]:
     return {name.removeprefix("rt_"): _callable(module.ffi, library, name) for name in dir(library)}
 
 
+def plugin_library() -> Path:
+    """The library of the audio plug-ins (LV2, CLAP), made if this is a checkout.
+
+    Raises:
+        FileNotFoundError: it must be compiled, and there is no compiler.
+        RuntimeError: it does not compile.
+    """
+    return _file(build.host_target().library(build.PLUGINS))
+
+
 def _file(name: str) -> Path:
     """The path of a library or of the binding, which is made if this is a checkout."""
     installed = LIBRARIES / name
@@ -150,7 +160,7 @@ def _file(name: str) -> Path:
 
 def compiled(name: str) -> Path:
     """The path of a file of the core in the cache of these sources, made if it is missing."""
-    folder = cache_folder()
+    folder = cache_folder(name)
     path = folder / name
     with _one_process(folder):
         if not path.is_file():
@@ -176,14 +186,14 @@ def _one_process(folder: Path) -> Iterator[None]:
         yield
 
 
-def cache_folder() -> Path:
-    """The folder for what is compiled from these sources, created if needed.
+def cache_folder(file: str = "") -> Path:
+    """The folder for what is compiled from a file's sources, created if needed.
 
     Raises:
         RuntimeError: no folder can be written to.
     """
     for base in _bases():
-        folder = base / build.source_hash()
+        folder = base / build.source_hash(file)
         with contextlib.suppress(OSError):
             fresh = not folder.is_dir()
             folder.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,8 @@ FLAGS = (
 )  # fmt: skip
 CPU = "cpu"
 """The name of the small library that reports the processor's level."""
+PLUGINS = "plugins"
+"""The name of the library of audio plug-ins, for every processor of a platform."""
 BINDING = "core_functions.py"
 X86_LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 
@@ -53,10 +55,10 @@ class Target:
     def files(self) -> tuple[str, ...]:
         """File names of all that its wheel contains."""
         cpu = (self.library(CPU),) if len(self.levels) > 1 else ()
-        return (BINDING, *cpu, *self.level_libraries)
+        return (BINDING, *cpu, *self.level_libraries, self.library(PLUGINS))
 
     def library(self, name: str) -> str:
-        """File name of the library of a level, or of ``CPU``."""
+        """File name of the library of a level, of ``CPU`` or of ``PLUGINS``."""
         return f"retone-core-{name}{self.suffix}"
 
 
@@ -107,13 +109,14 @@ def compiler() -> list[str]:
 
 
 def command(target: Target, name: str, out: Path, *, cross: bool) -> list[str]:
-    """The call that compiles one library: a level's, or ``CPU``."""
+    """The call that compiles one library: a level's, ``CPU`` or ``PLUGINS``."""
     words = compiler()
     is_zig = any("zig" in Path(word).name for word in words)
     flags = list(FLAGS)
     if target.suffix != ".dll":
         flags.append("-fPIC")
-    level = name if name in X86_LEVELS else X86_LEVELS[0] if name == CPU else None
+    lowest = target.levels[0] if target.levels[0] in X86_LEVELS else None
+    level = name if name in X86_LEVELS else lowest if name in (CPU, PLUGINS) else None
     if level:
         flags.append(f"-march={level.replace('-', '_') if is_zig else level}")
     elif is_zig:
@@ -123,7 +126,18 @@ def command(target: Target, name: str, out: Path, *, cross: bool) -> list[str]:
     if target.zig and (is_zig or cross):
         flags += ["-target", target.zig]
     sources = [FOLDER / "cpu.c"] if name == CPU else sorted(FOLDER.glob("*.c"))
+    if name == PLUGINS:
+        sources = plugin_sources()
+        flags.append("-DRT_PRIVATE")
+        if target.suffix == ".so":
+            flags.append("-Wl,-z,now")  # nothing is looked up while audio runs
     return [*words, *flags, "-o", str(out), *map(str, sources), "-lm"]
+
+
+def plugin_sources() -> list[Path]:
+    """The C files of the plug-ins: their own, and the loops of the core that they need."""
+    loops = [FOLDER / f"{name}.c" for name in ("designs", "dynamics", "sections")]
+    return [*sorted((FOLDER / "plugin").glob("*.c")), *loops]
 
 
 def make(target: Target, folder: Path, file: str, *, cross: bool = False) -> Path:
@@ -183,9 +197,12 @@ def write_binding(path: Path) -> None:
         ffi.emit_python_code(str(path))
 
 
-def source_hash() -> str:
-    """Hash of all that the libraries depend on: C files, headers and this file."""
+def source_hash(file: str = "") -> str:
+    """Hash of all that a library depends on: C files, headers and this file."""
     found = hashlib.sha256()
-    for path in sorted([*FOLDER.glob("*.[ch]"), Path(__file__)]):
+    paths = [*FOLDER.glob("*.[ch]"), Path(__file__)]
+    if file == host_target().library(PLUGINS):
+        paths += (FOLDER / "plugin").glob("*.[ch]")
+    for path in sorted(paths):
         found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()[:16]

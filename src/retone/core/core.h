@@ -11,7 +11,9 @@
 
 #include <stdint.h>
 
-#if defined(_WIN32)
+#if defined(RT_PRIVATE) /* inside a plug-in */
+#define RT_API __attribute__((visibility("hidden")))
+#elif defined(_WIN32)
 #define RT_API __declspec(dllexport)
 #else
 #define RT_API __attribute__((visibility("default")))

@@ -31,6 +31,8 @@ TARGETS: Registry[Target] = Registry(
         "easyeffects": "retone.exports.easyeffects:TARGET",
         "camilladsp": "retone.exports.camilladsp:TARGET",
         "reaper": "retone.exports.reaper:TARGET",
+        "lv2": "retone.exports.lv2:TARGET",
+        "clap": "retone.exports.clap:TARGET",
     },
     check=_complaint,
 )

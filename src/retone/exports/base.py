@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from retone.atomic import AtomicFile, protect, together, write_text_atomic
 from retone.effects.curve_equalizer import curve_matrix
-from retone.errors import OutputExistsError, RetoneError
+from retone.errors import AudioError, OutputExistsError, RetoneError
 from retone.exports.escape import file_stem
 from retone.exports.plan import Bands, Dynamics, Fixed, NotExpressible, Plan, limiter_note
 
@@ -57,6 +58,7 @@ class Target:
         verified_by: what runs it.
         same_biquads: whether its filters are the cookbook's.
         keeps_latency: whether a linear-phase curve comes out late.
+        inside: where the output is a folder: name of the text's file in it.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Target:
     verified_by: str
     same_biquads: bool = True
     keeps_latency: bool = False
+    inside: str = ""
 
 
 def write_exported(
@@ -76,14 +79,16 @@ def write_exported(
     *,
     force: bool = False,
     reads: Mapping[Path, str] | None = None,
+    inside: str = "",
 ) -> tuple[Path, ...]:
     """Write the text, and beside it the files that it refers to.
 
     Args:
         exported: what a target wrote.
-        output: the text's file.
+        output: the text's file, or the folder for it.
         force: replace existing files.
         reads: the files that it was made from, and what each is; none of them is replaced.
+        inside: the target's (see ``Target``).
 
     Returns:
         The files beside the text.
@@ -92,6 +97,8 @@ def write_exported(
         OutputExistsError: one of the files exists and ``force`` is not set; none is written.
         AudioError: one cannot be written.
     """
+    if inside:
+        output = _in_folder(output, inside, force)
     beside = {output.with_name(name): content for name, content in exported.files.items()}
     protect(reads or {}, (output, *beside))
     for path in (output, *beside):
@@ -103,6 +110,16 @@ def write_exported(
                 file.path.write_bytes(content)
         write_text_atomic(output, exported.text, force)
     return tuple(beside)
+
+
+def _in_folder(folder: Path, name: str, force: bool) -> Path:
+    if folder.exists() and not force:
+        raise OutputExistsError(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"{folder} cannot be written ({error.strerror}).") from None
+    return folder / name
 
 
 def grouped(notes: Sequence[str]) -> tuple[str, ...]:
@@ -215,14 +232,24 @@ def tool(name: str) -> str:
     return found
 
 
-def call(command: Sequence[str], folder: Path | None = None) -> None:
+def call(
+    command: Sequence[str], folder: Path | None = None, variables: Mapping[str, str] | None = None
+) -> None:
     """Run a program, in a folder if given; what it prints on failure becomes the error.
+
+    ``variables`` are added to its environment.
 
     Raises:
         ToolMissing: it fails.
     """
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300, cwd=folder
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=folder,
+        env={**os.environ, **(variables or {})},
     )
     if done.returncode:
         raise ToolMissing(f"{Path(command[0]).name} failed: {done.stderr.strip()[-400:]}")
