@@ -73,7 +73,8 @@ HEARD = """async () => {
 def test_it_plays_and_switches_at_the_playhead(page: Any) -> None:
     page.click("#play")
     page.locator("body[data-playing=true]").wait_for()
-    page.wait_for_function("document.getElementById('player').player.position() > 0.2")
+    page.locator("#player-note").filter(has_text="Preparing").wait_for(state="hidden")
+    page.wait_for_timeout(300)
     for key, role in (("1", "before"), ("2", "after"), ("3", "reference")):
         before = page.evaluate("document.getElementById('player').player.position()")
         page.keyboard.press(key)
@@ -114,10 +115,12 @@ def test_terms_are_explained_on_hover_and_focus(page: Any) -> None:
     assert terms.count() > 20
     for i in (0, 5, terms.count() - 1):
         terms.nth(i).focus()
-        entry = page.locator(terms.nth(i).get_attribute("href").replace("#", "#")).locator("dd")
+        entry = page.locator(terms.nth(i).get_attribute("href")).locator("dd")
         assert entry.inner_text() in page.locator("#tip").inner_text()
         page.keyboard.press("Escape")
         assert page.locator("#tip").is_hidden()
+    terms.nth(1).scroll_into_view_if_needed()
+    page.wait_for_timeout(200)  # scrolling hides it
     terms.nth(1).hover()
     assert page.locator("#tip").is_visible()
 

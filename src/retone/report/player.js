@@ -13,8 +13,7 @@
   const gain = (t) => 10 ** (($("fair").checked ? t.gain_db : 0) / 20);
   const position = () => {
     if (!playing) return at;
-    const p = context.currentTime - started;
-    return ((p % total) + total) % total;
+    return Math.max(context.currentTime - started, at) % total;
   };
 
   function load() {

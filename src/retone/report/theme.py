@@ -145,7 +145,7 @@ footer{{margin-top:48px;padding-top:14px;border-top:1px solid var(--edge);color:
 @media screen and (max-width:560px){{dl.lead{{display:block}}dl.lead dd{{margin:0 0 8px}}
  h1{{font-size:22px}}.num{{white-space:normal}}td,th{{padding-right:8px}}
  .files{{font-size:12.5px}}.settings .range{{white-space:normal}}}}
-@media screen and (max-width:760px){{.columns{{columns:1}}.pair{{grid-template-columns:1fr}}
+@media screen and (max-width:860px){{.columns{{columns:1}}.pair{{grid-template-columns:1fr}}
  main{{padding:24px 16px 48px}}}}
 @media print{{body{{font-size:12.5px}}main{{padding:0;max-width:none}}
  section:not(.long),tr{{break-inside:avoid}}h2,h3,.sub{{break-after:avoid}}h2{{margin-top:26px}}
