@@ -18,6 +18,7 @@ ALLOWED_FILES = {
     "nets/frontend.py": "the rate that the compact networks are made for",
     "training/debian/lists.py": "what packages' recordings are kept at",
     "lab/commands/bench.py": "the rate of the benchmark's made-up signals, shown by --help",
+    "audio/encoders/ogg_opus.py": "the rate that Opus works at",
     "audio/formats.py": "which rates a coded format can hold",
     "estimators/content_statistics.py": "the statistics were taken on one stated frequency grid",
 }

@@ -35,3 +35,8 @@ class ArrayReader(AudioReader):
         start = self._position
         self._position = min(self.info.frames, start + max(frames, 0))
         return np.array(self._whole[:, start : self._position])  # type: ignore[index]
+
+
+def samples_of(reader: AudioReader) -> np.ndarray | None:
+    """The array [C, T] that a reader reads; None if it reads a file."""
+    return reader._whole if isinstance(reader, ArrayReader) else None

@@ -196,6 +196,9 @@ def add_output_arguments(
     )
     add_format_arguments(parser)
     parser.add_argument("--no-report", action="store_true", help="do not write OUT.html")
+    parser.add_argument(
+        "--no-report-sound", action="store_true", help="write OUT.html without the sound it plays"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
 

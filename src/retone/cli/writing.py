@@ -83,13 +83,13 @@ def report_paths(
     return paths
 
 
-def write_companions(result: Result, paths: Paths, *, force: bool) -> None:
-    """Write the settings file and, if wanted, the report."""
+def write_companions(result: Result, paths: Paths, *, force: bool, sound: bool = True) -> None:
+    """Write the settings file and, if wanted, the report, with or without sound."""
     from retone.atomic import write_text_atomic
 
     write_text_atomic(paths.settings, result.settings.to_json(), force)
     if paths.report is not None:
-        write_text_atomic(paths.report, result.report, force)
+        write_text_atomic(paths.report, result.page(sound=sound), force)
 
 
 def print_result(result: Result, paths: Paths) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from retone.audio.array_reader import samples_of
 from retone.audio.files import same_audio
 from retone.audio.meters.loudness import LevelMeter
 from retone.audio.meters.spectrum import SpectrumMeter
@@ -181,5 +182,5 @@ def _measure(reader: AudioReader, role: str) -> Side:
         spectrum.update(block)
     return Side(
         role, info.path, info.sample_rate, info.channels, info.duration_s,
-        levels.result(), spectrum,
+        levels.result(), spectrum, loudness=levels.short_term(), samples=samples_of(reader),
     )  # fmt: skip

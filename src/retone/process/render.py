@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retone.atomic import protect
+from retone.audio.array_reader import samples_of
 from retone.audio.clip import is_sound, not_sound
 from retone.audio.formats import CONTAINERS, LOSSY, OutputFormat, integer_bits
 from retone.audio.limiter import TruePeakLimiter
@@ -21,6 +22,7 @@ from retone.audio.meters.defects import ClipMeter, OffsetMeter
 from retone.audio.meters.envelope import EnvelopeMeter
 from retone.audio.meters.loudness import LevelMeter, LoudnessMeter
 from retone.audio.meters.spectrum import SpectrumMeter
+from retone.audio.meters.stereo import StereoMeter
 from retone.audio.reader import AudioInfo, AudioReader
 from retone.audio.writer import AtomicWriter
 from retone.dsp.effect import Effect
@@ -88,14 +90,15 @@ def check_writable(
 
 
 class Meters:
-    """Levels, spectrum and waveform envelope of one stream."""
+    """Levels, spectrum, waveform envelope and stereo field of one stream."""
 
     def __init__(
         self, sample_rate: int, channels: int, layout: tuple[str, ...] | None = None
     ) -> None:
         self.levels = LevelMeter(sample_rate, channels, layout)
-        self.spectrum = SpectrumMeter(sample_rate)
+        self.spectrum = SpectrumMeter(sample_rate, over_time=True)
         self.envelope = EnvelopeMeter(sample_rate)
+        self.stereo = StereoMeter(channels)
 
     def update(self, block: np.ndarray) -> None:
         """Take the next block [C, n]."""
@@ -103,12 +106,16 @@ class Meters:
             self.levels.update(block)
             self.spectrum.update(block)
             self.envelope.update(block)
+            self.stereo.update(block)
 
-    def side(self, role: str, path: Path, info: AudioInfo) -> Side:
+    def side(
+        self, role: str, path: Path, info: AudioInfo, samples: np.ndarray | None = None
+    ) -> Side:
         """The measurements as the side ``before``, ``after`` or ``reference``."""
         return Side(
             role, path, info.sample_rate, info.channels, info.duration_s,
             self.levels.result(), self.spectrum, self.envelope,
+            loudness=self.levels.short_term(), stereo=self.stereo, samples=samples,
         )  # fmt: skip
 
 
@@ -273,8 +280,8 @@ class Rendering:
             warnings: about the file that was written.
         """
         info, target = self.reader.info, None if self.bypassed else self.decision.target_lufs
-        before = self.before.side("before", info.path, info)
-        after = self.after.side("after", output or Path("output"), info)
+        before = self.before.side("before", info.path, info, samples_of(self.reader))
+        after = self.after.side("after", output or Path("output"), info, samples)
         report = self.limiter.report() if self.limiter else None
         found = [
             *self.decision.warnings,

@@ -13,6 +13,7 @@ from retone.audio.files import load
 from retone.audio.meters.envelope import EnvelopeMeter, LevelHistogram
 from retone.audio.meters.loudness import Levels
 from retone.audio.meters.spectrum import SpectrumMeter
+from retone.audio.meters.stereo import StereoMeter
 from retone.audio.reader import info
 from retone.audio.writer import AtomicWriter
 from retone.dsp.effect import Effect
@@ -84,7 +85,8 @@ class Options:
 class Side:
     """Measurements of one recording; ``role`` is before, after or reference.
 
-    A reference that is a profile has ``profile`` instead of levels and spectrum.
+    A reference that is a profile has ``profile`` instead of levels and spectrum. ``loudness`` is
+    that over time: times in s and LUFS. ``samples`` is audio in memory, [C, T].
     """
 
     role: str
@@ -96,6 +98,9 @@ class Side:
     spectrum: SpectrumMeter | None
     envelope: EnvelopeMeter | None = None
     profile: Profile | None = None
+    loudness: tuple[np.ndarray, np.ndarray] | None = None
+    stereo: StereoMeter | None = None
+    samples: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -42,17 +42,23 @@ def measured_of(result: Rendered) -> ReportData:
     settings = result.settings
     frequency_hz = log_frequencies(settings.sample_rate)
     spectra, about = align_spectra(result.sides, frequency_hz)
+    own = [s for s in result.sides if s.role in ("before", "after")]
     return ReportData(
         settings=settings,
         frequency_hz=frequency_hz,
         spectra=spectra,
         spectra_about=about,
         reductions=reductions(settings.effect, settings.effective_setting(), result.curves),
-        waveforms={
-            s.role: s.envelope.result()
-            for s in result.sides
-            if s.envelope is not None and s.role in ("before", "after")
+        waveforms={s.role: s.envelope.result() for s in own if s.envelope is not None},
+        loudness={s.role: s.loudness for s in own if s.loudness is not None},
+        spectrograms={
+            s.role: picture
+            for s in own
+            if s.spectrum
+            and s.spectrum.spectrogram
+            and (picture := s.spectrum.spectrogram.result())
         },
+        stereo={s.role: f for s in own if s.stereo is not None and (f := s.stereo.result())},
     )
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from retone.audio.meters.envelope import Envelope
+from retone.audio.meters.spectrogram import Picture
 from retone.dsp.views import BandView, CurveView, ResponseView
 from retone.process.settings_file import SettingsFile
+from retone.report.sound import Sound
 
 __all__ = ["BandView", "CurveView", "ReductionView", "ReportData", "ResponseView"]
 
@@ -35,6 +37,10 @@ class ReportData:
         spectra_about: a sentence on how the spectra were aligned.
         responses, curves, reductions: one view per effect (or band).
         waveforms: ``before``, ``after`` -> envelope of the samples.
+        loudness: ``before``, ``after`` -> times in s and short-term loudness in LUFS.
+        spectrograms: ``before``, ``after`` -> levels by time and frequency.
+        stereo: role -> directions in degrees and shares of the energy.
+        sound: what the report plays, None for nothing.
         title: overrides the headline made of the file names.
     """
 
@@ -46,4 +52,8 @@ class ReportData:
     curves: tuple[CurveView, ...] = ()
     reductions: tuple[ReductionView, ...] = ()
     waveforms: Mapping[str, Envelope] = field(default_factory=dict)
+    loudness: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    spectrograms: Mapping[str, Picture] = field(default_factory=dict)
+    stereo: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    sound: Sound | None = None
     title: str | None = None

@@ -15,7 +15,7 @@ WIDTH = 960.0
 _SPECTRA = (("before", "Before"), ("reference", "Reference"), ("after", "After"))
 
 
-def _frequency_axis(frequency_hz: np.ndarray) -> Axis:
+def frequency_axis(frequency_hz: np.ndarray) -> Axis:
     return Axis(float(frequency_hz[0]), float(frequency_hz[-1]), "Frequency (Hz)", "Hz", log=True)
 
 
@@ -27,7 +27,7 @@ def spectra(data: ReportData) -> Plot:
     bottom = 10 * math.floor(max(shown.min(initial=top - 30.0), top - 80) / 10)
     plot = Plot(
         "spectra", "Average spectra before and after processing and of the reference",
-        WIDTH, 350, _frequency_axis(data.frequency_hz),
+        WIDTH, 350, frequency_axis(data.frequency_hz),
         Axis(bottom, top, "Level (dB per 1/6 octave)", "dB"), top=30,
     )  # fmt: skip
     for role, name in _SPECTRA:
@@ -50,7 +50,7 @@ def response(frequency_hz: np.ndarray, view: ResponseView) -> Plot:
     step = ticks(-span, span, 8)
     plot = Plot(
         _id("response", view), f"Frequency response of {view.title}",
-        WIDTH, 380 if view.bands else 300, _frequency_axis(frequency_hz),
+        WIDTH, 380 if view.bands else 300, frequency_axis(frequency_hz),
         Axis(-span, span, "Gain (dB)", "dB", ticks=step), top=66 if view.bands else 14,
     )  # fmt: skip
     for i, band in enumerate(view.bands, start=1):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import fields
+from dataclasses import fields, replace
 from html import escape
 
 from retone.process.result import Rendered
 from retone.report.collect import measured_of, report_of
 from retone.report.html import render_report
+from retone.report.sound import sound_of
 from retone.report.summary import noticed
 
 
@@ -33,12 +34,22 @@ class Result(Rendered):
 
     @functools.cached_property
     def report(self) -> str:
-        """The report: one HTML page without scripts from elsewhere."""
-        return render_report(report_of(self))
+        """The report: one HTML page that needs nothing else, with sound."""
+        return self.page()
+
+    def page(self, *, sound: bool = True) -> str:
+        """The report as a page.
+
+        Args:
+            sound: embed the recording before and after and the reference, up to about 40 s each as
+                compressed sound, so that the page can play them.
+        """
+        data = report_of(self)
+        return render_report(replace(data, sound=sound_of(self)) if sound else data)
 
     def _repr_html_(self) -> str:
         return (
-            f'<iframe srcdoc="{escape(self.report)}" width="100%" height="640" '
+            f'<iframe srcdoc="{escape(self.page(sound=False))}" width="100%" height="640" '
             'style="border: 0"></iframe>'
         )
 

@@ -8,6 +8,7 @@ band. Dynamics are the change in the spread of short levels, loudness is that of
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,6 +29,21 @@ _MIDDLE = ((200.0, "more bass", "less bass"), (900.0, "warmer", "leaner"),
            (5000.0, "more present", "less present"), (math.inf, "crisper", "softer"))  # fmt: skip
 
 
+@dataclass(frozen=True)
+class ToneChange:
+    """A region of the spectrum that changed, by ``change_db`` on average.
+
+    ``low_hz`` is None where it begins at the lowest frequency heard, ``high_hz`` where it ends at
+    the highest. ``text`` says it in words, ``where`` [F] marks it.
+    """
+
+    change_db: float
+    low_hz: float | None
+    high_hz: float | None
+    text: str
+    where: np.ndarray
+
+
 def summary(data: ReportData) -> str:
     """What one notices, and what was done to get there."""
     return " ".join(x for x in (noticed(data), _done(data)) if x)
@@ -39,14 +55,24 @@ def noticed(data: ReportData) -> str:
     known = {"before", "after"} <= set(data.spectra) or "integrated_lufs" in after
     if not known:
         return ""
-    parts = [*_tone(data), *_dynamics(data)]
-    loudness = [side.get("integrated_lufs") for side in (before, after)]
-    if loudness[0] is not None and loudness[1] is not None:
-        change = loudness[1] - loudness[0]
-        if abs(change) >= LEAST_LOUDNESS_DB:
-            parts.append(f"{_whole(change)} {'louder' if change > 0 else 'quieter'}")
+    parts = [t.text for t in tone_changes(data)]
+    spread = spread_change_db(data)
+    if spread:
+        parts.append(f"{'livelier' if spread > 0 else 'more even'} by {_whole(spread)}")
+    louder = loudness_change_db(data)
+    if louder:
+        parts.append(f"{_whole(louder)} {'louder' if louder > 0 else 'quieter'}")
     text = ", ".join(parts) or "no audible change"
     return text[:1].upper() + text[1:] + "."
+
+
+def loudness_change_db(data: ReportData) -> float:
+    """The change of the integrated loudness in dB; 0 if it is not known or not noticed."""
+    levels = data.settings.levels
+    before, after = (levels.get(r, {}).get("integrated_lufs") for r in ("before", "after"))
+    if before is None or after is None or abs(after - before) < LEAST_LOUDNESS_DB:
+        return 0.0
+    return after - before
 
 
 def heard(frequency_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
@@ -64,8 +90,8 @@ def a_weighting_db(frequency_hz: np.ndarray) -> np.ndarray:
     return np.asarray(20 * np.log10(12194.0**2 * f2**2 / poles) + 2.0)
 
 
-def _tone(data: ReportData) -> list[str]:
-    """Phrases on at most two regions of the spectrum, the stronger first."""
+def tone_changes(data: ReportData) -> list[ToneChange]:
+    """At most two regions of the spectrum, the stronger first."""
     f = data.frequency_hz
     if not {"before", "after"} <= set(data.spectra):
         return []
@@ -74,28 +100,33 @@ def _tone(data: ReportData) -> list[str]:
     if known.sum() < 3:
         return []
     f = f[known]
-    change = _octaves(f, data.spectra["after"][known] - before[known])
+    change = octaves(f, data.spectra["after"][known] - before[known])
     level_db = before[known] + a_weighting_db(f)
     # A change 45 dB below the strongest band is not noticed, one 20 dB above that fully.
     weight = np.clip((level_db - level_db.max() + _HEARD_DB) / _FULLY_DB, 0, 1)
-    found: list[tuple[float, str]] = []
+    found: list[ToneChange] = []
+    index = np.flatnonzero(known)
     left = change * weight
     while len(found) < 2:
         top = int(np.abs(left).argmax())
         peak = float(change[top])
-        if abs(left[top]) < max(LEAST_TONE_DB, 0.4 * abs(found[0][0]) if found else 0.0):
+        if abs(left[top]) < max(LEAST_TONE_DB, 0.4 * abs(found[0].change_db) if found else 0.0):
             break
         sign = np.sign(peak)
         near = _run(sign * change >= max(abs(peak) / 2, LEAST_TONE_DB / 2), top)
         mean = float(change[near].mean())
         wide = f[near.stop - 1] / f[near.start] >= _NARROWEST
         if wide and abs(mean) >= LEAST_TONE_DB:
-            found.append((mean, _region(f, near, mean)))
+            where = np.zeros(known.size, bool)
+            where[index[near]] = True
+            low = None if near.start == 0 else float(f[near.start])
+            high = None if near.stop == len(f) else float(f[near.stop - 1])
+            found.append(ToneChange(mean, low, high, _region(f, near, mean), where))
         left[_run(sign * change > 0, top)] = 0.0
-    return [text for _, text in found]
+    return found
 
 
-def _octaves(f: np.ndarray, change_db: np.ndarray) -> np.ndarray:
+def octaves(f: np.ndarray, change_db: np.ndarray) -> np.ndarray:
     """Averages over the octave about each frequency, as far as it is known."""
     low, high = (np.searchsorted(f, f * 2**step) for step in (-0.5, 0.5))
     total = np.concatenate([[0.0], np.cumsum(change_db)])
@@ -115,31 +146,29 @@ def _region(f: np.ndarray, near: slice, change_db: float) -> str:
     more = change_db > 0
     by = f" by {_whole(change_db)}"
     if near.stop == len(f) and near.start > 0:
-        return f"{'brighter' if more else 'darker'} above {_round_hz(low)}{by}"
+        return f"{'brighter' if more else 'darker'} above {round_hz(low)}{by}"
     if near.start == 0 and near.stop < len(f):
-        return f"{'fuller' if more else 'thinner'} below {_round_hz(high)}{by}"
+        return f"{'fuller' if more else 'thinner'} below {round_hz(high)}{by}"
     if near.start == 0:
         return f"{'more' if more else 'less'} of everything{by}"
     words = next(w for w in _MIDDLE if math.sqrt(low * high) < w[0])
-    ends = _round_hz(low), _round_hz(high)
+    ends = round_hz(low), round_hz(high)
     where = f"around {ends[0]}" if ends[0] == ends[1] else f"between {ends[0]} and {ends[1]}"
     return f"{words[1] if more else words[2]} {where}{by}"
 
 
-def _dynamics(data: ReportData) -> list[str]:
-    """A phrase on the spread of short levels, where dynamics were at work."""
+def spread_change_db(data: ReportData) -> float:
+    """The change of the spread of short levels in dB; 0 where dynamics did not change it."""
     active = [d for d in data.reductions if d.envelope.low.size and d.envelope.low.min() < -0.5]
     if not active or not {"before", "after"} <= set(data.waveforms):
-        return []
+        return 0.0
     levels = [_short_levels(data.waveforms[role]) for role in ("before", "after")]
     if levels[0].size < 10 or levels[0].size != levels[1].size:
-        return []
+        return 0.0
     sounds = levels[0] > np.quantile(levels[0], 0.95) - _ACTIVE_DB
     spread = [float(np.diff(np.quantile(x[sounds], (0.1, 0.9)))[0]) for x in levels]
     change = spread[1] - spread[0]
-    if abs(change) < LEAST_SPREAD_DB:
-        return []
-    return [f"{'livelier' if change > 0 else 'more even'} by {_whole(change)}"]
+    return change if abs(change) >= LEAST_SPREAD_DB else 0.0
 
 
 def _short_levels(e: Envelope) -> np.ndarray:
@@ -156,7 +185,7 @@ def _whole(change_db: float) -> str:
     return f"{max(1, round(abs(change_db)))} dB"
 
 
-def _round_hz(hz: float) -> str:
+def round_hz(hz: float) -> str:
     """The nearest frequency that people name."""
     ten = 10.0 ** math.floor(math.log10(hz))
     return hertz(ten * min(_ROUND, key=lambda r: abs(math.log(r * ten / hz))))

@@ -188,6 +188,14 @@ class Plot:
         if legend:
             self._legend.append((legend, css))
 
+    def image(self, data: str, name: str) -> None:
+        """A picture, as a data address, that fills the plot area."""
+        self._marks.append(
+            f'<image class="{name}" x="{self.x0:.1f}" y="{self.y1:.1f}" '
+            f'width="{self.x1 - self.x0:.1f}" height="{self.y0 - self.y1:.1f}" '
+            f'preserveAspectRatio="none" href="{escape(data)}"/>'
+        )
+
     def bars(self, edges: np.ndarray, heights: np.ndarray, css: str, *, share: float = 0.5) -> None:
         """A histogram on the lower axis; its highest bar takes ``share`` of the plot's height."""
         top = float(np.max(heights, initial=0.0))
@@ -200,7 +208,14 @@ class Plot:
                 box = f'x="{a + 0.5:.1f}" y="{self.y0 - tall:.1f}" width="{b - a - 1:.1f}"'
                 self._marks.append(f'<rect class="bar {css}" {box} height="{tall:.1f}"/>')
 
-    def rule(self, *, x: float | None = None, y: float | None = None, css: str = "rule") -> None:
+    def rule(
+        self,
+        *,
+        x: float | None = None,
+        y: float | None = None,
+        css: str = "rule",
+        legend: str | None = None,
+    ) -> None:
         """A line across the whole plot at one x or one y."""
         if x is not None:
             px = float(self.at(x, self.y.low)[0])
@@ -209,6 +224,8 @@ class Plot:
             py = float(self.at(self.x.low, y if y is not None else 0.0)[1])
             ends = f'x1="{self.x0:.1f}" x2="{self.x1:.1f}" y1="{py:.1f}" y2="{py:.1f}"'
         self._marks.append(f'<line class="{css}" {ends}/>')
+        if legend:
+            self._legend.append((legend, css))
 
     def dot(self, x: float, y: float, css: str, *, radius: float = 4.5) -> None:
         px, py = self.at(x, y)

@@ -167,6 +167,21 @@ class LoudnessMeter:
             gated=True,
         )
 
+    def short_term(self, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
+        """Loudness of 3 s about each moment: times in s and LUFS, both [P], P at most ``points``.
+
+        Neighbours are averaged in power; silence reads -inf. Empty below 3 s.
+        """
+        power = self._windows(_HOPS_SHORT_TERM)
+        step = max(1, -(-len(power) // points))
+        starts = np.arange(0, len(power), step)
+        time_s = 1.5 + 0.1 * np.minimum(starts + (step - 1) / 2, max(len(power) - 1, 0))
+        if not len(power):
+            return time_s, power
+        sizes = np.diff([*starts, len(power)])
+        mean = np.add.reduceat(power, starts) / sizes
+        return time_s, np.array([_lufs(float(p)) for p in mean])
+
     def gain_to(self, goal_lufs: float) -> float:
         """Gain in dB after which the stream's integrated loudness is ``goal_lufs``.
 
@@ -250,6 +265,10 @@ class LevelMeter:
     def sample_peak(self) -> float:
         """Largest absolute sample so far, linear."""
         return self._peak.sample_peak
+
+    def short_term(self, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
+        """Loudness over time; see :meth:`LoudnessMeter.short_term`."""
+        return self._loudness.short_term(points)
 
     def gain_to(self, goal_lufs: float) -> float:
         """Gain in dB to a loudness; see :meth:`LoudnessMeter.gain_to`."""

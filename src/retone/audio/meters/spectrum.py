@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from retone.audio.meters.spectrogram import Spectrogram
 from retone.errors import AudioError, ShapeError
 
 _AT_ONCE = 4  # segments; small enough for intermediate results to stay in cache
@@ -25,9 +26,10 @@ class SpectrumMeter:
 
     Args:
         sample_rate: in Hz.
+        over_time: also keep the spectrum over time, for ``spectrogram``.
     """
 
-    def __init__(self, sample_rate: float) -> None:
+    def __init__(self, sample_rate: float, *, over_time: bool = False) -> None:
         if not sample_rate > 0:
             raise AudioError(f"SpectrumMeter: sample_rate must be positive, got {sample_rate}.")
         self.sample_rate = float(sample_rate)
@@ -36,6 +38,7 @@ class SpectrumMeter:
         self._density = np.zeros(self.segment // 2 + 1)
         self._count = 0
         self._pending: np.ndarray | None = None
+        self.spectrogram = Spectrogram(self.sample_rate, self.segment) if over_time else None
 
     def update(self, block: np.ndarray) -> None:
         """Take the next block, [C, n], any n; the number of channels must stay."""
@@ -57,6 +60,8 @@ class SpectrumMeter:
                 part = segments[:, first : first + _AT_ONCE]
                 for power in self._periodograms(part, self._window):
                     self._density += power  # one by one: independent of the block size
+                    if self.spectrogram is not None:
+                        self.spectrogram.add(power)
             self._count += count
         self._pending = audio[:, used:].copy()
 

@@ -1,0 +1,191 @@
+"""The sound of a report: the recording before and after and its reference, as compressed audio.
+
+A short recording is embedded whole. Of a long one, the loudest stretch, a quiet one and the one
+that changed most are. All of them begin and end with a fade of 10 ms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retone.audio.encoders.ogg_opus import ogg_opus
+from retone.audio.meters.loudness import loudness_lufs
+from retone.audio.reader import open_reader
+from retone.errors import AudioError
+
+if TYPE_CHECKING:
+    from retone.process.result import Rendered, Side
+
+WHOLE_S = 40.0
+"""Recordings up to this length are embedded whole."""
+PASSAGE_S, REFERENCE_S = 10.0, 15.0
+BIT_RATE = {1: 64_000, 2: 96_000}
+_FADE_S = 0.01
+_QUIET_LU = 15.0  # a quiet passage is at most this far below the loudest
+WHOLE, LOUDEST, QUIET, CHANGED = "Whole recording", "Loudest part", "Quiet part", "Most changed"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of the recording; ``title`` says why it was chosen."""
+
+    title: str
+    start_s: float
+    stop_s: float
+
+
+@dataclass(frozen=True)
+class Track:
+    """One recording's passages in a row, as the content of an Ogg Opus file.
+
+    Args:
+        role: before, after or reference.
+        name: the file's name.
+        data: the encoded sound.
+        seconds: its length.
+        lufs: its integrated loudness.
+    """
+
+    role: str
+    name: str
+    data: bytes
+    seconds: float
+    lufs: float
+
+
+@dataclass(frozen=True)
+class Sound:
+    """``passages`` of before and after, which have one time line; the reference has its own."""
+
+    passages: tuple[Passage, ...]
+    tracks: tuple[Track, ...]
+
+    def gains_db(self) -> dict[str, float]:
+        """Gains that make all tracks as loud as the quietest."""
+        known = [t.lufs for t in self.tracks if math.isfinite(t.lufs)]
+        goal = min(known, default=0.0)
+        return {t.role: goal - t.lufs if math.isfinite(t.lufs) else 0.0 for t in self.tracks}
+
+
+def sound_of(result: Rendered) -> Sound | None:
+    """The sound of a rendered recording; None if it can no longer be read.
+
+    Args:
+        result: what was rendered, to a file or to memory.
+    """
+    before, after = result.sides[:2]
+    if min(before.duration_s, after.duration_s) < 0.1:
+        return None
+    passages = passages_of(before, after)
+    reference = next((s for s in result.sides if s.role == "reference" and s.levels), None)
+    wanted = [(before, passages), (after, passages)]
+    if reference is not None:
+        wanted.append((reference, (_typical(reference),)))
+    with ThreadPoolExecutor(2) as pool:
+        tracks = list(pool.map(lambda w: _track(*w), wanted))
+    if tracks[0] is None or tracks[1] is None:
+        return None
+    return Sound(passages, tuple(t for t in tracks if t is not None))
+
+
+def passages_of(before: Side, after: Side) -> tuple[Passage, ...]:
+    """What to embed of a recording: everything, or up to three passages in order of time."""
+    length = min(before.duration_s, after.duration_s)
+    if length <= WHOLE_S or before.loudness is None or after.loudness is None:
+        return (Passage(WHOLE, 0.0, min(length, WHOLE_S)),)
+    time_s, level = _moments(before)
+    _, changed = _moments(after)
+    count = min(len(level), len(changed))
+    if count < 2:
+        return (Passage(WHOLE, 0.0, WHOLE_S),)
+    time_s, level, change = time_s[:count], level[:count], changed[:count] - level[:count]
+    change = np.abs(change - np.median(change))
+    scores = (
+        (LOUDEST, level),
+        (QUIET, np.where(level > level.max() - _QUIET_LU, -level, -np.inf)),
+        (CHANGED, np.where(level > level.max() - _QUIET_LU, change, -np.inf)),
+    )
+    found: list[Passage] = []
+    for title, score in scores:
+        free = np.isfinite(score)
+        for p in found:
+            free &= np.abs(time_s - (p.start_s + p.stop_s) / 2) >= PASSAGE_S
+        if free.any():
+            middle = float(time_s[np.argmax(np.where(free, score, -np.inf))])
+            start = min(max(middle - PASSAGE_S / 2, 0.0), length - PASSAGE_S)
+            if all(abs(start - p.start_s) >= PASSAGE_S for p in found):
+                found.append(Passage(title, start, start + PASSAGE_S))
+    return tuple(sorted(found, key=lambda p: p.start_s))
+
+
+def _moments(side: Side) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loudness of a passage about each moment: times in s and LUFS."""
+    assert side.loudness is not None
+    time_s, lufs = side.loudness
+    if len(time_s) < 2:
+        return time_s, lufs
+    power = 10 ** (np.maximum(lufs, -100.0) / 10)
+    wide = max(1, min(len(power), round(PASSAGE_S / float(time_s[1] - time_s[0]))))
+    mean = np.convolve(power, np.ones(wide) / wide, "same")
+    return time_s, 10 * np.log10(mean)
+
+
+def _typical(side: Side) -> Passage:
+    """The stretch of a reference whose loudness is nearest to that of the whole."""
+    length = min(side.duration_s, REFERENCE_S)
+    start = 0.0
+    if side.loudness is not None and len(side.loudness[0]) and side.duration_s > REFERENCE_S:
+        assert side.levels is not None
+        time_s, lufs = _moments(side)
+        middle = float(time_s[np.abs(lufs - side.levels.integrated_lufs).argmin()])
+        start = min(max(middle - length / 2, 0.0), side.duration_s - length)
+    return Passage("Typical part", start, start + length)
+
+
+def _track(side: Side, passages: Sequence[Passage]) -> Track | None:
+    """A recording's passages; None if it can no longer be read."""
+    try:
+        parts = [_read(side, p) for p in passages]
+        audio = np.concatenate(parts, axis=1)
+        data = ogg_opus(audio, side.sample_rate, BIT_RATE[len(audio)])
+    except (AudioError, OSError):
+        return None
+    seconds = audio.shape[1] / side.sample_rate
+    return Track(side.role, side.path.name, data, seconds, loudness_lufs(audio, side.sample_rate))
+
+
+def _read(side: Side, passage: Passage) -> np.ndarray:
+    """A passage as float32 [C, n], C at most 2, its ends faded; silence past the end."""
+    first = round(passage.start_s * side.sample_rate)
+    frames = round(passage.stop_s * side.sample_rate) - first
+    if side.samples is not None:
+        read = side.samples[:, first : first + frames]
+    else:
+        with open_reader(side.path) as reader:
+            if reader.info.sample_rate != side.sample_rate:
+                rate = reader.info.sample_rate
+                reader.seek(round(passage.start_s * rate))
+                read = _converted(reader.read(round(frames * rate / side.sample_rate)),
+                                  rate, side.sample_rate)  # fmt: skip
+            else:
+                reader.seek(first)
+                read = reader.read(frames)
+    audio = np.zeros((min(len(read), 2), frames), np.float32)
+    count = min(frames, read.shape[1])
+    audio[:, :count] = read[:2, :count]
+    fade = np.linspace(0, 1, max(1, min(round(_FADE_S * side.sample_rate), frames // 2)))
+    audio[:, : len(fade)] *= fade
+    audio[:, frames - len(fade) :] *= fade[::-1]
+    return audio
+
+
+def _converted(audio: np.ndarray, old_rate: int, new_rate: int) -> np.ndarray:
+    import soxr
+
+    return np.asarray(soxr.resample(np.ascontiguousarray(audio.T), old_rate, new_rate)).T
