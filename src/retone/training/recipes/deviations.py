@@ -30,9 +30,7 @@ _PAIRS = (
         "the program's changes the length, not the pitch",
         "the pitch changes (deepafx_reference_speech keeps both slips of the program)",
     ),
-    Deviation(
-        "A/B swap", "the program draws one coin for a batch", "one coin for every example"
-    ),
+    Deviation("A/B swap", "the program draws one coin for a batch", "one coin for every example"),
     Deviation(
         "loudest samples of input and target",
         "the program clips at full scale",
@@ -106,12 +104,8 @@ _DIFFDEQ = (
         "raw audio; a receptive field of 321 samples at the stated sizes",
         "three strided convolutions, 512 samples a frame, before the TCN",
     ),
-    Deviation(
-        "dilations", "8 blocks, {1, 3, 9, 27}", "two stacks of 1, 3, 9, 27"
-    ),
-    Deviation(
-        "input scaling", "not stated", "standardised by statistics of 256 training clips"
-    ),
+    Deviation("dilations", "8 blocks, {1, 3, 9, 27}", "two stacks of 1, 3, 9, 27"),
+    Deviation("input scaling", "not stated", "standardised by statistics of 256 training clips"),
     Deviation("examples of an epoch", "not stated", "10,000"),
     Deviation("weights of the two losses", "not stated", "1 and 1, auraloss's default STFT loss"),
     Deviation(
@@ -134,9 +128,7 @@ _DIFFDEQ = (
         'amplitude below 1e-4, "energy below 0.01"',
         "more than half of the 25 ms frames below 0.01 RMS, or a peak below 1e-4",
     ),
-    Deviation(
-        "compressor's knee and detector", "not stated", "6 dB; RMS over 10 ms; both fixed"
-    ),
+    Deviation("compressor's knee and detector", "not stated", "6 dB; RMS over 10 ms; both fixed"),
     Deviation(
         "centre frequencies of a band's EQ", "not predicted", "at the middle of the band, fixed"
     ),
