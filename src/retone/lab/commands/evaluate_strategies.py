@@ -90,7 +90,9 @@ def _strategies(args: argparse.Namespace) -> str:
     from retone.training.state import BEST, LAST
 
     named = [text.partition("=") if "=" in text else ("", "", text) for text in args.runs]
-    methods = runs([Path(f) for *_, f in named], [n for n, *_ in named], BEST if args.best else LAST)
+    methods = runs(
+        [Path(f) for *_, f in named], [n for n, *_ in named], BEST if args.best else LAST
+    )
     rows: list[Any] = [Input(), *methods]
     metrics = [m for m in STYLE_METRICS if not (args.no_pesq and m.name == "pesq")]
     results = []

@@ -20,8 +20,8 @@ METHODS = (
     "input", "matchering", "network-alone", "oracle", "rules-published",
     *(name for name in CHOICES if name != "auto"),
 )  # fmt: skip
-"""Rows: the unprocessed input, the rules exactly as published, matchering, the network without its fit, the chain fitted to the
-target, and estimators by name."""
+"""Rows: the unprocessed input, the rules as published, matchering, the network without its fit, the
+chain fitted to the target, and estimators by name."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from retone.errors import DataError, MissingExtraError
 from retone.lab.evaluate import distributions
@@ -44,8 +45,9 @@ def measured(work: Work, group: Group, trained: list[Trained], quality: bool) ->
     metrics = tuple(METRICS[n] for n in dict.fromkeys(METRIC_OF_ROW.values()))
     work.say(f"diff-deq, {group.name}: {work.scale.pairs} clips{', NISQA' if quality else ''}")
     name = "diff-deq_nisqa" if quality else "diff-deq_table-1"
+    methods: list[Any] = [Input("input"), *trained]
     return evaluation.evaluate(
-        corpus, [Input("input"), *trained], pairs=work.scale.pairs, seed=work.seed,
+        corpus, methods, pairs=work.scale.pairs, seed=work.seed,
         cases={CASE: maker}, quality=("nisqa",) if quality else (), path=work.raw(name, group),
         metrics=() if quality else metrics, workers=work.workers, progress=work.progress,
         about=about_runs(trained),

@@ -1,11 +1,11 @@
-"""A printed table filled in: each cell's own number beside the published one, or why it is empty."""
+"""A printed table filled in: our number beside the published one, or why there is none."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,9 +141,9 @@ class Filled:
             printed = TABLES[data["paper"], data["name"]]
             cells = {}
             for entry in data["cells"]:
-                known = [_number(entry[k]) for k in ("mean", "low", "high")]
+                mean, low, high = (_number(entry[k]) for k in ("mean", "low", "high"))
                 cells[entry["row"], entry["group"], entry["column"]] = Cell(
-                    *known, entry["items"], entry["missing"]
+                    mean, low, high, entry["items"], entry["missing"]
                 )
             return Filled(
                 printed, [Group(**g) for g in data["groups"]], data["rows"],
@@ -166,10 +166,11 @@ class Filled:
                 for column in self.columns:
                     texts.append(self._text(row, group.name, column.name, reasons))
             lines.append(f"| {row} | " + " | ".join(texts) + " |")
-        lines += ["", "Mean [95 % interval over voices or tracks], x: ratio to "
-                  f"{self.printed.baseline or 'nothing'}; *printed*: the paper's number."]  # fmt: skip
-        if not self.printed.baseline:
-            lines[-1] = "Mean [95 % interval where there is one]; *printed*: the paper's number."
+        spread = "95 % interval over voices or tracks" if self.printed.baseline else "spread"
+        about = f"Mean [{spread}]; in italics the paper's number"
+        if self.printed.baseline:
+            about += f"; x: ratio to {self.printed.baseline}"
+        lines += ["", about + "."]
         lines += [f"- ({number}) {reason}" for number, reason in enumerate(reasons, start=1)]
         lines += [f"- {note}" for note in self.notes]
         for row, fact in self.facts.items():
@@ -211,10 +212,3 @@ def _number(value: Any) -> float:
     if value is None:
         return math.nan
     return math.inf if value == "inf" else float(value)
-
-
-def plain(value: Any) -> Any:
-    """A dataclass or tuple as JSON would read it back, so that questions compare."""
-    return json.loads(
-        json.dumps(asdict(value) if hasattr(value, "__dataclass_fields__") else value)
-    )

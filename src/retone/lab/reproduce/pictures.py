@@ -144,9 +144,9 @@ def figure_1(work: Work) -> Picture:
         _write(work, picture, plot.render(standalone=True))
         picture.notes += [
             "The picture shows one clip as the paper does, the table all clips.",
-            "The paper gives neither the parameters nor its target. A static equaliser has no error "
-            "against a static target by construction; a dynamic one can only win if the target "
-            "depends on the level. Both targets are given.",
+            "The paper gives neither the parameters nor its target. A static equaliser has no "
+            "error against a static target by construction; a dynamic one can only win if the "
+            "target depends on the level. Both targets are given.",
         ]
 
     return _made(work, "diff-deq", "figure-1", fill)

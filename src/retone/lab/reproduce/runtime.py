@@ -18,6 +18,7 @@ from retone.lab.reproduce.filled import Cell, Filled
 from retone.lab.reproduce.published import READABLE, TABLE_5
 from retone.lab.reproduce.work import Work
 from retone.process.stream import render_whole
+from retone.training.model import effect_networks_of
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import recipe_named
 
@@ -83,7 +84,7 @@ def _inference(
                 times.append(_timed(recipe, own, audio, setting, device))
         filled.put(row, "", column, _spread([t / SECONDS for t in times[2:]]))
         own.to("cpu")
-    networks = model.effect_networks
+    networks = effect_networks_of(model)
     weights = sum(p.numel() for p in networks.parameters()) if networks is not None else 0
     if not recipe.gradient.contract.inference.endswith("networks"):
         weights = 0

@@ -97,8 +97,9 @@ def _measured(
     length = work.scale.music_length if high else work.scale.eval_length
     maker = replace(pairs, sample_rate=group.sample_rate, length=length)
     work.say(f"{printed.name}, {group.name}: {work.scale.pairs} pairs")
+    methods: list[Any] = [Input(), published_rules("RB-DSP"), *trained]
     result = synthetic.evaluate(
-        corpus, maker, [Input(), published_rules("RB-DSP"), *trained], pairs=work.scale.pairs,
+        corpus, maker, methods, pairs=work.scale.pairs,
         seed=work.seed, path=work.raw(f"{printed.paper}_{printed.name}", group),
         metrics=[METRICS[c.metric] for c in filled.columns], workers=work.workers,
         progress=work.progress, cases=(CASE,), about=about_runs(trained),
@@ -133,8 +134,9 @@ def _realistic(work: Work, filled: Filled, group: Group, used: dict[str, System]
     styles = _styles(work, group)
     trained = work.methods(filled, known, group.name)
     work.say(f"table-3, {group.name}: {25 * work.scale.trials} pairs")
+    methods: list[Any] = [Input(), published_rules("RB-DSP"), *trained]
     result = realistic.evaluate(
-        styles, [Input(), published_rules("RB-DSP"), *trained], kind=group.kind,
+        styles, methods, kind=group.kind,
         trials=work.scale.trials, seed=REALISTIC_SEED, path=work.raw("deepafx-st_table-3", group),
         workers=work.workers, progress=work.progress, about=about_runs(trained),
     )  # fmt: skip

@@ -175,7 +175,7 @@ class Runs:
 
 
 def budget(folder: Path) -> dict[str, Any]:
-    """How long a run was trained: recipe, steps, examples, CPU minutes, step of the best weights."""
+    """How long a run was trained, and at which step its best weights were saved."""
     header = checkpoint.read(folder / BEST)[1]
     last = folder / LAST
     state = checkpoint.read(last)[1]["state"] if last.is_file() else header["state"]

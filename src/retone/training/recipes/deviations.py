@@ -159,7 +159,7 @@ def deviations(recipe: str) -> tuple[Deviation, ...]:
         return _EFFECTS[:1] + _PROXY
     if not recipe.startswith("deepafx_"):
         return ()
-    found = _PAIRS + _NETWORK
+    found: tuple[Deviation, ...] = _PAIRS + _NETWORK
     if recipe in ("deepafx_speech", "deepafx_music") or "frequency_sampled" in recipe:
         return found + _EFFECTS + _AD
     if "ctcn" in recipe:
