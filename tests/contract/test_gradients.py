@@ -40,6 +40,7 @@ ALL: tuple[Gradient, ...] = (
     NeuralProxy("np_fh", sizes=SIZES),
     EndToEnd("ctcn1", False, SIZES),
     EndToEnd("ctcn2", True, SIZES),
+    FrequencySampled("frequency_sampled_exact", exact_inference=True),
 )
 each = pytest.mark.parametrize("strategy", ALL, ids=lambda s: s.name)
 
@@ -87,7 +88,8 @@ def test_shapes_and_gradients(strategy: Gradient, make_audio: MakeAudio) -> None
 
 RUNS = {
     "exact": ({"effect"}, 0, {"effect"}),
-    "frequency_sampled": ({"relaxed"}, 0, {"effect"}),
+    "frequency_sampled": ({"relaxed"}, 0, {"relaxed"}),
+    "frequency_sampled_exact": ({"relaxed"}, 0, {"effect"}),
     "spsa": ({"effect"}, 1, {"effect"}),
     "spsa_improved": ({"effect"}, 4, {"effect"}),
     "np": ({"networks"}, 0, {"networks"}),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from retone import terminal
 
-COMMANDS = ("evaluate", "figure", "bench")
+COMMANDS = ("evaluate", "figure", "bench", "reproduce")
 """Each is a module of ``retone.lab.commands``."""
 
 

@@ -7,6 +7,7 @@ NaN with the reason, so that it cannot enter a mean as a low value.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +181,22 @@ def _limit_threads(peer: Any) -> None:
     peer.dnsmos = model
 
 
+NISQA_FOLDER = "RETONE_NISQA"
+"""Environment variable with the folder of NISQA's weights."""
 NISQA_NAMES = ("overall", "noisiness", "discontinuity", "coloration", "loudness")
+
+
+def use_nisqa_weights(path: Path) -> None:
+    """Take NISQA's weights from a file ``nisqa.tar``, or from a folder that holds it, in this
+    process and in those that it starts.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    file = path / "nisqa.tar" if path.is_dir() else path
+    if file.name != "nisqa.tar" or not file.is_file():
+        raise DataError(f"no NISQA weights at {path}: expected a file called nisqa.tar.")
+    os.environ[NISQA_FOLDER] = str(file.absolute().parent)
 
 
 def nisqa(audio: Any, sample_rate: float) -> dict[str, Score]:
@@ -211,6 +227,8 @@ def nisqa(audio: Any, sample_rate: float) -> dict[str, Score]:
     x = mono(audio, "NISQA")
     if x.size == 0 or not np.isfinite(x).all() or max(abs(x)) < _SILENT:
         return {n: _missing("the audio is silent or not finite") for n in NISQA_NAMES}
+    if folder := os.environ.get(NISQA_FOLDER):
+        peer.NISQA_DIR = folder
     try:
         found = run(torch.from_numpy(x.astype(np.float32)), round(sample_rate))
     except Exception as error:  # whatever the download or the file's reader raises

@@ -50,7 +50,8 @@ def learning_rate(o: Optimizer, step: int, steps: int) -> float:
         return o.learning_rate * (step + 1) / o.warmup_steps
     if o.cosine:
         done = (step - o.warmup_steps) / max(1, steps - o.warmup_steps)
-        return o.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        share = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return o.learning_rate * (o.cosine_end + (1 - o.cosine_end) * share)
     return o.learning_rate * 0.1 ** sum(step >= m * steps for m in o.milestones)
 
 
@@ -229,7 +230,8 @@ class _Run:
         except PluginError:
             self.save(self.folder / LAST)
             raise
-        norm = nn.utils.clip_grad_norm_(self.parameters, recipe.optimizer.clip_norm)
+        limit = recipe.optimizer.clip_norm or math.inf
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
         if torch.isfinite(norm):
             self.optimizer.step()
             state.skipped_in_a_row = 0
@@ -282,8 +284,8 @@ class _Run:
             return
         scores = self.validation.run(self.model, self.context.device)
         self.recorder.row({"step": self.state.step, "validation": scores})
-        if scores["loss"] < self.state.best:
-            self.state.best, self.state.validation = scores["loss"], scores
+        if scores[self.recipe.best_by] < self.state.best:
+            self.state.best, self.state.validation = scores[self.recipe.best_by], scores
             save_state(self.folder / BEST, self.recipe, self.model, None, self.state)
             self.state.validation = None
             examples = self.validation.examples(self.model, self.context.device)

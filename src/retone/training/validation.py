@@ -42,20 +42,22 @@ class Validation:
 
     @torch.no_grad()
     def run(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """Mean loss, and each score as a ratio to the input's."""
+        """Mean loss, mean absolute error, and each score as a ratio to the input's."""
         was_training = network.training
         network.eval()
-        r, estimates, losses = self.recipe, [], []
+        r, estimates, losses, errors = self.recipe, [], [], []
         rate = r.pairs.sample_rate
         for source, reference, target in self.batches:
             unit, out = self._result(network, source.to(device), reference.to(device))
             goal = r.loss_target(target[:, None].to(device), unit)
             losses.append(r.loss.per_item(out, goal, rate).cpu())
+            errors.append((out - goal).abs().flatten(1).mean(1).cpu())
             estimates.append(out[:, 0].cpu())
         network.train(was_training)
         scores = self._scores(estimates)
         ratios = {k: v / max(self.input_scores[k], 1e-9) for k, v in scores.items()}
-        return {"loss": float(torch.cat(losses).mean()), **ratios}
+        means = {"loss": float(torch.cat(losses).mean()), "l1": float(torch.cat(errors).mean())}
+        return means | ratios
 
     @torch.no_grad()
     def examples(

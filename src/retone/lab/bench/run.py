@@ -157,5 +157,8 @@ def _commands(target: Path, place: Path) -> dict[str, list[str]]:
 
 def _report(text: str, kind: str) -> Report:
     from retone.lab.bench.result import Report
+    from retone.training.provenance import command
 
-    return Report.from_json(text, f"the {kind} benchmark")
+    report = Report.from_json(text, f"the {kind} benchmark")
+    report.provenance["command"] = command()  # not the measuring process's
+    return report

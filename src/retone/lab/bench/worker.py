@@ -130,7 +130,6 @@ def new_report(kind: str, question: dict[str, Any]) -> Any:
 
     known = provenance()
     known["libraries"] = {name: metadata.version(name) for name in LIBRARIES}
-    known["cores"] = os.cpu_count()
     known["load_average_start"] = _load()
     return Report(kind, dict(question), known)
 

@@ -18,7 +18,14 @@ from retone.lab.commands.verbs import Verb
 
 
 def _add_strategies(strategies: argparse.ArgumentParser) -> None:
-    strategies.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
+    strategies.add_argument(
+        "runs", nargs="+", metavar="RUN",
+        help="run folders; NAME=RUN names a row, so that two runs of one strategy can be compared",
+    )  # fmt: skip
+    strategies.add_argument(
+        "--best", action="store_true",
+        help="render with the best weights of each run (default: its last ones)",
+    )  # fmt: skip
     _common(strategies, pairs=100)
     strategies.add_argument(
         "--rates", type=int, nargs="+", required=True, metavar="HZ",
@@ -80,8 +87,12 @@ def _strategies(args: argparse.Namespace) -> str:
     from retone.terminal import progress_bar
     from retone.training.data.pairs import PairMaker
     from retone.training.provenance import provenance
+    from retone.training.state import BEST, LAST
 
-    methods = runs(args.runs)
+    named = [text.partition("=") if "=" in text else ("", "", text) for text in args.runs]
+    methods = runs(
+        [Path(f) for *_, f in named], [n for n, *_ in named], BEST if args.best else LAST
+    )
     rows: list[Any] = [Input(), *methods]
     metrics = [m for m in STYLE_METRICS if not (args.no_pesq and m.name == "pesq")]
     results = []

@@ -11,7 +11,7 @@ from retone.lab.commands.corpora import add_corpus, add_output, add_seed, add_wo
 from retone.lab.commands.verbs import Verb
 
 ESTIMATORS = tuple(name for name in CHOICES if name != "auto")
-ROWS = ("input", *ESTIMATORS, "oracle")
+ROWS = ("input", "rules-published", *ESTIMATORS, "oracle")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -186,7 +186,7 @@ def _run_realistic(args: argparse.Namespace) -> int:
     from retone.estimators.choose import FORMER_NAMES, estimator_named
     from retone.estimators.full_match import full_match
     from retone.estimators.network import Network
-    from retone.lab.evaluate.methods import Estimated, Input, Target
+    from retone.lab.evaluate.methods import Estimated, Input, Target, published_rules
     from retone.lab.evaluate.realistic import evaluate, table
     from retone.lab.evaluate.style_page import heat_map
     from retone.terminal import progress_bar
@@ -198,6 +198,8 @@ def _run_realistic(args: argparse.Namespace) -> int:
         elif name == "oracle":
             oracle = "oracle (the reference's own settings)"
             methods += [Target(oracle), Target(f"{oracle}, loudness matched", 1.0)]
+        elif name == "rules-published":
+            methods.append(published_rules())
         elif name == "rules":
             methods.append(Estimated("RB-DSP", estimator_named("rules"), at_peak=True))
         else:

@@ -17,11 +17,11 @@ from retone.lab.commands.corpora import (
 from retone.lab.commands.verbs import Verb
 
 METHODS = (
-    "input", "matchering", "network-alone", "oracle",
+    "input", "matchering", "network-alone", "oracle", "rules-published",
     *(name for name in CHOICES if name != "auto"),
 )  # fmt: skip
-"""Rows: the unprocessed input, matchering, the network without its fit, the chain fitted to the
-target, and estimators by name."""
+"""Rows: the unprocessed input, the rules as published, matchering, the network without its fit, the
+chain fitted to the target, and estimators by name."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _methods(name: str, args: argparse.Namespace) -> list[Any]:
     from retone.estimators.choose import FORMER_NAMES, estimator_named
-    from retone.lab.evaluate.methods import Estimated, Input, Matchering, Oracle
+    from retone.lab.evaluate.methods import Estimated, Input, Matchering, Oracle, published_rules
     from retone.losses import L1, MultiResolutionSTFT, WeightedSum
 
     match name:
@@ -91,6 +91,8 @@ def _methods(name: str, args: argparse.Namespace) -> list[Any]:
         case "oracle":
             loss = WeightedSum((MultiResolutionSTFT(), L1()), (1.0, 100.0))
             return [Oracle(loss, estimator_named("closed-form"))]
+        case "rules-published":
+            return [published_rules()]
         case "rules":
             return [Estimated("RB-DSP", estimator_named("rules"), at_peak=True)]
         case "network-alone":

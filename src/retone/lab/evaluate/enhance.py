@@ -7,7 +7,7 @@ from the degraded clip alone and dominates half of the paper's rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def evaluate(
     workers: int = 1,
     progress: Progress = silent,
     made_from: Callable[[], dict[str, Any]] = provenance,
+    about: Mapping[str, Any] | None = None,
 ) -> Result:
     """Measure methods on seeded pairs of a corpus.
 
@@ -87,6 +88,7 @@ def evaluate(
         path: result file; rows in it are not measured again; it is saved regularly.
         metrics: columns; those that depend on level are measured twice.
         workers: processes.
+        about: further entries of the question.
     """
     cases = makers() if cases is None else cases
     rate = next(iter(cases.values())).sample_rate
@@ -99,6 +101,7 @@ def evaluate(
         "pairs": pairs,
         "seed": seed,
         "quality": sorted(quality),
+        **(about or {}),
     }
     result = Result.resumed(question, made_from(), path)
     have = {(r.item, r.case, r.method) for r in result.rows}

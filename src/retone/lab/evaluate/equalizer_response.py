@@ -145,8 +145,9 @@ def evaluate(
         "clips": clips,
         "seed": seed,
     }
-    result = Result(question, made_from())
-    jobs = [(corpus, maker, item, seed) for item in range(clips)]
+    result = Result.resumed(question, made_from(), path)
+    done = {r.item for r in result.rows}
+    jobs = [(corpus, maker, item, seed) for item in range(clips) if item not in done]
     for number, rows in enumerate(measured(jobs, _rows, workers), start=1):
         result.rows += rows
         progress(Phase("measuring", "clips"), number, clips)

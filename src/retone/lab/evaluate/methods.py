@@ -13,6 +13,7 @@ from retone.dsp.effect import Effect
 from retone.effects import MATCH_CHAIN
 from retone.errors import MissingExtraError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimator, Excerpt, shift_thresholds
+from retone.estimators.rules import Rules
 from retone.losses import Loss
 from retone.process.stream import render_whole
 from retone.training.data.pairs import Pair
@@ -77,6 +78,11 @@ class Estimated:
         back_db = gain_db if self.at_peak else gain_db - reference_gain_db
         out = out * out.dtype.type(db_to_gain(back_db))
         return to_loudness(out, pair.reference, sample_rate, self.toward_reference)
+
+
+def published_rules(name: str = "RB-DSP, as published") -> Estimated:
+    """DeepAFx-ST's baseline with the quirks of its program."""
+    return Estimated(name, Rules(paper=True), at_peak=True)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ reference's own settings.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def evaluate(
     path: Path | None = None,
     workers: int = 1,
     progress: Progress = silent,
+    about: Mapping[str, Any] | None = None,
 ) -> Result:
     """Measure methods on seeded pairs of styles.
 
@@ -69,6 +70,7 @@ def evaluate(
         seed: random seed for the choice of examples.
         path: result file; rows in it are not measured again.
         workers: processes.
+        about: further entries of the question.
     """
     question = {
         "what": "realistic",
@@ -82,6 +84,7 @@ def evaluate(
         "seed": seed,
         "style_seed": styles.seed,
         "apart": styles.apart,
+        **(about or {}),
     }
     result = Result.resumed(question, provenance(), path)
     have = {(r.item, r.method) for r in result.rows}

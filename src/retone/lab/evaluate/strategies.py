@@ -1,7 +1,7 @@
 """Trained differentiation strategies side by side, on pairs with a known target.
 
-Each run folder of ``retone train`` is a row and is rendered by its own recipe's inference path;
-runs of NP are also rows with the effect at inference, NP-HH.
+Each run folder of ``retone train`` is a row and is rendered by its own recipe's inference path.
+Runs of NP (NP-HH) and of AD, which render without the effect, are also rows with the effect itself.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from retone.nets import checkpoint
 from retone.nets.iterative import IterativeNet
 from retone.nets.proxy import TcnSizes
 from retone.training.data.pairs import Pair
-from retone.training.gradients import STRATEGIES, Gradient, NeuralProxy
+from retone.training.gradients import STRATEGIES, FrequencySampled, Gradient, NeuralProxy
 from retone.training.model import Model
+from retone.training.state import LAST
 
 COLUMNS = ("pesq", "stft", "msd", "sce", "rms", "lufs", "crest")
 RATIOS = ("stft", "sce", "rms", "lufs")
@@ -80,8 +81,10 @@ class System:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run folder as an evaluation's method; ``hybrid`` runs the effect instead of a proxy at
-    inference.
+    """A run folder as an evaluation's method.
+
+    ``hybrid`` renders with the effect itself instead of a proxy or of AD's approximation.
+    ``state`` is the file of the run that is read: its last state or its best weights.
 
     The network gets both recordings at its own sample rate. Effects run at the pair's rate, and so
     do networks in the effect's place, although they were trained at one rate only.
@@ -90,9 +93,15 @@ class Trained:
     name: str
     folder: str
     hybrid: bool = False
+    state: str = LAST
+
+    @property
+    def system(self) -> System:
+        """The run, ready to render."""
+        return open_run(self.folder, self.hybrid, self.state)
 
     def run(self, pair: Pair, sample_rate: int) -> np.ndarray:
-        system = open_run(self.folder, self.hybrid)
+        system = self.system
         clips = [
             torch.from_numpy(_at(x, sample_rate, system.sample_rate))[None]
             for x in (pair.input, pair.reference)
@@ -108,33 +117,44 @@ class Trained:
         return system.model(source, reference, render).units[-1]
 
 
-def runs(folders: Sequence[Path]) -> list[Trained]:
-    """The rows of run folders, named by their strategy.
+def runs(folders: Sequence[Path], names: Sequence[str] = (), state: str = LAST) -> list[Trained]:
+    """The rows of run folders.
+
+    Args:
+        folders: run folders.
+        names: a name for each, such as "NP (S)"; the strategy's own where it is empty.
+        state: file of each run to read.
 
     Raises:
-        DataError: a folder holds no run, or two hold the same strategy.
+        DataError: a folder holds no run, or two rows have the same name.
     """
     found: list[Trained] = []
-    for folder in folders:
-        gradient = open_run(str(folder), False).gradient
-        found.append(Trained(gradient.name, str(folder)))
+    for number, folder in enumerate(folders):
+        gradient = open_run(str(folder), False, state).gradient
+        name = (names[number] if names else "") or gradient.name
+        found.append(Trained(name, str(folder), state=state))
         if isinstance(gradient, NeuralProxy) and gradient.mode == "np":
-            found.append(Trained("np_hh", str(folder), hybrid=True))
-    names = [m.name for m in found]
-    twice = {n for n in names if names.count(n) > 1}
+            other = "np_hh" if name == "np" else f"{name}, hybrid"
+            found.append(Trained(other, str(folder), True, state))
+        if isinstance(gradient, FrequencySampled) and not gradient.exact_inference:
+            found.append(Trained(f"{name}, rendered exactly", str(folder), True, state))
+    rows = [m.name for m in found]
+    twice = {n for n in rows if rows.count(n) > 1}
     if twice:
-        raise DataError(f"two runs use the same strategy: {', '.join(sorted(twice))}.")
+        raise DataError(
+            f"two runs use the same strategy: {', '.join(sorted(twice))}. Give them names."
+        )
     return found
 
 
 @functools.lru_cache(maxsize=16)
-def open_run(folder: str, hybrid: bool) -> System:
-    """Read the last state of a run.
+def open_run(folder: str, hybrid: bool, state: str = LAST) -> System:
+    """Read a state of a run.
 
     Raises:
         DataError: it is missing or damaged, or its strategy is unknown.
     """
-    path = Path(folder) / "last.safetensors"
+    path = Path(folder) / state
     tensors, header = checkpoint.read(path)
     try:
         recipe = header["recipe"]
@@ -147,8 +167,23 @@ def open_run(folder: str, hybrid: bool) -> System:
     model = Model(network, gradient.build(effect, pretrained=False))
     model.load(tensors, path)
     if hybrid:
-        gradient = replace(gradient, mode="np_hh")  # type: ignore[type-var]
+        gradient = with_effect(gradient)
     return System(model.eval(), effect, gradient, rate, header)
+
+
+def with_effect(gradient: Gradient) -> Gradient:
+    """A strategy that renders with the effect itself at inference.
+
+    Raises:
+        DataError: its settings mean nothing to the effect.
+    """
+    if isinstance(gradient, NeuralProxy):
+        return replace(gradient, mode="np_hh")
+    if isinstance(gradient, FrequencySampled):
+        return replace(gradient, exact_inference=True)
+    if not gradient.contract.readable:
+        raise DataError(f"{gradient.name}: what it predicts means nothing to the effect.")
+    return gradient
 
 
 def gradient_of(data: Mapping[str, Any], where: str) -> Gradient:
@@ -172,7 +207,7 @@ def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def facts(method: Trained) -> dict[str, Any]:
     """Facts about a row: contract, budget, size."""
-    system = open_run(method.folder, method.hybrid)
+    system = method.system
     state, recipe = system.header["state"], system.header["recipe"]
     model = system.model
     inside = model.effect_networks.parameters() if model.effect_networks else ()

@@ -86,6 +86,7 @@ class PairMaker:
         leveled_probability: probability that input and reference are each normalised to
             ``peak_dbfs``, like an estimator's excerpts; the target gets the reference's gain.
         min_mean_square: lowest mean square of each half of a source clip, as recorded.
+        silence_of_clip: compare that of the whole source clip instead, as DeepAFx-ST's paper does.
         peak_dbfs: peak of a clip before the halves are cut.
         fade_ms: linear fade at both ends of a clip.
         balance: a speaker or track of n samples is drawn with a probability proportional to
@@ -110,6 +111,7 @@ class PairMaker:
     speed: float = 1.0
     leveled_probability: float = 0.0
     min_mean_square: float = 1e-4
+    silence_of_clip: bool = False
     peak_dbfs: float = -12.0
     fade_ms: float = 50.0
     balance: float = 0.5
@@ -254,7 +256,9 @@ class PairMaker:
             )
         share = np.where(usable, self._shares(corpus), 0.0)
         share /= share.sum()
-        half = length // 2
+        parts = [slice(0, length // 2), slice(length // 2, length)]
+        if self.silence_of_clip:
+            parts = [slice(0, length)]
         for _ in range(TRIES):
             track = corpus.tracks[int(rng.choice(share.size, p=share))]
             for _ in range(TRIES_PER_TRACK):
@@ -262,10 +266,7 @@ class PairMaker:
                 clip = track.read(start, raw)
                 if speed != 1.0:
                     clip = play_at_speed(clip, speed, need)
-                if (
-                    _mean_square(clip[:half]) > self.min_mean_square
-                    and _mean_square(clip[half:length]) > self.min_mean_square
-                ):
+                if all(_mean_square(clip[p]) > self.min_mean_square for p in parts):
                     clip = normalise(clip, self.peak_dbfs)
                     if warp is not None:
                         clip = _fitted(warp.apply(clip, self.sample_rate), length)

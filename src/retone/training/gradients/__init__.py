@@ -4,7 +4,7 @@
 strategy             training forward    training backward          inference
 ===================  ==================  =========================  ==================
 ``Exact``            the effect          its exact adjoint          the effect
-``FrequencySampled`` approximation       autograd of it             the effect
+``FrequencySampled`` approximation       autograd of it             approximation
 ``Spsa``             the effect          two-sided differences      the effect
 ``NeuralProxy`` np   frozen networks     autograd of the networks   frozen networks
 ``NeuralProxy`` hh   frozen networks     autograd of the networks   the effect

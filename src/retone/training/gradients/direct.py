@@ -38,13 +38,21 @@ class Exact:
 
 @dataclass(frozen=True)
 class FrequencySampled:
-    """DeepAFx-ST's AD: frequency-sampled filters and one compressor time constant in training."""
+    """DeepAFx-ST's AD: frequency-sampled filters and one compressor time constant.
+
+    Args:
+        exact_inference: render with the effect itself after training. The paper renders as in
+            training, so its release time, which gets no gradient, is not heard either.
+    """
 
     name: str = "frequency_sampled"
+    exact_inference: bool = False
 
     @property
     def contract(self) -> Contract:
-        return Contract("frequency-sampled approximation", "autograd of it", "the effect")
+        approximation = "frequency-sampled approximation"
+        inference = "the effect" if self.exact_inference else approximation
+        return Contract(approximation, "autograd of it", inference)
 
     def build(self, effect: Effect, *, pretrained: bool = True) -> None:
         return None
@@ -67,4 +75,6 @@ class FrequencySampled:
         unit: Tensor,
         networks: nn.Module | None = None,
     ) -> Tensor:
-        return rendered(effect, audio, sample_rate, unit)
+        if self.exact_inference:
+            return rendered(effect, audio, sample_rate, unit)
+        return self.train(effect, audio, sample_rate, unit, networks)

@@ -1,7 +1,6 @@
 """DeepAFx-ST's recipes: its network, effects, loss and schedule (JAES 70(9), 2022).
 
-One stated difference: the best weights are those of the lowest validation loss; the published
-program uses the lowest L1 part of it.
+``recipes.deviations`` lists where they differ from the paper.
 """
 
 from __future__ import annotations
@@ -26,7 +25,13 @@ def deepafx_speech() -> Recipe:
     return Recipe(
         name="deepafx_speech",
         kind="speech",
-        pairs=PairMaker(sample_rate=SAMPLE_RATE, length=LENGTH),
+        pairs=PairMaker(
+            sample_rate=SAMPLE_RATE,
+            length=LENGTH,
+            min_mean_square=1e-3,
+            silence_of_clip=True,
+            balance=0.0,
+        ),
         effect=PAPER_CHAIN,
         network=SiameseConfig(
             outputs=len(PAPER_CHAIN.params), front_end=SpectrogramConfig(sample_rate=SAMPLE_RATE)
@@ -38,6 +43,7 @@ def deepafx_speech() -> Recipe:
         steps=EPOCHS * EXAMPLES_PER_EPOCH // BATCH,
         validation_pairs=200,
         validate_every=EXAMPLES_PER_EPOCH // BATCH,
+        best_by="l1",
     )
 
 
@@ -53,7 +59,9 @@ def deepafx_exact_speech() -> Recipe:
 
 def deepafx_reference_speech() -> Recipe:
     """The paper's recipe with pairs exactly as its published program makes them, bugs included."""
-    pairs = PairMaker(sample_rate=SAMPLE_RATE, length=LENGTH, reference_compatible=True)
+    pairs = PairMaker(
+        sample_rate=SAMPLE_RATE, length=LENGTH, min_mean_square=1e-5, reference_compatible=True
+    )
     return replace(deepafx_speech(), name="deepafx_reference_speech", pairs=pairs)
 
 

@@ -59,12 +59,16 @@ def diffdeq_paper() -> Recipe:
         name="diffdeq_paper",
         kind="speech",
         pairs=EnhanceMaker(
-            sample_rate=SAMPLE_RATE, corruption=DynamicEqualizer(), allpass_target=True
+            sample_rate=SAMPLE_RATE,
+            corruption=DynamicEqualizer(),
+            allpass_target=True,
+            peak_dbfs=0.0,
+            balance=0.0,
         ),
         effect=effect,
         network=_network(effect, ConvStemConfig(sample_rate=SAMPLE_RATE)),
         loss=WeightedSum((auraloss_default(), L1()), (1.0, 1.0)),
-        optimizer=Optimizer(learning_rate=1e-4, cosine=True),
+        optimizer=Optimizer(learning_rate=1e-4, cosine=True, cosine_end=0.0, clip_norm=0.0),
         batch_size=BATCH,
         steps=EPOCHS * EXAMPLES_PER_EPOCH // BATCH,
         validation_pairs=64,

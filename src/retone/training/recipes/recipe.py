@@ -38,13 +38,15 @@ class Optimizer:
     """Adam and its learning-rate schedule.
 
     The rate rises linearly over ``warmup_steps``; then it is divided by ten at the ``milestones``
-    (fractions of the run), or decays by a ``cosine``. ``clip_norm`` bounds the gradient's norm.
+    (fractions of the run), or decays by a ``cosine`` to ``cosine_end``, a share of the rate.
+    ``clip_norm`` bounds the gradient's norm; 0 leaves it unbounded.
     """
 
     learning_rate: float = 1e-4
     milestones: tuple[float, ...] = (0.8, 0.95)
     warmup_steps: int = 0
     cosine: bool = False
+    cosine_end: float = 0.01
     clip_norm: float = 4.0
 
 
@@ -67,6 +69,8 @@ class Recipe:
         steps: length of the run.
         validation_pairs: size of the fixed, seeded list of pairs from held-out voices.
         validate_every: steps between validations.
+        best_by: the validation score whose lowest value makes the best weights: ``"loss"``, or
+            ``"l1"``, its mean absolute error, as DeepAFx-ST's published program chooses.
         seed: random seed for weights and data.
         expectation_weight: weight of the negative log-likelihood of the target's statistics, for
             networks that predict them.
@@ -91,6 +95,7 @@ class Recipe:
     steps: int = 10_000
     validation_pairs: int = 64
     validate_every: int = 500
+    best_by: str = "loss"
     seed: int = 42
     precision: str = "float32"
     allpass_target: bool = False
@@ -103,6 +108,8 @@ class Recipe:
                 f"{self.name}: precision '{self.precision}' is unknown; "
                 f"choose one of {', '.join(PRECISIONS)}."
             )
+        if self.best_by not in ("loss", "l1"):
+            raise SettingError(f"{self.name}: best_by '{self.best_by}' must be loss or l1.")
         for field in ("batch_size", "steps", "validation_pairs", "validate_every"):
             if getattr(self, field) < 1:
                 raise SettingError(

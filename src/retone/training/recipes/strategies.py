@@ -7,8 +7,7 @@ in the effect's place where the paper's have 64. ``np``, ``np_hh`` and ``np_fh``
 proxies that were trained first, with the recipes ``proxy_equalizer`` and ``proxy_compressor``, into
 ``runs/proxy_equalizer`` and ``runs/proxy_compressor``.
 
-Differences to the paper: a proxy's learning rate is divided by ten at 80 and 95 % of its run
-instead of on a plateau, and its best weights are those of the lowest validation loss.
+``recipes.deviations`` lists where they differ from the paper.
 """
 
 from __future__ import annotations

@@ -1,0 +1,75 @@
+"""Measure tables and figures one after another, and write what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from retone.atomic import write_text_atomic
+from retone.lab.reproduce import enhance, pictures, runtime, style
+from retone.lab.reproduce.filled import Filled
+from retone.lab.reproduce.pictures import Picture
+from retone.lab.reproduce.published import DIAGRAMS, ITEMS
+from retone.lab.reproduce.work import Work
+from retone.training.recipes.deviations import RB_DSP, lines
+
+MEASURE: dict[tuple[str, str], Callable[[Work], Filled | Picture]] = {
+    ("deepafx-st", "table-1"): style.table_1,
+    ("deepafx-st", "table-2"): style.table_2,
+    ("deepafx-st", "table-3"): style.table_3,
+    ("deepafx-st", "table-4"): style.table_4,
+    ("deepafx-st", "table-5"): runtime.table_5,
+    ("deepafx-st", "figure-4"): pictures.figure_4,
+    ("deepafx-st", "figure-5"): pictures.figure_5,
+    ("diff-deq", "table-1"): enhance.table_i,
+    ("diff-deq", "figure-1"): pictures.figure_1,
+    ("diff-deq", "figure-3"): enhance.figure_3,
+    ("diff-deq", "figure-4"): enhance.figure_4,
+    ("diff-deq", "figure-5"): enhance.figure_5,
+}
+PAPER_RECIPES = (
+    "deepafx_speech", "deepafx_ctcn1_speech", "deepafx_ctcn2_speech", "deepafx_np_speech",
+    "deepafx_np_fh_speech", "deepafx_spsa_speech", "proxy_equalizer", "diffdeq_paper",
+    "diffdeq_peq",
+)  # fmt: skip
+"""Recipes whose deviations the report lists; those for music differ in nothing else."""
+REPORT = "report.md"
+
+
+def reproduce(work: Work, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+    """Measure ``wanted`` items, each saved as soon as it is complete; then write the report."""
+    found = {}
+    for paper, name in wanted:
+        item = MEASURE[paper, name](work)
+        item.save(work.folder / f"{paper}_{name}.json")
+        found[paper, name] = item
+    write_text_atomic(work.folder / REPORT, report(work, found), force=True)
+    return found
+
+
+def report(work: Work, found: dict[tuple[str, str], Any]) -> str:
+    """Everything that was measured as one Markdown page."""
+    lines_ = [f"# Reproduction, scale {work.scale.name}", ""]
+    if work.scale.name != "paper":
+        lines_ += ["Sizes are far below the papers': that it runs is all that these numbers show.",
+                   ""]  # fmt: skip
+    for paper, items in ITEMS.items():
+        mine = [n for n in items if (paper, n) in found]
+        for name in mine:
+            item = found[paper, name]
+            lines_ += [f"## {paper}, {name}: {item.title}", "", item.markdown(), ""]
+        if mine:
+            drawn = ", ".join(sorted(n for p, n in DIAGRAMS if p == paper))
+            lines_ += [f"{paper}, {drawn}: drawings of the system, nothing to measure.", ""]
+    return "\n".join([*lines_, *deviations_page()]) + "\n"
+
+
+def deviations_page() -> list[str]:
+    """Every recipe's deviations in one table each."""
+    found = ["## Where the recipes differ from the papers", ""]
+    for recipe in PAPER_RECIPES:
+        found += [f"**{recipe}**", "", "| what | published | here |", "|---|---|---|"]
+        found += [*lines(recipe), ""]
+    found += ["**RB-DSP**", "", "| what | published | here |", "|---|---|---|"]
+    found += [f"| {d.what} | {d.published} | {d.here} |" for d in RB_DSP]
+    return found

@@ -1,0 +1,110 @@
+"""What every table and figure of a reproduction needs at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retone.lab.evaluate.strategies import Trained
+from retone.lab.reproduce.filled import Filled
+from retone.lab.reproduce.published import Group, Printed
+from retone.lab.reproduce.recordings import Recordings
+from retone.lab.reproduce.scales import Scale
+from retone.lab.reproduce.systems import Runs, System, budget
+from retone.progress import Progress, silent
+from retone.training.provenance import provenance
+from retone.training.recipes.deviations import Deviation, deviations
+from retone.training.state import BEST
+
+RAW = "raw"
+
+
+@dataclass
+class Work:
+    """A reproduction in progress.
+
+    Args:
+        folder: results: one JSON for each table and figure, pictures, and ``raw`` with one row for
+            each pair.
+        recordings, runs, scale, seed: what is measured.
+        workers: processes.
+        say: called with a sentence.
+    """
+
+    folder: Path
+    recordings: Recordings
+    runs: Runs
+    scale: Scale
+    seed: int = 42
+    workers: int = 1
+    say: Callable[[str], None] = lambda text: None
+    progress: Progress = silent
+
+    def raw(self, name: str, group: Group) -> Path:
+        """The file of a group's single measurements."""
+        place = self.folder / RAW
+        place.mkdir(parents=True, exist_ok=True)
+        safe = "".join(c if c.isalnum() or c in "-." else "_" for c in group.name)
+        return place / f"{name}_{safe}.json"
+
+    def start(self, printed: Printed, more_rows: Sequence[str] = ()) -> Filled:
+        """An empty table with all its rows and groups."""
+        groups = self.recordings.groups(printed) if printed.groups[0].corpus else printed.groups
+        question = {"scale": self.scale.name, "seed": self.seed}
+        return Filled(
+            printed, list(groups), [*printed.rows, *more_rows], list(printed.columns), question,
+            provenance(),
+        )  # fmt: skip
+
+    def methods(
+        self, filled: Filled, systems: Mapping[str, System], group: str = ""
+    ) -> list[Trained]:
+        """The systems of a table's rows that can be had; the others' cells say why they cannot."""
+        found = []
+        for row in filled.rows:
+            if row not in systems:
+                continue
+            method = self.runs.method(row, systems[row])
+            if method is None:
+                name = systems[row].run
+                filled.leave(self.runs.missing[name], row=row, group=group)
+                continue
+            found.append(method)
+            filled.facts[row] = budget(Path(method.folder))
+        return found
+
+    @contextmanager
+    def timed(self, filled: Filled) -> Iterator[None]:
+        """Add the CPU time inside to a table's."""
+        began = time.process_time()
+        try:
+            yield
+        finally:
+            filled.cpu_s += time.process_time() - began
+
+
+def about_runs(methods: Sequence[Trained]) -> dict[str, Any]:
+    """What decides the rows of trained systems, for the question of an evaluation."""
+    known = {}
+    for m in methods:
+        b = budget(Path(m.folder))
+        known[m.name] = [b["fingerprint"], b["best_step"] if m.state == BEST else b["steps"]]
+    return {"runs": known}
+
+
+def deviation_notes(rows: Mapping[str, System], extra: Sequence[Deviation] = ()) -> list[str]:
+    """One line for each recipe behind the rows: in what it differs from the paper."""
+    by_recipe: dict[str, list[str]] = {}
+    for row, system in rows.items():
+        by_recipe.setdefault(system.recipe, []).append(row.removesuffix(" (not printed)"))
+    found = []
+    for recipe, names in by_recipe.items():
+        words = "; ".join(f"{d.what}: {d.here}" for d in deviations(recipe))
+        found.append(f"{', '.join(dict.fromkeys(names))} (`{recipe}`) differ from the paper in: "
+                     f"{words}.")  # fmt: skip
+    found += [f"{d.what}: {d.here}." for d in extra]
+    return found
