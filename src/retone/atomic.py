@@ -108,6 +108,8 @@ def write_text_atomic(
 ) -> None:
     """Write a text file (UTF-8, line ends as given) completely or not at all.
 
+    Bytes of file names that are not UTF-8 are written as escapes, as in JSON.
+
     Args:
         path: the target.
         text: its content.
@@ -119,7 +121,7 @@ def write_text_atomic(
         AudioError: it cannot be written.
     """
     with AtomicFile(path, force=force, sync=sync) as file:
-        file.path.write_bytes(text.encode("utf-8"))
+        file.path.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_error(path: Path, error: BaseException) -> AudioError:
