@@ -14,9 +14,10 @@ from retone.errors import SettingError
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
 from retone.estimators.profile import Profile
-from retone.presets import Preset, open_preset
+from retone.presets import AUTO, Preset, open_preset
 from retone.process import decide as deciding
 from retone.process.apply import decision_of
+from retone.process.excerpt import content_of_recording
 from retone.process.level import SPEECH_LUFS
 from retone.process.recording import open_recording, recording_of
 from retone.process.render import (
@@ -49,6 +50,9 @@ def match(
     amount: float = 1.0,
     strength: float | None = None,
     eq: EqKind = "bands",
+    eq_phase: str | None = None,
+    eq_smooth_octaves: float = 0.0,
+    eq_range_hz: Sequence[float] | None = None,
     part: str = "all",
     locks: Mapping[str, float] | None = None,
     loudness: str | float = "match",
@@ -69,11 +73,15 @@ def match(
         output: where to write; its extension decides the container. None writes next to an input
             file (``voice.matched.wav``) and writes no file for an array.
         sample_rate: sample rate of the arrays in Hz; not for paths.
-        preset: a preset, its name or its file (``retone.presets``), instead of ``to``.
+        preset: a preset, its name or its file (``retone.presets``), instead of ``to``; ``"auto"``
+            is the default preset for speech or for music, whichever the recording holds.
         amount: 0 leaves every sample unchanged, 1 applies the full change.
         strength: what to match: 0 only the reference's processing, 1 its whole sound, its tone and
             dynamics; None is ``retone.estimators.matching.STRENGTH`` (0 for presets).
         eq: ``"bands"``, six bands, or ``"curve"``, a smooth curve with a gain per third octave.
+        eq_phase: of the curve: ``"minimum"`` (None) or ``"linear"``.
+        eq_smooth_octaves: width over which the curve is smoothed, 0 to 3 octaves.
+        eq_range_hz: lowest and highest frequency that the curve changes; None for 20 to 20000.
         part: ``"all"``, ``"eq"`` or ``"dynamics"``.
         locks: fixed values of parameters by name: ``{"compressor.ratio": 2.0}``.
         loudness: ``"match"``, ``"off"`` or a target in LUFS.
@@ -100,7 +108,7 @@ def match(
     input = _renamed(input, source)
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp, mono_as=mono_as)
     recording, references = _recordings("match", input, to, preset, sample_rate)
-    chosen = _estimator(estimator, strength, eq)
+    chosen = _estimator(estimator, strength, eq, eq_phase, eq_smooth_octaves, eq_range_hz)
     return _transfer(
         recording, references, output, "matched", options, chosen, force, output_format, progress,
         {preset: "the preset"} if isinstance(preset, (str, Path)) else {},
@@ -402,10 +410,29 @@ def _rendered(
 
 
 def _estimator(
-    estimator: Estimator | str | None, strength: float | None = None, eq: EqKind = "bands"
+    estimator: Estimator | str | None,
+    strength: float | None = None,
+    eq: EqKind = "bands",
+    phase: str | None = None,
+    smooth_octaves: float = 0.0,
+    range_hz: Sequence[float] | None = None,
 ) -> Estimator:
+    curve = None
+    if phase or smooth_octaves or range_hz:
+        from retone.estimators.curve_fit import CurveRules
+
+        if eq != "curve":
+            raise SettingError("match: phase, smoothing and range belong to eq = 'curve'.")
+        low, high = range_hz or (20.0, 20000.0)
+        if not 0 <= smooth_octaves <= 3 or not 20 <= low < high <= 20000:
+            raise SettingError(
+                f"match: a curve smoothed over {smooth_octaves:g} octaves from {low:g} to "
+                f"{high:g} Hz; expected 0 to 3 octaves, and 20 to 20000 Hz, the lowest first."
+            )
+        if smooth_octaves or range_hz:
+            curve = CurveRules(smooth_octaves, low, high)
     if estimator is None or isinstance(estimator, str):
-        return estimator_named(estimator, strength=strength, eq=eq)
+        return estimator_named(estimator, strength=strength, eq=eq, phase=phase, curve=curve)
     if strength is not None or eq != "bands":
         raise SettingError(
             "match: 'strength' and 'eq' belong to the default estimator. Leave out 'estimator', or "
@@ -440,6 +467,8 @@ def _recordings(
     references: list[Path | Clip | Profile] = [
         recording_of(r, rate, who, "to") for r, rate in zip(given, rates[1:], strict=True)
     ]
+    if preset == "auto":
+        preset = AUTO[content_of_recording(recording).kind]
     if preset is not None:
         known = preset if isinstance(preset, Preset) else open_preset(preset)
         references = [known.profile]

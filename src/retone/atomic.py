@@ -290,9 +290,11 @@ def write_text_atomic(
 ) -> None:
     """Write a text file (UTF-8, line ends as given) completely or not at all.
 
+    Bytes of file names that are not UTF-8 are written as escapes, as in JSON.
+
     Args:
         path: the target.
-        text: its content; what cannot be written as UTF-8 becomes a question mark.
+        text: its content.
         force: replace an existing file.
         sync: wait until the content has reached the disk.
 
@@ -301,7 +303,7 @@ def write_text_atomic(
         AudioError: it cannot be written.
     """
     with AtomicFile(path, force=force, sync=sync) as file:
-        file.path.write_bytes(text.encode("utf-8", "replace"))
+        file.path.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_error(path: Path, error: BaseException, needed_bytes: int = 0) -> AudioError:

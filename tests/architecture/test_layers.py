@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("process", "training"),
     ("presets", "report", "exports"),
     ("api",),
+    ("batch",),
     ("studio", "lab", "cli"),
     ("__main__",),
 )

@@ -100,6 +100,11 @@ LOSSY = {
 _READ_ONLY = {
     ".3gp": "MP4", ".wma": "ASF", ".aac": "ADTS", ".wv": "WavPack", ".ape": "APE",
 }  # fmt: skip
+READABLE = frozenset(
+    {*CONTAINERS, *_READ_ONLY}
+    | {".ac3", ".au", ".avi", ".bwf", ".dff", ".dsf", ".mp2", ".mpg", ".snd", ".spx", ".tta"}
+)
+"""Endings by which a folder's recordings are found; a file that is named may have any."""
 
 
 def integer_bits(subtype: str) -> int | None:

@@ -7,15 +7,15 @@ is the file's own unless --loudness is given.
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 
+from retone.cli.many import add_many_arguments, is_many, output_options, run_many
 from retone.cli.match import add_output_arguments, add_plugin_permission
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "input", type=Path, metavar="INPUT", help="recording to change; - is standard input"
-    )
+    add_many_arguments(parser)
     parser.add_argument(
         "--settings", type=Path, required=True, metavar="JSON", help="settings file to apply"
     )
@@ -38,7 +38,14 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plugin:
         allow(args.plugin)
-    settings = SettingsFile.read(args.settings, str(args.settings))
+    if args.settings:
+        settings = SettingsFile.read(args.settings, str(args.settings))
+    if is_many(args):
+        options = output_options(args)
+        if args.settings:
+            options["settings"] = str(args.settings)
+        prepare = functools.partial(allow, args.plugin) if args.plugin else None
+        return run_many("apply", args, options, prepare=prepare, stamp=args.plugin or "")
     wanted = output_format(args)
     with ends(args, "applied", (), wanted) as files:
         with progress_bar() as progress:

@@ -8,8 +8,10 @@ the processed recording and, next to it, its settings (OUT.json, for `retone app
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 
+from retone.cli.many import add_many_arguments, is_many, output_options, run_many
 from retone.cli.match import (
     add_lock_argument,
     add_output_arguments,
@@ -20,9 +22,7 @@ from retone.process.level import SPEECH_LUFS, speech_loudness
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "input", type=Path, metavar="INPUT", help="speech recording to change; - is standard input"
-    )
+    add_many_arguments(parser)
     add_output_arguments(
         parser,
         reference=False,
@@ -48,6 +48,12 @@ def run(args: argparse.Namespace) -> int:
     locks = parse_locks(args.lock)
     if args.plugin:
         allow(args.plugin)
+    if is_many(args):
+        options = {**output_options(args), "locks": locks}
+        if args.weights:
+            options["weights"] = str(args.weights)
+        prepare = functools.partial(allow, args.plugin) if args.plugin else None
+        return run_many("enhance", args, options, prepare=prepare, stamp=args.plugin or "")
     wanted = output_format(args)
     with ends(args, "enhanced", (), wanted) as files:
         with progress_bar() as progress:

@@ -7,13 +7,27 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retone.cli.many import add_many_arguments, job_of, list_errors, path_or_url, run_many
+
 if TYPE_CHECKING:
     from retone.audio import Inspection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recordings")
+    add_many_arguments(
+        parser,
+        metavar="FILE",
+        about="recordings: files, folders, patterns, URLs, or manifests (.csv, .jsonl, .parquet)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, one line per file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=path_or_url,
+        metavar="FOLDER",
+        help="write a table and a summary there, instead of printing",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,11 +35,16 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from retone.audio.inspect import inspect
+    from retone.batch.plan import is_many
+    from retone.batch.work import content_word
     from retone.errors import RetoneError
     from retone.terminal import progress_bar
 
+    apart = not (args.manifest or args.output or args.jobs or args.engine != "local")
+    if not apart or any(is_many([name]) for name in args.inputs):
+        return _run_many(args)
     refused = 0
-    for i, path in enumerate(args.files):
+    for i, path in enumerate(map(Path, args.inputs)):
         try:
             with progress_bar(path.name) as progress:
                 found = inspect(path, progress)
@@ -33,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"retone inspect: {e}", file=sys.stderr)
             refused += 1
             continue
-        content = _content(path)
+        content = content_word(path)
         if args.json:
             values = {"file": path.name, **found.to_dict(), "content": content}
             text = json.dumps(values, ensure_ascii=False)
@@ -43,15 +62,30 @@ def run(args: argparse.Namespace) -> int:
     return 2 if refused else 0
 
 
-def _content(path: Path) -> str | None:
-    """``speech`` or ``music``; None where it cannot be told."""
-    from retone.errors import RetoneError
-    from retone.process.excerpt import content_of_recording
+def _run_many(args: argparse.Namespace) -> int:
+    """Inspect as a job: print in the order of the inputs, or write a table."""
+    import json
 
-    try:
-        return content_of_recording(path).kind
-    except RetoneError:  # silent or short
-        return None
+    args.no_report, args.force, args.format = True, False, None
+    if args.output is not None:
+        return run_many("inspect", args, {})
+    from retone.audio.inspect import Inspection
+
+    job = job_of("inspect", args, {})
+    first = True
+    for outcome in job.run(in_order=True):
+        if outcome.failed:
+            continue
+        values = dict(outcome.values)
+        content = values.pop("content")
+        if args.json:
+            values = {"file": Path(outcome.input).name, **values, "content": content}
+            print(json.dumps(values))
+        elif not args.quiet:
+            print(("" if first else "\n") + as_text(Inspection(**values), content))
+        first = False
+    list_errors(job, "retone inspect")
+    return 1 if job.totals.failed else 0
 
 
 def as_text(found: Inspection, content: str | None = None) -> str:

@@ -12,6 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from retone.cli.many import (
+    add_many_arguments,
+    is_many,
+    output_options,
+    path_or_url,
+    run_many,
+)
 from retone.cli.streams import add_format_arguments
 from retone.estimators.choose import CHOICES
 
@@ -170,7 +177,11 @@ def add_output_arguments(
         loudness_help: help of ``--loudness``.
     """
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="where to write; - is standard output"
+        "-o",
+        "--output",
+        type=path_or_url,
+        metavar="OUT",
+        help="where to write, a folder for several recordings; - is standard output",
     )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
@@ -203,13 +214,11 @@ def add_output_arguments(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "input", type=Path, metavar="INPUT", help="recording to change; - is standard input"
-    )
+    add_many_arguments(parser, together=True)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument(
         "--to",
-        type=Path,
+        type=path_or_url,
         nargs="+",
         action="extend",
         metavar="REFERENCE",
@@ -343,6 +352,8 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError("--plugin is empty: give PATH.vst3 or FILE.py:NAME, or leave it out.")
     if args.plugin_set and not args.plugin:
         raise SettingError("--plugin-set needs --plugin.")
+    if is_many(args):
+        return _run_many(args)
     locks = parse_locks(args.lock)
     wanted = output_format(args)
     with ends(args, "matched", args.to or (), wanted) as files:
@@ -373,3 +384,41 @@ def run(args: argparse.Namespace) -> int:
             )
         files.finish(result, args)
     return 0
+
+
+def _run_many(args: argparse.Namespace) -> int:
+    options = {"loudness": "match", **output_options(args), "mono_as": args.mono_as}
+    options["locks"] = parse_locks(args.lock)
+    options["part"] = "eq" if args.eq_only else "dynamics" if args.dynamics_only else "all"
+    if args.to:
+        options["to"] = [str(reference) for reference in args.to]
+    else:
+        options["preset"] = "auto" if args.auto else preset_file(args.preset)
+    if args.plugin:
+        stamp = " ".join((args.plugin, *args.plugin_set))
+        return run_many("match", args, options, estimator=_Black(args), stamp=stamp)
+    dial = _dial(args)  # refuses what does not go together
+    options |= {"strength": dial["strength"], "eq": args.eq, "estimator": args.estimator}
+    options |= {"eq_phase": args.eq_phase, "eq_smooth_octaves": args.eq_smooth or 0.0}
+    options["eq_range_hz"] = args.eq_range
+    return run_many("match", args, options)
+
+
+def preset_file(name: str) -> str:
+    """The file of one of the user's own presets, which may change; else the name."""
+    from retone.presets.library import SUFFIX, is_own, own_folder
+
+    return str(own_folder() / f"{name}{SUFFIX}") if is_own(name) else name
+
+
+class _Black:
+    """Makes the estimator of a plug-in in each worker process."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.plugin, self.plugin_set = args.plugin, args.plugin_set
+
+    def __call__(self) -> Any:
+        from retone.estimators.black_box import BlackBoxFit
+
+        given = argparse.Namespace(plugin=self.plugin, plugin_set=self.plugin_set)
+        return BlackBoxFit(opened_plugin(given))

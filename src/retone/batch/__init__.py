@@ -1,0 +1,1 @@
+"""Many recordings in one job: plan, worker processes or a cluster, resumption, results."""

@@ -1,0 +1,329 @@
+"""A job: plan, ledger, engine and tables together."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+from retone import __version__
+from retone.batch import storage, work
+from retone.batch.ledger import Ledger, sweep
+from retone.batch.plan import Plan
+from retone.batch.pool import Ready, each
+from retone.batch.rows import Outcome, Recipe, Row, Task, text_of
+from retone.errors import RetoneError
+from retone.progress import Phase, Progress, silent
+
+PROCESSING = Phase("processing", "min")
+_FILES = ("to", "preset", "settings", "weights")
+
+
+class Engine(Protocol):
+    """What works on tasks: processes here, or a cluster."""
+
+    def __call__(
+        self, recipe: Recipe, tasks: Iterator[Task | Ready[Outcome]], *, in_order: bool
+    ) -> Iterator[Outcome]:
+        """Outcomes of tasks, taking only a bounded number of tasks ahead."""
+        ...
+
+
+@dataclass
+class Totals:
+    """What became of a job's rows.
+
+    Args:
+        rows: how many there are.
+        done, same, failed: how many were processed, were done before, or have no output.
+        errors: number of the row -> one sentence.
+        problems: sentences about the job's own files.
+        audio_s: seconds of audio processed.
+        cpu_s: processor time of the workers.
+    """
+
+    rows: int = 0
+    done: int = 0
+    same: int = 0
+    failed: int = 0
+    errors: dict[int, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    audio_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+@dataclass
+class Job:
+    """One run over many recordings.
+
+    Args:
+        plan: the recordings.
+        recipe: what is done with each.
+        folder: where the results go, a path or URL; empty to write nothing.
+        engine: where the work is done.
+        force: replace files that retone did not write there.
+        ledger: name of the ledger's file.
+    """
+
+    plan: Plan
+    recipe: Recipe
+    folder: str
+    engine: Engine
+    force: bool = False
+    ledger: str = "ledger"
+    totals: Totals = field(default_factory=Totals)
+    _shared_recipe: str = ""
+
+    def run(self, progress: Progress = silent, *, in_order: bool = False) -> Iterator[Outcome]:
+        """Process the rows; yields an outcome for each, in order if asked for.
+
+        Raises:
+            AudioError: another job works in the folder, or it cannot be written to.
+        """
+        self.totals = Totals(rows=len(self.plan.rows))
+        meter = _Meter(self.plan.rows, progress)
+        if not self.folder:
+            tasks = self._unrecorded()
+            yield from self._counted(self.engine(self.recipe, tasks, in_order=in_order), meter)
+            return
+        with Ledger(self.folder, self.ledger) as ledger:
+            self._ledger = ledger
+            if ledger.interrupted and not ledger.remote:
+                sweep(self.folder, self._names())
+            try:
+                outcomes = self.engine(self.recipe, self._tasks(ledger), in_order=in_order)
+                for outcome in self._counted(outcomes, meter):
+                    self._remember(ledger, outcome)
+                    yield outcome
+            finally:
+                if not ledger.remote:
+                    sweep(self.folder, self._names())
+            self._end(ledger)
+
+    def _remember(self, ledger: Ledger, outcome: Outcome) -> None:
+        if outcome.failed:
+            return
+        if outcome.status == "same":
+            record = ledger.known(outcome.output)
+            assert record is not None
+            if [list(s) for s in outcome.sources] == record["sources"]:
+                return
+            outcome.values = record["values"]  # read again and found equal: only states are new
+            outcome.files = {name: (size, c) for name, (size, c) in record["files"].items()}
+        ledger.finish(outcome, self._recipe_of(self.plan.rows[outcome.number]))
+
+    def _end(self, ledger: Ledger) -> None:
+        try:
+            ledger.close()
+        except RetoneError as error:
+            self.totals.problems.append(str(error))
+
+    def records(self) -> Iterator[tuple[Row, Mapping[str, Any] | None, str]]:
+        """Every row with its measurements, if it was processed, and its error; after ``run``."""
+        ledger = getattr(self, "_ledger", None)
+        for number, row in enumerate(self.plan.rows):
+            error = self.totals.errors.get(number, "")
+            known = None if error or ledger is None else ledger.known(row.output)
+            yield row, known["values"] if known else None, error
+
+    def _counted(self, outcomes: Iterator[Outcome], meter: _Meter) -> Iterator[Outcome]:
+        totals = self.totals
+        for outcome in outcomes:
+            if outcome.failed:
+                totals.failed += 1
+                totals.errors[outcome.number] = outcome.error
+            elif outcome.status == "same":
+                totals.same += 1
+            else:
+                totals.done += 1
+                totals.audio_s += float(outcome.values.get("duration_s") or 0.0)
+            totals.cpu_s += outcome.cpu_s
+            meter.passed(self.plan.rows[outcome.number], outcome)
+            yield outcome
+
+    def _unrecorded(self) -> Iterator[Task | Ready[Outcome]]:
+        for number, row in enumerate(self.plan.rows):
+            if row.problem:
+                yield Ready(_refused(number, row, row.problem))
+            else:
+                yield Task(number, row, "", self.recipe.options_of(row))
+
+    def _tasks(self, ledger: Ledger) -> Iterator[Task | Ready[Outcome]]:
+        self._sizes = self._listed() if ledger.remote else None
+        self._states: dict[str, str] = {}
+        rows = enumerate(self.plan.rows)
+        while block := list(islice(rows, ledger.block)):
+            items = [self._item(number, row, ledger) for number, row in block]
+            new = [i.row.output for i in items if isinstance(i, Task)]
+            try:
+                ledger.begin(new)
+            except RetoneError as error:
+                items = [
+                    Ready(_refused(i.number, i.row, str(error))) if isinstance(i, Task) else i
+                    for i in items
+                ]
+            yield from items
+
+    def _item(self, number: int, row: Row, ledger: Ledger) -> Task | Ready[Outcome]:
+        """A row as a task, or as an outcome where there is nothing to do."""
+        if row.problem:
+            return Ready(_refused(number, row, row.problem))
+        options = self.recipe.options_of(row)
+        record = ledger.known(row.output)
+        own = ledger.was_begun(row.output)
+        if record is not None:
+            files = record["files"]
+            sizes = {name: self._size(name) for name in files}
+            missing = [name for name, size in sizes.items() if size is None]
+            changed = [n for n, s in sizes.items() if s is not None and s != files[n][0]]
+            if changed and not (self.force or own):
+                problem = (
+                    f"{row.input}: {changed[0]} was changed after retone wrote it. Move it away, "
+                    "or allow it to be overwritten."
+                )
+                return Ready(_refused(number, row, problem))
+            known = [content for _, content in record["sources"]]
+            if not missing and not changed and record["recipe"] == self._recipe_of(row):
+                if self._unchanged(row, options, record["sources"]):
+                    return Ready(_same(number, row, record))
+                return Task(number, row, self.folder, options, replace=True, known=known)
+            return Task(number, row, self.folder, options, replace=True)
+        if not (self.force or own):
+            exists = next((n for n in self._outputs(row) if self._size(n) is not None), None)
+            if exists is not None:
+                problem = (
+                    f"{row.input}: {exists} exists in the folder of the results and is not "
+                    "retone's. Choose another folder, or allow it to be overwritten."
+                )
+                return Ready(_refused(number, row, problem))
+        return Task(number, row, self.folder, options, replace=self.force or own)
+
+    def _outputs(self, row: Row) -> Sequence[str]:
+        if self.recipe.verb == "inspect":
+            return ()
+        endings = ["", work.SETTINGS_ENDING]
+        if self.recipe.report:
+            endings.append(work.REPORT_ENDING)
+        return [row.output + ending for ending in endings]
+
+    def _names(self) -> Iterator[str]:
+        for row in self.plan.rows:
+            yield from self._outputs(row)
+
+    def _unchanged(
+        self, row: Row, options: Mapping[str, Any], known: Sequence[Sequence[str]]
+    ) -> bool:
+        """Whether every file that was read is in the state it was read in."""
+        names = [row.input, *work.sources(options)]
+        if len(names) != len(known):
+            return False
+        for name, (state, content) in zip(names, known, strict=True):
+            now = row.state if name == row.input and row.state else self._state(name)
+            if not state or not content or state != now:
+                return False
+        return True
+
+    def _state(self, name: str) -> str:
+        if name not in self._states:
+            try:
+                found = storage.state(name)
+            except (OSError, RetoneError):
+                found = ""
+            if len(self._states) > 4096:  # inputs come once, references often
+                self._states.clear()
+            self._states[name] = found
+        return self._states[name]
+
+    def _listed(self) -> dict[str, int]:
+        """Sizes of all files in the store's folder, from one listing."""
+        files = storage.found_in(self.folder)
+        return {name: int(info.get("size") or 0) for name, info in files.items()}
+
+    def _size(self, name: str) -> int | None:
+        if self._sizes is not None:
+            return self._sizes.get(name)
+        return storage.size_of(storage.join(self.folder, name))
+
+    def _recipe_of(self, row: Row) -> str:
+        """Hash of what is done with a row: everything but the content of files."""
+        own = row.options if row.options else None
+        if own is None and self._shared_recipe:
+            return self._shared_recipe
+        options = self.recipe.options_of(row)
+        for name in _FILES:
+            value = options.get(name)
+            if isinstance(value, list):
+                options[name] = len(value)
+            elif value and next(work.sources({name: value}), None) is not None:
+                options[name] = "file"
+        text = text_of(
+            {
+                "retone": __version__, "verb": self.recipe.verb, "options": options,
+                "report": self.recipe.report, "stamp": self.recipe.stamp,
+            }
+        )  # fmt: skip
+        found = hashlib.blake2b(text.encode("ascii"), digest_size=8).hexdigest()
+        if own is None:
+            self._shared_recipe = found
+        return found
+
+
+class _Meter:
+    """Progress in minutes of audio, which are estimated from sizes until they are known."""
+
+    def __init__(self, rows: Sequence[Row], progress: Progress) -> None:
+        self.progress = progress
+        self.left = float(sum(row.size or 1 for row in rows if not row.problem))
+        self.done_s = self.done_bytes = 0.0
+
+    def passed(self, row: Row, outcome: Outcome) -> None:
+        """Count a row."""
+        if row.problem:
+            return
+        size = row.size or 1
+        self.left -= size
+        if outcome.status != "done":
+            return
+        self.done_bytes += size
+        self.done_s += float(outcome.values.get("duration_s") or 0.0)
+        if self.done_s:
+            total = self.done_s * (1 + max(self.left, 0.0) / self.done_bytes)
+            self.progress(PROCESSING, self.done_s / 60, total / 60)
+
+
+def local_engine(workers: int) -> Engine:
+    """An engine of processes on this machine; 0 works in this process."""
+
+    def run(
+        recipe: Recipe, tasks: Iterator[Task | Ready[Outcome]], *, in_order: bool
+    ) -> Iterator[Outcome]:
+        return each(
+            work.run, tasks, workers,
+            start=functools.partial(work.start, recipe), died=work.died, in_order=in_order,
+        )  # fmt: skip
+
+    return run
+
+
+def default_workers() -> int:
+    """One worker per processor that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _refused(number: int, row: Row, problem: str) -> Outcome:
+    return work.fail(Outcome(number, row.input, row.output), problem)
+
+
+def _same(number: int, row: Row, record: Mapping[str, Any]) -> Outcome:
+    return Outcome(
+        number, row.input, row.output, "same",
+        values=dict(record["values"]),
+        sources=[(state, content) for state, content in record["sources"]],
+        files={name: (size, content) for name, (size, content) in record["files"].items()},
+    )  # fmt: skip

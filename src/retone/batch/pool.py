@@ -1,0 +1,182 @@
+"""A function over many items in worker processes: bounded, in order if asked for, crash-proof."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+class Ready(Generic[Value]):
+    """An item whose result is known already; it keeps its place in the order."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+
+PER_WORKER = 3
+"""Items in flight per worker: one at work, the others on their way."""
+
+
+def each(
+    function: Callable[[Item], Value],
+    items: Iterable[Item | Ready[Value]],
+    workers: int,
+    *,
+    start: Callable[[], None] | None = None,
+    died: Callable[[Item], Value] | None = None,
+    in_order: bool = False,
+) -> Iterator[Value]:
+    """``function(item)`` for each item, in processes with one thread each.
+
+    At most ``PER_WORKER`` items per worker are taken from ``items`` before their results are taken.
+    Where a process dies, the items in flight are tried again one by one, so that only the item that
+    ends a process is lost.
+
+    Args:
+        function: picklable, as items and results are.
+        items: what to work on; taken as needed.
+        workers: number of processes; 0 works in this one.
+        start: called once in each process before its first item.
+        died: the result for an item whose process ended; None raises ``BrokenProcessPool``.
+        in_order: results in the order of the items, else as they come.
+    """
+    if workers == 0:
+        if start is not None:
+            start()
+        for item in items:
+            yield item.value if isinstance(item, Ready) else function(item)
+        return
+    source = iter(items)
+    pool: _Pool | None = None
+    pending: dict[Future[Value], Item] = {}
+    more = True
+    try:
+        while more or pending:
+            while more and len(pending) < PER_WORKER * workers:
+                item: Any = next(source, None)
+                if item is None:
+                    more = False
+                elif not isinstance(item, Ready):
+                    pool = pool or _Pool(workers, start)
+                    pending[pool.submit(function, item)] = item
+                elif pending and in_order:
+                    pending[_known(item.value)] = item
+                else:
+                    yield item.value
+            if in_order and pending:
+                ready = [next(iter(pending))]
+                ready[0].exception()  # waits
+            else:
+                ready = list(wait(pending, return_when=FIRST_COMPLETED).done)
+            if any(isinstance(f.exception(), BrokenProcessPool) for f in ready):
+                if pool is not None:
+                    pool.end(stop=True)
+                pool = None
+                yield from _one_by_one(function, pending, start, died)
+                pending.clear()
+                continue
+            for future in ready:
+                del pending[future]
+                yield future.result()
+        if pool is not None:
+            pool.end()
+            pool = None
+    finally:
+        if pool is not None:
+            pool.end(stop=True)
+
+
+def _known(value: Value) -> Future[Value]:
+    future: Future[Value] = Future()
+    future.set_result(value)
+    return future
+
+
+def _one_by_one(
+    function: Callable[[Item], Value],
+    pending: dict[Future[Value], Item],
+    start: Callable[[], None] | None,
+    died: Callable[[Item], Value] | None,
+) -> Iterator[Value]:
+    """The items that were in flight when a process died, each with a process to itself."""
+    pool: _Pool | None = None
+    try:
+        for future, item in pending.items():
+            if future.done() and not isinstance(future.exception(), BrokenProcessPool):
+                yield future.result()
+                continue
+            pool = pool or _Pool(1, start)
+            try:
+                yield pool.submit(function, item).result()
+            except BrokenProcessPool:
+                pool.end(stop=True)
+                pool = None
+                if died is None:
+                    raise
+                yield died(item)
+    finally:
+        if pool is not None:
+            pool.end(stop=True)
+
+
+class _Pool:
+    """Processes that end with their pool."""
+
+    def __init__(self, workers: int, start: Callable[[], None] | None) -> None:
+        self._pool = ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=start_process,
+            initargs=(start,),
+        )
+
+    def submit(self, function: Callable[[Item], Value], item: Item) -> Future[Value]:
+        """Give an item to the next free process; after a death, the answer is a broken future."""
+        try:
+            return self._pool.submit(function, item)
+        except BrokenProcessPool as error:
+            future: Future[Value] = Future()
+            future.set_exception(error)
+            return future
+
+    def end(self, *, stop: bool = False) -> None:
+        """End the processes; ``stop`` does not wait for what they are doing."""
+        own = list((getattr(self._pool, "_processes", None) or {}).values())
+        self._pool.shutdown(wait=not stop, cancel_futures=True)
+        for process in own if stop else ():
+            process.terminate()
+        for process in own if stop else ():
+            process.join(10)
+
+
+def start_process(then: Callable[[], None] | None) -> None:
+    """Start of a worker process: one thread, no Ctrl-C of its own, and no life after its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    one_thread()
+    if then is not None:
+        then()
+
+
+def _end_with(sentinel: int) -> None:
+    wait_for([sentinel])
+    os._exit(1)
+
+
+def one_thread() -> None:
+    """One torch thread, since processes run in parallel."""
+    import torch
+
+    torch.set_num_threads(1)

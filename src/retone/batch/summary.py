@@ -1,0 +1,182 @@
+"""The page about a whole job: what failed, what stands out, levels before and after."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from retone import __version__
+from retone.batch.tables import Records
+from retone.report.theme import PAGE_STYLE
+
+MOST_ROWS = 500
+"""Rows on the page; the table of results has all."""
+_MEASURES: dict[str, tuple[str, str, float]] = {
+    "after_integrated_lufs": ("loudness after", "LUFS", 0.5),
+    "gain_db": ("gain", "dB", 1.5),
+    "after_true_peak_dbtp": ("true peak after", "dBTP", 1.0),
+    "limiter_active_percent": ("limiter at work", "%", 2.0),
+    "after_crest_db": ("crest after", "dB", 1.5),
+    "after_loudness_range_lu": ("loudness range after", "LU", 1.5),
+    "integrated_lufs": ("loudness", "LUFS", 0.5),
+    "true_peak_dbtp": ("true peak", "dBTP", 1.0),
+    "noise_floor_dbfs": ("noise floor", "dBFS", 3.0),
+    "bandwidth_hz": ("bandwidth", "Hz", 1000.0),
+}
+"""Measure -> name, unit, and the least spread that counts as one step away from the others."""
+_COLUMNS = {
+    "processed": (
+        ("before_integrated_lufs", "before LUFS"), ("after_integrated_lufs", "after LUFS"),
+        ("before_true_peak_dbtp", "before dBTP"), ("after_true_peak_dbtp", "after dBTP"),
+        ("gain_db", "gain dB"), ("limiter_most_db", "limiter dB"),
+    ),
+    "inspected": (
+        ("integrated_lufs", "LUFS"), ("true_peak_dbtp", "dBTP"), ("loudness_range_lu", "LU"),
+        ("noise_floor_dbfs", "noise dBFS"), ("bandwidth_hz", "band Hz"),
+    ),
+}  # fmt: skip
+_STANDS_OUT = 3.0
+_STYLE = (
+    ".failed td{color:var(--warn)}td.why{color:var(--soft);font-size:13px}"
+    "td.name{overflow-wrap:anywhere}.hist rect.before{fill:var(--before);fill-opacity:.45}"
+    ".hist rect.after{fill:var(--after);fill-opacity:.55}"
+)
+
+
+def distances(values: Sequence[float | None], least: float) -> list[float]:
+    """How far each value is from the median, in robust standard deviations of at least ``least``.
+
+    Formula: ``|x - median| / max(1.4826 MAD, least)``; 0 where there is no value.
+    """
+    known = [v for v in values if v is not None and math.isfinite(v)]
+    if len(known) < 4:
+        return [0.0] * len(values)
+    middle = statistics.median(known)
+    spread = max(1.4826 * statistics.median(abs(v - middle) for v in known), least)
+    return [abs(v - middle) / spread if v is not None and math.isfinite(v) else 0.0 for v in values]
+
+
+def render(records: Records, verb: str) -> str:
+    """The page as one HTML document, which loads nothing from elsewhere.
+
+    Args:
+        records: the rows.
+        verb: what was done.
+    """
+    kind = "inspected" if verb == "inspect" else "processed"
+    rows, failed, seconds = [], [], 0.0
+    numbers: dict[str, list[float | None]] = {name: [] for name in _MEASURES}
+    for number, (row, values, error) in enumerate(records):
+        if error:
+            failed.append((row.input, error))
+            continue
+        found = values or {}
+        seconds += float(found.get("duration_s") or 0.0)
+        for name in _MEASURES:
+            value = found.get(name)
+            numbers[name].append(value if isinstance(value, (int, float)) else None)
+        kept = {name: found.get(name) for name, _ in _COLUMNS[kind]}
+        rows.append((number, row.output, kept, str(found.get("summary") or "")))
+    far = {name: distances(numbers[name], least) for name, (_, _, least) in _MEASURES.items()}
+    worst = [max((far[name][i], name) for name in _MEASURES) for i in range(len(rows))]
+    order = heapq.nsmallest(MOST_ROWS, range(len(rows)), key=lambda i: (-worst[i][0], i))
+    out = sum(score >= _STANDS_OUT for score, _ in worst)
+    lead = f"{len(rows)} recordings, {seconds / 3600:.1f} hours."
+    if out:
+        lead += f" {out} stand out from the others."
+    if failed:
+        lead += f" {len(failed)} could not be processed."
+    parts = [f"<h1>{_TITLES[verb]}</h1>", f'<p class="lead">{lead}</p>', _failures(failed)]
+    series = ("before_integrated_lufs", "after_integrated_lufs")
+    parts.append(_histogram(_found(rows, series[0]), _found(rows, series[1])))
+    parts.append(_rows(kind, [(rows[i], worst[i], numbers, i) for i in order], len(rows)))
+    parts.append(f"<footer>Made with retone {escape(__version__)}.</footer>")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+        "style-src 'unsafe-inline'\">"
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{_TITLES[verb]}</title><style>{PAGE_STYLE}{_STYLE}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+_TITLES = {
+    "match": "Matched recordings", "enhance": "Enhanced recordings",
+    "apply": "Recordings with applied settings", "inspect": "Inspected recordings",
+}  # fmt: skip
+
+
+def _found(rows: Sequence[tuple[int, str, Mapping[str, Any], str]], name: str) -> list[float]:
+    return [float(r[2][name]) for r in rows if isinstance(r[2].get(name), (int, float))]
+
+
+def _failures(failed: Sequence[tuple[str, str]]) -> str:
+    if not failed:
+        return ""
+    body = "".join(
+        f'<tr class="failed"><td class="name">{escape(name)}</td><td>{escape(error)}</td></tr>'
+        for name, error in failed[:MOST_ROWS]
+    )
+    more = len(failed) - MOST_ROWS
+    note = f'<p class="sub">And {more} more; the table of results has all.</p>' if more > 0 else ""
+    return f"<h2>Not processed</h2><table>{body}</table>{note}"
+
+
+def _histogram(before: Sequence[float], after: Sequence[float]) -> str:
+    """Loudness before and after in steps of 1 LU."""
+    if not before or not after:
+        return ""
+    counts = [Counter(math.floor(v) for v in values) for values in (before, after)]
+    low, high = min(min(c) for c in counts), max(max(c) for c in counts) + 1
+    most = max(max(c.values()) for c in counts)
+    width = 720 / max(high - low, 8)
+    bars = "".join(
+        f'<rect class="{css}" x="{40 + (lufs - low) * width:.1f}" width="{width - 1:.1f}" '
+        f'y="{150 - 140 * n / most:.1f}" height="{140 * n / most:.1f}"/>'
+        for css, own in zip(("before", "after"), counts, strict=True)
+        for lufs, n in sorted(own.items())
+    )
+    step = max(1, math.ceil((high - low) / 12))
+    labels = "".join(
+        f'<text x="{40 + (lufs - low) * width:.1f}" y="168" text-anchor="middle">{lufs}</text>'
+        for lufs in range(low, high + 1, step)
+    )
+    return (
+        '<h2>Loudness</h2><p class="sub">How many recordings have which loudness in LUFS: grey '
+        "before, blue after.</p><figure>"
+        f'<svg class="plot hist" viewBox="0 0 800 176" role="img">{bars}{labels}</svg></figure>'
+    )
+
+
+def _rows(kind: str, shown: Sequence[Any], total: int) -> str:
+    if not shown:
+        return ""
+    columns = _COLUMNS[kind]
+    heads = "".join(f'<th class="num">{title}</th>' for _, title in columns)
+    body = []
+    for (_, output, values, summary), (score, name), numbers, i in shown:
+        why = ""
+        if score >= _STANDS_OUT:
+            title, unit, _ = _MEASURES[name]
+            why = f"{title} {numbers[name][i]:.1f} {unit}. "
+        cells = "".join(f'<td class="num">{_number(values.get(n))}</td>' for n, _ in columns)
+        body.append(
+            f'<tr><td class="name">{escape(output)}</td>{cells}'
+            f'<td class="why">{escape(why)}{escape(summary)}</td></tr>'
+        )
+    note = f" The first {len(shown)} of {total}; the table of results has all."
+    return (
+        '<h2>Recordings</h2><p class="sub">Those that differ most from the others come first.'
+        f"{note if total > len(shown) else ''}</p><table><tr><th></th>{heads}<th></th></tr>"
+        f"{''.join(body)}</table>"
+    )
+
+
+def _number(value: Any) -> str:
+    return f"{value:.1f}".replace("-", "−") if isinstance(value, (int, float)) else "–"
