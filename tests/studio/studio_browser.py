@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,9 +35,9 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture
-def page(browser: Any, served: Server) -> Iterator[Any]:
-    """An open page; afterwards nothing may have been complained of, or asked of other machines."""
+@contextlib.contextmanager
+def opened(browser: Any, served: Server) -> Iterator[Any]:
+    """An open page; at the end nothing may have been complained of, or asked of other machines."""
     context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
     found = context.new_page()
     found.set_default_timeout(60_000)
@@ -49,6 +50,12 @@ def page(browser: Any, served: Server) -> Iterator[Any]:
     yield found
     context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def page(browser: Any, served: Server) -> Iterator[Any]:
+    with opened(browser, served) as found:
+        yield found
 
 
 def is_wrong(message: Any) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from studio_browser import browser, files, in_chromium, page, served  # noqa: F401
+from studio_browser import browser, files, in_chromium, opened, page, served  # noqa: F401
 from studio_client import Server
 
 from retone.core import build
@@ -69,8 +70,33 @@ def numbers(effect: Effect, setting: Mapping[str, Any]) -> dict[str, float]:
     return to_numbers(effect.params.setting(setting))
 
 
+class Bench:
+    """A page in which sounds are rendered, a new one after some: each keeps its memory."""
+
+    def __init__(self, browser: Any, served: Server) -> None:  # noqa: F811
+        self.new = lambda: opened(browser, served)
+        self.stack, self.count = contextlib.ExitStack(), 0
+        self.asked: list[str] = []
+
+    def render(self, asked: dict[str, Any]) -> Any:
+        if self.count % 12 == 0:
+            self.stack.close()
+            self.page = self.stack.enter_context(self.new())
+            self.page.on("request", lambda r: self.asked.append(r.url))
+        self.count += 1
+        self.asked.clear()
+        return self.page.evaluate(RENDER, asked)
+
+
+@pytest.fixture(scope="module")
+def bench(browser: Any, served: Server) -> Iterator[Bench]:  # noqa: F811
+    found = Bench(browser, served)
+    with found.stack:
+        yield found
+
+
 def played(
-    page: Any,  # noqa: F811
+    bench: Bench,
     effect: Effect,
     setting: Mapping[str, float],
     sound: np.ndarray,
@@ -83,7 +109,7 @@ def played(
         "plan": live.plan_of(effect, RATE), "values": numbers(effect, setting), "out": out,
         "sound": sound.tolist(), "rate": RATE, "changes": [{"at": 0, "start": 0.0}, *changes],
     }  # fmt: skip
-    return np.array(page.evaluate(RENDER, asked))
+    return np.array(bench.render(asked))
 
 
 def some(effect: Effect, seed: int) -> dict[str, float]:
@@ -95,22 +121,107 @@ def some(effect: Effect, seed: int) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def sound(make_audio: Callable[..., Any]) -> np.ndarray:
-    left, right = (0.3 * make_audio(RATE, RATE, seed=s)[0, 0].numpy() for s in (3, 4))
+    left, right = (0.3 * make_audio(3 * RATE // 4, RATE, seed=s)[0, 0].numpy() for s in (3, 4))
     return np.stack([left, 0.5 * left + 0.5 * right]).astype(np.float32)
 
 
 @pytest.mark.parametrize("effect", [*EFFECTS, MASTERING, LINEAR, FIXED], ids=lambda e: e.name)
 def test_every_effect_sounds_as_the_server_renders_it(
-    page: Any,  # noqa: F811
-    effect: Effect,
-    sound: np.ndarray,
+    bench: Bench, effect: Effect, sound: np.ndarray
 ) -> None:
     for seed, rows in ((0, sound), (1, sound[:1])):
         setting = some(effect, seed)
         want = render_whole(effect, rows, RATE, effect.params.setting(setting))
-        got = played(page, effect, setting, rows)
+        got = played(bench, effect, setting, rows)
         alone = rows.shape[1] - effect.latency_samples(RATE)  # then the loop's beginning comes in
         assert np.abs(want).max() > 1e-3
         difference = np.abs(got - want)[:, :alone].max()
-        print(effect.name, difference)
         assert difference <= SAME * max(1.0, np.abs(want).max())
+
+
+def change(effect: Effect, setting: Mapping[str, float], block: int) -> dict[str, Any]:
+    return {"at": block, "values": numbers(effect, setting)}
+
+
+@pytest.mark.parametrize(
+    ("effect", "moved"),
+    [
+        (SOUND_CHAIN, {"equalizer.peak_2_gain_db": 12.0}),
+        (SOUND_CHAIN, {"compressor.threshold_db": -45.0}),
+        (MATCH_CURVE_CHAIN, {"curve_equalizer.gain_1000_hz_db": 10.0}),
+        (MultibandEqualizer(), {"band_3_gain_db": -20.0}),
+        (MASTERING, {"mid_side.side.gain.gain_db": -20.0}),
+    ],
+    ids=lambda v: v.name if isinstance(v, Effect) else next(iter(v)),
+)
+def test_a_moved_slider_is_heard_in_the_next_block_without_requests(
+    bench: Bench, effect: Effect, moved: dict[str, float], sound: np.ndarray
+) -> None:
+    first = {n: 20.0 if n.endswith("release_ms") else v for n, v in some(effect, 2).items()}
+    still, block = played(bench, effect, first, sound), 40
+    got = played(bench, effect, first, sound, [change(effect, first | moved, block)])
+    at = QUANTUM * block
+    assert [u for u in bench.asked if not re.search(r"/static/\w+\.(js|wasm)$", u)] == []
+    assert (got[:, :at] == still[:, :at]).all()
+    heard = np.abs(got - still)[:, at : at + QUANTUM].max()
+    assert heard > 1e-4
+    want = render_whole(effect, sound, RATE, effect.params.setting(first | moved))
+    settled = RATE * 3 // 5
+    assert np.abs(got - want)[:, settled:].max() <= SAME
+
+
+def roughness(y: np.ndarray) -> float:
+    """Largest second difference, to which a step or a kink adds."""
+    return float(np.abs(np.diff(y, n=2)).max())
+
+
+@pytest.mark.parametrize(
+    ("effect", "moves"),
+    [
+        (Gain(), ({"gain_db": 0.0}, {"gain_db": 12.0}, {"gain_db": -30.0})),
+        (
+            SOUND_CHAIN,
+            (
+                {"equalizer.low_shelf_gain_db": 0.0},
+                {"equalizer.low_shelf_gain_db": 15.0, "compressor.makeup_db": 6.0},
+                {"equalizer.low_shelf_gain_db": -15.0},
+            ),
+        ),
+        (
+            MATCH_CURVE_CHAIN,
+            (
+                {"curve_equalizer.gain_100_hz_db": 0.0},
+                {"curve_equalizer.gain_100_hz_db": 15.0},
+                {"curve_equalizer.gain_100_hz_db": -15.0},
+            ),
+        ),
+        (MultibandEqualizer(), ({}, {"band_1_gain_db": 12.0}, {"band_1_gain_db": -24.0})),
+    ],
+    ids=lambda v: v.name if isinstance(v, Effect) else "",
+)
+def test_changes_do_not_click(
+    bench: Bench, effect: Effect, moves: tuple[dict[str, float], ...]
+) -> None:
+    """A low tone stays as smooth as at the settings themselves, plus the curvature of the fade."""
+    tone = (0.2 * np.sin(2 * np.pi * 100 * np.arange(RATE // 2) / RATE))[None].astype(np.float32)
+    steady = [played(bench, effect, m, tone)[0] for m in moves]
+    changes = [change(effect, m, 60 + 20 * i) for i, m in enumerate(moves[1:])]
+    got = played(bench, effect, moves[0], tone, changes)[0]
+    loudest = max(np.abs(y).max() for y in steady)
+    fade = loudest * ((np.pi / QUANTUM) ** 2 + 2 * np.pi / QUANTUM * 2 * np.pi * 100 / RATE)
+    allowed = max(map(roughness, steady)) + fade
+    assert roughness(got) <= allowed
+    at = QUANTUM * 60  # the measure notices a switch without a fade, and a fade in a straight line
+    ramp = np.clip((np.arange(steady[0].size) - at) / QUANTUM, 0, 1)
+    for share in (ramp > 0, ramp):
+        assert roughness(steady[0] + share * (steady[1] - steady[0])) > 2 * allowed
+
+
+def test_a_device_with_another_rate_hears_the_same(bench: Bench) -> None:
+    """The recording runs at its own rate and is interpolated, as the page's other tracks are."""
+    tone = (0.2 * np.sin(2 * np.pi * 440 * np.arange(RATE // 2) / RATE))[None].astype(np.float32)
+    got = played(bench, SOUND_CHAIN, {"equalizer.peak_1_gain_db": 6.0}, tone, out=48000)[0]
+    spectrum = np.abs(np.fft.rfft(got[12000:22000] * np.hanning(10000)))
+    assert np.argmax(spectrum) == round(440 / 48000 * 10000)
+    beside = np.delete(spectrum, slice(86, 98))
+    assert spectrum.max() > 300 * beside.max()

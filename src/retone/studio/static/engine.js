@@ -7,15 +7,21 @@ const LEVELS = 64; // samples between the states that the compressor writes, as 
 const SPECTRUM = 512; // numbers of a part's spectrum, as in fir.c
 const WARM_S = 0.5, SETTLE_S = 2;
 
-// One instance of the module and its memory; addresses are in bytes, `f64` sees all of it.
-class Core {
-  constructor(module, plan) {
+// One instance of the module and its memory; addresses are in bytes, `f64` sees all of it. Browsers
+// reserve gigabytes of addresses for each, so instances are used again.
+export class Core {
+  constructor(module) {
     this.c = new WebAssembly.Instance(module, {}).exports;
     this.c._initialize?.();
     this.top = this.c.__heap_base.value;
-    this.rate = plan.rate;
-    this.topOfBand = plan.top_of_band * plan.rate;
     this.see();
+  }
+
+  clear() { // all memory is free again
+    const start = this.c.__heap_base.value;
+    this.f64.fill(0, Math.ceil(start / 8), Math.ceil(this.top / 8));
+    this.top = start;
+    return this;
   }
 
   see() { this.f64 = new Float64Array(this.c.memory.buffer, 0, this.c.memory.buffer.byteLength >> 3); }
@@ -280,8 +286,9 @@ const stage = (core, node, channels) => new STAGES[node.do](core, node, channels
 
 // A whole effect. Where it `designs`, it makes its own filters.
 export class Effect {
-  constructor(module, plan, channels, designs) {
-    this.core = Object.assign(new Core(module, plan), { designs, filters: 0 });
+  constructor(core, plan, channels, designs) {
+    const { rate } = plan;
+    this.core = Object.assign(core, { rate, topOfBand: plan.top_of_band * rate, designs, filters: 0 });
     this.plan = plan;
     this.channels = channels;
     this.io = this.core.take(Math.max(2, channels) * BLOCK);

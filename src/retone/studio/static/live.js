@@ -1,6 +1,6 @@
 // The effect in the browser's own audio thread: moved sliders are heard in its next block, without
 // the server. The page's own instance designs filters and prepares the states to start with.
-import { Effect } from "./engine.js";
+import { Core, Effect } from "./engine.js";
 
 const QUANTUM = 128;
 const GONE_MS = 150; // longer than the player's fades
@@ -21,6 +21,7 @@ export class Live {
 
   constructor(module) {
     this.module = module;
+    this.core = new Core(module);
     this.effect = this.values = this.node = null;
     this.number = this.turns = 0;
     this.heard = () => {};
@@ -39,7 +40,7 @@ export class Live {
   // Another effect; without a plan the page leaves it to the server.
   follow(plan, values) {
     const known = plan && this.sound && this.sound.length <= 2;
-    this.effect = known ? new Effect(this.module, plan, this.sound.length, true) : null;
+    this.effect = known ? new Effect(this.core.clear(), plan, this.sound.length, true) : null;
     if (known) this.set(values, true);
   }
 

@@ -1,6 +1,9 @@
 // Runs in the audio thread: plays a recording through an effect. A change is heard from the next block
 // on, into which the old and the new settings are crossfaded.
-import { BLOCK, Effect } from "./engine.js";
+import { BLOCK, Core, Effect } from "./engine.js";
+
+// Half a cosine: without kinks, which are heard as clicks on low tones.
+const FADE = Float64Array.from({ length: BLOCK }, (_, i) => (1 - Math.cos((Math.PI * (i + 1)) / BLOCK)) / 2);
 
 class Live extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
@@ -11,14 +14,17 @@ class Live extends AudioWorkletProcessor {
     this.block = this.sound.map(() => new Float64Array(BLOCK));
     this.before = this.sound.map(() => 0); // last sample of the previous block
     this.from = 0; // position of the block's first sample
-    this.now = this.twin = this.change = this.start = null;
+    this.now = this.twin = this.change = this.start = this.spare = null;
     this.sounding = this.ended = false;
     this.port.onmessage = ({ data }) => this.take(data);
   }
 
   take({ plan, values, spectra, state, number, start, stop, end }) {
-    const fresh = plan && [0, 1].map(() => new Effect(this.module, plan, this.channels, false));
-    if (fresh) this.change = { effect: fresh[0], twin: fresh[1], state };
+    if (plan) {
+      const core = (this.change?.effect?.core ?? this.spare ?? new Core(this.module)).clear();
+      const [effect, twin] = [0, 1].map(() => new Effect(core, plan, this.channels, false));
+      this.change = { effect, twin, state };
+    }
     if (values) {
       const kept = { ...this.change?.spectra, ...spectra };
       this.change = { ...this.change, values, spectra: kept, number };
@@ -28,12 +34,14 @@ class Live extends AudioWorkletProcessor {
     if (end) this.ended = true;
   }
 
-  // The settings that wait, in the effect that plays from now on. Returns the one before.
+  // The settings that wait, in the effect that plays from now on. Two with the same plan take turns,
+  // and another plan has another core. Returns the one before.
   turn(smoothly) {
     const { effect, twin, state, values, spectra, number } = this.change, old = this.now;
     this.change = null;
     this.now = effect ?? this.twin;
     this.twin = twin ?? old;
+    if (twin) this.spare = old?.core ?? null;
     if (twin) this.twin.set(values, spectra);
     if (effect) effect.restore(state); else this.now.copy(old);
     this.now.set(values, spectra);
@@ -59,7 +67,7 @@ class Live extends AudioWorkletProcessor {
     const was = this.block.map((b) => new Float64Array(b.length));
     this.run(old, was);
     this.block.forEach((b, c) => {
-      for (let i = 0; i < BLOCK; i++) b[i] = was[c][i] + ((i + 1) / BLOCK) * (b[i] - was[c][i]);
+      for (let i = 0; i < BLOCK; i++) b[i] = was[c][i] + FADE[i] * (b[i] - was[c][i]);
     });
   }
 
