@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,65 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from studio_client import Server, running
+from studio_browser import browser, files, in_chromium, page, served  # noqa: F401
+from studio_client import running
 
 from retone.dsp import biquad
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+pytestmark = in_chromium
 RATE = 16000
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("place")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        arguments = ["--autoplay-policy=no-user-gesture-required", "--use-fake-ui-for-media-stream",
-                     "--use-fake-device-for-media-stream"]  # fmt: skip
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Any, served: Server) -> Iterator[Any]:
-    """An open page; afterwards nothing may have been complained of, or asked of other machines."""
-    context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
-    found = context.new_page()
-    found.set_default_timeout(60_000)
-    wrong: list[str] = []
-    found.on("console", lambda m: wrong.append(m.text) if is_wrong(m) else None)
-    found.on("pageerror", lambda e: wrong.append(str(e)))
-    found.on("request", lambda r: None if local(r.url, served) else wrong.append(r.url))
-    found.goto(served.url)
-    found.locator("body[data-ready=true]").wait_for()
-    yield found
-    context.close()
-    assert wrong == []
-
-
-def is_wrong(message: Any) -> bool:
-    """Complaints, without Chromium's own line for a request that was answered with a refusal."""
-    refused = "the server responded with a status of 4" in message.text
-    return message.type in ("error", "warning") and not refused
-
-
-def local(url: str, served: Server) -> bool:
-    return url.startswith((served.url, "blob:" + served.url, "data:"))
-
-
-@pytest.fixture
-def files(tmp_path: Path, voice: bytes, other: bytes) -> tuple[str, str]:
-    one, two = tmp_path / "my voice.wav", tmp_path / "podcast.wav"
-    one.write_bytes(voice)
-    two.write_bytes(other)
-    return str(one), str(two)
 
 
 def rendered(page: Any, more_than: int = 0) -> int:

@@ -61,6 +61,16 @@ def functions() -> dict[str, Any]:
     return _loaded[0]
 
 
+def wasm() -> bytes:
+    """The WebAssembly module with what a page needs to run effects; compiled if needed.
+
+    Raises:
+        FileNotFoundError: it must be compiled, and there is no compiler.
+        RuntimeError: it does not compile.
+    """
+    return _file(build.WASM).read_bytes()
+
+
 def scratch(numbers: int) -> np.ndarray:
     """Uninitialised float64 numbers that start at a cache line."""
     buffer = np.empty(numbers + 8)
@@ -164,9 +174,10 @@ def compiled(name: str) -> Path:
     path = folder / name
     with _one_process(folder):
         if not path.is_file():
-            if name in build.host_target().level_libraries:
+            if name != build.BINDING and build.CPU not in name:
+                part = "the studio's part of the C core" if name == build.WASM else "the C core"
                 print(
-                    "retone: compiling the C core once for this checkout (half a minute) ...",
+                    f"retone: compiling {part} once for this checkout (half a minute) ...",
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
             build.make(build.host_target(), folder, name)

@@ -33,6 +33,15 @@ CPU = "cpu"
 PLUGINS = "plugins"
 """The name of the library of audio plug-ins, for every processor of a platform."""
 BINDING = "core_functions.py"
+WASM = "retone-core.wasm"
+"""The part of the core that the studio's page runs, for every platform."""
+WASM_SOURCES = ("designs.c", "dynamics.c", "fir.c", "sections.c")
+WASM_FUNCTIONS = (
+    "rt_design_forward", "rt_design_dynamics",
+    "rt_sections_scratch", "rt_sections_forward",
+    "rt_compress_scratch", "rt_compress_forward", "rt_compress_linear",
+    "rt_fft_table", "rt_fir_spectra", "rt_fir_block", "rt_curve_size", "rt_curve_taps",
+)  # fmt: skip
 X86_LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 
 
@@ -55,7 +64,7 @@ class Target:
     def files(self) -> tuple[str, ...]:
         """File names of all that its wheel contains."""
         cpu = (self.library(CPU),) if len(self.levels) > 1 else ()
-        return (BINDING, *cpu, *self.level_libraries, self.library(PLUGINS))
+        return (BINDING, WASM, *cpu, *self.level_libraries, self.library(PLUGINS))
 
     def library(self, name: str) -> str:
         """File name of the library of a level, of ``CPU`` or of ``PLUGINS``."""
@@ -89,18 +98,18 @@ def host_target() -> Target:
     return TARGETS.get(host(), Target("", ("generic",), ".so", ""))
 
 
-def compiler() -> list[str]:
-    """The command line of the C compiler.
+def compiler(*, only_zig: bool = False) -> list[str]:
+    """The command line of the C compiler, or of zig's, which has a C library for WebAssembly.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    if os.environ.get("CC"):
+    if os.environ.get("CC") and not only_zig:
         return shlex.split(os.environ["CC"])
     if importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "cc"]
     for name, words in (("zig", ["cc"]), ("clang", [])):
-        if shutil.which(name):
+        if shutil.which(name) and not (only_zig and name == "clang"):
             return [name, *words]
     raise FileNotFoundError(
         "retone's C core is not built, and there is no compiler for it. "
@@ -140,6 +149,18 @@ def plugin_sources() -> list[Path]:
     return [*sorted((FOLDER / "plugin").glob("*.c")), *loops]
 
 
+def wasm_command(out: Path) -> list[str]:
+    """The call that compiles ``WASM``: nothing is imported, so no part of a system is needed."""
+    flags = [f for f in FLAGS if f not in ("-O3", "-shared")]
+    exports = [f"-Wl,--export={name}" for name in (*WASM_FUNCTIONS, "__heap_base")]
+    return [
+        *compiler(only_zig=True), "-Os", *flags, "-target", "wasm32-wasi",
+        "-mcpu=generic+simd128+bulk_memory", "-mexec-model=reactor", "-Wl,--no-entry",
+        "-Wl,-z,stack-size=131072", *exports,
+        "-o", str(out), *(str(FOLDER / name) for name in WASM_SOURCES), "-lm",
+    ]  # fmt: skip
+
+
 def make(target: Target, folder: Path, file: str, *, cross: bool = False) -> Path:
     """Make one of a target's ``files`` in a folder; it appears complete or not at all.
 
@@ -159,7 +180,7 @@ def make(target: Target, folder: Path, file: str, *, cross: bool = False) -> Pat
             write_binding(out)
         else:
             name = file.removeprefix("retone-core-").removesuffix(target.suffix)
-            words = command(target, name, out, cross=cross)
+            words = wasm_command(out) if file == WASM else command(target, name, out, cross=cross)
             done = subprocess.run(
                 words, capture_output=True, text=True, check=False, env=_environment(inside)
             )

@@ -45,6 +45,11 @@ RT_API void rt_compress_backward(const void *gy, const void *x, const void *gain
                                  int64_t channels, int64_t length, int32_t expander,
                                  int32_t averaged, int32_t single, int64_t row, int64_t stop);
 
+/* as retone.effects.compressor with the linear gain smoothed: state [B, 3], changed */
+RT_API void rt_compress_linear(const void *x, void *y, const double *params, double *state,
+                               int64_t channels, int64_t length, int32_t expander, int32_t single,
+                               int64_t row, int64_t stop);
+
 /* ballistics.c: x, y [R, T]; the rest [R]; sums [3, R]: on up, down and start */
 RT_API void rt_ballistics_forward(const void *x, const double *up, const double *down,
                                   const double *start, void *y, double *end, int64_t length,
@@ -63,6 +68,23 @@ RT_API void rt_design_backward(const int64_t *kinds, const double *hz, const dou
                                const double *q, const double *designed, const double *grad,
                                double *g_hz, double *g_db, double *g_q, int64_t rows,
                                int64_t sections, double rate, double top_hz);
+
+/* values [B, 9] in physical units: threshold_db, ratio, attack_ms, release_ms, knee_db, makeup_db,
+   rms_ms, expander_threshold_db, expander_ratio; params [B, 9]: as for dynamics.c */
+RT_API void rt_design_dynamics(const double *values, double *params, int64_t rows, double rate);
+
+/* fir.c: table [size], spectra [ceil(taps / 128), 512], scratch [1024]; x [C, 128], C <= 2,
+   changed; state [257 + 512 parts], zeros at the start. A curve: gains_db [points], three an octave
+   from lowest_hz on; taps [reach], or [2 reach + 1] if linear; table [size], scratch [4 size] */
+RT_API void rt_fft_table(double *table, int64_t size);
+RT_API void rt_fir_spectra(const double *taps, double *spectra, const double *table,
+                           double *scratch, int64_t count);
+RT_API void rt_fir_block(double *x, const double *spectra, double *state, const double *table,
+                         double *scratch, int64_t channels, int64_t parts);
+RT_API int64_t rt_curve_size(int64_t reach);
+RT_API void rt_curve_taps(const double *gains_db, double *taps, const double *table,
+                          double *scratch, int64_t points, int64_t reach, double lowest_hz,
+                          double rate, int32_t linear);
 
 /* level.c */
 RT_API double rt_true_peak(const void *x, const double *taps, int64_t width, int64_t phases,

@@ -7,14 +7,18 @@
 
 #define PI 3.141592653589793
 #define NEPER_PER_STEP 0.05756462732485115 /* ln 10 / 40 */
+#define LN9 2.1972245773362196
+
+/* Kinds of sections; without a gain those after the shelves. For peaks and shelves, the kind is the
+   sign of the cosine and of the odd coefficients. */
+enum { HIGH_SHELF = -1, PEAK, LOW_SHELF, FIRST_LOW_PASS, LOW_PASS, HIGH_PASS, ALL_PASS };
 
 typedef struct {
     double cos, sin, amplitude, side, alpha; /* alpha: of a peak; of a shelf, its root */
     double up, down;                         /* amplitude + 1 and - 1 */
 } Angle;
 
-/* `side` is 0 for a peak, 1 for a low and -1 for a high shelf: the sign of its cosine and of its
-   odd coefficients. A NaN stays one. */
+/* A NaN stays one. */
 static Angle angle_of(int64_t kind, double hz, double gain_db, double q, double rate,
                       double top_hz) {
     double w = 2 * PI / rate * (hz > top_hz ? top_hz : hz);
@@ -25,11 +29,28 @@ static Angle angle_of(int64_t kind, double hz, double gain_db, double q, double 
     return a;
 }
 
+/* A first-order low-pass; low-pass, high-pass and all-pass with the poles of Butterworth's. */
+static void design_pass(int64_t kind, double cos, double sin, double *out) {
+    double side = kind == LOW_PASS ? -1 : 1, alpha = sin / sqrt(2.0), a0 = 1 + alpha;
+    double b0 = (1 + side * cos) / 2, b1 = -side * (1 + side * cos), b2 = b0;
+    double a1 = -2 * cos, a2 = 1 - alpha;
+    if (kind == ALL_PASS) b0 = a2, b1 = a1, b2 = a0;
+    if (kind == FIRST_LOW_PASS) {
+        b0 = b1 = sin / (1 + cos), b2 = a2 = 0;
+        a0 = 1 + b0, a1 = b0 - 1;
+    }
+    out[0] = b0 / a0, out[1] = b1 / a0, out[2] = b2 / a0, out[3] = a1 / a0, out[4] = a2 / a0;
+}
+
 void rt_design_forward(const int64_t *kinds, const double *hz, const double *gain_db,
                        const double *q, double *out, int64_t rows, int64_t sections, double rate,
                        double top_hz) {
     for (int64_t i = 0; i < rows * sections; i++) {
         Angle t = angle_of(kinds[i % sections], hz[i], gain_db[i], q[i], rate, top_hz);
+        if (kinds[i % sections] > LOW_SHELF) {
+            design_pass(kinds[i % sections], t.cos, t.sin, out + 5 * i);
+            continue;
+        }
         double a = t.amplitude, c = t.side * t.cos, b0, b1, b2, a0, a1, a2;
         if (t.side == 0) {
             b0 = 1 + t.alpha * a, b1 = -2 * t.cos, b2 = 1 - t.alpha * a;
@@ -85,5 +106,19 @@ void rt_design_backward(const int64_t *kinds, const double *hz, const double *ga
         g_hz[i] = hz[i] > top_hz ? 0.0 : (t.cos * g_sin - t.sin * g_cos) * (2 * PI / rate);
         g_db[i] = g_a * a * NEPER_PER_STEP;
         g_q[i] = g_quality;
+    }
+}
+
+/* The coefficient k of y += k (x - y) with a 10-90 % rise time; a time of 0 does not smooth. */
+static double smoothing(double time_ms, double rate) {
+    return time_ms <= 0 ? 1.0 : -expm1(-LN9 * 1000 / (rate * time_ms));
+}
+
+void rt_design_dynamics(const double *values, double *params, int64_t rows, double rate) {
+    for (; rows > 0; rows--, values += 9, params += 9) {
+        for (int i = 0; i < 9; i++) params[i] = values[i];
+        params[1] = 1 - 1 / values[1], params[8] = values[8] - 1;
+        params[2] = smoothing(values[2], rate), params[3] = smoothing(values[3], rate);
+        params[6] = smoothing(values[6], rate);
     }
 }

@@ -172,3 +172,48 @@ void rt_compress_forward(const void *x, void *y, void *curve, double *block_stat
         row += rows.count;
     }
 }
+
+/* The linear gain is smoothed, of the stage that reduces more; state [1] is 1 - gain. */
+void rt_compress_linear(const void *x, void *y, const double *params, double *state,
+                        int64_t channels, int64_t length, int32_t expander, int32_t single,
+                        int64_t row, int64_t stop) {
+    for (; row < stop; row++) {
+        Rows rows = rows_from(row, row + 1);
+        Settings s = settings_of(params, &rows);
+        const Stage *t = &s.stage[0];
+        int64_t start = row * channels * length;
+        double *p = state + STATES * row, *z = p + 1, makeup = exp2_for(s.makeup, 0)[0];
+        for (int64_t at = 0; at < length; at += BLOCK) {
+            int64_t count = MIN(BLOCK, length - at);
+            Tile level;
+            for (int64_t n = 0; n < BLOCK; n++) {
+                double peak = 1.0;
+                for (int64_t c = 0; n < count && c < channels; c++) {
+                    double v = get(x, start + c * length + at + n, single);
+                    peak = c ? maximum(v * v, peak) : v * v;
+                }
+                level.at[n] = peak;
+            }
+            *p = row_power(&s, *p, level.at, count);
+            for (int64_t n = 0; n < BLOCK; n += LANES) {
+                v8 octaves = octaves_of(load(level.at + n), 0);
+                v8 gain_db = t->slope * knee(&t->curve, octaves).value;
+                if (expander)
+                    gain_db =
+                        minimum(gain_db, s.stage[1].slope * knee(&s.stage[1].curve, octaves).value);
+                store(level.at + n, 1.0 - exp2_for(gain_db * LOG2_GAIN, 0));
+            }
+            double after = *z * t->sign[0];
+            for (int64_t n = 0; n < count; n++) {
+                after = smooth(after, t->k_up_signed[0] * level.at[n],
+                               t->k_down_signed[0] * level.at[n], t->keep_up[0], t->keep_down[0]);
+                double gain = (1.0 - after * t->sign[0]) * makeup;
+                for (int64_t c = 0; c < channels; c++) {
+                    int64_t i = start + c * length + at + n;
+                    put(y, i, get(x, i, single) * gain, single);
+                }
+            }
+            *z = after * t->sign[0];
+        }
+    }
+}

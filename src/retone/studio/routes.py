@@ -47,6 +47,7 @@ class Routes:
             ("POST", "/api/settings/{key}", self.settings),
             ("POST", "/api/export/{key}/{target}", self.export),
             ("GET", "/api/download/{key}/{name}", self.download),
+            ("GET", "/static/core.wasm", self.core),
         ]
 
     async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
@@ -109,6 +110,20 @@ class Routes:
 
         await self._warm()
         return _json(await self._run(look))
+
+    async def core(self, request: Any) -> Any:
+        """The part of the C core that the page runs itself; a checkout compiles it now."""
+        from starlette.responses import Response
+
+        def look() -> bytes:
+            from retone import core
+
+            try:
+                return core.wasm()
+            except (OSError, RuntimeError) as error:
+                raise Refused(404, str(error).partition("\n")[0]) from error
+
+        return Response(await self._run(look), media_type="application/wasm")
 
     async def events(self, request: Any) -> Any:
         """A stream of events; when it ends, the server knows that the page is gone."""

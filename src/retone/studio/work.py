@@ -24,6 +24,7 @@ from retone.report.collect import report_of
 from retone.report.html import render_report
 from retone.studio.intake import short
 from retone.studio.limits import Refused
+from retone.studio.live import plan_of
 from retone.studio.session import Recording, Session
 from retone.studio.state import POINTS, State, stages
 
@@ -71,6 +72,7 @@ def _page_state(session: Session, decision: Decision) -> dict[str, Any]:
         "effect": session.remember(decision),
         "stages": stages(decision.effect),
         "setting": {n: float(v[0]) for n, v in decision.setting.items()},
+        "plan": plan_of(decision.effect, session.need_input().sample_rate),
         "estimator": decision.estimator,
         "strength": decision.strength,
         "eq": None if decision.strength is None else _eq_of(decision.effect),

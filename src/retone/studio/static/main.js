@@ -2,8 +2,9 @@
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
 import { Eq } from "./eq.js";
+import { Live } from "./live.js";
 import { Matching } from "./matching.js";
-import { history, page, param, parts, player, sent, snapshot, state } from "./model.js";
+import { effective, history, page, param, parts, player, sent, snapshot, state } from "./model.js";
 import { NAMES } from "./player.js";
 import { tidy } from "./scale.js";
 import { Sources } from "./sources.js";
@@ -26,6 +27,7 @@ function adopt(found, more = {}) {
   page.tab = 0;
   parts.matching.follow(found);
   rebuild();
+  follow();
 }
 
 function rebuild() {
@@ -46,6 +48,7 @@ function restore(text) {
   if (page.built !== state.effect) {
     parts.matching.follow(page.effects.get(state.effect).about);
     rebuild();
+    follow();
   }
   refresh();
 }
@@ -67,6 +70,8 @@ function reset(names) {
 // Everything that shows or plays the state; requests overtake each other, the last one wins.
 function refresh() {
   showControls();
+  page.changed = performance.now();
+  player.live?.set(effective());
   describe();
   listenAgain();
 }
@@ -90,7 +95,7 @@ const describe = latest(async () => {
 const listenAgain = latest(async () => {
   const begun = performance.now();
   clearTimeout(page.later);
-  if (player.tracks.after && player.playing) await renderWindow(begun);
+  if (player.tracks.after && player.playing && !player.isLive("after")) await renderWindow(begun);
   page.later = setTimeout(renderWhole, 60);
 });
 
@@ -118,6 +123,38 @@ const renderWhole = latest(async () => {
     if (!/newer change/.test(error.message)) throw error;
   }
 });
+
+// The effect runs in the page itself if the browser can; else the server renders what is heard.
+async function runHere() {
+  const live = await Live.load();
+  live.heard = () => { document.body.dataset.heardAfterMs = (performance.now() - page.changed).toFixed(1); };
+  live.where = () => (player.playing ? player.position : 0);
+  const t = player.tracks.before;
+  if (t) live.load(t.data, t.rate);
+  player.live = live;
+  if (t) follow();
+}
+
+// Play the current effect here. A node is opened when playing starts.
+function follow() {
+  const { live } = player;
+  if (!live?.sound) return;
+  const was = player.isLive("after");
+  live.follow(page.effects.get(state.effect).about.plan, effective());
+  const done = () => { if (player.isLive("after") !== was) player.renew("after"); };
+  if (player.playing) live.open(player.context).then(done).catch(notHere); else done();
+}
+
+function notHere(error) {
+  player.live = null;
+  page.notHere = `Changes are heard a moment later, when the server has rendered them. ${error.message}`;
+  if (page.input) sayNotHere();
+}
+
+function sayNotHere() {
+  if (page.notHere) say(page.notHere);
+  page.notHere = null;
+}
 
 // Gains of the three tracks: equally loud (the quietest leads), or as they are.
 function balance() {
@@ -165,10 +202,12 @@ async function added(role, found) {
     parts.sources.list("input", [found]);
     const { data, head } = await api.sound("input");
     player.setTrack("before", data, head.rate);
+    player.live?.load(data, head.rate);
     player.dropTrack("after");
     player.at = 0;
     player.hear("before");
     adopt(found.manual);
+    sayNotHere();
     history.clear();
     commit();
     refresh();
@@ -318,7 +357,14 @@ function keys(event) {
   if (event.key === "?") $("keys").showModal();
 }
 
-const toggle = guarded(() => (player.playing ? player.pause() : player.play()));
+const toggle = guarded(async () => {
+  if (player.playing) { player.pause(); return; }
+  try { await player.play(); } catch (error) {
+    if (!player.live) throw error;
+    notHere(error);
+    await player.play();
+  }
+});
 
 function wire() {
   $("play").addEventListener("click", toggle);
@@ -391,6 +437,7 @@ async function begin() {
   buttons();
   tick();
   document.body.dataset.ready = "true";
+  runHere().catch(notHere).finally(() => { document.body.dataset.live = String(player.live !== null); });
   page.offers = await api.offers();
   parts.sources.offer(page.offers);
   parts.matching.offer(page.offers);

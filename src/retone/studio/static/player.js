@@ -14,6 +14,7 @@ export class Player extends EventTarget {
     this.at = 0; // position in seconds while paused
     this.started = 0;
     this.solo = null;
+    this.live = null; // plays "after" where it can
   }
 
   get duration() {
@@ -64,10 +65,18 @@ export class Player extends EventTarget {
   setTrack(name, data, rate) {
     const old = this.tracks[name];
     this.tracks[name] = { data, rate, gainDb: old ? old.gainDb : 0, buffer: null };
-    if (this.playing) {
-      this.begin(name);
-      if (old) this.end(old);
-    }
+    if (!this.playing) return;
+    if (old?.live && this.isLive(name)) Object.assign(this.tracks[name], { node: old.node, gain: old.gain, live: true });
+    else this.renew(name, old);
+  }
+
+  isLive(name) { return name === "after" && Boolean(this.live?.ready); }
+
+  // Play a track from another source or with other data.
+  renew(name, old = { ...this.tracks[name] }) {
+    if (!this.playing || !this.tracks[name]) return;
+    this.begin(name);
+    this.end(old);
   }
 
   dropTrack(name) {
@@ -99,24 +108,28 @@ export class Player extends EventTarget {
 
   begin(name) {
     const t = this.tracks[name];
-    if (!t.buffer) {
+    t.live = this.isLive(name);
+    if (!t.live && !t.buffer) {
       t.buffer = this.context.createBuffer(t.data.length, t.data[0].length, t.rate);
       t.data.forEach((d, c) => t.buffer.copyToChannel(d, c));
     }
     const now = this.context.currentTime + AHEAD;
-    t.node = this.context.createBufferSource();
-    t.node.buffer = t.buffer;
-    t.node.loop = true;
+    const duration = t.data[0].length / t.rate;
+    const at = (((now - this.started) % duration) + duration) % duration;
     t.gain = this.context.createGain();
     t.gain.gain.value = 0;
     if (this.heard === name) t.gain.gain.setTargetAtTime(this.level(t), now, FADE);
+    if (t.live) {
+      t.node = this.live.begin(now, at);
+    } else {
+      t.node = Object.assign(this.context.createBufferSource(), { buffer: t.buffer, loop: true });
+      t.node.start(now, at);
+    }
     t.node.connect(t.gain).connect(this.mix);
-    const p = now - this.started;
-    t.node.start(now, ((p % t.buffer.duration) + t.buffer.duration) % t.buffer.duration);
   }
 
   end(t) {
-    if (!t.node) return;
+    if (!t?.node) return;
     const now = this.context.currentTime + AHEAD;
     t.gain.gain.setTargetAtTime(0, now, FADE);
     t.node.stop(now + 10 * FADE);
@@ -127,6 +140,8 @@ export class Player extends EventTarget {
     if (this.playing || !this.duration) return;
     this.open();
     await this.context.resume();
+    await this.live?.open(this.context);
+    if (this.playing) return;
     this.started = this.context.currentTime + AHEAD - this.at;
     this.playing = true;
     Object.keys(this.tracks).forEach((n) => this.begin(n));

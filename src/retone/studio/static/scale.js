@@ -17,6 +17,13 @@ export function toValue(p, unit) {
   return tidy(p, v);
 }
 
+// From the neutral value (amount 0) to the value (amount 1), as Param.blend.
+export function scaled(p, value, amount) {
+  if (p.neutral === null) return value;
+  if (p.scale !== "slope") return amount * value + (1 - amount) * p.neutral;
+  return 1 / (1 - (amount * slope(value) + (1 - amount) * slope(p.neutral)));
+}
+
 export function tidy(p, value) {
   let v = value;
   if (p.unit === "dB") v = Math.round(v * 100) / 100;
