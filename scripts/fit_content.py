@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.atomic import write_text_atomic
 from retone.audio import open_reader
 from retone.estimators import speech_music as content
+from retone.files.atomic import write_text_atomic
 from retone.training.data.processing import normalise
 from retone.training.data.splits import named_folders, open_splits
 

@@ -14,8 +14,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from retone.atomic import write_text_atomic
 from retone.estimators import content_statistics as statistics
+from retone.files.atomic import write_text_atomic
 from retone.lab.curated_presets import CURATED, make_curated
 from retone.training.data.corpora import CORPORA, Corpus, open_corpus
 from retone.training.data.excerpts import open_excerpts

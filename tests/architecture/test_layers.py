@@ -9,8 +9,8 @@ from imports import PACKAGE, SOURCE, Import, imports, module_name, source_files
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "progress"),
-    ("atomic", "core"),
-    ("registry", "jsonfields", "kernels", "audio", "plugins", "terminal"),
+    ("files", "core"),
+    ("registry", "kernels", "audio", "plugins", "terminal"),
     ("dsp",),
     ("effects", "nets"),
     ("losses", "metrics", "estimators", "nn"),

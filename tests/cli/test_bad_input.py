@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_written_to(retone, record, fixed, tmp_path, mon
 
     source, reference = record("a.wav"), record("b.wav")
     before = snapshot(tmp_path)
-    monkeypatch.setattr("retone.atomic.os.open", refuse)
+    monkeypatch.setattr("retone.files.atomic.os.open", refuse)
     done = retone("match", source, "--to", reference)
     monkeypatch.undo()
     assert_refused(done, "a.matched.wav", "cannot be written to", "-o")

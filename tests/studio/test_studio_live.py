@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from studio_browser import browser, files, in_chromium, opened, page, served  # noqa: F401
 from studio_client import Server
 
-from retone.core import build
 from retone.dsp.effect import Effect
 from retone.dsp.param import to_numbers
 from retone.effects import (
@@ -22,7 +20,6 @@ from retone.effects import (
     EXPANDER_TABLE,
     MATCH_CURVE_CHAIN,
     SOUND_CHAIN,
-    Chain,
     Compressor,
     CurveEqualizer,
     Fir,

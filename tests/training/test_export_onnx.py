@@ -16,7 +16,7 @@ from retone.training.state import RunState, save_state
 def test_onnx_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from retone.exports import onnx_file
+    from retone.estimators import onnx_file
 
     recipe = tiny_recipe()
     weights = tmp_path / "own.safetensors"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import retone
-from retone import atomic
-from retone.atomic import AtomicFile, write_text_atomic
 from retone.errors import AudioError, DataError, OutputExistsError
+from retone.files import atomic
+from retone.files.atomic import AtomicFile, write_text_atomic
 
 SOURCE = Path(retone.__file__).parent
 
@@ -166,7 +166,7 @@ def test_it_is_the_only_place_that_writes_and_renames() -> None:
             for n in ("id3", "ogg_pages", "vorbis", "waves")
         ),
     }  # fmt: skip
-    assert found == {"atomic.py", *moves}
+    assert found == {str(Path("files", "atomic.py")), *moves}
     assert renames.search(Path(atomic.__file__).read_text())
 
 
@@ -209,7 +209,7 @@ def test_where_one_cannot_take_its_name_the_others_are_taken_back(tmp_path: Path
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     """Only files of the same name whose process has ended; those of a running one stay."""
     code = (
-        "import os, signal, sys; from retone.atomic import AtomicFile; "
+        "import os, signal, sys; from retone.files.atomic import AtomicFile; "
         "AtomicFile(sys.argv[1]); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)

@@ -13,10 +13,10 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retone.atomic import write_text_atomic
 from retone.audio import writer
 from retone.audio.files import AtomicWriter, info, open_reader, same_audio
 from retone.errors import AudioError, ShapeError
+from retone.files.atomic import write_text_atomic
 
 RATE = 44100
 
@@ -278,7 +278,7 @@ def test_full_disk_is_one_sentence(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from retone.atomic import write_text_atomic
+from retone.files.atomic import write_text_atomic
 from retone.audio.files import AtomicWriter
 from retone.audio.quantise import quantise
 from retone.errors import AudioError

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from retone.atomic import AtomicFile, write_error
 from retone.audio import formats
 from retone.audio.clip import is_sound, not_sound
 from retone.audio.decoders.riff import LAYOUTS, same_speakers
@@ -19,6 +18,7 @@ from retone.audio.encoders.sndfile import SndfileEncoder
 from retone.audio.metadata import Metadata, lost, read_metadata, waves, write_metadata
 from retone.audio.reader import AudioInfo
 from retone.errors import AudioError, ShapeError
+from retone.files.atomic import AtomicFile, write_error
 
 # A WAV header counts bytes in 32 bits; the margin is for tags and an effect's tail.
 WAV_BYTES = 2**32 - 2**26
@@ -30,7 +30,7 @@ class AtomicWriter:
     """A streaming writer of one recording; use it as a context manager.
 
     After an exception no file is left behind and an existing target is untouched
-    (:mod:`retone.atomic`).
+    (:mod:`retone.files.atomic`).
 
     Args:
         path: the output; its extension decides the container.
@@ -232,7 +232,7 @@ class AtomicWriter:
 
     @property
     def written(self) -> Path:
-        """Where the file is now: under its name, or still hidden (``retone.atomic.together``)."""
+        """Where the file is now: under its name, or still hidden (``retone.files.atomic.together``)."""
         return self._unfinished.where
 
     def abort(self) -> None:

@@ -19,10 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from retone.atomic import AtomicFile, write_error
 from retone.batch import storage
 from retone.batch.rows import Outcome
 from retone.errors import AudioError
+from retone.files.atomic import AtomicFile, write_error
 
 FOLDER = ".retone"
 BLOCK, REMOTE_BLOCK = 64, 256

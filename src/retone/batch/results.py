@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retone.atomic import write_text_atomic
 from retone.batch import storage, summary, tables
 from retone.batch.job import Job
 from retone.errors import RetoneError
+from retone.files.atomic import write_text_atomic
 
 TABLE, PAGE = "results", "summary.html"
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from retone.atomic import AtomicFile
 from retone.batch import storage
 from retone.batch.rows import Row
 from retone.errors import MissingExtraError
+from retone.files.atomic import AtomicFile
 
 Records = Iterable[tuple[Row, Mapping[str, Any] | None, str]]
 """Each row with its measurements, None where there are none, and its error."""

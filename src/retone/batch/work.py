@@ -177,7 +177,7 @@ def content_word(path: Path) -> str | None:
 
 def write_text(path: Path, text: str, force: bool) -> None:
     """Write a text file completely or not at all."""
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
 
     write_text_atomic(path, text, force)
 

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.to == "onnx":
         return _onnx(args)
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.process.settings_file import SettingsFile
 
     settings = SettingsFile.read(args.settings)
@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(output: Path, args: argparse.Namespace) -> None:
-    from retone.atomic import protect
     from retone.errors import AudioError, OutputExistsError
+    from retone.files.atomic import protect
 
     protect(_reads(args), [output])
     if output.is_dir():
@@ -118,7 +118,7 @@ def _default_output(settings: Path, suffix: str) -> Path:
 
 
 def _onnx(args: argparse.Namespace) -> int:
-    from retone.exports.onnx_file import export_onnx
+    from retone.estimators.onnx_file import export_onnx
 
     output = args.output or Path(args.settings.name.removesuffix(".safetensors") + OTHERS["onnx"])
     _check(output, args)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retone.atomic import together
 from retone.cli.writing import (
     Paths,
     other_files,
@@ -20,6 +19,7 @@ from retone.cli.writing import (
     report_paths,
     write_companions,
 )
+from retone.files.atomic import together
 
 if TYPE_CHECKING:
     from retone.audio.formats import OutputFormat

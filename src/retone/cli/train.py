@@ -145,8 +145,8 @@ def _opened(args: argparse.Namespace, recipe: Any, sample_rate: int) -> tuple[Pa
     """The run folder and the corpora's splits."""
     import torch
 
-    from retone.atomic import protect
     from retone.errors import SettingError
+    from retone.files.atomic import protect
     from retone.training.data.splits import named_folders, open_splits
     from retone.training.recipes.record import fingerprint
 

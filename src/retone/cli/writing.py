@@ -60,8 +60,8 @@ def report_paths(
     Raises:
         AudioError: one of them is read, exists and force is not given, or cannot be a file's name.
     """
-    from retone.atomic import protect
     from retone.audio.formats import container_of
+    from retone.files.atomic import protect
     from retone.process.render import check_output, read_by
 
     check_output(inputs, output, force=True, others=others)
@@ -85,7 +85,7 @@ def report_paths(
 
 def write_companions(result: Result, paths: Paths, *, force: bool, sound: bool = True) -> None:
     """Write the settings file and, if wanted, the report, with or without sound."""
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
 
     write_text_atomic(paths.settings, result.settings.to_json(), force)
     if paths.report is not None:

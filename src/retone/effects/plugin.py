@@ -14,7 +14,7 @@ from torch import Tensor
 from retone.dsp.effect import Effect, Rendered, State
 from retone.dsp.param import Param, ParamTable, Role, Setting
 from retone.errors import DataError, PluginError, SettingError
-from retone.jsonfields import Fields, check_name, unicode_text
+from retone.files.fields import Fields, check_name, unicode_text
 from retone.plugins import Stream, allow, host_of
 
 MOST_PARAMETERS = 512

@@ -24,7 +24,7 @@ from retone.dsp.effect import Effect
 from retone.dsp.param import ParamTable
 from retone.effects import EFFECT_TYPES
 from retone.errors import DataError, SettingError
-from retone.jsonfields import Fields, number
+from retone.files.fields import Fields, number
 
 MAX_ITEMS = 1 << 17
 """Most numbers in a list, such as the taps of a filter: 2.7 s at 48 kHz."""

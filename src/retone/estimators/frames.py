@@ -28,7 +28,7 @@ from retone.estimators.network import (
     pieces,
 )
 from retone.estimators.profile import Profile
-from retone.jsonfields import number
+from retone.files.fields import number
 from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, FramePrediction
 from retone.nets.frontend import MEASURES, Features, FrontEnd, merge_clips

@@ -24,7 +24,7 @@ from retone.estimators.expectation import fit_expectation
 from retone.estimators.level_rule import LevelRule
 from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
-from retone.jsonfields import number
+from retone.files.fields import number
 from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
 from retone.nets.efficientnet import EfficientNetConfig

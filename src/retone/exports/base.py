@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.atomic import AtomicFile, protect, together, write_text_atomic
 from retone.effects.curve_equalizer import curve_matrix
 from retone.errors import AudioError, OutputExistsError, RetoneError
 from retone.exports.escape import file_stem
 from retone.exports.plan import Bands, Dynamics, Fixed, NotExpressible, Plan, limiter_note
+from retone.files.atomic import AtomicFile, protect, together, write_text_atomic
 
 SINE_DB = 20 * math.log10(math.sqrt(2))
 """How much higher a sine's peak reads than its RMS."""

@@ -7,12 +7,12 @@ import platform
 from pathlib import Path
 
 from retone import __version__
-from retone.atomic import AtomicFile, write_text_atomic
 from retone.core import plugin_library
 from retone.effects.native import NATIVE_CHAINS
 from retone.errors import AudioError
 from retone.exports import lv2_bundle
 from retone.exports.clap import preset_folder
+from retone.files.atomic import AtomicFile, write_text_atomic
 
 LV2_BUNDLE = "retone.lv2"
 CLAP_FILE = "retone.clap"

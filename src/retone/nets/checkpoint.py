@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules import module as hooks
 
-from retone.atomic import AtomicFile, write_error
 from retone.errors import AudioError, DataError, RetoneError
-from retone.jsonfields import parse
+from retone.files.atomic import AtomicFile, write_error
+from retone.files.fields import parse
 
 _KEY = "retone"
 MOST_BYTES = 2 << 30

@@ -23,7 +23,7 @@ import numpy as np
 from retone.dsp.measure import BANDS, Array, StyleStatistics
 from retone.errors import DataError, SettingError
 from retone.estimators.profile import Profile, TypicalFrames
-from retone.jsonfields import Fields, number, parse, read_text, write
+from retone.files.fields import Fields, number, parse, read_text, write
 from retone.nets.frontend import FrontEndConfig
 
 SCHEMA_VERSION = 1

@@ -121,7 +121,7 @@ def export_preset(name: str, path: Path, *, force: bool = False) -> Path:
     Raises:
         AudioError: the file is the preset itself, exists, or cannot be written.
     """
-    from retone.atomic import protect
+    from retone.files.atomic import protect
 
     preset = open_preset(name)
     own = (Path(name), own_folder() / f"{name}{SUFFIX}")
@@ -130,7 +130,7 @@ def export_preset(name: str, path: Path, *, force: bool = False) -> Path:
 
 
 def _write(preset: Preset, path: Path, force: bool) -> Path:
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
 
     write_text_atomic(path, preset.to_json(), force)
     return path

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retone.atomic import protect
 from retone.audio.array_reader import samples_of
 from retone.audio.clip import is_sound, not_sound
 from retone.audio.formats import CONTAINERS, LOSSY, OutputFormat, integer_bits
@@ -28,6 +27,7 @@ from retone.audio.writer import AtomicWriter
 from retone.dsp.effect import Effect
 from retone.effects import Chain, Fir
 from retone.errors import AudioError, SettingError
+from retone.files.atomic import protect
 from retone.process.compressor_levels import CompressorLevels
 from retone.process.level import gain_to, goal_loudness
 from retone.process.result import Decision, Options, Rendered, Side, effective_setting
@@ -57,7 +57,7 @@ def output_beside(path: Path, suffix: str) -> Path:
 
 
 def read_by(inputs: Sequence[Path]) -> dict[Path, str]:
-    """An input and its references with what each is, for ``retone.atomic.protect``."""
+    """An input and its references with what each is, for ``retone.files.atomic.protect``."""
     return {p: "a reference" for p in inputs[1:]} | {p: "the input itself" for p in inputs[:1]}
 
 

@@ -18,12 +18,12 @@ from importlib import metadata
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from retone.atomic import write_text_atomic
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
 from retone.effects.spec import effect_from_spec, effect_to_spec
 from retone.errors import DataError, SettingError, nearest, one_line
-from retone.jsonfields import MOST_NAME, Fields, number, parse, read_text, unicode_text, write
+from retone.files.atomic import write_text_atomic
+from retone.files.fields import MOST_NAME, Fields, number, parse, read_text, unicode_text, write
 
 SCHEMA_VERSION = 1
 LEVEL_ROLES = ("before", "after", "reference")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from retone.atomic import AtomicFile, write_text_atomic
 from retone.errors import DataError
+from retone.files.atomic import AtomicFile, write_text_atomic
 from retone.training.data.corpora import Corpus
 from retone.training.data.manifest import Manifest
 from retone.training.recipes.recipe import Recipe

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from retone.atomic import write_text_atomic
 from retone.errors import DataError
+from retone.files.atomic import write_text_atomic
 from retone.lab.bench.timing import Spread, paired_ratio, spread
 
 FORMAT = 1

@@ -290,8 +290,8 @@ def _studio(args: argparse.Namespace) -> int:
 def _exports(args: argparse.Namespace) -> int:
     import sys
 
-    from retone.atomic import write_text_atomic
     from retone.audio import info
+    from retone.files.atomic import write_text_atomic
     from retone.lab.bench.exports import measure_exports, page
 
     _recordings((args.audio,))
@@ -306,8 +306,8 @@ def _exports(args: argparse.Namespace) -> int:
 
 
 def _render_docs(args: argparse.Namespace) -> int:
-    from retone.atomic import write_text_atomic
     from retone.errors import DataError
+    from retone.files.atomic import write_text_atomic
     from retone.lab.bench.result import Report
     from retone.lab.bench.tables import docs_page
 

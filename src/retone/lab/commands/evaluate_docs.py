@@ -17,7 +17,7 @@ def _no_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _render_docs(args: argparse.Namespace) -> int:
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate.result import Result, page
     from retone.lab.evaluate.style_page import render_folder
 
@@ -30,7 +30,7 @@ def _render_docs(args: argparse.Namespace) -> int:
 
 
 def _enhance_docs(args: argparse.Namespace) -> int:
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate import equalizer_response, recordings
     from retone.lab.evaluate.distributions import plot
     from retone.lab.evaluate.enhance_page import page

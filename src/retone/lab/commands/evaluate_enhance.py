@@ -157,7 +157,7 @@ def _recordings(args: argparse.Namespace) -> int:
 
 
 def _response(args: argparse.Namespace) -> int:
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate import equalizer_response
     from retone.terminal import progress_bar
     from retone.training.recipes.diffdeq import diffdeq_paper

@@ -30,7 +30,7 @@ def _run_formats(args: argparse.Namespace) -> int:
     import subprocess
 
     from retone import __version__
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate import formats, mutated
 
     args.folder.mkdir(parents=True, exist_ok=True)

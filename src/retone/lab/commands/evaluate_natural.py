@@ -111,7 +111,7 @@ def _no_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _docs(args: argparse.Namespace) -> int:
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate.natural_page import page
     from retone.lab.evaluate.result import Result
 

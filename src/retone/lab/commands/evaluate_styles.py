@@ -182,10 +182,10 @@ def weights_of(args: argparse.Namespace) -> dict[str, Path | str]:
 
 
 def _run_realistic(args: argparse.Namespace) -> int:
-    from retone.atomic import write_text_atomic
     from retone.estimators.choose import FORMER_NAMES, estimator_named
     from retone.estimators.full_match import full_match
     from retone.estimators.network import Network
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate.methods import Estimated, Input, Target, published_rules
     from retone.lab.evaluate.realistic import evaluate, table
     from retone.lab.evaluate.style_page import heat_map

@@ -66,8 +66,8 @@ def _add_trend(trend: argparse.ArgumentParser) -> None:
 
 
 def _drawn(args: argparse.Namespace, draw: Callable[[argparse.Namespace, Any], str]) -> int:
-    from retone.atomic import write_text_atomic
     from retone.estimators.choose import estimator_named
+    from retone.files.atomic import write_text_atomic
 
     svg = draw(args, estimator_named(args.estimator, weights=args.weights))
     write_text_atomic(args.output, svg, args.force)
@@ -109,8 +109,8 @@ def _trend(args: argparse.Namespace, estimator: Any) -> str:
 
     import numpy as np
 
-    from retone.atomic import write_text_atomic
     from retone.errors import SettingError
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate.figures import COMPRESSED, save_trends, trend_picture, trends
     from retone.terminal import progress_bar
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from retone.atomic import write_text_atomic
 from retone.errors import DataError
+from retone.files.atomic import write_text_atomic
 
 BOOTSTRAPS = 2000
 FORMER_NAMES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.atomic import write_text_atomic
+from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate import probes, realistic
 from retone.lab.evaluate.figures import Trend, load_trends, trend_picture
 from retone.lab.evaluate.result import Result, interval

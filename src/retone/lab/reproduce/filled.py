@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retone.atomic import write_text_atomic
 from retone.errors import DataError
+from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate.result import interval
 from retone.lab.reproduce.published import TABLES, Column, Group, Printed
 

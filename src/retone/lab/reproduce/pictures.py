@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from retone.atomic import write_text_atomic
 from retone.errors import DataError
 from retone.estimators.network import Network
+from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate import equalizer_response, figures
 from retone.lab.reproduce.filled import number
 from retone.lab.reproduce.published import FIGURES, Group

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from retone.atomic import write_text_atomic
+from retone.files.atomic import write_text_atomic
 from retone.lab.reproduce import enhance, pictures, runtime, style
 from retone.lab.reproduce.filled import Filled
 from retone.lab.reproduce.pictures import Picture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.atomic import AtomicFile
 from retone.errors import DataError
+from retone.files.atomic import AtomicFile
 from retone.training.data.corpora import PCM_SCALE, Corpus, Track, corpus_source
 from retone.training.data.manifest import Found, assign_splits
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.atomic import write_text_atomic
 from retone.errors import DataError
+from retone.files.atomic import write_text_atomic
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SPLITS = ("train", "val", "test")

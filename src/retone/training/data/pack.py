@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from retone.atomic import AtomicFile
 from retone.errors import DataError
+from retone.files.atomic import AtomicFile
 from retone.training.data.corpora import Corpus, Track
 from retone.training.data.manifest import Log, Manifest
 from retone.training.data.scenes import FULL_BAND

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retone.atomic import AtomicFile
 from retone.effects.spec import effect_to_spec
 from retone.errors import DataError, MissingExtraError, OutputExistsError
 from retone.estimators.network import load
+from retone.files.atomic import AtomicFile
 from retone.nets.iterative import IterativeNet
 from retone.nets.tcn import Tcn
 
