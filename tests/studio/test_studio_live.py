@@ -1,5 +1,6 @@
-"""The page's own core: sounds as the server's render, at once, without clicks and without requests."""
+"""The page's own core sounds as the server's render, at once, without clicks or requests."""
 
+# ruff: noqa: F811 (pytest finds fixtures by the names of arguments)
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,6 @@
 """The real page in a real browser, driven as a person would: headless Chromium."""
 
+# ruff: noqa: F811 (pytest finds fixtures by the names of arguments)
 from __future__ import annotations
 
 import io

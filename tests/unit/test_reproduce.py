@@ -158,7 +158,8 @@ def test_a_scale_changes_sizes_only(scale: Any) -> None:
     from retone.training.recipes.record import describe, differences
 
     allowed = ("steps", "validate_every", "batch_size", "validation_pairs", "pairs.length",
-               "network.encoder.", "network.channels", "network.gru", "gradient.sizes.channels")  # fmt: skip
+               "network.encoder.", "network.channels", "network.gru",
+               "gradient.sizes.channels")  # fmt: skip
     for name in ("deepafx_speech", "deepafx_np_speech", "proxy_equalizer", "diffdeq_paper"):
         recipe = recipe_named(name)
         changed = differences(describe(recipe), scale.sized(recipe))

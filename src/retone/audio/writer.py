@@ -232,7 +232,7 @@ class AtomicWriter:
 
     @property
     def written(self) -> Path:
-        """Where the file is now: under its name, or still hidden (``retone.files.atomic.together``)."""
+        """Where the file is now: under its name, or still hidden (see ``together``)."""
         return self._unfinished.where
 
     def abort(self) -> None:

@@ -63,16 +63,16 @@ def each(
     try:
         while more or pending:
             while more and len(pending) < PER_WORKER * workers:
-                item: Any = next(source, None)
-                if item is None:
+                new: Any = next(source, None)
+                if new is None:
                     more = False
-                elif not isinstance(item, Ready):
+                elif not isinstance(new, Ready):
                     pool = pool or _Pool(workers, start)
-                    pending[pool.submit(function, item)] = item
+                    pending[pool.submit(function, new)] = new
                 elif pending and in_order:
-                    pending[_known(item.value)] = item
+                    pending[_known(new.value)] = new
                 else:
-                    yield item.value
+                    yield new.value
             if in_order and pending:
                 ready = [next(iter(pending))]
                 ready[0].exception()  # waits

@@ -1,8 +1,8 @@
-"""An effect as a plan that the page's own core carries out, so that moved sliders are heard at once.
+"""An effect as a plan that the page's own core carries out: moved sliders are heard at once.
 
 A plan is JSON and names no effect: it is made of a few building blocks, and of references to
-parameters by their dotted names. Numbers stand for values that no slider moves. ``static/engine.js``
-runs it with the functions of ``core.h``.
+parameters by their dotted names. Numbers stand for values that no slider moves.
+``static/engine.js`` runs it with the functions of ``core.h``.
 """
 
 from __future__ import annotations
