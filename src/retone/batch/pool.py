@@ -70,7 +70,7 @@ def each(
                     pool = pool or _Pool(workers, start)
                     pending[pool.submit(function, new)] = new
                 elif pending and in_order:
-                    pending[_known(new.value)] = new
+                    pending[_known(new.value)] = new  # type: ignore[assignment]
                 else:
                     yield new.value
             if in_order and pending:
