@@ -63,6 +63,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	  echo "The optional metrics did not install (pesq needs a C compiler): their tests will skip."
 	@$(PIP) install -c constraints.txt -e '.[export]' || \
 	  echo "The optional ONNX export did not install: its tests will skip."
+	@$(PIP) install -c constraints.txt -e '.[live]' || \
+	  echo "The optional live audio did not install: its tests will skip."
 	@touch $@ $(VENV)/.core
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -81,8 +81,8 @@ class LiveStatistics:
         load = 100 * self.busy_s / seconds if seconds else 0.0
         peak = f"{gain_to_db(self.peak):.1f} dBFS" if self.peak > 0 else "silence"
         found = [
-            f"{seconds:.1f} s processed, {self.dropouts} dropouts, settings reloaded "
-            f"{self.reloads} times.",
+            f"{seconds:.1f} s processed, {_count(self.dropouts, 'dropout')}, settings reloaded "
+            f"{_count(self.reloads, 'time')}.",
             f"Processing took {load:.1f} % of the time, at most {100 * self.busiest:.0f} % of a "
             f"block's. Highest output peak: {peak}.",
         ]
@@ -208,9 +208,11 @@ class LiveChain:
             effect = settings.effect_at(self.sample_rate)
             self.notes = ("These effects run in Python: choose large blocks.",)
             self.latency_samples = effect.latency_samples(self.sample_rate)
-            made: Processor = RenderedProcessor(settings, self.sample_rate)
             silence = list(np.zeros((self.channels, 64), np.float32))
-            made.process(silence, silence)  # whatever is loaded late is loaded now
+            RenderedProcessor(settings, self.sample_rate).process(
+                silence, silence
+            )  # loads late code
+            made = RenderedProcessor(settings, self.sample_rate)
             self._native = None
             return made
         chain, values = found
@@ -218,6 +220,10 @@ class LiveChain:
         native.set(values)
         self._native, self.notes, self.latency_samples = chain, (), 0
         return native
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _gain_db(settings: SettingsFile) -> float:
@@ -259,5 +265,5 @@ def watch(
         if sentence:
             say(sentence)
         if chain.statistics.dropouts > said:
-            say(f"{chain.statistics.dropouts - said} dropouts.")
+            say(f"{_count(chain.statistics.dropouts - said, 'dropout')}.")
             said = chain.statistics.dropouts
