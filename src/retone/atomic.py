@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from retone.errors import AudioError, OutputExistsError
@@ -132,3 +133,21 @@ def write_error(path: Path, error: BaseException) -> AudioError:
     else:
         why = f"{getattr(error, 'strerror', None) or error or 'the disk may be full'}"
     return AudioError(f"{path} could not be written: {why.rstrip('.')}.")
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time into the ``with`` block; the others wait.
+
+    The lock ends with its process, even if that is killed. Where the system has no such locks
+    (Windows), nobody waits.
+
+    Args:
+        path: a file for the lock, which stays.
+    """
+    with path.open("a") as file:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

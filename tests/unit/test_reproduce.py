@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from retone.errors import DataError
 from retone.lab.evaluate.result import Result, Row
 from retone.lab.evaluate.strategies import Trained
@@ -152,7 +153,7 @@ def test_music_runs_of_both_proxies_stand_side_by_side() -> None:
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=lambda s: s.name)
 def test_a_scale_changes_sizes_only(scale: Any) -> None:
-    from retone.training.recipes.record import differences, describe
+    from retone.training.recipes.record import describe, differences
 
     allowed = ("steps", "validate_every", "batch_size", "validation_pairs", "pairs.length",
                "network.encoder.", "network.channels", "network.gru", "gradient.sizes.channels")  # fmt: skip

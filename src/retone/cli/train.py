@@ -1,7 +1,8 @@
 """Train a network: `retone train compact_speech --corpus debian-speech=FOLDER --run runs/speech`.
 
 The run folder holds the recipe, a log and the weights; the same command resumes an interrupted
-run. Several processes: `torchrun --nproc-per-node 2 -m retone train ...`.
+run. Several processes: `torchrun --nproc-per-node 2 -m retone train ... --folder runs/speech`
+(torchrun takes --run for one of its own options).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--run",
+        "--folder",
         dest="folder",
         type=Path,
         metavar="DIR",
