@@ -80,8 +80,8 @@ def launched(words: list[str], voices: Path, cache: Path, folder: Path) -> list[
     torchrun = Path(sys.executable).parent / "torchrun"
     if not torchrun.is_file():
         pytest.skip("no torchrun beside this Python")
-    known = {"torchrun": str(torchrun), "RECIPE": "compact_smoke", "NAME=FOLDER": f"folder={voices}",
-             "runs/speech": str(folder)}  # fmt: skip
+    known = {"torchrun": str(torchrun), "RECIPE": "compact_smoke", "runs/speech": str(folder),
+             "NAME=FOLDER": f"folder={voices}"}  # fmt: skip
     words = [known.get(word, word) for word in words]
     assert str(folder) in words and f"folder={voices}" in words and "compact_smoke" in words
     return [*words, "--cache", str(cache), "--workers", "0", "--threads", "1",

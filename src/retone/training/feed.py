@@ -63,11 +63,10 @@ class PairDataset(Dataset):  # type: ignore[type-arg]
             DataError: its replacements cannot be made either.
         """
         problem = ""
+        part = getattr(self.corpus, "at", lambda number: self.corpus)(number)
         for attempt in range(MAX_ATTEMPTS):
             try:
-                pair = self.maker.make(
-                    self.corpus, number + attempt * REPLACEMENT_OFFSET, self.seed
-                )
+                pair = self.maker.make(part, number + attempt * REPLACEMENT_OFFSET, self.seed)
             except (DataError, OSError, ValueError) as e:
                 problem = f"{type(e).__name__}: {e}"
                 continue
@@ -139,11 +138,12 @@ def batches(
             deaths += 1
             if deaths > MAX_WORKER_DEATHS:
                 raise DataError(
-                    f"the processes that make pairs died {deaths} times in a row at batch "
-                    f"{number}. Often memory ran out, or a file in the corpus cache is truncated: use fewer "
-                    "workers (0 shows the original error) or delete the cache."
+                    f"the processes that make pairs died {deaths} times in a row at step "
+                    f"{number // recipe.accumulate}. Often memory ran out, or a file in the corpus cache is "
+                    "truncated: use fewer workers (0 shows the original error) or delete the cache."
                 ) from e
-            note(f"a process that makes pairs died at batch {number}; another one continues")
+            step = number // recipe.accumulate
+            note(f"a process that makes pairs died at step {step}; another one continues")
 
 
 def _loader(

@@ -21,9 +21,10 @@ from retone.lab.reproduce.systems import speech_systems
 from retone.lab.reproduce.work import Work, deviation_notes
 from retone.training.data.styles import FIVE, STYLES
 from retone.training.provenance import provenance
+from retone.training.recipes.deepafx import SAMPLE_RATE
 from retone.training.state import BEST
 
-RATE, CLIP_S = 24000, 5.5
+RATE, CLIP_S = SAMPLE_RATE, 5.5
 VCTK = Group("VCTK", "vctk", "speech", RATE)
 SEED = 4
 

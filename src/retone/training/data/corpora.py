@@ -216,6 +216,10 @@ class Corpus:
         tracks = tuple(track for track in self.tracks if track.split == name)
         return replace(self, name=f"{self.name}/{name}", tracks=tracks)
 
+    def at(self, number: int) -> Corpus:
+        """The part that pair ``number`` is drawn from: all of it, if nothing is streamed."""
+        return self
+
     @functools.cached_property
     def sizes(self) -> np.ndarray:
         """Samples of each speaker or track."""
