@@ -64,12 +64,12 @@ class Picture:
 def _made(work: Work, paper: str, name: str, fill: Callable[[Picture], None]) -> Picture:
     picture = Picture(paper, name, provenance=provenance())
     picture.question = {"scale": work.scale.name, "seed": SEED}
-    began = time.process_time()
+    began = time.process_time() - work.runs.trained_s
     try:
         fill(picture)
     except DataError as error:
         picture.missing = str(error).rstrip(".")
-    picture.cpu_s = round(time.process_time() - began, 1)
+    picture.cpu_s = round(time.process_time() - work.runs.trained_s - began, 1)
     return picture
 
 
