@@ -140,7 +140,8 @@ def batches(
                 raise DataError(
                     f"the processes that make pairs died {deaths} times in a row at step "
                     f"{number // recipe.accumulate}. Often memory ran out, or a file in the corpus "
-                    "cache is truncated: use fewer workers (0 shows the original error) or delete the cache."
+                    "cache is truncated: use fewer workers (0 shows the original error) or delete "
+                    "the cache."
                 ) from e
             step = number // recipe.accumulate
             note(f"a process that makes pairs died at step {step}; another one continues")
