@@ -5,6 +5,7 @@ retone corpus build debian-speech FOLDER    free recordings from Debian packages
 retone corpus check NAME FOLDER             check which files are usable
 retone corpus pack FOLDER --corpus NAME=FOLDER --sample-rate HZ
                                             excerpts as Opus, to train elsewhere
+retone corpus index URL --sample-rate HZ    index WebDataset shards, to train from them
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("--full-band-kbps", type=float, default=32.0,
                       help="bit rate of full-band recordings (default: 32)")  # fmt: skip
     pack.add_argument("--cache", type=Path, help="cache directory for resampled audio")
+    index = actions.add_parser("index", help="index shards (tar files), to train from them")
+    index.add_argument("url", metavar="URL", help="folder of .tar files: a path, s3://..., ...")
+    index.add_argument("--sample-rate", type=int, required=True, help="training sample rate in Hz")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,6 +60,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.action == "pack":
         return _pack(args)
+    if args.action == "index":
+        from retone.training.data.shards import index_shards
+
+        print(f"{index_shards(args.url, sample_rate=args.sample_rate, say=print)} clips")
+        return 0
     corpus = open_corpus(
         args.name,
         args.folder,

@@ -1,7 +1,8 @@
 """Train a network: `retone train compact_speech --corpus debian-speech=FOLDER --run runs/speech`.
 
 The run folder holds the recipe, a log and the weights; the same command resumes an interrupted
-run. Several processes: `torchrun --nproc-per-node 2 -m retone train ...`.
+run. Several processes: `torchrun --nproc-per-node 2 -m retone train ... --folder runs/speech`
+(torchrun takes --run for one of its own options).
 """
 
 from __future__ import annotations
@@ -22,10 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a corpus and its folder (repeatable); 'retone corpus list' names them",
     )
     parser.add_argument(
+        "--shards", metavar="URL",
+        help="train from shards that 'retone corpus index' has indexed: a path, s3://..., ...",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shard-cache-gb", type=float, default=20.0, metavar="GB",
+        help="most disk space for shards, per machine (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="cache directory for resampled audio"
     )
     parser.add_argument(
         "--run",
+        "--folder",
         dest="folder",
         type=Path,
         metavar="DIR",
@@ -150,7 +160,7 @@ def _opened(args: argparse.Namespace, recipe: Any, sample_rate: int) -> tuple[Pa
     from retone.training.data.splits import named_folders, open_splits
     from retone.training.recipes.record import fingerprint
 
-    if not args.corpus:
+    if not args.corpus and not args.shards:
         raise SettingError(f"train {recipe.name}: name a corpus, --corpus NAME=FOLDER.")
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -158,15 +168,43 @@ def _opened(args: argparse.Namespace, recipe: Any, sample_rate: int) -> tuple[Pa
     if args.warm_start:
         written = [folder / "best.safetensors", folder / "last.safetensors"]
         protect({args.warm_start: "the initial weights"}, written)
-    corpora = open_splits(
-        named_folders(args.corpus),
-        sample_rate=sample_rate,
-        cache=args.cache,
-        kind=recipe.kind,
-        progress=lambda line: print(line, file=sys.stderr),
-    )
+    if args.shards:
+        corpora = _streamed(args, recipe, sample_rate)
+    else:
+        corpora = open_splits(
+            named_folders(args.corpus),
+            sample_rate=sample_rate,
+            cache=args.cache,
+            kind=recipe.kind,
+            progress=lambda line: print(line, file=sys.stderr),
+        )
     print(f"run folder {folder}", flush=True)
     return folder, corpora
+
+
+def _streamed(args: argparse.Namespace, recipe: Any, sample_rate: int) -> dict[str, Any]:
+    """The splits of shards."""
+    from retone.errors import SettingError
+    from retone.training.data.shards import open_shards
+    from retone.training.data.splits import default_cache
+
+    if args.corpus:
+        raise SettingError("--shards and --corpus: choose one of them.")
+    cache = (args.cache or default_cache()) / "shards"
+    splits = open_shards(
+        args.shards, cache=cache, max_bytes=round(args.shard_cache_gb * 1e9), kind=recipe.kind,
+        seed=recipe.seed,
+    )  # fmt: skip
+    for name in ("train", "val"):
+        found = splits[name]
+        if not found.tracks:
+            raise SettingError(f"--shards {args.shards}: no speaker in its {name} split.")
+        if found.sample_rate != sample_rate:
+            raise SettingError(
+                f"--shards {args.shards}: indexed for {found.sample_rate} Hz, {recipe.name} needs "
+                f"{sample_rate} Hz. Index them again at that rate."
+            )
+    return dict(splits)
 
 
 def _print_best(best: Path) -> int:

@@ -338,3 +338,21 @@ def _space(folder: Path, needed_bytes: int) -> str:
         if needed_bytes
         else f" ({words})"
     )
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time into the ``with`` block; the others wait.
+
+    The lock ends with its process, even if that is killed. Where the system has no such locks
+    (Windows), nobody waits.
+
+    Args:
+        path: a file for the lock, which stays.
+    """
+    with path.open("a") as file:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

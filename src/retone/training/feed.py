@@ -6,19 +6,17 @@ can be made again: after a stop, after a worker was killed, or with another numb
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from retone.errors import DataError
+from retone.training.processes import DistributedContext
 from retone.training.recipes.recipe import Recipe
 
 MAX_ATTEMPTS = 3
@@ -52,42 +50,6 @@ class Batch(NamedTuple):
         return Batch(source, reference, target, self.problems)
 
 
-@dataclass(frozen=True)
-class DistributedContext:
-    """Rank of this process, number of processes (``world``), and the device of its tensors."""
-
-    rank: int
-    world: int
-    device: torch.device
-
-    @staticmethod
-    def join(device: str) -> DistributedContext:
-        """Join the process group that torchrun announced, if any."""
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        rank = int(os.environ.get("RANK", "0"))
-        if device == "cuda":
-            device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        if world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return DistributedContext(rank, world, torch.device(device))
-
-    def any(self, value: bool) -> bool:
-        """Whether ``value`` is true in any process; every process must call this."""
-        if self.world == 1:
-            return value
-        flag = torch.tensor(float(value), device=self.device)
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag)
-
-    def mean(self, value: float) -> float:
-        """Mean over the processes; every process must call this."""
-        if self.world == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.all_reduce(total)
-        return float(total) / self.world
-
-
 class PairDataset(Dataset):  # type: ignore[type-arg]
     """Pairs by number, made on the fly; the same number always gives the same pair."""
 
@@ -101,11 +63,10 @@ class PairDataset(Dataset):  # type: ignore[type-arg]
             DataError: its replacements cannot be made either.
         """
         problem = ""
+        part = getattr(self.corpus, "at", lambda number: self.corpus)(number)
         for attempt in range(MAX_ATTEMPTS):
             try:
-                pair = self.maker.make(
-                    self.corpus, number + attempt * REPLACEMENT_OFFSET, self.seed
-                )
+                pair = self.maker.make(part, number + attempt * REPLACEMENT_OFFSET, self.seed)
             except (DataError, OSError, ValueError) as e:
                 problem = f"{type(e).__name__}: {e}"
                 continue
@@ -120,18 +81,27 @@ class PairDataset(Dataset):  # type: ignore[type-arg]
 
 
 class Numbers(Sampler[int]):
-    """Item numbers of steps [start, recipe.steps) for one process, in order."""
+    """Item numbers of batches from ``start`` to the end of the run, for one process, in order.
+
+    A step has ``recipe.accumulate`` batches. The items of a step are the same for any number of
+    processes and of accumulated batches that give the same product.
+    """
 
     def __init__(self, recipe: Recipe, start: int, context: DistributedContext) -> None:
         self.recipe, self.start, self.context = recipe, start, context
 
     def __len__(self) -> int:
-        return (self.recipe.steps - self.start) * self.recipe.batch_size
+        return (total_batches(self.recipe) - self.start) * self.recipe.batch_size
 
     def __iter__(self) -> Iterator[int]:
         b, w, r = self.recipe.batch_size, self.context.world, self.context.rank
-        for step in range(self.start, self.recipe.steps):
-            yield from range((step * w + r) * b, (step * w + r + 1) * b)
+        for number in range(self.start, total_batches(self.recipe)):
+            yield from range((number * w + r) * b, (number * w + r + 1) * b)
+
+
+def total_batches(recipe: Recipe) -> int:
+    """How many batches each process of a run uses."""
+    return recipe.steps * recipe.accumulate
 
 
 def batches(
@@ -142,11 +112,11 @@ def batches(
     workers: int,
     note: Callable[[str], None],
 ) -> Iterator[Batch]:
-    """The batches of steps ``start`` to the end of the run.
+    """The batches from number ``start`` to the end of the run.
 
     Args:
         recipe, corpus: what pairs are made of.
-        start: first step.
+        start: number of the first batch.
         context: rank of this process.
         workers: processes that make pairs; 0 makes them in this one.
         note: called with a sentence for each worker that died.
@@ -154,12 +124,12 @@ def batches(
     Raises:
         DataError: items cannot be made, or workers died ``MAX_WORKER_DEATHS`` times in a row.
     """
-    step, deaths = start, 0
-    while step < recipe.steps:
+    number, deaths = start, 0
+    while number < total_batches(recipe):
         try:
-            for items in _loader(recipe, corpus, step, context, workers):
+            for items in _loader(recipe, corpus, number, context, workers):
                 yield Batch(*items)
-                step, deaths = step + 1, 0
+                number, deaths = number + 1, 0
         except DataError as e:
             raise DataError(original_message(e)) from None
         except RuntimeError as e:
@@ -168,10 +138,12 @@ def batches(
             deaths += 1
             if deaths > MAX_WORKER_DEATHS:
                 raise DataError(
-                    f"the processes that make pairs died {deaths} times in a row at step {step}. "
-                    "Often memory ran out, or a file in the corpus cache is truncated: use fewer "
-                    "workers (0 shows the original error) or delete the cache."
+                    f"the processes that make pairs died {deaths} times in a row at step "
+                    f"{number // recipe.accumulate}. Often memory ran out, or a file in the corpus "
+                    "cache is truncated: use fewer workers (0 shows the original error) or delete "
+                    "the cache."
                 ) from e
+            step = number // recipe.accumulate
             note(f"a process that makes pairs died at step {step}; another one continues")
 
 

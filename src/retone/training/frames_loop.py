@@ -31,7 +31,9 @@ from retone.nets.frames import DB, FrameNet
 from retone.progress import TRAINING, Progress, silent
 from retone.training.data.corpora import Corpus
 from retone.training.log import RowCallback, RunLog, write_record
-from retone.training.loop import interrupts, learning_rate
+from retone.training.loop import learning_rate
+from retone.training.model import follow
+from retone.training.processes import interrupts
 from retone.training.recipes.frames import FrameRecipe
 from retone.training.recipes.record import describe
 from retone.training.scene_feed import BATCH_SEED, Feed, validation_batches
@@ -256,13 +258,6 @@ def scored_pass(recipe: FrameRecipe, step: int) -> int:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
-    """Update averaged weights: they keep a share ``keep`` and take the rest from a network."""
-    own, other = average.state_dict(), network.state_dict()
-    names = [name for name, tensor in own.items() if tensor.is_floating_point()]
-    torch._foreach_lerp_([own[n] for n in names], [other[n] for n in names], 1 - keep)
-
-
 @torch.no_grad()
 def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
     """Mean negative log-likelihood, and errors in dB of frames, of band means (tone) and of level.

@@ -4,28 +4,27 @@ A run has a folder: ``recipe.json`` and ``provenance.json`` describe it, ``log.j
 ``best.safetensors`` and ``last.safetensors`` are its states, and ``examples`` holds audio rendered
 with the best weights. Every item is drawn from (seed, item number), so a run that was killed at any
 moment continues from ``last`` exactly as if it had not been, and N processes (torchrun) see the
-items that one process with an N times larger batch sees.
+items that one process with an N times larger batch sees. Only the first process reads and writes
+the folder.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from retone.errors import DataError, PluginError
 from retone.nets.iterative import Predictions
 from retone.progress import TRAINING, Progress, silent
-from retone.training.feed import Batch, DistributedContext, PairDataset, batches
+from retone.training.feed import Batch, PairDataset, batches
 from retone.training.log import (
     EXAMPLES,
     RowCallback,
@@ -34,9 +33,10 @@ from retone.training.log import (
     write_examples,
     write_record,
 )
-from retone.training.model import effect_networks_of
+from retone.training.model import Model, effect_networks_of, follow
+from retone.training.processes import DistributedContext, interrupts
 from retone.training.recipes.recipe import Optimizer, Recipe
-from retone.training.state import BEST, LAST, load_state, save_state
+from retone.training.state import BEST, LAST, RunState, load_state, save_state
 from retone.training.validation import Validation
 
 MAX_SKIPPED_STEPS = 100
@@ -116,7 +116,8 @@ def train(
     Args:
         recipe: what to train.
         corpora: ``"train"`` and ``"val"`` splits, as ``retone.training.data.corpora`` opens them.
-        folder: run folder; a run in it is resumed if it is of the same recipe.
+        folder: run folder; a run in it is resumed if it is of the same recipe. With several
+            machines that of the first process counts.
         device: ``"cpu"``, ``"cuda"`` or a torch device name.
         workers: processes that make pairs.
         save_every_s: seconds between saved states.
@@ -139,13 +140,13 @@ def train(
     """
     context = DistributedContext.join(device)
     run = _Run(recipe, corpora, folder, context, warm_start, report)
-    first = run.state.step
-    feed = batches(recipe, corpora["train"], first, context, workers, run.note)
+    first, share = run.state.step, recipe.accumulate
+    feed = batches(recipe, corpora["train"], first * share, context, workers, run.note)
     started = saved = time.monotonic()
     with interrupts() as interrupted:
         while not run.finished:
             began = time.process_time()
-            norm = run.step(next(feed))
+            norm = run.step([next(feed) for _ in range(share)])
             run.state.cpu_s += time.process_time() - began
             late = stop_after_s is not None and time.monotonic() - started > stop_after_s
             late |= stop_at_cpu_s is not None and run.state.cpu_s > stop_at_cpu_s
@@ -183,30 +184,56 @@ class _Run:
         report: RowCallback | None,
     ) -> None:
         self.recipe, self.folder, self.context = recipe, folder, context
-        folder.mkdir(parents=True, exist_ok=True)
+        first = context.rank == 0  # the only process that needs the run folder
+        if first:
+            folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
-        resumed = (folder / LAST).exists()
-        self.model = recipe.build(pretrained=not resumed).to(context.device)
+        pretrained = first and not (folder / LAST).exists()
+        self.model = recipe.build(pretrained=pretrained).to(context.device)
+        self.average: Model | None = None
+        if recipe.average:
+            self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]  # no proxies
         self.optimizer = torch.optim.Adam(self.parameters, lr=recipe.optimizer.learning_rate)
-        self.state = load_state(recipe, self.model, self.optimizer, folder, warm_start)
+        self.state = RunState()
         self.recorder: RunLog | None = None
-        self.validation: Validation | None = None
-        if context.rank == 0:
+        if first:
+            self.state = load_state(
+                recipe, self.model, self.optimizer, folder, warm_start, self.average
+            )
             self.recorder = RunLog(folder, self.state.step, report)
             if self.state.step == 0:
                 write_record(recipe, corpora, folder)
                 for problem in corpus_problems(recipe, corpora):
                     self.note(problem)
                 if warm_start is None:
-                    _standardize(recipe, self.model.network, corpora["train"], context.world)
-            self.validation = Validation.of(recipe, corpora["val"])
+                    count = recipe.accumulate * context.world
+                    _standardize(recipe, self.model.network, corpora["train"], count)
+                    if self.average is not None:
+                        self.average.load_state_dict(self.model.state_dict())
+        self._share_state()
+        self.validation = Validation.of(recipe, corpora["val"], context)
         self.parallel: nn.Module = self.model
         if context.world > 1:  # also copies the weights of rank 0 to the others
             self.parallel = nn.parallel.DistributedDataParallel(self.model)
         self.model.train()
         self._problems: list[str] = []
         self._restart_clock()
+
+    def _share_state(self) -> None:
+        """Give the first process's position, optimizer and averaged weights to the others."""
+        context = self.context
+        if context.world == 1:
+            return
+        average = self.average.state_dict() if self.average is not None else None
+        state, optimizer, average = context.from_first(
+            (self.state.__dict__, self.optimizer.state_dict(), average)
+        )
+        if context.rank:
+            self.state = RunState(**state)
+            self.optimizer.load_state_dict(optimizer)
+            if self.average is not None:
+                self.average.load_state_dict(average)
 
     @property
     def finished(self) -> bool:
@@ -216,33 +243,57 @@ class _Run:
         """Whether something due every ``every`` steps, and at the end, is due now."""
         return self.state.step % every == 0 or self.finished
 
-    def step(self, batch: Batch) -> float:
-        """One optimiser step, left out if the gradient is not finite; returns its norm."""
+    def step(self, parts: Sequence[Batch]) -> float:
+        """One optimiser step, left out if the gradient is not finite; returns its norm.
+
+        Args:
+            parts: ``recipe.accumulate`` batches, whose gradients are averaged.
+        """
         state, recipe, context = self.state, self.recipe, self.context
-        self._problems = [text for text in batch.problems if text]
-        torch.manual_seed(recipe.seed + STEP_SEED * (state.step * context.world + context.rank))
+        self._problems = [text for batch in parts for text in batch.problems if text]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(recipe.optimizer, state.step, recipe.steps)
         self.optimizer.zero_grad(set_to_none=True)
-        try:
-            loss = estimate_loss(recipe, self.parallel, batch.to(context.device), state.step)
-            loss.backward()  # type: ignore[no-untyped-call]
-        except PluginError:
-            self.save(self.folder / LAST)
-            raise
+        total = 0.0
+        for number, batch in enumerate(parts):
+            place = (state.step * len(parts) + number) * context.world + context.rank
+            torch.manual_seed(recipe.seed + STEP_SEED * place)
+            try:
+                with self._exchange(last=number == len(parts) - 1):
+                    loss = estimate_loss(
+                        recipe, self.parallel, batch.to(context.device), state.step
+                    )
+                    (loss / len(parts)).backward()  # type: ignore[no-untyped-call]
+            except PluginError:
+                self.save(self.folder / LAST)
+                raise
+            total += float(loss.detach()) / len(parts)
         limit = recipe.optimizer.clip_norm or math.inf
         norm = nn.utils.clip_grad_norm_(self.parameters, limit)
         if torch.isfinite(norm):
             self.optimizer.step()
+            if self.average is not None:
+                keep = min(recipe.average, (1 + state.step) / (10 + state.step))
+                follow(self.average, self.model, keep)
             state.skipped_in_a_row = 0
         else:
             state.skipped += 1
             state.skipped_in_a_row += 1
         state.step += 1
-        state.window = [state.window[0] + float(loss.detach()), state.window[1] + 1]
+        state.window = [state.window[0] + total, state.window[1] + 1]
         state.replaced += len(self._problems)
-        self._examples += recipe.batch_size * context.world
+        self._examples += self._step_examples
         return float(norm)
+
+    @property
+    def _step_examples(self) -> int:
+        return self.recipe.batch_size * self.recipe.accumulate * self.context.world
+
+    def _exchange(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Exchange gradients between processes after the last batch of a step only."""
+        if last or self.context.world == 1:
+            return nullcontext()
+        return self.parallel.no_sync()  # type: ignore[operator, no-any-return, union-attr]
 
     def note(self, text: str) -> None:
         """Write a sentence to the log."""
@@ -263,7 +314,7 @@ class _Run:
         loss = self.context.mean(total / count)
         state.window = [0.0, 0]
         speed = self._examples / max(time.monotonic() - self._since, 1e-9)
-        left = (recipe.steps - state.step) * recipe.batch_size * self.context.world
+        left = (recipe.steps - state.step) * self._step_examples
         if self.recorder:
             row = {
                 "step": state.step,
@@ -280,57 +331,35 @@ class _Run:
 
     def validate(self) -> None:
         """Score the held-out pairs; the best weights so far are saved with examples."""
-        if not (self.recorder and self.validation):
+        model = self.average or self.model
+        for buffer in model.buffers() if self.context.world > 1 else ():
+            torch.distributed.broadcast(buffer, 0)  # each process's batch norm has seen its own
+        scores = self.validation.run(model, self.context.device)
+        if not self.recorder:
             return
-        scores = self.validation.run(self.model, self.context.device)
         self.recorder.row({"step": self.state.step, "validation": scores})
         if scores[self.recipe.best_by] < self.state.best:
             self.state.best, self.state.validation = scores[self.recipe.best_by], scores
-            save_state(self.folder / BEST, self.recipe, self.model, None, self.state)
+            save_state(self.folder / BEST, self.recipe, model, None, self.state)
             self.state.validation = None
-            examples = self.validation.examples(self.model, self.context.device)
+            examples = self.validation.examples(model, self.context.device)
             write_examples(self.folder / EXAMPLES, self.recipe.pairs.sample_rate, examples)
         self._restart_clock()
 
     def save(self, path: Path) -> None:
         """Save weights, optimiser and state."""
         if self.recorder:
-            save_state(path, self.recipe, self.model, self.optimizer, self.state)
+            save_state(path, self.recipe, self.model, self.optimizer, self.state, self.average)
 
     def close(self) -> None:
-        """End the log, and wait for the other processes."""
+        """End the log, wait for the other processes, and part from them."""
         if self.recorder:
             self.recorder.close()
-        if self.context.world > 1:
-            dist.barrier()
+        self.context.wait()
+        self.context.leave()
 
     def _restart_clock(self) -> None:
         self._since, self._examples = time.monotonic(), 0
-
-
-@contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
-    """Yields whether Ctrl-C or SIGTERM has come; a second Ctrl-C raises KeyboardInterrupt."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def handle(number: int, _: Any) -> None:
-        seen.append(number)
-        if signal.SIGINT in before:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {
-        which: signal.signal(which, handle)
-        for which in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(which) is not signal.SIG_IGN  # as in a background job
-    }
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
 
 
 def _standardize(recipe: Recipe, network: Any, corpus: Any, world: int) -> None:

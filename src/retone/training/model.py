@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from retone.nets import checkpoint
@@ -60,3 +61,10 @@ def effect_networks_of(model: nn.Module) -> EffectNetworks | None:
     """The networks in the effect's place of a ``Model``, also one that runs data-parallel."""
     inner = getattr(model, "module", model)
     return inner.effect_networks if isinstance(inner, Model) else None
+
+
+def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """Update averaged weights: they keep a share ``keep`` and take the rest from a network."""
+    own, other = average.state_dict(), network.state_dict()
+    names = [name for name, tensor in own.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_([own[n] for n in names], [other[n] for n in names], 1 - keep)

@@ -18,6 +18,8 @@ from retone.training.recipes.record import describe, differences, fingerprint
 from retone.training.recipes.warm_start import fitted_to
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+AVERAGE = "average."
+"""Prefix of the names of averaged weights."""
 
 
 @dataclass
@@ -59,9 +61,15 @@ def save_state(
     model: Model,
     optimizer: torch.optim.Optimizer | None,
     state: RunState,
+    average: Model | None = None,
 ) -> None:
-    """Write weights with recipe and state; with an optimiser the run can be resumed from it."""
-    tensors = model.tensors()
+    """Write weights with recipe and state; with an optimiser the run can be resumed from it.
+
+    ``average`` holds averaged weights, if the run has any.
+    """
+    tensors = dict(model.tensors())
+    if average is not None:
+        tensors |= {AVERAGE + n: t for n, t in average.tensors().items()}
     header: dict[str, Any] = {
         "recipe": describe(recipe),
         "fingerprint": fingerprint(recipe),
@@ -79,6 +87,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     folder: Path,
     warm_start: Path | None = None,
+    average: Model | None = None,
 ) -> RunState:
     """Load the state of the run in ``folder``, else initial weights, else nothing.
 
@@ -101,9 +110,13 @@ def load_state(
                 f"use {folder / BEST} as warm start."
             )
         model.load(tensors, last)
+        if average is not None:
+            average.load(checkpoint.tensors_under(tensors, AVERAGE), last)
         checkpoint.unpack_optimizer(optimizer, tensors, header["optimizer"])
         return RunState.from_json(header["state"])
     if warm_start is not None:
         tensors, header = checkpoint.read(warm_start)
         model.load(fitted_to(tensors, header, model, recipe.effect), warm_start)
+    if average is not None:
+        average.load_state_dict(model.state_dict())
     return RunState()

@@ -9,25 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from retone.metrics import METRICS
+from retone.training.processes import DistributedContext
 from retone.training.recipes.recipe import Recipe
 
+ALONE = DistributedContext(0, 1, torch.device("cpu"))
 SCORES = tuple(METRICS[name] for name in ("stft", "msd", "sce", "rms", "lufs"))
 
 
 class Validation:
     """Fixed pairs, the errors of the unprocessed input on them, and the recipe to score."""
 
-    def __init__(self, recipe: Recipe, batches: list[tuple[Tensor, Tensor, Tensor]]) -> None:
-        self.recipe, self.batches = recipe, batches
-        self.input_scores = self._scores([b[0] for b in batches])
+    def __init__(
+        self,
+        recipe: Recipe,
+        batches: list[tuple[Tensor, Tensor, Tensor]],
+        context: DistributedContext = ALONE,
+    ) -> None:
+        self.recipe, self.batches, self.context = recipe, batches, context
+        self.input_scores = self._means(self._sums([b[0] for b in batches]))
 
     @staticmethod
-    def of(recipe: Recipe, corpus: Any) -> Validation:
-        """Make the pairs with the recipe's ``pairs.for_validation``."""
+    def of(recipe: Recipe, corpus: Any, context: DistributedContext = ALONE) -> Validation:
+        """Make the pairs with the recipe's ``pairs.for_validation``; every process its share."""
         maker = recipe.pairs.for_validation(corpus)
-        pairs = [
-            maker.make(corpus, i, recipe.seed + 1_000_003) for i in range(recipe.validation_pairs)
-        ]
+        mine = range(context.rank, recipe.validation_pairs, context.world)
+        pairs = [maker.make(corpus, i, recipe.seed + 1_000_003) for i in mine]
         size = recipe.batch_size
         batches = []
         for i in range(0, len(pairs), size):
@@ -38,26 +44,28 @@ class Validation:
                     for name in ("input", "reference", "target")
                 )
             )
-        return Validation(recipe, batches)  # type: ignore[arg-type]
+        return Validation(recipe, batches, context)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def run(self, network: nn.Module, device: torch.device) -> dict[str, float]:
-        """Mean loss, mean absolute error, and each score as a ratio to the input's."""
+        """Mean loss, mean absolute error, and each score as a ratio to the input's.
+
+        Every process must call this; all get the same numbers.
+        """
         was_training = network.training
         network.eval()
-        r, estimates, losses, errors = self.recipe, [], [], []
+        r, estimates = self.recipe, []
+        losses, errors = 0.0, 0.0
         rate = r.pairs.sample_rate
         for source, reference, target in self.batches:
             unit, out = self._result(network, source.to(device), reference.to(device))
             goal = r.loss_target(target[:, None].to(device), unit)
-            losses.append(r.loss.per_item(out, goal, rate).cpu())
-            errors.append((out - goal).abs().flatten(1).mean(1).cpu())
+            losses += float(r.loss.per_item(out, goal, rate).double().sum())
+            errors += float((out - goal).abs().flatten(1).mean(1).double().sum())
             estimates.append(out[:, 0].cpu())
         network.train(was_training)
-        scores = self._scores(estimates)
-        ratios = {k: v / max(self.input_scores[k], 1e-9) for k, v in scores.items()}
-        means = {"loss": float(torch.cat(losses).mean()), "l1": float(torch.cat(errors).mean())}
-        return means | ratios
+        means = self._means({"loss": losses, "l1": errors, **self._sums(estimates)})
+        return {k: v / max(self.input_scores.get(k, 1.0), 1e-9) for k, v in means.items()}
 
     @torch.no_grad()
     def examples(
@@ -89,13 +97,19 @@ class Validation:
         predictions = self.recipe.predict(network, source, reference, render)
         return predictions.units[-1], predictions.renders[-1][:, None]
 
-    def _scores(self, estimates: list[Tensor]) -> dict[str, float]:
+    def _means(self, sums: dict[str, float]) -> dict[str, float]:
+        """Means over the pairs of all processes."""
+        count = sum(len(b[0]) for b in self.batches)
+        own = torch.tensor([*sums.values(), float(count)], dtype=torch.float64)
+        *totals, total = self.context.sum(own).tolist()
+        return {k: v / total for k, v in zip(sums, totals, strict=True)}
+
+    def _sums(self, estimates: list[Tensor]) -> dict[str, float]:
+        """Sum of each score over this process's pairs."""
         rate = self.recipe.pairs.sample_rate
         sums = {m.name: 0.0 for m in SCORES}
-        count = 0
         for out, (_, _, target) in zip(estimates, self.batches, strict=True):
             for a, b in zip(out.numpy(), target.numpy(), strict=True):
-                count += 1
                 for metric in SCORES:
                     sums[metric.name] += metric(a, b, rate)
-        return {k: v / count for k, v in sums.items()}
+        return sums

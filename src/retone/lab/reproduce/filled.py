@@ -192,9 +192,8 @@ class Filled:
             own += _times(self.ratio(row, group, column, published=False))
         if math.isnan(printed):
             return own
-        return (
-            f"{own}<br>*{number(printed)}{_times(self.ratio(row, group, column, published=True))}*"
-        )
+        times = _times(self.ratio(row, group, column, published=True))
+        return f"{own}<br>*{printed:g}{times}*"
 
 
 def number(value: float) -> str:

@@ -21,9 +21,10 @@ from retone.lab.reproduce.systems import speech_systems
 from retone.lab.reproduce.work import Work, deviation_notes
 from retone.training.data.styles import FIVE, STYLES
 from retone.training.provenance import provenance
+from retone.training.recipes.deepafx import SAMPLE_RATE
 from retone.training.state import BEST
 
-RATE, CLIP_S = 24000, 5.5
+RATE, CLIP_S = SAMPLE_RATE, 5.5
 VCTK = Group("VCTK", "vctk", "speech", RATE)
 SEED = 4
 
@@ -63,12 +64,12 @@ class Picture:
 def _made(work: Work, paper: str, name: str, fill: Callable[[Picture], None]) -> Picture:
     picture = Picture(paper, name, provenance=provenance())
     picture.question = {"scale": work.scale.name, "seed": SEED}
-    began = time.process_time()
+    began = time.process_time() - work.runs.trained_s
     try:
         fill(picture)
     except DataError as error:
         picture.missing = str(error).rstrip(".")
-    picture.cpu_s = round(time.process_time() - began, 1)
+    picture.cpu_s = round(time.process_time() - work.runs.trained_s - began, 1)
     return picture
 
 

@@ -11,6 +11,7 @@ from retone.errors import DataError
 from retone.lab.reproduce.published import Group, Printed
 from retone.training.data.corpora import Corpus, corpus_source, join_corpora
 from retone.training.data.splits import default_cache, open_splits
+from retone.training.recipes.deepafx import SAMPLE_RATE
 
 OF_THE_PAPERS = {
     "libritts": "speech", "daps": "speech", "vctk": "speech", "mtg-jamendo": "music",
@@ -104,7 +105,7 @@ class Recordings:
             self._opened[key] = replace(corpus, name=name, tracks=kept)
         return self._opened[key]
 
-    def splits(self, kind: str, rate: int = 24000) -> dict[str, Corpus]:
+    def splits(self, kind: str) -> dict[str, Corpus]:
         """The ``"train"`` and ``"val"`` splits that systems of a kind are trained on.
 
         Raises:
@@ -121,7 +122,7 @@ class Recordings:
             parts = []
             for own in wanted:
                 try:
-                    parts.append(self._open(own, kind, rate, split))
+                    parts.append(self._open(own, kind, SAMPLE_RATE, split))
                 except DataError:
                     continue
             if not parts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,8 +11,9 @@ from retone.files.atomic import write_text_atomic
 from retone.lab.reproduce import enhance, pictures, runtime, style
 from retone.lab.reproduce.filled import Filled
 from retone.lab.reproduce.pictures import Picture
-from retone.lab.reproduce.published import DIAGRAMS, ITEMS
+from retone.lab.reproduce.published import DIAGRAMS, ITEMS, TABLE_5
 from retone.lab.reproduce.work import Work
+from retone.training.provenance import provenance
 from retone.training.recipes.deviations import RB_DSP, lines
 
 MEASURE: dict[tuple[str, str], Callable[[Work], Filled | Picture]] = {
@@ -33,7 +36,7 @@ PAPER_RECIPES = (
     "diffdeq_peq",
 )  # fmt: skip
 """Recipes whose deviations the report lists; those for music differ in nothing else."""
-REPORT = "report.md"
+REPORT, SUMMARY = "report.md", "summary.json"
 
 
 def reproduce(work: Work, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Any]:
@@ -44,7 +47,32 @@ def reproduce(work: Work, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, 
         item.save(work.folder / f"{paper}_{name}.json")
         found[paper, name] = item
     write_text_atomic(work.folder / REPORT, report(work, found), force=True)
+    text = json.dumps(summary(work, found), indent=1)
+    write_text_atomic(work.folder / SUMMARY, text + "\n", force=True)
     return found
+
+
+def summary(work: Work, found: dict[tuple[str, str], Any]) -> dict[str, Any]:
+    """What was measured, what is empty and why, and the CPU time of each item."""
+    items = {}
+    for (paper, name), item in found.items():
+        entry: dict[str, Any] = {"cpu_s": round(item.cpu_s, 1), "question": item.question}
+        if isinstance(item, Filled):
+            reasons = Counter(c.missing for c in item.cells.values() if c.missing)
+            entry |= {
+                "cells": len(item.cells), "measured": len(item.cells) - reasons.total(),
+                "empty": dict(reasons), "groups": [g.name for g in item.groups],
+            }  # fmt: skip
+            if item.printed is TABLE_5:
+                steps = {r: item.get(r, "", "Train step (s)").mean for r in item.rows}
+                entry["step_s"] = {r: round(v, 4) for r, v in steps.items() if v == v}
+        else:
+            entry |= {"missing": item.missing}
+        items[f"{paper} {name}"] = entry
+    return {
+        "retone_reproduction": 1, "scale": work.scale.name, "seed": work.seed,
+        "trained_s": round(work.runs.trained_s, 1), "provenance": provenance(), "items": items,
+    }  # fmt: skip
 
 
 def report(work: Work, found: dict[tuple[str, str], Any]) -> str:

@@ -19,10 +19,11 @@ from retone.lab.reproduce.published import READABLE, TABLE_5
 from retone.lab.reproduce.work import Work
 from retone.process.stream import render_whole
 from retone.training.model import effect_networks_of
+from retone.training.recipes.deepafx import SAMPLE_RATE
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import recipe_named
 
-SECONDS, RATE = 5.0, 24000
+SECONDS, RATE = 5.0, SAMPLE_RATE
 RECIPE_OF_ROW = {
     "cTCN 1": "deepafx_ctcn1_speech", "cTCN 2": "deepafx_ctcn2_speech",
     "NP": "deepafx_np_speech", "NP-HH": "deepafx_np_hh_speech", "NP-FH": "deepafx_np_fh_speech",
@@ -44,7 +45,7 @@ def table_5(work: Work) -> Filled:
         _rules_row(filled, rounds)
         for row in filled.rows[1:]:
             work.say(f"table-5, {row}")
-            recipe = work.scale.sized(recipe_named(RECIPE_OF_ROW[row]))
+            recipe = recipe_named(RECIPE_OF_ROW[row])  # always as wide as the paper's
             recipe = replace(recipe, batch_size=batch, pairs=replace(recipe.pairs, length=length))
             step = Step(recipe, corpus)
             for _ in range(rounds + 1):  # the first one warms up

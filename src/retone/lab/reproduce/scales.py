@@ -24,7 +24,7 @@ class Scale:
         eval_length, music_length: samples of a clip in Tables 1 to 4, at 24 kHz and at 44.1 kHz.
         trials: trials of each pair of styles in Table 3.
         probes, epochs: clips per style (train, validation, test) and epochs in Table 4.
-        bench: batch, samples and rounds in Table 5.
+        bench: batch, samples and rounds in Table 5, whose networks keep the paper's widths.
         clips: clips of Figure 1 and recordings of Figure 5.
     """
 
@@ -81,7 +81,7 @@ SCALES = {
     for s in (
         Scale(
             "tiny", steps=4, proxy_steps=6, batch=2, length=32768, validation=2, width=0.25,
-            pairs=2, eval_length=65536, music_length=131072, trials=1, probes=(4, 2, 2),
+            pairs=2, eval_length=65536, music_length=131072, trials=1, probes=(3, 1, 1),
             epochs=20, bench=(2, 32768, 1), clips=4,
         ),
         Scale(

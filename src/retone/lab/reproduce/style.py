@@ -25,7 +25,7 @@ from retone.lab.reproduce.work import Work, about_runs, deviation_notes
 from retone.metrics import METRICS
 from retone.training.data.pairs import PairMaker
 from retone.training.data.styles import FIVE, StyleSet
-from retone.training.recipes.deepafx import deepafx_speech
+from retone.training.recipes.deepafx import SAMPLE_RATE, deepafx_speech
 from retone.training.recipes.deviations import RB_DSP
 from retone.training.state import BEST, LAST
 
@@ -93,7 +93,7 @@ def _measured(
     corpus = work.recordings.corpus(group)
     pairs = deepafx_speech().pairs
     assert isinstance(pairs, PairMaker)
-    high = group.sample_rate > 24000
+    high = group.sample_rate > SAMPLE_RATE
     length = work.scale.music_length if high else work.scale.eval_length
     maker = replace(pairs, sample_rate=group.sample_rate, length=length)
     work.say(f"{printed.name}, {group.name}: {work.scale.pairs} pairs")
@@ -147,7 +147,7 @@ def _realistic(work: Work, filled: Filled, group: Group, used: dict[str, System]
 
 
 def _styles(work: Work, group: Group) -> StyleSet:
-    high = group.sample_rate > 24000
+    high = group.sample_rate > SAMPLE_RATE
     length = work.scale.music_length if high else work.scale.eval_length
     styles = StyleSet(
         work.recordings.corpus(group), MATCH_CHAIN, length, STYLE_SEED, FIVE, PASSAGE_S

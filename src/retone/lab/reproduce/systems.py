@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,6 +96,7 @@ class Runs:
         open_splits: ``"speech"`` or ``"music"`` -> the splits to train on; raises DataError.
         may_train: train what is missing.
         say: called with a sentence for each run.
+        trained_s: CPU seconds of the trainings so far.
     """
 
     folder: Path
@@ -105,6 +107,7 @@ class Runs:
     progress: Progress = silent
     device: str = "cpu"
     workers: int = 0
+    trained_s: float = 0.0
     missing: dict[str, str] = field(default_factory=dict)
     _known: dict[str, Path] = field(default_factory=dict)
 
@@ -165,11 +168,13 @@ class Runs:
         if not self.may_train:
             raise DataError("there is none, and training was not asked for")
         corpora = self.open_splits(recipe.kind)
+        began = time.process_time()
         self.say(f"training {name}: {recipe.steps} steps of {recipe.batch_size}")
         train(
             recipe, corpora, folder, device=self.device, workers=self.workers,
             progress=self.progress,
         )  # fmt: skip
+        self.trained_s += time.process_time() - began
         if not self._finished(folder):
             raise DataError("it was stopped before its end; run the command again to go on")
 

@@ -74,17 +74,17 @@ class Work:
                 filled.leave(self.runs.missing[name], row=row, group=group)
                 continue
             found.append(method)
-            filled.facts[row] = budget(Path(method.folder))
+            filled.facts[f"{row}, {group}" if group else row] = budget(Path(method.folder))
         return found
 
     @contextmanager
     def timed(self, filled: Filled) -> Iterator[None]:
-        """Add the CPU time inside to a table's."""
-        began = time.process_time()
+        """Add the CPU time inside, without that of trainings, to a table's."""
+        began = time.process_time() - self.runs.trained_s
         try:
             yield
         finally:
-            filled.cpu_s += time.process_time() - began
+            filled.cpu_s += time.process_time() - self.runs.trained_s - began
 
 
 def about_runs(methods: Sequence[Trained]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import os
 import shutil
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from retone.errors import DataError, SettingError
+from retone.files.atomic import locked
 from retone.registry import Registry, called
 from retone.training.data import layouts
 from retone.training.data.manifest import (
@@ -215,6 +216,10 @@ class Corpus:
         tracks = tuple(track for track in self.tracks if track.split == name)
         return replace(self, name=f"{self.name}/{name}", tracks=tracks)
 
+    def at(self, number: int) -> Corpus:
+        """The part that pair ``number`` is drawn from: all of it, if nothing is streamed."""
+        return self
+
     @functools.cached_property
     def sizes(self) -> np.ndarray:
         """Samples of each speaker or track."""
@@ -273,15 +278,11 @@ def open_corpus(
     target = cache / f"{name}_{sample_rate}_{stamp[:12]}"
     manifest_path = target / "manifest.jsonl"
     if not manifest_path.is_file():
-        aside = cache / f"{target.name}.{os.getpid()}"
-        manifest = _fill(source, folder, found, sample_rate, aside, progress or (lambda text: None))
-        manifest.save(aside / "manifest.jsonl")
-        try:
-            aside.rename(target)
-        except OSError:  # another process created the same cache first
-            shutil.rmtree(aside)
-        if progress:
-            progress(manifest.summary())
+        cache.mkdir(parents=True, exist_ok=True)
+        with locked(cache / f"{target.name}.lock"):  # other processes wait and then only open it
+            if not manifest_path.is_file():
+                say = progress or (lambda text: None)
+                _fill_whole(source, folder, found, sample_rate, target, say)
     manifest = Manifest.load(manifest_path)
     if not manifest.entries:
         raise DataError(f"{name}: no usable file in {folder}. {manifest.summary()}")
@@ -292,6 +293,25 @@ def open_corpus(
         band = min(min(e.sample_rate / 2, e.bandwidth_hz or math.inf) for e in entries)
         tracks.append(Track(group, entries[0].split, entries[0].kind, path, samples, band))
     return Corpus(name, sample_rate, tuple(tracks), manifest.sha256)
+
+
+def _fill_whole(
+    source: CorpusSource,
+    folder: Path,
+    found: list[Found],
+    sample_rate: int,
+    target: Path,
+    say: Log,
+) -> None:
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{target.name}."))
+    manifest = _fill(source, folder, found, sample_rate, aside, say)
+    manifest.save(aside / "manifest.jsonl")
+    aside.chmod(0o755)  # mkdtemp's folder is private
+    try:
+        aside.rename(target)
+    except OSError:  # another machine with the same disk was faster
+        shutil.rmtree(aside)
+    say(manifest.summary())
 
 
 def corpus_manifest(corpus: Corpus) -> Manifest:

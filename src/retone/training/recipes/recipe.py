@@ -65,7 +65,11 @@ class Recipe:
         gradient: how gradients get through the effect.
         loss: what is minimised.
         optimizer: Adam and its schedule.
-        batch_size: examples per process and step.
+        batch_size: examples per process and batch.
+        accumulate: batches per process and step, for a larger step than fits into memory: their
+            gradients are averaged.
+        average: decay of averaged weights, such as 0.999, which are validated and become the best
+            weights; 0 keeps none.
         steps: length of the run.
         validation_pairs: size of the fixed, seeded list of pairs from held-out voices.
         validate_every: steps between validations.
@@ -92,6 +96,8 @@ class Recipe:
     gradient: Gradient = Exact()
     optimizer: Optimizer = Optimizer()
     batch_size: int = 16
+    accumulate: int = 1
+    average: float = 0.0
     steps: int = 10_000
     validation_pairs: int = 64
     validate_every: int = 500
@@ -108,9 +114,11 @@ class Recipe:
                 f"{self.name}: precision '{self.precision}' is unknown; "
                 f"choose one of {', '.join(PRECISIONS)}."
             )
+        if not 0 <= self.average < 1:
+            raise SettingError(f"{self.name}: average {self.average} must be in 0..1, below 1.")
         if self.best_by not in ("loss", "l1"):
             raise SettingError(f"{self.name}: best_by '{self.best_by}' must be loss or l1.")
-        for field in ("batch_size", "steps", "validation_pairs", "validate_every"):
+        for field in ("batch_size", "accumulate", "steps", "validation_pairs", "validate_every"):
             if getattr(self, field) < 1:
                 raise SettingError(
                     f"{self.name}: {field} {getattr(self, field)} must be 1 or more."
