@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from retone import terminal
 
 COMMANDS = (
-    "match", "enhance", "preset", "apply", "export", "studio", "inspect", "corpus", "train",
+    "match", "enhance", "preset", "apply", "export", "studio", "listen", "inspect", "corpus",
+    "train",
 )  # fmt: skip
 """Each is a module of ``retone.cli``."""
 
