@@ -41,8 +41,8 @@ def page(browser: Any) -> Iterator[Any]:
     wrong: list[str] = []
     found.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
     found.on("pageerror", lambda e: wrong.append(str(e)))
-    found.on("request", lambda r: None if r.url.startswith(("http://127.0.0.1", "file:", "data:",
-                                                            "blob:")) else wrong.append(r.url))  # fmt: skip
+    own = ("http://127.0.0.1", "file:", "data:", "blob:")
+    found.on("request", lambda r: None if r.url.startswith(own) else wrong.append(r.url))
     yield found
     context.close()
     assert wrong == []
