@@ -306,10 +306,8 @@ def test_what_cannot_be_compared_is_refused(folder: Path, tmp_path: Path) -> Non
         read_study(tmp_path)
 
 
-def test_references_with_other_content_are_neither_hidden_nor_filtered(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_references_with_other_content_are_not_filtered(folder: Path, tmp_path: Path) -> None:
     study = prepare(plan_of_folder(folder, "mushra", aligned=False), tmp_path)
     for t in study["trials"]:
-        assert t["reference"] and {s["role"] for s in t["stimuli"]} == {"system"}
+        assert t["reference"] and {s["role"] for s in t["stimuli"]} == {"system", "reference"}
     write_analysis(analyse(study, answers(study, "one")), tmp_path / "out", force=False)

@@ -53,7 +53,8 @@ class Plan:
         anchors: cut-off frequencies in Hz of low-passed anchors (BS.1534: 7000 and 3500), which
             also serve as attention checks.
         aligned: the reference is the same recording as the versions, not another one that they
-            should sound like. Only then is it hidden among them and filtered into anchors.
+            should sound like. Only then is it filtered into anchors; a rating test hides it among
+            the versions in any case.
         pairs: for pair designs: which systems are compared; empty for all pairs.
         repeats: how often each pair of an ABX test is asked.
         tie: whether "no preference" is an answer.

@@ -206,8 +206,7 @@ def _study(
         anchors = [d for d in described if d["role"] == "anchor"]
         base = {"item": item.name, "reference": reference}
         if plan.design == "mushra":
-            hidden = [d for d in described if d["role"] != "reference" or plan.aligned]
-            trials.append({**base, "kind": "rate", "stimuli": hidden})
+            trials.append({**base, "kind": "rate", "stimuli": described})
         elif plan.design == "acr":
             gold = [d for d in described if d["role"] == "reference" and plan.aligned] + anchors
             trials += [{**base, "reference": None, "kind": "rate", "stimuli": [d]}

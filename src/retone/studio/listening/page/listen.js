@@ -11,7 +11,7 @@
   const HOW = {
     mushra: ["Play the reference and each sound; you may switch at any time.",
       "Rate each sound. A slider works once you have heard its sound.",
-      "One of the sounds is the reference itself: it deserves 100."],
+      "The reference itself is among the sounds: it deserves 100."],
     abx: ["Play A, B and X; you may switch at any time.", "X is one of the two. Say which one."],
     ab: ["Play both; you may switch at any time.", "Say which one you prefer."],
     acr: ["Play the recording to its end.", "Rate its quality from 1 (bad) to 5 (excellent)."],
@@ -45,7 +45,10 @@
     }
     const label = (i) => (STUDY.design === "mushra" ? `Sound ${i + 1}` : LETTERS[i]);
     const keys = order.sounds.map((_, i) => (STUDY.design === "acr" ? "Recording" : label(i)));
-    order.sounds.forEach((s, i) => { files[keys[i]] = spec.stimuli[s].file; });
+    order.sounds.forEach((s, i) => {
+      files[keys[i]] = spec.stimuli[s].file;
+      if (!STUDY.aligned && spec.stimuli[s].role === "reference") groups[keys[i]] = 1;
+    });
     if (STUDY.design === "abx") files.X = files[keys[order.x]];
     return { files, groups, keys };
   }
