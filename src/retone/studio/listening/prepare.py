@@ -34,8 +34,8 @@ SECONDS = 12.0
 LUFS = -23.0
 _FADE_S = 0.005  # BS.1534: 5 ms
 CATEGORIES = ("Bad", "Poor", "Fair", "Good", "Excellent")
-LEAST_CHECKS = 4
-"""Attention checks of a test of pairs: who guesses passes one in eight times at most."""
+LEAST_CHECKS = 6
+"""Attention checks of a test of pairs: who guesses passes one in nine times."""
 TRAP = 2
 """The answer that an attention check of an ACR test asks for."""
 PAGE = ("index.html", "listen.css", "order.js", "sound.js", "listen.js")
