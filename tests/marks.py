@@ -32,11 +32,17 @@ SLOW = (
     "tests/unit/test_function_transforms.py",
     "tests/unit/test_kernel_dynamics.py",
     "tests/unit/test_presets.py",
+    "tests/unit/test_report_page.py",
+    "tests/unit/test_report_sound.py",
     "tests/unit/test_styles.py",
 )
 """Folders, files and tests, as pytest names them."""
 
-BROWSER = ("tests/studio/test_studio_page.py",)
+BROWSER = (
+    "tests/studio/test_listening_page.py",
+    "tests/studio/test_studio_page.py",
+    "tests/unit/test_report_page.py",
+)
 
 
 def marks_of(node: str) -> list[str]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = (
-    "match", "enhance", "preset", "apply", "live", "export", "plugins", "studio", "inspect",
+    "match", "enhance", "preset", "apply", "live", "export", "plugins", "studio", "listen", "inspect",
     "corpus", "train",
 )  # fmt: skip
 """Each is a module of ``retone.cli``."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from retone import terminal
 
-COMMANDS = ("evaluate", "figure", "bench", "reproduce")
-"""Each is a module of ``retone.lab.commands``."""
+COMMANDS = ("evaluate", "figure", "bench", "reproduce", "listen-study")
+"""Each is a module of ``retone.lab.commands``, with underscores for hyphens."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m retone.lab",
         "Measure retone: the papers' tables and figures, and benchmarks, on any recordings.",
         "Example: python -m retone.lab bench effects",
-        {name: f"retone.lab.commands.{name}" for name in COMMANDS},
+        {name: f"retone.lab.commands.{name.replace('-', '_')}" for name in COMMANDS},
     )
 
 

@@ -1,0 +1,1 @@
+"""Listening tests: prepared from a folder of results, held on a page, analysed."""
