@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
-
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from typing import TYPE_CHECKING, Any
 
 from retone.studio.limits import Limits
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+else:
+    H11Protocol = object
 
 
 def bounded(limits: Limits) -> type[H11Protocol]:
     """A uvicorn protocol that keeps the limits on connections."""
-    return type("Bounded", (_Bounded,), {"limits": limits})
+    from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol
+
+    return type("Bounded", (_Bounded, Protocol), {"limits": limits})
 
 
 class _Bounded(H11Protocol):
