@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from retone.studio.access import Access
 from retone.studio.limits import Limits
+from retone.studio.serve import config_of
 from retone.studio.server import Studio
 
 
@@ -153,14 +155,23 @@ def wait_for(what: Any, timeout_s: float = 20.0) -> Any:
 
 
 @contextmanager
-def running(parent: Path, *, token: str | None = None, **limits: Any) -> Iterator[Server]:
+def running(
+    parent: Path,
+    *,
+    token: str | None = None,
+    access: Access | None = None,
+    hosts: tuple[str, ...] = (),
+    log: Any = None,
+    **limits: Any,
+) -> Iterator[Server]:
     """A server on a free port; gone at the end."""
     import uvicorn
 
-    studio = Studio(token=token, limits=Limits(**limits), parent=parent)
-    config = uvicorn.Config(
-        studio.app, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1
+    studio = Studio(
+        token=token, limits=Limits(**limits), parent=parent, access=access, hosts=hosts, log=log
     )
+    config = config_of(studio)
+    config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

@@ -8,6 +8,7 @@ result immediately. The page is served to this machine only and needs no network
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def _port(text: str) -> int:
@@ -40,6 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--token", metavar="T", help="secret required to open the page (with --host)"
     )
     parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="file of secrets, one 'NAME: TOKEN' a line; taking a line out revokes it",
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="host name under which the server is reached, to refuse others (repeatable)",
+    )
+    parser.add_argument(
+        "--access-log", action="store_true", help="write a line to standard error for every request"
+    )
+    parser.add_argument(
         "--max-minutes", type=_minutes, default=10.0, metavar="M",
         help="longest recording allowed (default: %(default)g)",
     )  # fmt: skip
@@ -55,5 +72,8 @@ def run(args: argparse.Namespace) -> int:
         token=args.token,
         browser=not args.no_browser,
         limits=Limits(minutes=args.max_minutes),
+        token_file=args.token_file,
+        names=args.name,
+        log=args.access_log,
     )
     return 0

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
+
+from retone.errors import one_line
+from retone.studio.access import Access
+
+LOG = logging.getLogger("retone.studio")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -43,26 +49,48 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
+_ORIGIN = re.compile(r"https?://(.+)")
+MOST_COOKIE = 4096
+
+
 class Guard:
-    """Checks host, origin and token; adds the headers.
+    """Checks host, origin and token; adds the headers; writes the access log.
 
     Without a token, only requests to this machine's own names are answered, so no web site can
     reach the server through a host name of its own (DNS rebinding). With a token, the link
-    ``/?token=...`` sets a cookie. Requests that change something must come from the page (Origin).
+    ``/?token=...`` sets a cookie that stands for it. Requests that change something must come from
+    the page (Origin). What is done here takes time in proportion to the header, which is bounded.
+
+    Args:
+        app: what answers.
+        access: the server's tokens.
+        hosts: the names under which the server is reached, with a token; empty for any name.
+        log: called with one line for every answer; it holds no token, cookie or session key.
+        header_bytes: largest header of a request.
     """
 
-    def __init__(self, app: App, token: str | None) -> None:
-        self.app, self.token = app, token
+    def __init__(
+        self,
+        app: App,
+        access: Access,
+        hosts: Sequence[str] = (),
+        log: Callable[[str], None] | None = None,
+        header_bytes: int = 16 << 10,
+    ) -> None:
+        self.app, self.access, self.log = app, access, log
+        self.header_bytes = header_bytes
+        self.hosts = tuple(h.lower().strip("[]") for h in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        refusal = await self._refusal(scope, headers)
+        began, status = time.monotonic(), [0]
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
+                status[0] = message["status"]
                 given = {k.lower() for k, _ in message["headers"]}
                 extra = [(k, v) for k, v in HEADERS if k not in given]
                 if b"cache-control" not in given:
@@ -70,54 +98,116 @@ class Guard:
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
-        if refusal is None:
-            await self.app(scope, receive, guarded)
+        try:
+            await self._answer(scope, receive, guarded)
+        except Exception:  # a bug: the client gets an answer, the server goes on
+            LOG.exception("%s %s failed", scope["method"], shown_path(scope["path"]))
+            if not status[0]:
+                await _say(guarded, 500, [], "Something went wrong on the server.\n")
+        finally:
+            if self.log is not None:
+                client = (scope.get("client") or ("-",))[0]
+                took_ms = 1000 * (time.monotonic() - began)
+                who = scope.get("retone.who") or "-"
+                path = shown_path(scope["path"])
+                self.log(f"{client} {who} {scope['method']} {path} {status[0]} {took_ms:.0f} ms")
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = len(scope["raw_path"]) + len(scope["query_string"])
+        if size + sum(len(k) + len(v) for k, v in scope["headers"]) > self.header_bytes:
+            await _say(send, 431, [], "The request's header is too large.\n")
             return
-        status, more, text = refusal
-        body = text.encode()
-        kind = (b"content-type", b"text/plain; charset=utf-8")
-        size = (b"content-length", str(len(body)).encode())
-        start = {"type": "http.response.start", "status": status, "headers": [kind, size, *more]}
-        await guarded(start)
-        await guarded({"type": "http.response.body", "body": body})
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        refusal = await self._refusal(scope, headers)
+        if refusal is None:
+            await self.app(scope, receive, send)
+        else:
+            await _say(send, *refusal)
 
     async def _refusal(
         self, scope: Scope, headers: dict[str, str]
     ) -> tuple[int, list[tuple[bytes, bytes]], str] | None:
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if self.token is None and not is_loopback(name):
-            return 403, [], "This server answers requests from this machine only.\n"
+        name = host_name(host)
+        if self.access.open:
+            if name is None or not is_loopback(name):
+                return 403, [], "This server answers requests from this machine only.\n"
+        elif name is None or (self.hosts and name not in self.hosts):
+            return 403, [], "This server is not reached under that name.\n"
         origin = headers.get("origin")
         changes = scope["method"] not in ("GET", "HEAD")
-        if changes and origin is not None and urlsplit(origin).netloc != host:
-            return 403, [], "Requests from other pages are refused.\n"
-        if self.token is None:
+        if changes and origin is not None:
+            match = _ORIGIN.fullmatch(origin)
+            if match is None or match[1] != host:
+                return 403, [], "Requests from other pages are refused.\n"
+        if self.access.open:
             return None
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        return await self._token_refusal(scope, headers)
+
+    async def _token_refusal(
+        self, scope: Scope, headers: dict[str, str]
+    ) -> tuple[int, list[tuple[bytes, bytes]], str] | None:
+        query = scope["query_string"].decode("latin-1")
+        given = (
+            parse_qs(query, max_num_fields=64).get("token", [""])[0] if "token=" in query else ""
+        )
         if given and scope["path"] == "/":
-            if self._right(given):
-                cookie = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
-                more = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1"))]
-                return 303, more, ""
-            await asyncio.sleep(WRONG_TOKEN_S)
-            return 401, [], "The token is wrong.\n"
+            who = self.access.owner(given)
+            if who is None:
+                await asyncio.sleep(WRONG_TOKEN_S)
+                return 401, [], "The token is wrong.\n"
+            secure = "; Secure" if scope.get("scheme") == "https" else ""
+            cookie = f"{COOKIE}={self.access.cookie_for(who)}; HttpOnly; SameSite=Strict; Path=/"
+            more = [(b"location", b"/"), (b"set-cookie", (cookie + secure).encode("latin-1"))]
+            return 303, more, ""
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if self._right(bearer) or self._right(_cookie(headers.get("cookie", ""))):
+        cookie_value = cookie_of(headers.get("cookie", ""))
+        who = self.access.owner(bearer) if bearer else None
+        who = who or (self.access.cookie_owner(cookie_value) if cookie_value else None)
+        if who is not None:
+            scope["retone.who"] = who
             return None
+        if bearer or cookie_value:
+            await asyncio.sleep(WRONG_TOKEN_S)
         return (
             401,
             [],
             "This server needs a token: open the link that it printed, with ?token=....\n",
         )
 
-    def _right(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), (self.token or "").encode())
+
+async def _say(send: Send, status: int, more: list[tuple[bytes, bytes]], text: str) -> None:
+    body = text.encode()
+    kind = (b"content-type", b"text/plain; charset=utf-8")
+    size = (b"content-length", str(len(body)).encode())
+    start = {"type": "http.response.start", "status": status, "headers": [kind, size, *more]}
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
 
 
-def _cookie(text: str) -> str:
-    try:
-        found = SimpleCookie(text).get(COOKIE)
-    except CookieError:
+def host_name(host: str) -> str | None:
+    """The name in a Host header, in lower case and without brackets; None if it is not one."""
+    found = _HOST.fullmatch(host)
+    return found[1].lower().strip("[]") if found else None
+
+
+def cookie_of(header: str) -> str:
+    """The value of this server's cookie; empty if there is none.
+
+    Read by hand, in one pass: ``http.cookies`` takes quadratic time for some headers.
+    """
+    if len(header) > MOST_COOKIE:
         return ""
-    return found.value if found else ""
+    for part in header.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value.strip('"')
+    return ""
+
+
+def shown_path(path: str) -> str:
+    """A request's path for the log: without the session's key, on one line, shortened."""
+    parts = path.split("/")
+    if parts[1:2] == ["api"] and len(parts) > 3:
+        parts[3] = "*"
+    return one_line("/".join(parts)).replace(" ", "_")[:120]

@@ -51,30 +51,33 @@ def take(upload: Path, name: str, session: Session, limits: Limits) -> Recording
         path = session.new_file(suffix)
         upload.rename(path)
         made.append(path)
+        session.settle(upload)
+        session.settle(path)
         preview = session.new_file(".f32")
         made.append(preview)
-        return _read(path, preview, shown, limits)
+        return _read(path, preview, shown, session, limits)
     except AudioError as error:
-        _remove(made)
+        _remove(made, session)
         text = str(error)
         for path in made:
             text = text.replace(str(path), shown).replace(path.name, shown)
         raise Refused(422, text) from None
     except BaseException:
-        _remove(made)
+        _remove(made, session)
         raise
 
 
-def _remove(paths: list[Path]) -> None:
+def _remove(paths: list[Path], session: Session) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
+        session.remove(path)
 
 
-def _read(path: Path, preview: Path, shown: str, limits: Limits) -> Recording:
+def _read(path: Path, preview: Path, shown: str, session: Session, limits: Limits) -> Recording:
     _bound(path, shown, limits)
     with open_reader(path) as reader:
         info = reader.info
         _refuse_large(info.channels, info.duration_s, shown, limits)
+        session.claim(preview, 4 * min(info.channels, 2) * info.frames)
         levels = LevelMeter(info.sample_rate, info.channels, info.layout)
         spectrum = SpectrumMeter(info.sample_rate)
         wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)

@@ -89,11 +89,17 @@ class JobQueue:
         job.state = "running"
         job.notify(done=0.0, total=1.0)
         last = [time.monotonic()]
+        end = last[0] + self.limits.job_s
 
         def progress(phase: Phase, done: float, total: float, /) -> None:
             if job.stop.is_set():
                 raise Cancelled
             now = time.monotonic()
+            if now > end:
+                raise Refused(
+                    503, f"This took longer than {self.limits.job_s / 60:.0f} minutes. Use a "
+                    "shorter recording, or the command line.",
+                )  # fmt: skip
             if now - last[0] >= PROGRESS_EVERY_S:
                 last[0] = now
                 job.notify(phase=phase.name, unit=phase.unit, done=done, total=total)

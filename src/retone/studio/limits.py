@@ -24,6 +24,15 @@ class Limits:
         disk_bytes: most disk space of all sessions together.
         grace_s: how long a session is kept after its page is gone (reload, short disconnection).
         text_bytes: largest JSON request.
+        text_s: longest time for a JSON request to arrive.
+        job_s: longest time that a job runs.
+        working: requests of one session that are worked on at once.
+        waiting: requests of one session that wait for that.
+        streams: connections of one session for events.
+        connections: most connections of all clients; the one idle longest makes room.
+        header_s: longest time for a request's header.
+        header_bytes: largest header of a request.
+        write_s: longest time in which a client takes nothing of its answer.
     """
 
     upload_bytes: int = 256 << 20
@@ -38,6 +47,15 @@ class Limits:
     disk_bytes: int = 8 << 30
     grace_s: float = 15.0
     text_bytes: int = 4 << 20
+    text_s: float = 20.0
+    job_s: float = 1800.0
+    working: int = 2
+    waiting: int = 16
+    streams: int = 4
+    connections: int = 200
+    header_s: float = 10.0
+    header_bytes: int = 16 << 10
+    write_s: float = 60.0
 
 
 class Refused(RetoneError):

@@ -15,12 +15,19 @@ from typing import Any
 from urllib.parse import quote
 
 from retone import __version__
+from retone.errors import DataError, RetoneError
 from retone.exports import TARGETS, target_named
+from retone.jsonfields import parse, unicode_text
+from retone.progress import Progress
 from retone.studio.limits import Refused
 from retone.studio.server_state import POLL_S, ServerState
 from retone.studio.session import Session
 
 LONGEST_WINDOW_S = 30.0
+CLAIM_BYTES = 4 << 20
+"""What an upload of unknown length claims ahead of what has arrived."""
+MOST_EVENTS = 256
+MOST_ERROR = 1000
 
 
 class Routes:
@@ -37,10 +44,10 @@ class Routes:
             ("GET", "/api/events/{key}", self.events),
             ("POST", "/api/leave/{key}", self.leave),
             ("POST", "/api/upload/{key}/{role}", self.upload),
-            ("POST", "/api/forget/{key}/{index:int}", self.forget),
+            ("POST", "/api/forget/{key}/{index}", self.forget),
             ("GET", "/api/sound/{key}/{which}", self.sound),
             ("POST", "/api/job/{key}/{kind}", self.job),
-            ("POST", "/api/cancel/{key}/{number:int}", self.cancel),
+            ("POST", "/api/cancel/{key}/{number}", self.cancel),
             ("POST", "/api/describe/{key}", self.describe),
             ("POST", "/api/window/{key}", self.window),
             ("POST", "/api/render/{key}", self.render),
@@ -50,8 +57,29 @@ class Routes:
             ("GET", "/static/core.wasm", self.core),
         ]
 
-    async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self.state.pool, work, *args)
+    async def _run(
+        self, work: Callable[..., Any], *args: Any, session: Session | None = None
+    ) -> Any:
+        """Work in a thread; a session's requests take turns, and few of them wait."""
+        loop = asyncio.get_running_loop()
+        if session is None:
+            return await loop.run_in_executor(self.state.pool, work, *args)
+        if session.turns is None:
+            session.turns = asyncio.Semaphore(self.state.limits.working)
+        if session.waiting >= self.state.limits.waiting:
+            raise Refused(429, "Too many requests of this page wait. Wait for one of them.")
+        session.waiting += 1
+        try:
+            async with session.turns:
+                if session.ended:
+                    raise Refused(410, "This page's session has ended.")
+                return await loop.run_in_executor(self.state.pool, work, *args)
+        except Refused:
+            raise
+        except RetoneError as error:
+            raise Refused(422, _public(error, session)) from None
+        finally:
+            session.waiting -= 1
 
     async def _warm(self) -> None:
         await asyncio.shield(asyncio.wrap_future(self.state.warm_up))
@@ -62,17 +90,28 @@ class Routes:
         return self.state.sessions.get(request.path_params["key"])
 
     async def _text(self, request: Any) -> bytes:
-        text = b""
-        async for chunk in request.stream():
-            text += chunk
-            if len(text) > self.state.limits.text_bytes:
-                raise Refused(413, "The request is larger than any the page sends.")
-        return text
+        from starlette.requests import ClientDisconnect
+
+        limits, text = self.state.limits, bytearray()
+
+        async def receive() -> None:
+            async for chunk in request.stream():
+                text.extend(chunk)
+                if len(text) > limits.text_bytes:
+                    raise Refused(413, "The request is larger than any the page sends.")
+
+        try:
+            await asyncio.wait_for(receive(), limits.text_s)
+        except TimeoutError:
+            raise Refused(408, "The request took too long. Try again.") from None
+        except ClientDisconnect:
+            raise Refused(499, "The request was interrupted.") from None
+        return bytes(text)
 
     async def _body(self, request: Any) -> dict[str, Any]:
         try:
-            found = json.loads(await self._text(request) or b"{}")
-        except (ValueError, RecursionError):
+            found = parse((await self._text(request) or b"{}").decode("utf-8"), "request")
+        except (DataError, UnicodeDecodeError):
             found = None
         if not isinstance(found, dict):
             raise Refused(400, "The request is not in the form the page sends.")
@@ -80,7 +119,8 @@ class Routes:
 
     async def start(self, request: Any) -> Any:
         """Open a session at once: nothing heavy is imported for it."""
-        session = self.state.sessions.start(asyncio.get_running_loop())
+        who = request.scope.get("retone.who", "")
+        session = self.state.sessions.start(asyncio.get_running_loop(), who)
         limits = self.state.limits
         return _json(
             {
@@ -130,7 +170,9 @@ class Routes:
         from starlette.responses import StreamingResponse
 
         session = self.state.sessions.get(request.path_params["key"])
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=0)
+        if len(session.listeners) >= self.state.limits.streams:
+            raise Refused(429, "This page listens already. Close it elsewhere.")
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=MOST_EVENTS)
         session.listeners.append(queue)
         session.seen = True
 
@@ -171,9 +213,11 @@ class Routes:
             self._require_room(session)
         path = session.new_file(".upload")
         try:
-            await asyncio.wait_for(self._receive(request, path), self.state.limits.upload_s)
+            work = self._receive(request, path, session)
+            await asyncio.wait_for(work, self.state.limits.upload_s)
             name = request.query_params.get("name", "")
-            recording = await self._run(take, path, name, session, self.state.limits)
+            limits = self.state.limits
+            recording = await self._run(take, path, name, session, limits, session=session)
         except TimeoutError:
             raise Refused(408, "The upload took too long. Try again.") from None
         except ClientDisconnect:
@@ -184,8 +228,9 @@ class Routes:
             what = error.strerror or "disk"
             raise Refused(507, f"The server cannot store the upload ({what}).") from None
         finally:
-            path.unlink(missing_ok=True)
-        return _json(await self._run(self._add_recording, session, role, recording))
+            session.remove(path)
+        add = self._add_recording
+        return _json(await self._run(add, session, role, recording, session=session))
 
     def _require_room(self, session: Session) -> None:
         most = self.state.limits.references
@@ -204,13 +249,13 @@ class Routes:
                 try:
                     self._require_room(session)
                 except Refused:
-                    recording.path.unlink()
-                    recording.preview.unlink()
+                    session.remove(recording.path)
+                    session.remove(recording.preview)
                     raise
                 session.references.append(recording)
         if old is not None:
-            old.path.unlink(missing_ok=True)
-            old.preview.unlink(missing_ok=True)
+            session.remove(old.path)
+            session.remove(old.preview)
         found = {
             "name": recording.name,
             "about": recording.about,
@@ -225,7 +270,7 @@ class Routes:
         found["spectra"] = spectra_of(session)
         return found
 
-    async def _receive(self, request: Any, path: Path) -> None:
+    async def _receive(self, request: Any, path: Path, session: Session) -> None:
         """Write the body to disk, counting bytes; the stated length is checked first."""
         most = self.state.limits.upload_bytes
         text = request.headers.get("content-length", "")
@@ -238,32 +283,35 @@ class Routes:
         )
         if stated > most:
             raise too_large
-        self.state.sessions.room(stated)
+        claimed = stated
+        session.claim(path, claimed)
         total = 0
         with path.open("wb") as file:
             async for chunk in request.stream():
                 total += len(chunk)
                 if total > most:
                     raise too_large
+                if total > claimed:
+                    claimed = min(most, total + CLAIM_BYTES)
+                    session.claim(path, claimed)
                 file.write(chunk)
-        if not stated:
-            self.state.sessions.room(0)
         if total == 0:
             raise Refused(422, "The file is empty. Copy or export it again.")
 
     async def forget(self, request: Any) -> Any:
         """Remove one reference."""
-        session, index = await self._session(request), request.path_params["index"]
+        session = await self._session(request)
+        index = small_number(request.path_params["index"])
 
         from retone.studio.state import spectra_of
 
         with session.guard:
-            if index >= len(session.references):
+            if index is None or index >= len(session.references):
                 raise Refused(404, "There is no such reference.")
             gone = session.references.pop(index)
-        gone.path.unlink(missing_ok=True)
-        gone.preview.unlink(missing_ok=True)
-        return _json({"spectra": await self._run(spectra_of, session)})
+        session.remove(gone.path)
+        session.remove(gone.preview)
+        return _json({"spectra": await self._run(spectra_of, session, session=session)})
 
     async def sound(self, request: Any) -> Any:
         """A recording as the page plays it."""
@@ -273,12 +321,13 @@ class Routes:
 
         found = session.need_input() if which == "input" else None
         if found is None:
-            if not which.isdecimal() or int(which) >= len(session.references):
+            index = small_number(which)
+            if index is None or index >= len(session.references):
                 raise Refused(404, "There is no such recording.")
-            found = session.references[int(which)]
+            found = session.references[index]
         head = {"start": 0, "frames": found.frames, "channels": min(found.channels, 2),
                 "rate": found.sample_rate}  # fmt: skip
-        return _bytes(await self._run(lambda: packed(head, found.samples())))
+        return _bytes(await self._run(lambda: packed(head, found.samples()), session=session))
 
     async def job(self, request: Any) -> Any:
         """Queue a match, a preset, an enhancement or the saving of the result."""
@@ -290,22 +339,32 @@ class Routes:
         body = await self._body(request)
         session.need_input()
         if kind == "save":
-            state = await self._run(read_state, session, body)
-            job = self.state.queue.submit(
-                session.key, kind, lambda p: work.write_result(session, state, p), session.say
-            )
+            state = await self._run(read_state, session, body, session=session)
+
+            def run(progress: Progress) -> dict[str, Any]:
+                return work.write_result(session, state, progress)
         elif kind in ("match", "preset", "enhance"):
-            job = self.state.queue.submit(
-                session.key, kind, lambda p: work.find(session, kind, body, p), session.say
-            )
+
+            def run(progress: Progress) -> dict[str, Any]:
+                return work.find(session, kind, body, progress)
         else:
             raise Refused(404, "There is no such job.")
+
+        def named(progress: Progress) -> dict[str, Any]:
+            try:
+                return run(progress)
+            except RetoneError as error:
+                raise Refused(422, _public(error, session)) from None
+
+        job = self.state.queue.submit(session.key, kind, named, session.say)
         return _json({"job": job.number})
 
     async def cancel(self, request: Any) -> Any:
         """Stop one job of the session."""
         session = await self._session(request)
-        number = request.path_params["number"]
+        number = small_number(request.path_params["number"])
+        if number is None:
+            raise Refused(404, "There is no such job.")
         return _json({"cancelled": self.state.queue.cancel(session.key, number)})
 
     async def describe(self, request: Any) -> Any:
@@ -315,7 +374,9 @@ class Routes:
         from retone.studio.state import describe, read_state
 
         rate = session.need_input().sample_rate
-        return _json(await self._run(lambda: describe(read_state(session, body), rate)))
+        return _json(
+            await self._run(lambda: describe(read_state(session, body), rate), session=session)
+        )
 
     async def window(self, request: Any) -> Any:
         """The sound of the page's settings over a few seconds."""
@@ -329,9 +390,11 @@ class Routes:
         if not all(isinstance(v, (int, float)) and 0 <= v < 1e6 for v in (start, stop)):
             raise Refused(400, "The request needs start_s and stop_s in seconds.")
         stop = min(stop, start + LONGEST_WINDOW_S)
-        return _bytes(
-            await self._run(lambda: window(source, read_state(session, body), start, stop))
-        )
+
+        def render() -> bytes:
+            return window(source, read_state(session, body), start, stop)
+
+        return _bytes(await self._run(render, session=session))
 
     async def render(self, request: Any) -> Any:
         """The sound of the page's settings over the whole recording."""
@@ -349,7 +412,7 @@ class Routes:
             with session.rendering:
                 return whole(session, source, read_state(session, body), turn)
 
-        return _bytes(await self._run(work))
+        return _bytes(await self._run(work, session=session))
 
     async def settings(self, request: Any) -> Any:
         """Load a settings file into the page."""
@@ -358,7 +421,7 @@ class Routes:
         from retone.studio import work
 
         text = (await self._text(request)).decode("utf-8", "replace")
-        return _json(await self._run(work.load_settings, session, text))
+        return _json(await self._run(work.load_settings, session, text, session=session))
 
     async def export(self, request: Any) -> Any:
         """The page's settings as a settings file or for another program."""
@@ -385,7 +448,7 @@ class Routes:
                 "usage": target.usage.format(file=file),
             }  # fmt: skip
 
-        return _json(await self._run(export))
+        return _json(await self._run(export, session=session))
 
     async def download(self, request: Any) -> Any:
         """A file that a job made."""
@@ -401,10 +464,29 @@ class Routes:
         return FileResponse(path, media_type=kind, headers={"content-disposition": disposition})
 
 
-def _json(data: Any) -> Any:
-    from starlette.responses import JSONResponse
+def small_number(text: str) -> int | None:
+    """A whole number of a few digits; None if it is anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
-    return JSONResponse(data)
+
+def shown_error(error: Exception) -> str:
+    """An error's sentence for the page, shortened."""
+    text = unicode_text(str(error))
+    return text if len(text) <= MOST_ERROR else f"{text[:MOST_ERROR]} ..."
+
+
+def _public(error: Exception, session: Session) -> str:
+    """An error's sentence with the names that the user gave the files."""
+    from retone.studio.work import public
+
+    return public(str(error), session)
+
+
+def _json(data: Any) -> Any:
+    from starlette.responses import Response
+
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Response(text.encode("ascii"), media_type="application/json")
 
 
 def _bytes(data: bytes) -> Any:

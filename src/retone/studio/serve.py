@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sys
 import threading
+import time
 import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retone.errors import MissingExtraError, SettingError
+from retone.studio.access import SHORTEST_TOKEN, Access
 from retone.studio.guard import is_loopback
 from retone.studio.limits import Limits
 
+if TYPE_CHECKING:
+    import uvicorn
+
+    from retone.studio.server import Studio
+
 FIRST_PORT = 8765
 TRIED_PORTS = 20
-SHORTEST_TOKEN = 16
+BACKLOG = 64
 
 
-def serve(*, host: str, port: int | None, token: str | None, browser: bool, limits: Limits) -> None:
+def serve(
+    *,
+    host: str,
+    port: int | None,
+    token: str | None,
+    browser: bool,
+    limits: Limits,
+    token_file: Path | None = None,
+    names: Sequence[str] = (),
+    log: bool = False,
+) -> None:
     """Run the studio until it is interrupted.
 
     Args:
@@ -23,45 +45,77 @@ def serve(*, host: str, port: int | None, token: str | None, browser: bool, limi
         port: port, 0 for any free one, None for the first free one from 8765 on.
         token: secret that requests must carry; required unless ``host`` is this machine only.
         browser: open the page in a browser.
+        limits: the server's bounds.
+        token_file: a file of tokens (``retone.studio.access``), instead of ``token`` or with it.
+        names: the host names under which the server is reached; empty for any.
+        log: write a line to standard error for every answer.
 
     Raises:
         SettingError: the host needs a token, the token is too short, or the port is taken.
+        DataError: the file of tokens cannot be read.
         MissingExtraError: the server's packages are not installed.
     """
-    if not is_loopback(host) and token is None:
+    if not is_loopback(host) and token is None and token_file is None:
         raise SettingError(
             f"host {host} lets other machines connect, so a token is required ({SHORTEST_TOKEN} or "
             "more letters and digits). The page then opens with http://HOST:PORT/?token=TOKEN."
         )
-    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isalnum()):
-        raise SettingError(
-            f"token: expected {SHORTEST_TOKEN} or more letters and digits, such as 'openssl rand "
-            "-hex 16' prints."
-        )
+    access = Access(token, token_file)
     try:
         import uvicorn
     except ImportError as error:
         raise MissingExtraError("retone studio", "uvicorn", "studio") from error
     from retone.studio.server import Studio
 
+    _raise_handles(limits)
     listener = _listen(host, port)
-    number = listener.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else "127.0.0.1" if is_loopback(host) else host
-    address = f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
-    studio = Studio(token=token, limits=limits)
-    config = uvicorn.Config(
-        studio.app, log_level="error", access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    print(f"retone studio: {address}  (Ctrl-C ends it)", flush=True)
-    if browser:
-        threading.Timer(0.3, webbrowser.open, (address,)).start()
     try:
-        server.run(sockets=[listener])
+        studio = Studio(access=access, limits=limits, hosts=names, log=_log if log else None)
+        try:
+            number = listener.getsockname()[1]
+            shown = f"[{host}]" if ":" in host else "127.0.0.1" if is_loopback(host) else host
+            address = f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
+            server = uvicorn.Server(config_of(studio))
+            print(f"retone studio: {address}  (Ctrl-C ends it)", flush=True)
+            if browser:
+                threading.Timer(0.3, webbrowser.open, (address,)).start()
+            server.run(sockets=[listener])
+        finally:
+            studio.close()
     finally:
-        studio.close()
         listener.close()
+
+
+def config_of(studio: Studio) -> uvicorn.Config:
+    """How uvicorn runs a studio: with the limits on connections, without a log of addresses."""
+    import uvicorn
+
+    from retone.studio.connections import bounded
+
+    limits = studio.state.limits
+    return uvicorn.Config(
+        studio.app, log_level="error", access_log=False, server_header=False, lifespan="on",
+        timeout_graceful_shutdown=2, http=bounded(limits), ws="none", proxy_headers=True,
+        h11_max_incomplete_event_size=limits.header_bytes, backlog=BACKLOG,
+    )  # fmt: skip
+
+
+def _log(line: str) -> None:
+    print(time.strftime("%Y-%m-%dT%H:%M:%S"), line, file=sys.stderr, flush=True)
+
+
+def _raise_handles(limits: Limits) -> None:
+    """Allow this process as many open files as its connections and recordings need."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.connections + 8 * limits.sessions + 128
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
@@ -73,7 +127,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, number))
-            listener.listen(128)
+            listener.listen(BACKLOG)
             return listener
         except OSError as error:
             reason = error.strerror or str(error)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from retone.errors import MissingExtraError, RetoneError
+from retone.studio.access import Access
 from retone.studio.guard import Guard
 from retone.studio.limits import Limits, Refused
-from retone.studio.routes import Routes
+from retone.studio.routes import Routes, shown_error
 from retone.studio.server_state import ServerState
 
 TYPES = {
@@ -42,9 +43,13 @@ class Studio:
     """A studio server.
 
     Args:
-        token: secret that requests must carry; None to answer this machine only.
+        token: secret that requests must carry; None to answer this machine only, or who has a token
+            of ``access``.
         limits: the server's bounds.
         parent: folder for temporary files (default: the system's).
+        access: the server's tokens, instead of ``token``.
+        hosts: the names under which a server with a token is reached; empty for any.
+        log: called with one line for every answer.
 
     Attributes:
         app: the ASGI application.
@@ -55,14 +60,22 @@ class Studio:
     """
 
     def __init__(
-        self, *, token: str | None = None, limits: Limits | None = None, parent: Path | None = None
+        self,
+        *,
+        token: str | None = None,
+        limits: Limits | None = None,
+        parent: Path | None = None,
+        access: Access | None = None,
+        hosts: Sequence[str] = (),
+        log: Callable[[str], None] | None = None,
     ) -> None:
         try:
             from starlette.applications import Starlette
             from starlette.routing import Route
         except ImportError as error:
             raise MissingExtraError("retone studio", "starlette", "studio") from error
-        self.state = ServerState(limits, parent)
+        access = access or Access(token)
+        self.state = ServerState(limits, parent, access)
         self._pages = pages()
         routes = [
             *(Route(at, run, methods=[method]) for method, at, run in Routes(self.state).table()),
@@ -73,7 +86,7 @@ class Studio:
             lifespan=self._lifespan,
             exception_handlers={Refused: _refused, RetoneError: _unusable},
         )
-        self.app = Guard(inner, token)
+        self.app = Guard(inner, access, hosts, log, self.state.limits.header_bytes)
 
     def close(self) -> None:
         """Stop all work and remove all files."""
@@ -99,10 +112,10 @@ async def _refused(request: Any, error: Exception) -> Any:
     from starlette.responses import JSONResponse
 
     assert isinstance(error, Refused)
-    return JSONResponse({"error": str(error)}, status_code=error.status)
+    return JSONResponse({"error": shown_error(error)}, status_code=error.status)
 
 
 async def _unusable(request: Any, error: Exception) -> Any:
     from starlette.responses import JSONResponse
 
-    return JSONResponse({"error": str(error)}, status_code=422)
+    return JSONResponse({"error": shown_error(error)}, status_code=422)

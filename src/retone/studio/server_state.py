@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from retone.studio.access import Access
 from retone.studio.jobs import JobQueue
 from retone.studio.limits import Limits
 from retone.studio.scratch import ScratchFolder
@@ -23,15 +24,22 @@ class ServerState:
     Args:
         limits: the server's bounds.
         parent: folder for the scratch folder (default: the system's temporary folder).
+        access: the server's tokens (default: none).
 
     Attributes:
         pool: threads for the work of single requests.
         warm_up: completes when all heavy modules are imported.
     """
 
-    def __init__(self, limits: Limits | None = None, parent: Path | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        parent: Path | None = None,
+        access: Access | None = None,
+    ) -> None:
         self.limits = limits or Limits()
-        self.scratch = ScratchFolder(parent)
+        self.access = access or Access()
+        self.scratch = ScratchFolder(parent, self.limits.disk_bytes)
         self.sessions = Sessions(self.scratch, self.limits)
         self.queue = JobQueue(self.limits)
         self.pool = ThreadPoolExecutor(4, thread_name_prefix="retone-studio")
@@ -43,6 +51,12 @@ class ServerState:
             await asyncio.sleep(POLL_S)
             now = time.monotonic()
             for session in self.sessions.all():
+                if not self.access.valid(session.who):  # its token was revoked
+                    self.queue.cancel(session.key)
+                    session.ended = True
+                    if not self.queue.busy(session.key):
+                        self.sessions.end(session)
+                    continue
                 gone_s = 0.0 if session.listeners else now - session.left_at
                 if gone_s > min(LOST_S, self.limits.grace_s):
                     if session.seen or gone_s > self.limits.grace_s:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retone.studio.limits import Limits, Refused
-from retone.studio.scratch import ScratchFolder
+from retone.studio.scratch import DiskShare, ScratchFolder
 
 if TYPE_CHECKING:
     from retone.process.result import Decision
@@ -58,6 +58,10 @@ class Session:
     seen: bool = False
     newest_render: int = 0
     ended: bool = False
+    who: str = ""
+    share: DiskShare | None = None
+    turns: asyncio.Semaphore | None = None
+    waiting: int = 0
     guard: threading.Lock = field(default_factory=threading.Lock)
     rendering: threading.Lock = field(default_factory=threading.Lock)
     _count: int = 0
@@ -67,11 +71,30 @@ class Session:
         if self.loop is None or self.loop.is_closed():
             return
         for queue in list(self.listeners):
-            self.loop.call_soon_threadsafe(queue.put_nowait, event)
+            self.loop.call_soon_threadsafe(_put, queue, event)
 
     def new_file(self, suffix: str) -> Path:
         """A new path in this session's folder, with a random name."""
         return self.folder / f"file-{secrets.token_hex(6)}{suffix}"
+
+    def claim(self, path: Path, size: int) -> None:
+        """Claim space for a file of this session.
+
+        Raises:
+            Refused: the server has not that much left.
+        """
+        if self.share is not None:
+            self.share.claim(path, size)
+
+    def settle(self, path: Path) -> None:
+        """A file of this session is complete, or gone."""
+        if self.share is not None:
+            self.share.settle(path)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of this session and what it claimed."""
+        path.unlink(missing_ok=True)
+        self.settle(path)
 
     def remember(self, decision: Decision, *, keep: int = 24) -> int:
         """Store a decision and return its number for the page; the oldest are dropped."""
@@ -105,6 +128,13 @@ class Session:
         return self.input
 
 
+def _put(queue: asyncio.Queue[dict[str, Any]], event: dict[str, Any]) -> None:
+    """Add an event; where a page does not read them, the oldest is lost."""
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(event)
+
+
 class Sessions:
     """All open pages of a server."""
 
@@ -113,8 +143,8 @@ class Sessions:
         self._all: dict[str, Session] = {}
         self._guard = threading.Lock()
 
-    def start(self, loop: asyncio.AbstractEventLoop | None) -> Session:
-        """A new session with a key nobody can guess.
+    def start(self, loop: asyncio.AbstractEventLoop | None, who: str = "") -> Session:
+        """A new session with a key nobody can guess; ``who`` names the token that opened it.
 
         Raises:
             Refused: there are as many as the server takes.
@@ -125,7 +155,7 @@ class Sessions:
             key = secrets.token_urlsafe(18)
             folder = self.place.folder / secrets.token_hex(8)
             folder.mkdir(mode=0o700)
-            session = Session(key, folder, loop)
+            session = Session(key, folder, loop, who=who, share=self.place.share)
             self._all[key] = session
         return session
 
@@ -152,12 +182,4 @@ class Sessions:
             self._all.pop(session.key, None)
         session.ended = True
         shutil.rmtree(session.folder, ignore_errors=True)
-
-    def room(self, size: int) -> None:
-        """Check that an upload of ``size`` bytes fits next to what is there.
-
-        Raises:
-            Refused: it does not.
-        """
-        if self.place.bytes_used() + size > self.limits.disk_bytes:
-            raise Refused(507, "The server's disk share is used up. Try again later.")
+        self.place.share.forget(session.folder)

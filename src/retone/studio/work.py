@@ -29,6 +29,8 @@ from retone.studio.session import Recording, Session
 from retone.studio.state import POINTS, State, stages
 
 MANUAL = "by hand"
+COMPANION_BYTES = 2 << 20
+"""More than the tags, settings file and report of a recording."""
 
 
 def presets() -> list[dict[str, str]]:
@@ -176,25 +178,31 @@ def write_result(session: Session, state: State, progress: Progress) -> dict[str
     suffix = Path(recording.name).suffix.lower()
     suffix = suffix if suffix in CONTAINERS else ".wav"
     output = session.new_file(suffix)
+    stem = Path(recording.name).stem
+    found = {"audio": output}
     try:
         with open_reader(recording.path) as reader:
+            info = reader.info
+            width = 8 if info.dtype.itemsize == 8 else 4
+            session.claim(output, info.frames * info.channels * width + COMPANION_BYTES)
             result = render_to_file(
                 reader, output, state.decision, state.options, progress=progress
             )
+        session.settle(output)
+        settings = _named(result.settings, session, f"{stem}.retone{suffix}")
+        report = render_report(replace(report_of(result), settings=settings))
+        for kind, ending, text in (
+            ("settings", ".json", settings.to_json()),
+            ("report", ".html", report),
+        ):
+            data = text.encode("utf-8", "replace")
+            path = found[kind] = session.new_file(ending)
+            session.claim(path, len(data))
+            path.write_bytes(data)
     except BaseException:
-        output.unlink(missing_ok=True)
+        for path in found.values():
+            session.remove(path)
         raise
-    stem = Path(recording.name).stem
-    settings = _named(result.settings, session, f"{stem}.retone{suffix}")
-    report = render_report(replace(report_of(result), settings=settings))
-    found = {"audio": output}
-    for kind, ending, text in (
-        ("settings", ".json", settings.to_json()),
-        ("report", ".html", report),
-    ):
-        path = session.new_file(ending)
-        path.write_text(text, encoding="utf-8", newline="\n")
-        found[kind] = path
     _keep_newest(session, found, stem, suffix)
     levels = settings.levels.get("after", {})
     return {
@@ -222,7 +230,7 @@ def _keep_newest(session: Session, found: Mapping[str, Path], stem: str, suffix:
             f"{k}-{p.stem}": (p, stem + endings[k], _TYPES[k]) for k, p in found.items()
         }
     for path, _, _ in old:
-        path.unlink(missing_ok=True)
+        session.remove(path)
 
 
 def settings_file(session: Session, state: State, gain_db: float) -> SettingsFile:
