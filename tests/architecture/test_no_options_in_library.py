@@ -24,6 +24,7 @@ ALLOWED = {
     "lab/bench/studio.py": "argument list for retone studio in a process of its own",
     "lab/bench/tables.py": "options of pip, in the text of docs/benchmarks.md",
     "report/heatmap.py": "names of CSS variables",
+    "report/many.py": "names of CSS variables",
     "report/theme.py": "names of CSS variables",
 }
 """Other programs' options and the like: file -> reason."""

@@ -122,13 +122,13 @@ class Job:
         except RetoneError as error:
             self.totals.problems.append(str(error))
 
-    def records(self) -> Iterator[tuple[Row, Mapping[str, Any] | None, str]]:
-        """Every row with its measurements, if it was processed, and its error; after ``run``."""
+    def records(self) -> Iterator[tuple[str, str, Mapping[str, Any] | None, str]]:
+        """Input, output, measurements and error of every row, in order; after ``run``."""
         ledger = getattr(self, "_ledger", None)
         for number, row in enumerate(self.plan.rows):
             error = self.totals.errors.get(number, "")
             known = None if error or ledger is None else ledger.known(row.output)
-            yield row, known["values"] if known else None, error
+            yield row.input, row.output, known["values"] if known else None, error
 
     def _counted(self, outcomes: Iterator[Outcome], meter: _Meter) -> Iterator[Outcome]:
         totals = self.totals

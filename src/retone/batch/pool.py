@@ -53,12 +53,12 @@ def each(
     if workers == 0:
         if start is not None:
             start()
-        for item in items:
-            yield item.value if isinstance(item, Ready) else function(item)
+        for given in items:
+            yield given.value if isinstance(given, Ready) else function(given)
         return
     source = iter(items)
     pool: _Pool | None = None
-    pending: dict[Future[Value], Item] = {}
+    pending: dict[Future[Value], Any] = {}
     more = True
     try:
         while more or pending:

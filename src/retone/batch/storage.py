@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from retone.errors import AudioError, MissingExtraError
+from retone.files.atomic import write_error, write_text_atomic
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _ATTEMPTS, _PAUSE_S = 4, 0.5
@@ -147,6 +148,22 @@ def read_bytes(name: str) -> bytes | None:
         return bytes(_again(lambda: fs.cat_file(path)))
     except FileNotFoundError:
         return None
+
+
+def write_text(name: str, text: str) -> None:
+    """Write a small text file to a path or a store, replacing what is there.
+
+    Raises:
+        AudioError: it cannot be written.
+    """
+    if is_url(name):
+        write_bytes(name, text.encode("utf-8", "backslashreplace"))
+        return
+    try:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(Path(name), error) from None
+    write_text_atomic(name, text, force=True)
 
 
 def write_bytes(name: str, content: bytes) -> None:

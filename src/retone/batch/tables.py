@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from retone.batch import storage
-from retone.batch.rows import Row
 from retone.errors import MissingExtraError
 from retone.files.atomic import AtomicFile
 
-Records = Iterable[tuple[Row, Mapping[str, Any] | None, str]]
-"""Each row with its measurements, None where there are none, and its error."""
+Record = tuple[str, str, Mapping[str, Any] | None, str]
+"""A row's input and output, its measurements, None where there are none, and its error."""
 
 FIRST = ("input", "output", "status", "error")
 PROCESSED = (
@@ -36,7 +35,7 @@ INSPECTED = (
 """Columns after ``FIRST``."""
 
 
-def write_table(records: Records, target: str, verb: str) -> None:
+def write_table(records: Iterable[Record], target: str, verb: str) -> None:
     """Write the table, completely or not at all.
 
     Args:
@@ -59,8 +58,10 @@ def write_table(records: Records, target: str, verb: str) -> None:
         write(records, columns, out)
 
 
-def _cells(row: Row, values: Mapping[str, Any] | None, error: str) -> dict[str, Any]:
-    first = dict(zip(FIRST, (row.input, row.output, "failed" if error else "done", error),
+def _cells(
+    source: str, output: str, values: Mapping[str, Any] | None, error: str
+) -> dict[str, Any]:
+    first = dict(zip(FIRST, (source, output, "failed" if error else "done", error),
                      strict=True))  # fmt: skip
     found = first | dict(values or {})
     for name, value in found.items():
@@ -69,17 +70,17 @@ def _cells(row: Row, values: Mapping[str, Any] | None, error: str) -> dict[str, 
     return found
 
 
-def _csv(records: Records, columns: tuple[str, ...], out: Any) -> None:
+def _csv(records: Iterable[Record], columns: tuple[str, ...], out: Any) -> None:
     text = io.TextIOWrapper(out, "utf-8", errors="backslashreplace", newline="")
     table = csv.DictWriter(text, columns, extrasaction="ignore")
     table.writeheader()
-    for row, values, error in records:
-        table.writerow(_cells(row, values, error))
+    for record in records:
+        table.writerow(_cells(*record))
     text.flush()
     text.detach()
 
 
-def _parquet(records: Records, columns: tuple[str, ...], out: Any) -> None:
+def _parquet(records: Iterable[Record], columns: tuple[str, ...], out: Any) -> None:
     try:
         import pyarrow
         import pyarrow.parquet

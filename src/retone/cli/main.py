@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = (
-    "match", "enhance", "preset", "apply", "live", "export", "plugins", "studio", "listen", "inspect",
-    "corpus", "train",
+    "match", "enhance", "preset", "apply", "live", "export", "plugins", "studio", "listen",
+    "inspect", "corpus", "train",
 )  # fmt: skip
 """Each is a module of ``retone.cli``."""
 

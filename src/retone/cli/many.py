@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retone.batch.job import Job, Totals
 
-TOGETHER = ("target", "same-settings", "album")
 INPUT_HELP = (
     "recordings to change: files, folders, patterns such as 'ep*.wav', URLs, or a manifest "
     "(.csv, .jsonl, .parquet); - is standard input"
@@ -67,7 +66,7 @@ def add_many_arguments(
     if together:
         many.add_argument(
             "--together",
-            choices=TOGETHER,
+            choices=("target", "same-settings", "album"),
             default="target",
             help="each to the same target; all with the same settings, found from all of them; or "
             "an album, whose songs keep their differences in loudness (default: target)",
@@ -181,16 +180,33 @@ def job_of(verb: str, args: argparse.Namespace, options: Mapping[str, Any], **ho
 
 def finish(job: Job, args: argparse.Namespace) -> int:
     """Write table and summary, list what failed; returns the exit code."""
-    from retone.batch.results import write_results
-
-    written = write_results(job, args.table)
     totals = job.totals
+    written = _write_results(job, args.table)
     if not args.quiet:
         print(counts(totals))
         for what, name in written.items():
             print(f"{what:9} {name}")
     list_errors(job, f"retone {args.command}")
     return 1 if totals.failed or totals.problems else 0
+
+
+def _write_results(job: Job, table: str) -> dict[str, str]:
+    """Write the table and the page; what cannot be written is one of the job's problems."""
+    from retone.batch import storage, tables
+    from retone.errors import RetoneError
+    from retone.report.many import render_many
+
+    verb, written = job.recipe.verb, {}
+    try:
+        target = storage.join(job.folder, f"results.{table}")
+        tables.write_table(job.records(), target, verb)
+        written["table"] = target
+        target = storage.join(job.folder, "summary.html")
+        storage.write_text(target, render_many(job.records(), verb))
+        written["summary"] = target
+    except RetoneError as error:
+        job.totals.problems.append(str(error))
+    return written
 
 
 def counts(totals: Totals) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retone.errors import SettingError
-from retone.jsonfields import read_text
+from retone.files.fields import read_text
 
 SHORTEST_TOKEN = 16
 MOST_BYTES = 1 << 16

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from retone import __version__
 from retone.errors import DataError, RetoneError
 from retone.exports import TARGETS, target_named
-from retone.jsonfields import parse, unicode_text
+from retone.files.fields import parse, unicode_text
 from retone.progress import Progress
 from retone.studio.limits import Refused
 from retone.studio.server_state import POLL_S, ServerState

@@ -6,13 +6,15 @@ import heapq
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from retone import __version__
-from retone.batch.tables import Records
 from retone.report.theme import PAGE_STYLE
+
+Record = tuple[str, str, Mapping[str, Any] | None, str]
+"""Input, output, measurements and error of one recording."""
 
 MOST_ROWS = 500
 """Rows on the page; the table of results has all."""
@@ -61,7 +63,7 @@ def distances(values: Sequence[float | None], least: float) -> list[float]:
     return [abs(v - middle) / spread if v is not None and math.isfinite(v) else 0.0 for v in values]
 
 
-def render(records: Records, verb: str) -> str:
+def render_many(records: Iterable[Record], verb: str) -> str:
     """The page as one HTML document, which loads nothing from elsewhere.
 
     Args:
@@ -71,9 +73,9 @@ def render(records: Records, verb: str) -> str:
     kind = "inspected" if verb == "inspect" else "processed"
     rows, failed, seconds = [], [], 0.0
     numbers: dict[str, list[float | None]] = {name: [] for name in _MEASURES}
-    for number, (row, values, error) in enumerate(records):
+    for source, output, values, error in records:
         if error:
-            failed.append((row.input, error))
+            failed.append((source, error))
             continue
         found = values or {}
         seconds += float(found.get("duration_s") or 0.0)
@@ -81,7 +83,7 @@ def render(records: Records, verb: str) -> str:
             value = found.get(name)
             numbers[name].append(value if isinstance(value, (int, float)) else None)
         kept = {name: found.get(name) for name, _ in _COLUMNS[kind]}
-        rows.append((number, row.output, kept, str(found.get("summary") or "")))
+        rows.append((output, kept, str(found.get("summary") or "")))
     far = {name: distances(numbers[name], least) for name, (_, _, least) in _MEASURES.items()}
     worst = [max((far[name][i], name) for name in _MEASURES) for i in range(len(rows))]
     order = heapq.nsmallest(MOST_ROWS, range(len(rows)), key=lambda i: (-worst[i][0], i))
@@ -112,8 +114,8 @@ _TITLES = {
 }  # fmt: skip
 
 
-def _found(rows: Sequence[tuple[int, str, Mapping[str, Any], str]], name: str) -> list[float]:
-    return [float(r[2][name]) for r in rows if isinstance(r[2].get(name), (int, float))]
+def _found(rows: Sequence[tuple[str, Mapping[str, Any], str]], name: str) -> list[float]:
+    return [float(r[1][name]) for r in rows if isinstance(r[1].get(name), (int, float))]
 
 
 def _failures(failed: Sequence[tuple[str, str]]) -> str:
@@ -160,7 +162,7 @@ def _rows(kind: str, shown: Sequence[Any], total: int) -> str:
     columns = _COLUMNS[kind]
     heads = "".join(f'<th class="num">{title}</th>' for _, title in columns)
     body = []
-    for (_, output, values, summary), (score, name), numbers, i in shown:
+    for (output, values, summary), (score, name), numbers, i in shown:
         why = ""
         if score >= _STANDS_OUT:
             title, unit, _ = _MEASURES[name]
