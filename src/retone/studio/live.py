@@ -1,8 +1,8 @@
-"""An effect as a plan that the page's own core carries out, so that moved sliders are heard at once.
+"""An effect as a plan for the page, which runs it itself, so that moved sliders are heard at once.
 
-A plan is JSON and names no effect: it is made of a few building blocks, and of references to
-parameters by their dotted names. Numbers stand for values that no slider moves. ``static/engine.js``
-runs it with the functions of ``core.h``.
+A plan is JSON and names no effect: it consists of a few building blocks, and of references to
+parameters by their dotted names. Numbers stand for values that no slider moves.
+``static/engine.js`` runs it with the functions of ``core.h``.
 """
 
 from __future__ import annotations
@@ -112,9 +112,7 @@ def _multiband(effect: MultibandEqualizer, at: str, rate: float) -> Plan:
     rows = []
     for i in range(1, count + 1):
         band = f"{at}band_{i}_"
-        rows.append(
-            _dynamics(effect.compressor, band, makeup_db=f"{band}gain_db", knee_db=knee_db)
-        )
+        rows.append(_dynamics(effect.compressor, band, makeup_db=f"{band}gain_db", knee_db=knee_db))
     dynamics = _compressors(effect.compressor, rows)
     return {"do": "bands", "sets": low_passes, "subtracted": True, "dynamics": dynamics}
 
@@ -128,7 +126,9 @@ def _dynamic(effect: DynamicEqualizer, at: str, rate: float) -> Plan:
         own += [_section(LOW_PASS, hz) for hz in edges[k : k + 1] for _ in range(2)]
         own += [_section(ALL_PASS, hz) for hz in edges[k + 1 :]]
         band = f"{at}band_{k + 1}_"
-        sets.append([*own, _section(kind, edges[max(k - 1, 0) : k + 1], band + "gain_db", band + "q")])
+        sets.append(
+            [*own, _section(kind, edges[max(k - 1, 0) : k + 1], band + "gain_db", band + "q")]
+        )
         rows.append(_dynamics(effect.compressor, band, knee_db=six_bands.KNEE_DB))
     dynamics = _compressors(effect.compressor, rows)
     return {"do": "bands", "sets": sets, "subtracted": False, "dynamics": dynamics}
