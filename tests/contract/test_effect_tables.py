@@ -10,6 +10,7 @@ import pytest
 import torch
 from under_test import each_effect
 
+from conftest import MakeAudio
 from retone.dsp.effect import Effect
 from retone.dsp.param import to_numbers
 from retone.dsp.views import ResponseView
@@ -27,8 +28,31 @@ def test_names_carry_units_and_text(effect: Effect) -> None:
         assert p.help.endswith("."), f"{p.name}: help is a sentence"
         assert p.low <= p.default <= p.high
         assert p.neutral is None or p.low <= p.neutral <= p.high
-        if p.audible_when is not None:
-            assert effect.params[p.audible_when].neutral is not None
+        assert all(effect.params[gate].neutral is not None for gate in p.gates)
+
+
+@each_effect
+def test_a_parameter_is_audible_exactly_when_one_of_its_gates_is_open(
+    effect: Effect, make_audio: MakeAudio
+) -> None:
+    """Sliders without effect are dimmed: all of those, and no others."""
+    table, rate = effect.params, 48000
+    audio = 10 * make_audio(14400, rate, channels=2, seed=8)
+    audio[..., 3200:] *= 1e-4
+    cases = [(p, gate) for p in table for gate in (p.gates and (None, *p.gates))]
+    setting = table.neutral(2 * len(cases))
+    for i, (p, gate) in enumerate(cases):
+        pair = slice(2 * i, 2 * i + 2)
+        if gate is not None:
+            setting[gate][pair] = float(table[gate].to_physical(torch.tensor(0.8)))
+        setting[p.name][pair] = p.to_physical(torch.tensor([0.2, 0.9], dtype=torch.float64))
+    if not cases:
+        return
+    y = effect.render(audio.expand(2 * len(cases), -1, -1).contiguous(), rate, setting).audio
+    for i, (p, gate) in enumerate(cases):
+        same = bool(torch.equal(y[2 * i], y[2 * i + 1]))
+        alone = gate is None and "crossover" not in p.name  # whose other band may be active
+        assert not same if gate is not None else same or not alone, (p.name, gate)
 
 
 @each_effect

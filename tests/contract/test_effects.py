@@ -302,9 +302,8 @@ def test_no_dead_slider(effect: Effect, backend: Backend, make_audio: MakeAudio)
     table, count = effect.params, len(effect.params)
     setting = table.neutral(count)
     for i, p in enumerate(table):
-        if p.audible_when is not None:
-            partner = table[p.audible_when]
-            setting[p.audible_when][i] = float(partner.to_physical(torch.tensor(0.8)))
+        for gate in p.gates[:1]:
+            setting[gate][i] = float(table[gate].to_physical(torch.tensor(0.8)))
     setting = on(setting, backend.device)
     for value in setting.values():
         value.requires_grad_()

@@ -37,10 +37,10 @@ def moved(p: Param, value: float) -> float:
 
 def audible(p: Param, settings: SettingsFile) -> bool:
     """Whether a parameter changes what is heard (a crossover does between any two bands)."""
-    if p.audible_when is None or "crossover" in p.name:
+    if not p.gates or "crossover" in p.name:
         return True
-    neutral = settings.effect.params[p.audible_when].neutral
-    return settings.setting[p.audible_when] != neutral
+    table, setting = settings.effect.params, settings.setting
+    return any(setting[gate] != table[gate].neutral for gate in p.gates)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -86,3 +86,39 @@ def estimator(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
         return made
 
     return use
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("place")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium."""
+    from studio_browser import CHROMIUM, playwright
+
+    with playwright.sync_playwright() as driver:
+        arguments = ["--autoplay-policy=no-user-gesture-required", "--use-fake-ui-for-media-stream",
+                     "--use-fake-device-for-media-stream"]  # fmt: skip
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def tab(browser: Any, served: Server) -> Iterator[Any]:
+    """The studio in a tab of the browser."""
+    from studio_browser import opened
+
+    with opened(browser, served) as found:
+        yield found
+
+
+@pytest.fixture
+def files(tmp_path: Path, voice: bytes, other: bytes) -> tuple[str, str]:
+    one, two = tmp_path / "my voice.wav", tmp_path / "podcast.wav"
+    one.write_bytes(voice)
+    two.write_bytes(other)
+    return str(one), str(two)

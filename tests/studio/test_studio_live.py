@@ -1,6 +1,5 @@
-"""The page's own core sounds as the server's render, at once, without clicks or requests."""
+"""The page runs effects: they sound as the server renders them, at once and without clicks."""
 
-# ruff: noqa: F811 (pytest finds fixtures by the names of arguments)
 from __future__ import annotations
 
 import contextlib
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studio_browser import browser, files, in_chromium, opened, page, served  # noqa: F401
+from studio_browser import in_chromium, opened
 from studio_client import Server
 
 from retone.dsp.effect import Effect
@@ -64,6 +63,11 @@ RENDER = """async ({plan, values, sound, rate, out, changes}) => {
 }"""
 
 
+@pytest.fixture
+def page(tab: Any) -> Any:
+    return tab
+
+
 def numbers(effect: Effect, setting: Mapping[str, Any]) -> dict[str, float]:
     return to_numbers(effect.params.setting(setting))
 
@@ -71,7 +75,7 @@ def numbers(effect: Effect, setting: Mapping[str, Any]) -> dict[str, float]:
 class Bench:
     """A page in which sounds are rendered, a new one after some: each keeps its memory."""
 
-    def __init__(self, browser: Any, served: Server) -> None:  # noqa: F811
+    def __init__(self, browser: Any, served: Server) -> None:
         self.new = lambda: opened(browser, served)
         self.stack, self.count = contextlib.ExitStack(), 0
         self.asked: list[str] = []
@@ -87,7 +91,7 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(browser: Any, served: Server) -> Iterator[Bench]:  # noqa: F811
+def bench(browser: Any, served: Server) -> Iterator[Bench]:
     found = Bench(browser, served)
     with found.stack:
         yield found
@@ -223,3 +227,172 @@ def test_a_device_with_another_rate_hears_the_same(bench: Bench) -> None:
     assert np.argmax(spectrum) == round(440 / 48000 * 10000)
     beside = np.delete(spectrum, slice(86, 98))
     assert spectrum.max() > 300 * beside.max()
+
+
+# -- the whole page -------------------------------------------------------------------------------
+
+
+def playing(page: Any, files: tuple[str, str]) -> None:
+    """The page plays After."""
+    page.locator("body[data-live]").wait_for()
+    page.set_input_files("#file-input", files[0])
+    page.locator("#hear-after:enabled").click()
+    page.locator("#play").click()
+    page.locator("body[data-playing=true]").wait_for()
+
+
+def move(page: Any, name: str, value: str) -> None:
+    field = page.locator(f'[data-name="{name}"] .value input')
+    field.fill(value)
+    field.press("Enter")
+
+
+LEVEL = """async () => {
+  const { player } = await import('/static/model.js');
+  const samples = new Float32Array(player.analyser.fftSize);
+  player.analyser.getFloatTimeDomainData(samples);
+  return Math.max(...samples.map(Math.abs));
+}"""
+
+
+def test_sliders_are_heard_while_the_server_is_silent(
+    page: Any,
+    files: tuple[str, str],
+) -> None:
+    playing(page, files)
+    held: list[Any] = []
+    page.wait_for_timeout(500)
+    page.route("**/api/**", lambda route: held.append(route))
+    before = page.evaluate(LEVEL)
+    move(page, "compressor.makeup_db", "-24")
+    page.locator("body[data-heard-after-ms]").wait_for()
+    page.wait_for_timeout(300)
+    assert page.evaluate(LEVEL) < 0.2 * before
+    assert page.evaluate("async () => (await import('/static/model.js')).player.isLive('after')")
+    page.locator("#wave").click(position={"x": 100, "y": 20})  # seeking, and before and after
+    page.keyboard.press("1")
+    page.wait_for_timeout(150)
+    assert page.evaluate(LEVEL) > 0.5 * before
+    page.keyboard.press("2")
+    page.wait_for_timeout(150)
+    assert 0 < page.evaluate(LEVEL) < 0.2 * before
+    for route in held:
+        route.continue_()
+    page.unroute("**/api/**")
+
+
+def test_another_effect_goes_on_playing(page: Any, files: tuple[str, str]) -> None:
+    playing(page, files)
+    page.click("#tab-enhance")
+    page.locator("#go:enabled").click()
+    page.locator("body[data-matched]").wait_for()
+    page.wait_for_timeout(400)
+    state = """async () => {
+      const { player } = await import('/static/model.js');
+      return [player.tracks.after.live, player.live.effect.plan.effect.members.map((m) => m.do)];
+    }"""
+    assert page.evaluate(state) == [True, ["sections", "bands"]]
+    assert page.evaluate(LEVEL) > 0
+    page.locator("#undo").click()
+    page.wait_for_timeout(300)
+    assert page.evaluate(state)[1] == ["sections", "dynamics"]
+    assert page.evaluate(LEVEL) > 0
+
+
+def heard_by_server(page: Any, files: tuple[str, str]) -> str:
+    """Move a slider while After plays; returns what the page said about it."""
+    playing(page, files)
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url))
+    move(page, "compressor.makeup_db", "6")
+    page.locator("body[data-heard-after-ms]").wait_for()
+    assert any("/api/window/" in url for url in asked)
+    said = page.locator("#messages p", has_text="when the server has rendered them")
+    said.wait_for()
+    assert said.count() == 1
+    return str(said.inner_text())
+
+
+def test_the_server_renders_where_webassembly_is_forbidden(
+    browser: Any,
+    served: Server,
+    files: tuple[str, str],
+) -> None:
+    page = browser.new_page()
+
+    def strict(route: Any) -> None:
+        answer = route.fetch()
+        policy = answer.headers["content-security-policy"].replace(" 'wasm-unsafe-eval'", "")
+        route.fulfill(
+            response=answer, headers={**answer.headers, "content-security-policy": policy}
+        )
+
+    page.route(served.url, strict)
+    page.goto(served.url)
+    assert "does not allow WebAssembly" in heard_by_server(page, files)
+    page.close()
+
+
+def test_the_server_renders_where_there_is_no_compiler(
+    page: Any,
+    files: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> bytes:
+        raise FileNotFoundError("There is no compiler. Install one with: pip install ziglang")
+
+    monkeypatch.setattr("retone.core.wasm", missing)
+    page.reload()
+    assert "pip install ziglang" in heard_by_server(page, files)
+
+
+# -- plans ----------------------------------------------------------------------------------------
+
+
+def test_plans_name_every_parameter_of_every_effect() -> None:
+    for effect in (*EFFECTS, MASTERING, LINEAR):
+        plan = live.plan_of(effect, RATE)
+        assert plan is not None
+        text = repr(plan)
+        assert [n for n in effect.params.names if f"'{n}'" not in text] == []
+
+
+def test_an_effect_that_the_page_does_not_know_is_left_to_the_server() -> None:
+    class Own(Gain):
+        pass
+
+    assert live.plan_of(Own(), RATE) is None
+    assert live.plan_of(chain("with", Compressor(), Own()), RATE) is None
+    assert live.plan_of(MidSide(mid=Own()), RATE) is None
+    assert live.plan_of(Fir("long", (0.0,) * (live.LONGEST_TAPS + 1)), RATE) is None
+
+
+def test_kinds_of_sections_are_those_of_the_core() -> None:
+    text = (build.FOLDER / "designs.c").read_text()
+    found = re.search(r"enum \{ HIGH_SHELF = -1, ([\w, ]+) \}", text)
+    assert found
+    for number, name in enumerate(found[1].split(", ")):
+        assert getattr(live, name) == number
+    assert live.HIGH_SHELF == -1
+
+
+def test_the_module_is_small_and_imports_nothing() -> None:
+    from retone import core
+
+    data = core.wasm()
+    assert data[:4] == b"\0asm" and len(data) < 100_000
+    sections, at = [], 8
+    while at < len(data):
+        kind, size, shift = data[at], 0, 0
+        at += 1
+        while True:
+            byte, at = data[at], at + 1
+            size |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        sections.append(kind)
+        at += size
+    assert 2 not in sections  # imports
+    for name in build.WASM_FUNCTIONS:
+        assert name.encode() in data

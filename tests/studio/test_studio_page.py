@@ -1,6 +1,5 @@
 """The real page in a real browser, driven as a person would: headless Chromium."""
 
-# ruff: noqa: F811 (pytest finds fixtures by the names of arguments)
 from __future__ import annotations
 
 import io
@@ -12,13 +11,18 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from studio_browser import browser, files, in_chromium, page, served  # noqa: F401
+from studio_browser import in_chromium
 from studio_client import running
 
 from retone.dsp import biquad
 
 pytestmark = in_chromium
 RATE = 16000
+
+
+@pytest.fixture
+def page(tab: Any) -> Any:
+    return tab
 
 
 def rendered(page: Any, more_than: int = 0) -> int:

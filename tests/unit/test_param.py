@@ -132,7 +132,7 @@ def test_gradient_passes_through_every_scale() -> None:
 def test_prefixed_tables_keep_their_partners() -> None:
     dotted = table().prefixed("eq")
     assert dotted.names == ("eq.gain_db", "eq.frequency_hz", "eq.ratio")
-    assert dotted["eq.frequency_hz"].audible_when == "eq.gain_db"
+    assert dotted["eq.frequency_hz"].gates == ("eq.gain_db",)
 
 
 def test_defaults_and_neutral() -> None:

@@ -46,7 +46,7 @@ class Param:
         neutral: the value at which the parameter has no effect, if it has one; ``amount``
             moves the parameter between this and its set value.
         audible_when: name of the parameter that must be off its neutral value for this one to
-            be audible (a band's frequency needs its gain).
+            be audible (a band's frequency needs its gain), or several, of which one must be.
         role: what the parameter does (see ``Role``).
         level_relative: whether the value is a level of the input in dBFS, so that it moves with
             the input's gain, as thresholds do.
@@ -60,7 +60,7 @@ class Param:
     scale: Scale
     help: str
     neutral: float | None = None
-    audible_when: str | None = None
+    audible_when: str | tuple[str, ...] | None = None
     role: Role = ""
     level_relative: bool = False
 
@@ -73,6 +73,13 @@ class Param:
             )
         if self.scale in ("log", "slope") and self.low <= 0:
             raise SettingError(f"{self.name}: a {self.scale} scale needs low > 0, got {self.low}.")
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The names in ``audible_when``."""
+        if isinstance(self.audible_when, tuple):
+            return self.audible_when
+        return (self.audible_when,) if self.audible_when else ()
 
     def to_physical(self, unit: Tensor) -> Tensor:
         """Unit interval [0, 1] to physical units."""
@@ -165,7 +172,7 @@ class ParamTable:
                 replace(
                     p,
                     name=f"{prefix}.{p.name}",
-                    audible_when=f"{prefix}.{p.audible_when}" if p.audible_when else None,
+                    audible_when=tuple(f"{prefix}.{gate}" for gate in p.gates) or None,
                 )
                 for p in self.params
             )

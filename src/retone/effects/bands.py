@@ -32,14 +32,14 @@ def crossover_rows() -> list[Param]:
     ]  # fmt: skip
 
 
-def time_rows(band: int) -> list[Param]:
-    """Attack and release of a band; they are audible only if its ratio is not 1."""
-    b, ratio = f"band_{band}", f"band_{band}_ratio"
+def time_rows(band: int, *ratios: str) -> list[Param]:
+    """Attack and release of a band; they are audible only if one of its ratios is not 1."""
+    b = f"band_{band}"
     return [
         Param(f"{b}_attack_ms", "ms", 1, 100, 10, "log", f"Band {band}: attack, 10-90 %.",
-              audible_when=ratio, role="time"),
+              audible_when=ratios, role="time"),
         Param(f"{b}_release_ms", "ms", 10, 500, 100, "log", f"Band {band}: release, 10-90 %.",
-              audible_when=ratio, role="time"),
+              audible_when=ratios, role="time"),
     ]  # fmt: skip
 
 

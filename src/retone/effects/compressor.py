@@ -59,7 +59,14 @@ _EXPANDER = (
 _PAPER_RANGES = ((-80, 0, -12), (1, 20, 2), (0.1, 100, 1), (5, 1000, 45), (0, 12, 6), (-48, 48, 0))
 
 COMPRESSOR_TABLE = ParamTable(_COMPRESSOR)
-EXPANDER_TABLE = ParamTable(_COMPRESSOR + _EXPANDER)
+_SHARED = ("attack_ms", "release_ms", "knee_db")
+EXPANDER_TABLE = ParamTable(
+    tuple(
+        replace(p, audible_when=("ratio", "expander_ratio")) if p.name in _SHARED else p
+        for p in _COMPRESSOR
+    )
+    + _EXPANDER
+)
 PAPER_COMPRESSOR_TABLE = ParamTable(
     tuple(
         replace(p, low=low, high=high, default=default, scale="linear")

@@ -31,7 +31,7 @@ def _table() -> ParamTable:
                   role="threshold", level_relative=True),
             Param(ratio, ":1", 1, 20, 1, "slope", f"Band {i}: compression ratio.", neutral=1,
                   role="ratio"),
-            *time_rows(i),
+            *time_rows(i, ratio),
             Param(f"{b}_makeup_db", "dB", -12, 12, 0, "linear", f"Band {i}: makeup gain.",
                   neutral=0, role="gain"),
         ]  # fmt: skip

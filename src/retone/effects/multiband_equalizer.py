@@ -49,7 +49,7 @@ def _table() -> ParamTable:
             Param(ratio, ":1", 0.5, 20, 1, "slope",
                   f"Band {i}: compression above 1, upward expansion below 1.", neutral=1,
                   role="ratio"),
-            *time_rows(i),
+            *time_rows(i, ratio, steep),
             Param(f"{b}_expander_threshold_db", "dB", -90, -20, -60, "linear",
                   f"Band {i}: level below which gain falls.", audible_when=steep,
                   role="threshold", level_relative=True),

@@ -294,8 +294,9 @@ def _all_settings(s: SettingsFile) -> str:
     groups: dict[tuple[str, str], list[str]] = {}
     for p in table:
         band, name = split_label(p)
-        value, gate = float(applied[p.name][0]), p.audible_when
-        idle = gate is not None and float(applied[gate][0]) == table[gate].neutral
+        value = float(applied[p.name][0])
+        closed = [float(applied[gate][0]) == table[gate].neutral for gate in p.gates]
+        idle = bool(closed) and all(closed)
         at = 100 * min(max(float(p.to_unit(applied[p.name])[0]), 0.0), 1.0)
         lock = '<span class="lock">locked</span>' if p.name in s.locks else ""
         groups.setdefault((group(p), band), []).append(

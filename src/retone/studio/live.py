@@ -1,6 +1,6 @@
-"""An effect as a plan that the page's own core carries out: moved sliders are heard at once.
+"""An effect as a plan for the page, which runs it itself, so that moved sliders are heard at once.
 
-A plan is JSON and names no effect: it is made of a few building blocks, and of references to
+A plan is JSON and names no effect: it consists of a few building blocks, and of references to
 parameters by their dotted names. Numbers stand for values that no slider moves.
 ``static/engine.js`` runs it with the functions of ``core.h``.
 """

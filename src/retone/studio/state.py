@@ -143,7 +143,7 @@ def stages(effect: Effect) -> list[dict[str, Any]]:
                     "scale": p.scale,
                     "help": p.help,
                     "role": p.role,
-                    "audible_when": prefix + p.audible_when if p.audible_when else None,
+                    "audible_when": [prefix + gate for gate in p.gates],
                 }
             )
         found.append({"path": path, "title": heading(member.name), "params": rows})

@@ -113,8 +113,8 @@ export class Controls {
       if (document.activeElement !== r.field) r.field.value = shown(r.p, value);
       r.reset.classList.toggle("quiet", Math.abs(value - base[name]) < 1e-9);
       r.lock.setAttribute("aria-pressed", String(locks.has(name)));
-      const by = r.p.audible_when && this.rows.get(r.p.audible_when);
-      r.row.classList.toggle("idle", Boolean(by && setting[by.p.name] === by.p.neutral));
+      const gates = r.p.audible_when.map((n) => this.rows.get(n)).filter(Boolean);
+      r.row.classList.toggle("idle", gates.length > 0 && gates.every((g) => setting[g.p.name] === g.p.neutral));
     }
     for (const { about, params } of new Set(this.groups.values())) {
       const gains = params.filter((p) => p.role === "gain");
