@@ -13,6 +13,7 @@ import torch
 from studio_browser import in_chromium, opened
 from studio_client import Server
 
+from retone.core import build
 from retone.dsp.effect import Effect
 from retone.dsp.param import to_numbers
 from retone.effects import (

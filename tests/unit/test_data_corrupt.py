@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from retone.errors import SettingError
-from retone.training.data import sox_effects as corrupt
-from retone.training.data.sox_effects import Band, CompandSetting
+from retone.kernels import sox_effects as corrupt
+from retone.kernels.sox_effects import Band, CompandSetting
 
 RATE = 24000
 needs_sox = pytest.mark.skipif(shutil.which("sox") is None, reason="the program sox is not here")

@@ -13,8 +13,8 @@ import numpy as np
 from scipy import signal
 
 from retone.errors import DataError
+from retone.kernels.sox_effects import Band, equalize
 from retone.training.data.degradations import low_pass
-from retone.training.data.sox_effects import Band, equalize
 
 Array = np.ndarray
 Device = Callable[[Array, int, np.random.Generator], Array]

@@ -23,7 +23,8 @@ from retone.units import db_to_gain, gain_to_db
 class Method(Protocol):
     """Makes an estimate [T] of a pair's target."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def run(self, pair: Pair, sample_rate: int) -> np.ndarray: ...
 

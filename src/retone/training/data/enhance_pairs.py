@@ -17,10 +17,10 @@ import torch
 from retone.dsp.effect import Effect
 from retone.dsp.param import Param
 from retone.errors import DataError, SettingError
+from retone.kernels.sox_effects import Band, equalize
 from retone.training.data.corpora import Corpus, Track
 from retone.training.data.degradations import draw_noise, low_pass, play_at_speed
 from retone.training.data.processing import normalise
-from retone.training.data.sox_effects import Band, equalize
 from retone.units import db_to_gain, gain_to_db
 
 Array = np.ndarray

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retone.training.data.sox_effects import Band, CompandSetting, compand, equalize, pitch, tempo
+from retone.kernels.sox_effects import Band, CompandSetting, compand, equalize, pitch, tempo
 
 Array = np.ndarray
 MAX_GAIN_SUM_DB = 24.0
