@@ -20,12 +20,16 @@ from retone.effects.equalizer import Equalizer
 from retone.estimators.equalizer_fit import FitRules, Problem
 from retone.estimators.guard import LIFT_DB, Guard
 
-RULES = FitRules(max_gain_db=24.0, max_q=6.0, max_boost_q=6.0, gain_sd_db=12.0)
+INSIDE = tuple(2.0 ** (n / 9) for n in (-1, 0, 1))
+"""Where in a third octave the response is read, as multiples of the centre."""
+RULES = FitRules(max_gain_db=18.0, max_q=2.5, max_boost_q=2.5, gain_sd_db=6.0, points=INSIDE)
 MARGIN_DB = 0.4
 ROUND_DB = 0.5
 KEPT_DB = 0.2
 """How far a band of noise may fall back."""
 ONLY_OWN_WEIGHT = 0.2
+LEVEL_SD_DB = 1.0
+"""The mean gain over the matched bands stays near 0, so that thresholds mean the same."""
 STEPS = 60
 BROKEN_COST = 50.0
 CLOSE_DB = 0.02
@@ -130,11 +134,15 @@ class _Search:
 
     def cost(self, z: Array) -> tuple[float, Array]:
         x, gain, slope = self.gains(z)
+        curve, rows = self.problem.evaluate(self.problem.full(x))
+        level = float(curve[self.matched].mean()) / LEVEL_SD_DB
+        level_slope = rows[self.problem.free][:, self.matched].mean(axis=1) / LEVEL_SD_DB
         error = gain - self.wanted
         size = np.sqrt(error * error + ROUND_DB**2)
         away = (x - self.centre) / self.prior_sd
-        value = float(self.weight @ size + 0.5 * away @ away)
-        return value, slope @ (self.weight * error / size) + away / self.prior_sd * self.scale
+        value = float(self.weight @ size + 0.5 * away @ away + 0.5 * level * level)
+        change = slope @ (self.weight * error / size)
+        return value, change + (away / self.prior_sd + level * level_slope) * self.scale
 
     def allowed(self, z: Array) -> Array:
         """The constraints, each at least 0 where the guarantee holds."""

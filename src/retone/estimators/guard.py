@@ -19,7 +19,7 @@ from retone.estimators.sound import Mask, Sound
 FAR_DB = 3.0
 ALLOWED_DB = 0.3
 """How much further from the reference such a band may end (the guarantee allows 0.5)."""
-TOLERATED_DB = 0.15
+TOLERATED_DB = 0.2
 """What may be missing to that where no better setting is found."""
 LIFT_DB = 0.8
 """How far an empty band may rise against the occupied ones (the guarantee allows 1)."""

@@ -75,7 +75,9 @@ def _refitted(
     start = {n: float(v[0]) for n, v in own.items()}
     last = first
     for number in range(ROUNDS):
-        added = last.gain_db - response_db(equalizer, as_setting(start), goal, rate)
+        added = last.gain_db - response_db(
+            equalizer, as_setting(start), goal, rate, bands_fit.INSIDE
+        )
         start = bands_fit.fit(
             equalizer, goal, first.gain_db, added, rate, split_locks(locks, prefix), start,
             again=number > 0,
