@@ -97,6 +97,7 @@ class _Search:
     ) -> None:
         known = guard.known
         self.matched, self.empty = guard.matched[known], guard.empty[known]
+        self.rests = [m[known] for m in (guard.rests, guard.occupied) if m.any()]
         self.need, self.added = guard.need_db[known], added_db[known]
         self.levels = guard.levels_db[known]
         wanted = np.where(self.matched, guard.relative_db(wanted_db)[known], 0.0)
@@ -152,7 +153,7 @@ class _Search:
         if self.held.any():
             parts.append(gain[self.held] + KEPT_DB)
         if self.empty.any():
-            parts.append(LIFT_DB - gain[self.empty] + np.median(gain[~self.empty]))
+            parts.append(LIFT_DB - gain[self.empty] + gain[self._rest(gain)])
         return np.concatenate(parts)
 
     def allowed_slope(self, z: Array) -> Array:
@@ -162,9 +163,14 @@ class _Search:
         if self.held.any():
             parts.append(slope[:, self.held].T)
         if self.empty.any():
-            middle = _median_at(np.where(self.empty, np.nan, gain))
+            middle = self._rest(gain)
             parts.append((slope[:, [middle]] - slope[:, self.empty]).T)
         return np.concatenate(parts)
+
+    def _rest(self, gain: Array) -> int:
+        """Index of the band whose gain empty bands may not exceed by much."""
+        found = [_median_at(np.where(m, gain, np.nan)) for m in self.rests]
+        return min(found, key=lambda i: float(gain[i]))
 
     def eased(self, share: float, margin: float) -> _Search:
         """The same problem with a share of the wanted gain and another margin."""
