@@ -30,9 +30,9 @@ class Guard:
     """The bands of an input and a reference, and what each needs.
 
     ``known`` [F]: the band exists in the input; ``occupied``: within 45 dB of its loudest;
-    ``matched``: occupied on both sides; ``empty``: the input holds nothing there, or only noise; ``levels_db`` [F]: the input's, relative to their
-    median over the matched bands; ``need_db`` [F]: the reference's, relative to theirs, less the
-    input's; both 0 elsewhere.
+    ``matched``: occupied on both sides; ``empty``: the input holds nothing there, or only noise;
+    ``levels_db`` [F]: the input's, relative to their median over the matched bands; ``need_db``
+    [F]: the reference's, relative to theirs, less the input's; both 0 elsewhere.
     """
 
     known: Mask
