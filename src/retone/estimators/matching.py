@@ -137,8 +137,8 @@ class Matching:
             if s > 0 and number < FITS:
                 dynamics, programme = work.compressor(setting, change, own_locks)
             elif programme is not None:
-                last, programme = programme, work.programme_db(setting)
-                dynamics = _shifted(dynamics, programme - last, own_locks)
+                earlier, programme = programme, work.programme_db(setting)
+                dynamics = _shifted(dynamics, programme - earlier, own_locks)
             _put(setting, "compressor", dynamics)
             look = work.look(setting)
             broken = guard.excess_db(look.gain_db)

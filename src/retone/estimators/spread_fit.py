@@ -13,7 +13,7 @@ slope is then corrected by rendering.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,7 +168,7 @@ def fit(
         known.append((cost(tries[i], found), tries[i], found))
     start = min(known, key=lambda k: k[0])
     if start[1].slope and start[1].slope not in locks:
-        known += _corrected(signal, start[1], start[2], known[0][2], wanted_db, cost)
+        known += _corrected(signal, start[1], start[2], known[0][2].spread_db, wanted_db, cost)
     return dict(min(known, key=lambda k: k[0])[1].values)
 
 
@@ -216,23 +216,35 @@ def _pause_thresholds(signal: Signal) -> list[float]:
     return [signal.threshold(0.2)]
 
 
-def _corrected(signal, start, found, neutral, wanted_db, cost):
-    """The same threshold with other slopes, nearer to the wanted spread."""
-    name = start.slope
-    to_slope = (lambda r: 1 - 1 / r) if name == "ratio" else (lambda r: r - 1)
-    to_ratio = (lambda x: 1 / (1 - x)) if name == "ratio" else (lambda x: 1 + x)
-    most = COMPRESSIONS[-1] if name == "ratio" else EXPANSIONS[-1]
-    slope, known = to_slope(start.values[name]), []
+def _corrected(
+    signal: Signal,
+    start: Try,
+    found: Measured,
+    neutral_db: float,
+    wanted_db: float,
+    cost: Callable[[Try, Measured], float],
+) -> list[tuple[float, Try, Measured]]:
+    """The same threshold with other slopes, nearer to the wanted spread.
+
+    Args:
+        found: what ``start`` does.
+        neutral_db: the spread without it.
+    """
+    compresses = start.slope == "ratio"
+    ratio = start.values[start.slope]
+    slope = 1 - 1 / ratio if compresses else ratio - 1
+    most = COMPRESSIONS[-1] if compresses else EXPANSIONS[-1]
+    known = []
     for _ in range(CORRECTIONS):
-        if abs(found.spread_db - wanted_db) < CLOSE_DB:
+        missing, gained = wanted_db - neutral_db, found.spread_db - neutral_db
+        if abs(missing - gained) < CLOSE_DB:
             break
-        gained = (found.spread_db - neutral.spread_db) / slope
-        if gained * (wanted_db - neutral.spread_db) <= 0:  # pauses leave what counts: less is more
+        if gained * missing <= 0:  # pauses leave what counts: less is more
             slope = 0.5 * slope
         else:
-            slope *= float(np.clip((wanted_db - neutral.spread_db) / (gained * slope), 0.6, 1.6))
-        slope = min(slope, most)
-        one = Try(dict(start.values) | {name: to_ratio(slope)}, start.steps, name)
+            slope = min(slope * float(np.clip(missing / gained, 0.6, 1.6)), most)
+        ratio = 1 / (1 - slope) if compresses else 1 + slope
+        one = Try(dict(start.values) | {start.slope: ratio}, start.steps, start.slope)
         found = signal.exact(one.values)
         known.append((cost(one, found), one, found))
     return known
