@@ -114,7 +114,8 @@ class Matching:
         progress(ESTIMATING, 2, STEPS)
         if self.eq == "bands" and s == 0 and guard.excess_db(first.gain_db) <= 0:
             _put(base, "", fixed)
-            return Estimate(chain, base, notes, s)
+            base, _, held = work.quiet(base, first, as_setting(fixed))
+            return Estimate(chain, base, notes + held, s)
 
         wanted = (1 - s) * first.gain_db + s * guard.need_db
         setting = chain.params.neutral(1)
