@@ -11,6 +11,7 @@ from kinds import RATE, music, voice
 from scipy import signal
 
 from retone.audio import Clip
+from retone.dsp.short_levels import noise_floor_change_db
 from retone.dsp.third_octaves import third_octave_levels_db, tone_difference_db, used_bands
 from retone.estimators.matching import EqKind, Matching
 from retone.metrics.natural import boost_of_nothing_db
@@ -18,7 +19,7 @@ from retone.process.decide import decide
 from retone.process.result import Options
 from retone.process.stream import render_whole
 
-FAR_DB, WORSE_DB, LIFT_DB = 3.0, 0.5, 1.0
+FAR_DB, WORSE_DB, LIFT_DB, NOISE_DB = 3.0, 0.5, 1.0, 3.0
 
 
 def within(low_hz: float, high_hz: float, x: np.ndarray, rate: int = RATE) -> np.ndarray:
@@ -48,15 +49,20 @@ PAIRS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
 
 
 @functools.cache
-def levels(pair: str, strength: float, eq: EqKind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Third-octave levels of the whole input, result and reference."""
+def matched(pair: str, strength: float, eq: EqKind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The whole input, result and reference."""
     source, reference = PAIRS[pair]()
     estimator = Matching(strength=strength, eq=eq)
     decision = decide(
         Clip(source[None], RATE), [Clip(reference[None], RATE)], Options(), estimator=estimator
     )
     result = render_whole(decision.effect, source[None], RATE, decision.setting)
-    before, after, goal = (third_octave_levels_db(x, RATE) for x in (source, result[0], reference))
+    return source, result[0], reference
+
+
+def levels(pair: str, strength: float, eq: EqKind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Third-octave levels of the whole input, result and reference."""
+    before, after, goal = (third_octave_levels_db(x, RATE) for x in matched(pair, strength, eq))
     return before, after, goal
 
 
@@ -82,6 +88,13 @@ def test_a_band_that_holds_nothing_is_not_boosted(pair: str, strength: float, eq
     before, after, _ = levels(pair, strength, eq)
     boost_db = boost_of_nothing_db(before, after)
     assert np.isnan(boost_db) or boost_db <= LIFT_DB
+
+
+@each_case
+def test_noise_in_pauses_stays_low(pair: str, strength: float, eq: EqKind) -> None:
+    source, result, _ = matched(pair, strength, eq)
+    change_db = noise_floor_change_db(source, result, RATE)
+    assert np.isnan(change_db) or change_db <= NOISE_DB
 
 
 @pytest.mark.parametrize("eq", ["bands", "curve"])

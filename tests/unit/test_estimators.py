@@ -342,9 +342,9 @@ def test_ranges_are_told_in_words() -> None:
         (4,): "Above 800 Hz",
         (0, 1): "Below 400 Hz",
         (2,): "Around 400 Hz",
-        (1, 2): "Between 200 and 400 Hz",
+        (1, 2): "Between 200 Hz and 400 Hz",
         (0, 4): "Below 200 Hz and above 800 Hz",
-        (0, 1, 2, 3, 4): "Between 100 and 1600 Hz",
+        (0, 1, 2, 3, 4): "Between 100 Hz and 1.6 kHz",
     }
     for marked, text in told.items():
         weak = np.isin(np.arange(5), marked)

@@ -61,6 +61,11 @@ def noise_floor_change_db(input: Any, output: Any, sample_rate: float) -> float:
             f"noise floor: expected an output as long as the input, got {other.size} frames of "
             f"50 ms for {own.size}."
         )
+    return floor_change_db(own, other)
+
+
+def floor_change_db(own: Array, other: Array) -> float:
+    """``noise_floor_change_db`` by the short levels [frames] of input and output."""
     live = own > own.max(initial=-np.inf) - DIGITAL_SILENCE_DB
     if not live.any():
         return float("nan")

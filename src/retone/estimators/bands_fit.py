@@ -20,12 +20,16 @@ from retone.effects.equalizer import Equalizer
 from retone.estimators.equalizer_fit import FitRules, Problem
 from retone.estimators.guard import LIFT_DB, Guard
 
-RULES = FitRules(max_gain_db=24.0, max_q=6.0, max_boost_q=6.0, gain_sd_db=12.0)
+INSIDE = tuple(2.0 ** (n / 9) for n in (-1, 0, 1))
+"""Where in a third octave the response is read, as multiples of the centre."""
+RULES = FitRules(max_gain_db=18.0, max_q=2.5, max_boost_q=2.5, gain_sd_db=6.0, points=INSIDE)
 MARGIN_DB = 0.4
 ROUND_DB = 0.5
 KEPT_DB = 0.2
 """How far a band of noise may fall back."""
 ONLY_OWN_WEIGHT = 0.2
+LEVEL_SD_DB = 1.0
+"""The mean gain over the matched bands stays near 0, so that thresholds mean the same."""
 STEPS = 60
 BROKEN_COST = 50.0
 CLOSE_DB = 0.02
@@ -93,6 +97,7 @@ class _Search:
     ) -> None:
         known = guard.known
         self.matched, self.empty = guard.matched[known], guard.empty[known]
+        self.rests = [m[known] for m in (guard.rests, guard.occupied) if m.any()]
         self.need, self.added = guard.need_db[known], added_db[known]
         self.levels = guard.levels_db[known]
         wanted = np.where(self.matched, guard.relative_db(wanted_db)[known], 0.0)
@@ -130,11 +135,15 @@ class _Search:
 
     def cost(self, z: Array) -> tuple[float, Array]:
         x, gain, slope = self.gains(z)
+        curve, rows = self.problem.evaluate(self.problem.full(x))
+        level = float(curve[self.matched].mean()) / LEVEL_SD_DB
+        level_slope = rows[self.problem.free][:, self.matched].mean(axis=1) / LEVEL_SD_DB
         error = gain - self.wanted
         size = np.sqrt(error * error + ROUND_DB**2)
         away = (x - self.centre) / self.prior_sd
-        value = float(self.weight @ size + 0.5 * away @ away)
-        return value, slope @ (self.weight * error / size) + away / self.prior_sd * self.scale
+        value = float(self.weight @ size + 0.5 * away @ away + 0.5 * level * level)
+        change = slope @ (self.weight * error / size)
+        return value, change + (away / self.prior_sd + level * level_slope) * self.scale
 
     def allowed(self, z: Array) -> Array:
         """The constraints, each at least 0 where the guarantee holds."""
@@ -144,7 +153,7 @@ class _Search:
         if self.held.any():
             parts.append(gain[self.held] + KEPT_DB)
         if self.empty.any():
-            parts.append(LIFT_DB - gain[self.empty] + np.median(gain[~self.empty]))
+            parts.append(LIFT_DB - gain[self.empty] + gain[self._rest(gain)])
         return np.concatenate(parts)
 
     def allowed_slope(self, z: Array) -> Array:
@@ -154,9 +163,14 @@ class _Search:
         if self.held.any():
             parts.append(slope[:, self.held].T)
         if self.empty.any():
-            middle = _median_at(np.where(self.empty, np.nan, gain))
+            middle = self._rest(gain)
             parts.append((slope[:, [middle]] - slope[:, self.empty]).T)
         return np.concatenate(parts)
+
+    def _rest(self, gain: Array) -> int:
+        """Index of the band whose gain empty bands may not exceed by much."""
+        found = [_median_at(np.where(m, gain, np.nan)) for m in self.rests]
+        return min(found, key=lambda i: float(gain[i]))
 
     def eased(self, share: float, margin: float) -> _Search:
         """The same problem with a share of the wanted gain and another margin."""

@@ -278,21 +278,25 @@ class ClosedForm:
 
 
 def frequencies_in_words(centres_hz: Array, weak: NDArray[np.bool_]) -> str:
-    """Text for the marked bands [F], such as "above 8000 Hz"."""
+    """Text for the marked bands [F], such as "above 8 kHz"."""
     at = np.flatnonzero(weak)
     texts = []
     for run in np.split(at, np.flatnonzero(np.diff(at) > 1) + 1):
         first, last = int(run[0]), int(run[-1])
         if first > 0 and last == len(weak) - 1:
-            texts.append(f"above {centres_hz[first - 1]:.0f} Hz")
+            texts.append(f"above {_hertz(centres_hz[first - 1])}")
         elif first == 0 and last < len(weak) - 1:
-            texts.append(f"below {centres_hz[last + 1]:.0f} Hz")
+            texts.append(f"below {_hertz(centres_hz[last + 1])}")
         elif first == last:
-            texts.append(f"around {centres_hz[first]:.0f} Hz")
+            texts.append(f"around {_hertz(centres_hz[first])}")
         else:
-            texts.append(f"between {centres_hz[first]:.0f} and {centres_hz[last]:.0f} Hz")
+            texts.append(f"between {_hertz(centres_hz[first])} and {_hertz(centres_hz[last])}")
     text = " and ".join(texts)
     return text[0].upper() + text[1:]
+
+
+def _hertz(value: float) -> str:
+    return f"{value / 1000:.3g} kHz" if value >= 999.5 else f"{value:.0f} Hz"
 
 
 def normalised(excerpt: Excerpt) -> Array:

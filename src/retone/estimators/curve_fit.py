@@ -114,8 +114,7 @@ def spread_out(gain_db: Array, use: Mask, guard: Guard, added_db: Array) -> Arra
     middle = float(np.median(gain_db[use]))
     share = np.clip(1 - away / FADE_BANDS, 0.0, 1.0)
     out = np.where(use, gain_db, middle + share * (gain_db[nearest] - middle))
-    full = guard.known & ~guard.empty
-    if guard.empty.any() and full.any():
-        top = np.median((out + added_db)[full]) + LIFT_DB - EVEN_DB
+    if guard.rests.any():
+        top = guard.rest_db(out + added_db) + LIFT_DB - EVEN_DB
         out = np.where(guard.empty, np.minimum(out, top - added_db), out)
     return np.asarray(out)

@@ -36,6 +36,7 @@ class FitRules:
             at 0.
         place_sd: standard deviation of the prior on log frequency and log Q around the defaults.
         steps: maximum number of Gauss-Newton steps per start.
+        points: the response at a frequency is the mean over its multiples by these.
     """
 
     max_gain_db: float = 18.0
@@ -44,6 +45,7 @@ class FitRules:
     gain_sd_db: float = 30.0
     place_sd: float = 2.0
     steps: int = 25
+    points: tuple[float, ...] = (1.0,)
 
 
 def fit(
@@ -107,7 +109,8 @@ class Problem:
         self.equalizer, self.rules, self.sample_rate = equalizer, rules, sample_rate
         self.locks = locks
         self.frequency, self.target = frequency_hz, target_db
-        self.phi = np.sin(np.pi * np.minimum(frequency_hz / sample_rate, 0.5)) ** 2
+        points_hz = np.multiply.outer(rules.points, frequency_hz).ravel()
+        self.phi = np.sin(np.pi * np.minimum(points_hz / sample_rate, 0.5)) ** 2
         self.last: tuple[Array, Array, Array] | None = None
         root = np.linalg.cholesky(covariance + 0.25 * np.eye(len(target_db)))
         self.whiten = np.linalg.inv(root)
@@ -174,6 +177,7 @@ class Problem:
         )
         sections = sections.swapaxes(0, 1)
         curves = _magnitude_db(sections, self.phi)
+        curves = curves.reshape(*curves.shape[:-1], len(self.rules.points), -1).mean(axis=-2)
         slope = (curves[:, 1:] - curves[:, :1]) / STEP[:, None]
         self.last = (full.copy(), curves[:, 0].sum(axis=0), slope.reshape(len(full), -1))
         return self.last[1], self.last[2]

@@ -19,7 +19,7 @@ from retone.estimators.sound import Mask, Sound
 FAR_DB = 3.0
 ALLOWED_DB = 0.3
 """How much further from the reference such a band may end (the guarantee allows 0.5)."""
-TOLERATED_DB = 0.15
+TOLERATED_DB = 0.2
 """What may be missing to that where no better setting is found."""
 LIFT_DB = 0.8
 """How far an empty band may rise against the occupied ones (the guarantee allows 1)."""
@@ -29,13 +29,14 @@ LIFT_DB = 0.8
 class Guard:
     """The bands of an input and a reference, and what each needs.
 
-    ``known`` [F]: the band exists in the input; ``matched``: occupied on both sides; ``empty``: the
-    input holds nothing there, or only noise; ``levels_db`` [F]: the input's, relative to their
-    median over the matched bands; ``need_db`` [F]: the reference's, relative to theirs, less the
-    input's; both 0 elsewhere.
+    ``known`` [F]: the band exists in the input; ``occupied``: within 45 dB of its loudest;
+    ``matched``: occupied on both sides; ``empty``: the input holds nothing there, or only noise;
+    ``levels_db`` [F]: the input's, relative to their median over the matched bands; ``need_db``
+    [F]: the reference's, relative to theirs, less the input's; both 0 elsewhere.
     """
 
     known: Mask
+    occupied: Mask
     matched: Mask
     empty: Mask
     levels_db: Array
@@ -51,7 +52,14 @@ class Guard:
         if matched.any():
             levels[matched] = own.levels_db[matched] - np.median(own.levels_db[matched])
             goal[matched] = reference.levels_db[matched] - np.median(reference.levels_db[matched])
-        return cls(known, matched, known & (~own.occupied | own.noise), levels, goal - levels)
+        return cls(
+            known,
+            known & own.occupied,
+            matched,
+            known & (~own.occupied | own.noise),
+            levels,
+            goal - levels,
+        )
 
     @property
     def far(self) -> Mask:
@@ -85,7 +93,17 @@ class Guard:
         if far.any():
             left = np.abs(self.left_db(gain_db)[far])
             worst.append(float((left - np.abs(self.need_db[far])).max()) - ALLOWED_DB)
-        full = self.known & ~self.empty
-        if self.empty.any() and full.any():
-            worst.append(float(gain_db[self.empty].max() - np.median(gain_db[full])) - LIFT_DB)
+        if self.rests.any():
+            worst.append(float(gain_db[self.empty].max()) - self.rest_db(gain_db) - LIFT_DB)
         return max(worst)
+
+    @property
+    def rests(self) -> Mask:
+        """Bands that hold the programme, if there are empty ones besides them."""
+        return (self.known & ~self.empty) if self.empty.any() else np.zeros_like(self.known)
+
+    def rest_db(self, gain_db: Array) -> float:
+        """The gain against which empty bands may not rise: the median over the occupied bands, or
+        over those that hold more than noise if that is lower."""
+        both = [m for m in (self.rests, self.occupied) if m.any()]
+        return min(float(np.median(gain_db[m])) for m in both)

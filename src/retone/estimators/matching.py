@@ -40,8 +40,10 @@ EqKind = Literal["bands", "curve"]
 EQ_KINDS: tuple[EqKind, ...] = ("bands", "curve")
 RENDERED_S = 30.0
 STEPS = 4
-ROUNDS = 8
+ROUNDS, FITS, PATIENCE = 10, 2, 4
 EASED = 0.75
+CLOSE_DB = 0.1
+MOST_LIFT_DB = 2.8
 STEADY_DB = 1.0
 ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
 """The bands' centres, rounded for notes."""
@@ -112,7 +114,8 @@ class Matching:
         progress(ESTIMATING, 2, STEPS)
         if self.eq == "bands" and s == 0 and guard.excess_db(first.gain_db) <= 0:
             _put(base, "", fixed)
-            return Estimate(chain, base, notes, s)
+            base, _, held = work.quiet(base, first, as_setting(fixed))
+            return Estimate(chain, base, notes + held, s)
 
         wanted = (1 - s) * first.gain_db + s * guard.need_db
         setting = chain.params.neutral(1)
@@ -120,38 +123,47 @@ class Matching:
         _put(setting, "", fixed)
         start = split_numbers(base, "equalizer") if s < 1 and self.eq == "bands" else None
         added = np.zeros(len(wanted))
+        points = bands_fit.INSIDE if self.eq == "bands" else (1.0,)
         if s == 0:
-            added = first.gain_db - response_db(SOUND_CHAIN, base, guard, source.sample_rate)
+            added = first.gain_db - response_db(
+                SOUND_CHAIN, base, guard, source.sample_rate, bands_fit.INSIDE
+            )
         change = work.change_of_spread(own, reference, base if s < 1 else None, s)
         own_locks = split_locks(fixed, "compressor")
         best: tuple[float, Setting, Look] | None = None
-        dynamics = split_numbers(setting, "compressor")
+        dynamics, programme = split_numbers(setting, "compressor"), None
         for number in range(ROUNDS):
             start = equalizer.fit(wanted, added, start, again=number > 0)
             _put(setting, equalizer.name, start)
-            if s > 0 and number < 2:
-                dynamics = work.compressor(setting, change, own_locks)
-                _put(setting, "compressor", dynamics)
+            if s > 0 and number < FITS:
+                dynamics, programme = work.compressor(setting, change, own_locks)
+            elif programme is not None:
+                earlier, programme = programme, work.programme_db(setting)
+                dynamics = _shifted(dynamics, programme - earlier, own_locks)
+            _put(setting, "compressor", dynamics)
             look = work.look(setting)
             broken = guard.excess_db(look.gain_db)
-            if best is None or broken < max(best[0], 0.0):
+            if best is None or broken < max(best[0], CLOSE_DB):
                 best = broken, dict(setting), look
             before = added
-            added = look.gain_db - response_db(chain, setting, guard, source.sample_rate)
-            if broken <= 0 and np.ptp((added - before)[guard.known]) < STEADY_DB:
+            added = look.gain_db - response_db(chain, setting, guard, source.sample_rate, points)
+            if number >= FITS:
+                added = 0.5 * (before + added)
+            if broken <= CLOSE_DB and np.ptp((added - before)[guard.known]) < STEADY_DB:
                 break
-            if broken > 0 and number >= 2:  # less of both; what they add shrinks with them
-                wanted, added = EASED * wanted, EASED * added
-                dynamics = _eased(dynamics, own_locks)
-                _put(setting, "compressor", dynamics)
+            if broken > CLOSE_DB and number >= PATIENCE:  # less dynamics, and less of what they add
+                added, dynamics = EASED * added, _eased(dynamics, own_locks)
+                if number >= 2 * PATIENCE:
+                    wanted = EASED * wanted
         progress(ESTIMATING, 3, STEPS)
         assert best is not None
         setting, last = work.kept(best[1], best[2], as_setting(fixed))
+        setting, last, held = work.quiet(setting, last, as_setting(fixed))
         level_db = (1 - s) * first.level_db + s * work.own_level_db
         _put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
         _put(setting, "", fixed)
         progress(ESTIMATING, 4, STEPS)
-        return Estimate(chain, setting, notes + _notes(guard, own), s)
+        return Estimate(chain, setting, notes + held + _notes(guard, own), s)
 
     def _strength(self, references: Sequence[Reference]) -> float:
         if self.strength is not None:
@@ -239,7 +251,7 @@ class _Work(Trial):
         self.passage = passage[None, None]
         self.before_db = dynamics_db(passage.numpy(), self.rate)
         long = source.pauses.numel() >= SHORTEST_PAUSES_S * self.rate
-        self.noise_level_db = level_db(source.pauses.numpy()) if long else None
+        self.pauses = source.pauses[None, None] if long else None
 
     def spread_db(self, setting: Setting, effect: Effect) -> float:
         """Spread of the short-term levels after a setting."""
@@ -260,23 +272,54 @@ class _Work(Trial):
 
     def compressor(
         self, setting: Setting, change_db: float, locks: Mapping[str, float]
-    ) -> dict[str, float]:
-        """A compressor behind this setting's equaliser that changes the input's spread."""
+    ) -> tuple[dict[str, float], float]:
+        """A compressor behind this setting's equaliser that changes the input's spread, and the
+        programme's level there."""
         equalizer, compressor = self.chain.members
+        assert isinstance(compressor, Compressor)
         with torch.no_grad():
             own = split_setting(setting, equalizer.name)
-            toned = equalizer.render(self.passage, self.rate, own).audio
+            toned = equalizer.render(self.passage, self.rate, own).audio[0, 0]
+            noise_db = None
+            if self.pauses is not None:
+                quiet = equalizer.render(self.pauses, self.rate, own).audio[0, 0]
+                noise_db = level_db(quiet.numpy())
+        signal = spread_fit.Signal(
+            toned, self.passage[0, 0].numpy(), self.rate, compressor, noise_db
+        )
+        found = spread_fit.fit(
+            signal, self.before_db + change_db, locks, most_lift_db=spread_fit.NOISE_LIFT_DB
+        )
+        return found, signal.programme_db
 
-        def measured(values: Mapping[str, float]) -> spread_fit.Measured:
-            one = {n: torch.tensor([v], dtype=torch.float64) for n, v in values.items()}
-            with torch.no_grad():
-                out = compressor.render(toned, self.rate, one).audio[0, 0].numpy()
-            lift = noise_floor_change_db(self.passage[0, 0].numpy(), out, self.rate)
-            return spread_fit.Measured(dynamics_db(out, self.rate), lift)
+    def programme_db(self, setting: Setting) -> float:
+        """Level of the loudest twentieth behind this setting's equaliser."""
+        equalizer = self.chain.members[0]
+        with torch.no_grad():
+            own = split_setting(setting, equalizer.name)
+            toned = equalizer.render(self.passage, self.rate, own).audio[0, 0].numpy()
+        return float(np.percentile(short_levels_db(toned, self.rate), 95.0))
 
-        short = short_levels_db(toned[0, 0].numpy(), self.rate)
-        levels = spread_fit.Levels.of(short, self.noise_level_db)
-        return spread_fit.fit(levels, self.before_db + change_db, measured, locks)
+    def lift_db(self, setting: Setting) -> float:
+        """How far the noise in pauses rises against the programme; NaN without pauses."""
+        with torch.no_grad():
+            out = self.effect.render(self.passage, self.rate, setting).audio
+        return noise_floor_change_db(self.passage[0].numpy(), out[0].numpy(), self.rate)
+
+    def quiet(
+        self, setting: Setting, look: Look, fixed: Setting
+    ) -> tuple[Setting, Look, tuple[str, ...]]:
+        """The setting, moved towards no change until the noise in pauses stays low, and a note."""
+        setting, look, share = self.limited(
+            setting, look, fixed, lambda tried, _: not self.lift_db(tried) > MOST_LIFT_DB
+        )
+        if share == 1:
+            return setting, look, ()
+        note = (
+            f"Only {100 * share:.0f} % of the change is made, so that the noise in pauses does not "
+            "rise by more than 3 dB against the programme."
+        )
+        return setting, look, (note,)
 
     def makeup(self, setting: Setting, gain_db: float) -> dict[str, float]:
         param = self.chain.params["compressor.makeup_db"]
@@ -309,9 +352,21 @@ def split_numbers(setting: Setting, prefix: str) -> dict[str, float]:
 
 def _eased(values: dict[str, float], locks: Mapping[str, float]) -> dict[str, float]:
     """A compressor whose slopes are smaller."""
-    slope = EASED**2 * (1 - 1 / values["ratio"])
-    expansion = 1 + EASED**2 * (values["expander_ratio"] - 1)
+    slope = EASED * (1 - 1 / values["ratio"])
+    expansion = 1 + EASED * (values["expander_ratio"] - 1)
     return values | {"ratio": 1 / (1 - slope), "expander_ratio": expansion} | dict(locks)
+
+
+def _shifted(
+    values: dict[str, float], by_db: float, locks: Mapping[str, float]
+) -> dict[str, float]:
+    """A compressor whose input has become louder or quieter."""
+    moved = {
+        n: float(np.clip(values[n] + by_db, -100.0, spread_fit.HIGHEST_DB))
+        for n in ("threshold_db", "expander_threshold_db")
+        if values[n] > -100.0
+    }
+    return values | moved | dict(locks)
 
 
 def _tensors(values: Mapping[str, float], known: Setting) -> Setting:

@@ -44,8 +44,7 @@ def without_lift(
     """
     own = sound_of(source)
     guard = Guard.of(own, own)
-    full = guard.known & ~guard.empty
-    if not (guard.empty.any() and full.any()):
+    if not guard.rests.any():
         return setting, ()
     fixed = as_setting(locks)
     setting = {**setting, **fixed}
@@ -59,7 +58,7 @@ def without_lift(
     if equalizer is not None:
         setting, best = _refitted(trial, equalizer, setting, first, locks)
     setting, _ = trial.kept(setting, best, fixed)
-    lifted = guard.empty & (first.gain_db > np.median(first.gain_db[full]) + LIFTED_DB)
+    lifted = guard.empty & (first.gain_db > guard.rest_db(first.gain_db) + LIFTED_DB)
     place = frequencies_in_words(CENTRES_HZ[guard.known], lifted[guard.known])
     return setting, (f"{place} the recording holds nothing but noise; that range is not lifted.",)
 
@@ -75,7 +74,9 @@ def _refitted(
     start = {n: float(v[0]) for n, v in own.items()}
     last = first
     for number in range(ROUNDS):
-        added = last.gain_db - response_db(equalizer, as_setting(start), goal, rate)
+        added = last.gain_db - response_db(
+            equalizer, as_setting(start), goal, rate, bands_fit.INSIDE
+        )
         start = bands_fit.fit(
             equalizer, goal, first.gain_db, added, rate, split_locks(locks, prefix), start,
             again=number > 0,
@@ -97,7 +98,7 @@ def _towards(guard: Guard, gain_db: Array) -> Guard:
     levels[full] -= np.median(levels[full])
     after = levels + gain_db
     need = np.where(full, after - np.median(after[full]) - levels, 0.0)
-    return Guard(guard.known, full, guard.empty, levels, need)
+    return Guard(guard.known, guard.occupied, full, guard.empty, levels, need)
 
 
 def _members(effect: Effect) -> tuple[Effect, ...]:

@@ -2,92 +2,180 @@
 
 The spread is the distance of the 95th and 20th percentiles of the 50 ms levels. Where the reference
 is more even, a compressor scales what lies above its threshold; where it is livelier, a downward
-expander makes quiet passages and pauses quieter. Thresholds and slopes are chosen from a grid by
-the static curve on the short-term levels; the slope is then corrected by rendering. Where equaliser
-and compressor would bring up the noise in pauses by more than ``NOISE_LIFT_DB`` against the
-programme, the expander takes it back, as far as noise and quiet passages are apart.
+expander makes quiet passages and pauses quieter. Where equaliser and compressor would bring up the
+noise in pauses by more than ``NOISE_LIFT_DB`` against the programme, the expander takes it back or
+there is less compression.
+
+Thresholds and slopes come from a grid. All of it is tried on the envelope in steps of a
+millisecond, which is 50 times as fast as the recording itself; the best few are rendered, and the
+slope is then corrected by rendering.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from retone.dsp.measure import Array
-from retone.dsp.short_levels import LIVE_DB, PAUSE_DB, spread_db
+from retone.dsp.param import Setting
+from retone.dsp.short_levels import (
+    LIVE_DB,
+    PAUSE_DB,
+    floor_change_db,
+    short_levels_db,
+    spread_db,
+)
+from retone.effects.compressor import Compressor
+from retone.estimators.base import NORMAL_PEAK_DB
 
 ATTACK_MS, RELEASE_MS, KNEE_DB = 5.0, 100.0, 6.0
 DETECTOR_DB = 3.0
 """How far the peak detector's smoothed level lies above the 50 ms level, at least."""
 NOISE_LIFT_DB = 2.5
+NOISE_WEIGHT, LOWER_WEIGHT, LOWEST_LIFT_DB = 3.0, 0.5, -12.0
 PLACES = (0.0, 0.25, 0.5, 0.8)
 """Thresholds to try, as shares of the way from the 20th to the 95th percentile."""
 COMPRESSIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-EXPANSIONS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6, 2.4, 3.5)
+EXPANSIONS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6)
 EFFORT_DB = 0.3
-"""Spread that a stronger setting must gain over the weakest one for each step of the grid."""
+"""Spread that a stronger setting must gain over a weaker one for each step of the grid."""
 CLOSE_DB = 0.3
-ROUNDS = 3
-MAX_EXPANSION = 3.0
+RENDERED, CORRECTIONS = 3, 3
+HIGHEST_DB = NORMAL_PEAK_DB
+"""Highest threshold: 0 dBFS of the recording itself."""
 APART_DB = 4.0
-
-
-@dataclass(frozen=True, eq=False)
-class Levels:
-    """The 50 ms levels [N] of a recording in dBFS and their percentiles.
-
-    ``noise_db`` is None if it has no pauses and no passage as quiet as one.
-    """
-
-    programme_db: float
-    quiet_db: float
-    noise_db: float | None
-    short_db: Array
-
-    @property
-    def spread_db(self) -> float:
-        return self.programme_db - self.quiet_db
-
-    def at(self, place: float) -> float:
-        """A level between the quiet passages (0) and the programme (1)."""
-        return self.quiet_db + place * self.spread_db
-
-    @classmethod
-    def of(cls, short_db: Array, noise_db: float | None) -> Levels:
-        live = short_db[short_db > short_db.max() - LIVE_DB]
-        low, quiet, programme = np.percentile(live, [5.0, 20.0, 95.0])
-        if noise_db is None and low < programme - PAUSE_DB:
-            noise_db = float(low)
-        return cls(float(programme), float(quiet), noise_db, short_db)
+ENVELOPE_HZ, ENVELOPE_GAIN = 1000.0, 0.7
+"""Rate of the envelope, and the share of each step's peak that acts like the samples themselves."""
+FRAME = 50
+AT_ONCE = 48
 
 
 @dataclass(frozen=True)
 class Measured:
     """What a compressor does: the spread of its output, and how far the noise in pauses has risen
-    against the programme since the input."""
+    against the programme since the input (NaN without pauses)."""
 
     spread_db: float
     noise_lift_db: float
 
 
+@dataclass(frozen=True)
+class Try:
+    """A setting, how many steps of the grid it takes, and the name of the slope to correct."""
+
+    values: Mapping[str, float]
+    steps: float
+    slope: str = ""
+
+
+class Signal:
+    """What goes into the compressor, and the recording before the equaliser.
+
+    Args:
+        toned: [T] the compressor's input.
+        own: [T] the recording.
+        compressor: with an expander.
+        noise_db: level of the pauses in ``toned``; None if there are none.
+    """
+
+    def __init__(
+        self, toned: Tensor, own: Array, sample_rate: int, compressor: Compressor,
+        noise_db: float | None,
+    ) -> None:  # fmt: skip
+        self.toned, self.rate, self.compressor = toned, sample_rate, compressor
+        self.own_db = short_levels_db(own, sample_rate)
+        self.short_db = short_levels_db(toned.numpy(), sample_rate)
+        live = self.short_db[self.short_db > self.short_db.max() - LIVE_DB]
+        low, self.quiet_db, self.programme_db = (float(v) for v in np.percentile(live, [5, 20, 95]))
+        if noise_db is None and low < self.programme_db - PAUSE_DB:
+            noise_db = low
+        self.noise_db = noise_db
+        self.hop = max(1, round(sample_rate / ENVELOPE_HZ))
+        count = len(toned) // self.hop // FRAME * FRAME
+        parts = toned[: count * self.hop].reshape(count, self.hop)
+        self.envelope = ENVELOPE_GAIN * parts.abs().amax(1).clamp(min=1e-9)
+        self.power = parts.double().square().mean(1)
+        own_parts = own[: count * self.hop].reshape(-1, FRAME * self.hop)
+        power = np.mean(np.square(own_parts, dtype=np.float64), axis=1)
+        self.own_coarse_db = 10 * np.log10(np.maximum(power, 1e-30))
+
+    @property
+    def spread_db(self) -> float:
+        return self.programme_db - self.quiet_db
+
+    def threshold(self, place: float, below_db: float = 0.0) -> float:
+        """A threshold between the quiet passages (0) and the programme (1)."""
+        level = self.quiet_db + place * self.spread_db - below_db
+        return float(np.clip(level + DETECTOR_DB, -100.0, HIGHEST_DB))
+
+    def coarse(self, rows: Sequence[Mapping[str, float]]) -> list[Measured]:
+        """What settings do, by the envelope."""
+        found: list[Measured] = []
+        for first in range(0, len(rows), AT_ONCE):
+            some = rows[first : first + AT_ONCE]
+            audio = self.envelope[None, None].expand(len(some), 1, -1).contiguous()
+            with torch.no_grad():
+                out = self.compressor.render(audio, self.rate / self.hop, _setting(some)).audio
+            gain = (out / audio)[:, 0].double()
+            power = (self.power * gain.square()).reshape(len(some), -1, FRAME).mean(2)
+            for levels in 10 * np.log10(np.maximum(power.numpy(), 1e-30)):
+                found.append(
+                    Measured(spread_db(levels), floor_change_db(self.own_coarse_db, levels))
+                )
+        return found
+
+    def exact(self, values: Mapping[str, float]) -> Measured:
+        """What a setting does, rendered."""
+        with torch.no_grad():
+            out = self.compressor.render(
+                self.toned[None, None], self.rate, _setting([values])
+            ).audio
+        levels = short_levels_db(out[0, 0].numpy(), self.rate)
+        return Measured(spread_db(levels), floor_change_db(self.own_db, levels))
+
+
 def fit(
-    levels: Levels,
-    wanted_db: float,
-    measured: Callable[[Mapping[str, float]], Measured],
-    locks: Mapping[str, float],
+    signal: Signal, wanted_db: float, locks: Mapping[str, float], *, most_lift_db: float
 ) -> dict[str, float]:
     """Find the compressor's parameters (its own names, makeup 0).
 
     Args:
-        levels: of the compressor's input.
+        signal: the compressor's input.
         wanted_db: the spread to reach.
-        measured: renders with a setting and measures the result.
         locks: fixed values.
+        most_lift_db: how far the noise may rise against the programme.
     """
+    evener = wanted_db < signal.spread_db
+
+    def cost(one: Try, found: Measured) -> float:
+        away = abs(found.spread_db - wanted_db)
+        if np.isfinite(found.noise_lift_db):
+            away += NOISE_WEIGHT * max(found.noise_lift_db - most_lift_db, 0.0)
+            if evener:  # a gate would make the speech more even by taking its pauses away
+                away += LOWER_WEIGHT * max(LOWEST_LIFT_DB - found.noise_lift_db, 0.0)
+        return away + EFFORT_DB * one.steps
+
+    tries = _tries(signal, evener, dict(locks))
+    coarse = signal.coarse([t.values for t in tries])
+    order = np.argsort([cost(t, m) for t, m in zip(tries, coarse, strict=True)], kind="stable")
+    known: list[tuple[float, Try, Measured]] = []
+    for i in [0, *(j for j in order[:RENDERED] if j)]:
+        found = signal.exact(tries[i].values)
+        known.append((cost(tries[i], found), tries[i], found))
+    start = min(known, key=lambda k: k[0])
+    if start[1].slope and start[1].slope not in locks:
+        known += _corrected(signal, start[1], start[2], known[0][2].spread_db, wanted_db, cost)
+    return dict(min(known, key=lambda k: k[0])[1].values)
+
+
+def _tries(signal: Signal, evener: bool, locks: dict[str, float]) -> list[Try]:
+    """Settings to try; the first one changes nothing that is not locked."""
     base = {
-        "threshold_db": float(np.clip(levels.quiet_db + DETECTOR_DB, -100.0, 0.0)),
+        "threshold_db": signal.threshold(0.0),
         "ratio": 1.0,
         "attack_ms": ATTACK_MS,
         "release_ms": RELEASE_MS,
@@ -95,91 +183,72 @@ def fit(
         "makeup_db": 0.0,
         "expander_threshold_db": -100.0,
         "expander_ratio": 1.0,
-    } | dict(locks)
-    lowest = -np.inf
-    if levels.noise_db is not None:
-        room = max(levels.quiet_db - levels.noise_db - APART_DB, 0.0)
-        lowest = levels.spread_db - NOISE_LIFT_DB - (MAX_EXPANSION - 1) * room
-    wanted = max(wanted_db, lowest)
-    livelier = wanted - levels.spread_db
-    if levels.spread_db >= 1.0 and abs(livelier) >= CLOSE_DB:
-        if livelier > 0 and "expander_ratio" not in locks:
-            place, step = _chosen(levels, wanted, EXPANSIONS, "expander_threshold_db" in locks)
-            threshold = levels.at(place) + DETECTOR_DB
-            base["expander_threshold_db"] = float(np.clip(threshold, -100.0, 0.0))
-            base |= locks
-            slope = _corrected(
-                lambda x: measured(base | {"expander_ratio": 1 + x}).spread_db,
-                levels.spread_db, wanted, step, EXPANSIONS[-1],
-            )  # fmt: skip
-            return base | {"expander_ratio": 1 + slope}
-        if livelier < 0 and "ratio" not in locks:
-            place, step = _chosen(levels, wanted, COMPRESSIONS, "threshold_db" in locks)
-            threshold = levels.at(place) + DETECTOR_DB
-            base["threshold_db"] = float(np.clip(threshold, -100.0, 0.0))
-            base |= locks
-            slope = _corrected(
-                lambda x: measured(base | {"ratio": 1 / (1 - x)}).spread_db,
-                levels.spread_db, wanted, step, COMPRESSIONS[-1],
-            )  # fmt: skip
-            base = base | {"ratio": 1 / (1 - slope)}
-    return base | _expander(base, levels, measured) | dict(locks)
+    }
+    tries = [Try(base | locks, 0.0)]
+    if not evener:
+        for place in PLACES:
+            at = signal.threshold(place)
+            for n, slope in enumerate(EXPANSIONS, 1):
+                values = {"expander_threshold_db": at, "expander_ratio": 1 + slope}
+                tries.append(Try(base | values | locks, n, "expander_ratio"))
+    expanders: list[tuple[float, dict[str, float]]] = [(0.0, {})]
+    for at in _pause_thresholds(signal):
+        for n, slope in enumerate(EXPANSIONS, 1):
+            expander = {"expander_threshold_db": at, "expander_ratio": 1 + slope}
+            expanders.append((0.5 * n, expander))
+    for steps, expander in expanders:
+        if steps:
+            tries.append(Try(base | expander | locks, steps, ""))
+        for place in PLACES if evener else ():
+            at = signal.threshold(place)
+            for n, slope in enumerate(COMPRESSIONS, 1):
+                values = {"threshold_db": at, "ratio": 1 / (1 - slope)} | expander
+                tries.append(Try(base | values | locks, n + steps, "ratio"))
+    return tries
 
 
-def _chosen(
-    levels: Levels, wanted_db: float, steps: tuple[float, ...], fixed: bool
-) -> tuple[float, float]:
-    """Threshold (as a place) and slope whose static curve gives the wanted spread."""
-    best, cost = (0.0, 0.0), np.inf
-    up = steps is COMPRESSIONS
-    for place in PLACES[:1] if fixed else PLACES:
-        threshold = levels.at(place)
-        for number, slope in enumerate(steps):
-            if up:
-                moved = levels.short_db - slope * np.maximum(levels.short_db - threshold, 0.0)
-            else:
-                moved = levels.short_db - slope * np.maximum(threshold - levels.short_db, 0.0)
-            found = abs(spread_db(moved) - wanted_db) + EFFORT_DB * number
-            if found < cost:
-                best, cost = (place, slope), found
-    return best
+def _pause_thresholds(signal: Signal) -> list[float]:
+    """Thresholds of an expander that lowers pauses only."""
+    if signal.noise_db is None:
+        return []
+    if signal.quiet_db - signal.noise_db >= APART_DB:
+        return [signal.threshold(0.0, below_db=2.0)]
+    return [signal.threshold(0.2)]
 
 
 def _corrected(
-    spread_at: Callable[[float], float],
-    spread_db: float,
+    signal: Signal,
+    start: Try,
+    found: Measured,
+    neutral_db: float,
     wanted_db: float,
-    slope: float,
-    most: float,
-) -> float:
-    """The slope near the given one whose rendering comes nearest; 0 gives ``spread_db``."""
-    known = [(0.0, spread_db)]
-    for _ in range(ROUNDS):
-        found = spread_at(slope)
-        known.append((slope, found))
-        if abs(found - wanted_db) < CLOSE_DB or slope <= 0:
+    cost: Callable[[Try, Measured], float],
+) -> list[tuple[float, Try, Measured]]:
+    """The same threshold with other slopes, nearer to the wanted spread.
+
+    Args:
+        found: what ``start`` does.
+        neutral_db: the spread without it.
+    """
+    compresses = start.slope == "ratio"
+    ratio = start.values[start.slope]
+    slope = 1 - 1 / ratio if compresses else ratio - 1
+    most = COMPRESSIONS[-1] if compresses else EXPANSIONS[-1]
+    known = []
+    for _ in range(CORRECTIONS):
+        missing, gained = wanted_db - neutral_db, found.spread_db - neutral_db
+        if abs(missing - gained) < CLOSE_DB:
             break
-        gained = (found - spread_db) / slope
-        if gained * (wanted_db - spread_db) <= 0:  # pauses leave what counts: less is more
+        if gained * missing <= 0:  # pauses leave what counts: less is more
             slope = 0.5 * slope
         else:
-            slope = float(np.clip((wanted_db - spread_db) / gained, 0.5 * slope, 1.7 * slope))
-            slope = min(slope, most)
-    return min(known, key=lambda p: abs(p[1] - wanted_db))[0]
+            slope = min(slope * float(np.clip(missing / gained, 0.6, 1.6)), most)
+        ratio = 1 / (1 - slope) if compresses else 1 + slope
+        one = Try(dict(start.values) | {start.slope: ratio}, start.steps, start.slope)
+        found = signal.exact(one.values)
+        known.append((cost(one, found), one, found))
+    return known
 
 
-def _expander(
-    base: dict[str, float], levels: Levels, measured: Callable[[Mapping[str, float]], Measured]
-) -> dict[str, float]:
-    """The expander that takes back what equaliser and compressor lift the noise by."""
-    if levels.noise_db is None or levels.quiet_db - levels.noise_db < APART_DB:
-        return {}
-    lift = measured(base).noise_lift_db - NOISE_LIFT_DB
-    if not lift > 0:
-        return {}
-    threshold = levels.quiet_db - 2.0
-    ratio = float(np.clip(1.0 + lift / (threshold - levels.noise_db), 1.0, MAX_EXPANSION))
-    return {
-        "expander_threshold_db": float(np.clip(threshold + DETECTOR_DB, -100.0, 0.0)),
-        "expander_ratio": ratio,
-    }
+def _setting(rows: Sequence[Mapping[str, float]]) -> Setting:
+    return {n: torch.tensor([r[n] for r in rows], dtype=torch.float64) for n in rows[0]}

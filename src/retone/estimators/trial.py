@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from retone.estimators.guard import TOLERATED_DB, Guard
 
 INAUDIBLE_DB = 100.0
 """Bands further below the loudest one count as this far below it."""
-HALVINGS = 5
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,27 +57,55 @@ class Trial:
         Args:
             fixed: parameters that stay as they are.
         """
-        if self.guard.excess_db(look.gain_db) <= TOLERATED_DB:
-            return setting, look
-        table = self.effect.params
-        best, low, high = {**table.neutral(1), **fixed}, 0.0, 1.0
-        for _ in range(HALVINGS):
-            share = (low + high) / 2
-            tried = {**table.blend(setting, share), **fixed}
-            if self.guard.excess_db(self.look(tried).gain_db) <= 0:
-                low, best = share, tried
-            else:
-                high = share
-        return best, self.look(best)
+        return self.limited(
+            setting, look, fixed,
+            lambda tried, look: self.guard.excess_db(look.gain_db) <= TOLERATED_DB,
+        )[:2]  # fmt: skip
+
+    def limited(
+        self, setting: Setting, look: Look, fixed: Setting, holds: Callable[[Setting, Look], bool]
+    ) -> tuple[Setting, Look, float]:
+        """The largest share of a setting for which a rule holds, what it does, and the share.
+
+        Gains and slopes are scaled; frequencies and thresholds stay where they are.
+        """
+        if holds(setting, look):
+            return setting, look, 1.0
+        for share in SHARES:
+            tried = {**scaled(self.effect, setting, share), **fixed}
+            look = self.look(tried)
+            if holds(tried, look):
+                return tried, look, share
+        tried = {**self.effect.params.neutral(1), **fixed}
+        return tried, self.look(tried), 0.0
 
 
-def response_db(effect: Effect, setting: Setting, guard: Guard, sample_rate: int) -> Array:
-    """Response [F] of an effect's filters at the centres of the known bands, 0 elsewhere."""
+def scaled(effect: Effect, setting: Setting, share: float) -> Setting:
+    """A share of what a setting changes, at the same frequencies and thresholds."""
+    less = effect.params.blend(setting, share)
+    moves = {p.name for p in effect.params if p.neutral is not None}
+    return {n: less[n] if n in moves else v for n, v in setting.items()}
+
+
+def response_db(
+    effect: Effect,
+    setting: Setting,
+    guard: Guard,
+    sample_rate: int,
+    points: tuple[float, ...] = (1.0,),
+) -> Array:
+    """Response [F] of an effect's filters in the known bands, 0 elsewhere.
+
+    Args:
+        points: where in a band it is read, as multiples of the centre; the mean in dB counts.
+    """
     known = guard.known
-    response = effect.response(torch.from_numpy(CENTRES_HZ[known]), sample_rate, setting)
+    hz = np.multiply.outer(points, CENTRES_HZ[known])
+    response = effect.response(torch.from_numpy(hz.ravel()), sample_rate, setting)
     out = np.zeros(len(known))
     if response is not None:
-        out[known] = 20 * np.log10(np.maximum(response[0].abs().numpy(), 1e-6))
+        curve = 20 * np.log10(np.maximum(response[0].abs().numpy(), 1e-6))
+        out[known] = curve.reshape(hz.shape).mean(axis=0)
     return out
 
 
