@@ -298,21 +298,35 @@ def test_state_survives(plugin: ClapPlugin, name: str) -> None:
     assert plugin.save_state() == saved
 
 
-def test_state_has_a_decimal_point_in_every_locale(plugin: ClapPlugin, name: str) -> None:
+@pytest.fixture
+def decimal_comma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A locale that writes numbers with a comma, as hosts set it."""
+    if shutil.which("localedef") is None:
+        pytest.skip("localedef is not installed")
+    made = subprocess.run(
+        ["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    monkeypatch.setenv("LOCPATH", str(tmp_path))
     before = locale.setlocale(locale.LC_NUMERIC)
-    for wanted in ("de_DE.UTF-8", "de_DE", "fr_FR.UTF-8"):
-        try:
-            locale.setlocale(locale.LC_NUMERIC, wanted)
-        except locale.Error:
-            continue
-        break
-    else:
-        pytest.skip("no locale with a decimal comma is installed")
     try:
-        assert plugin.load_state(clap_text(settings_of(name, 9)))
-        assert b"," not in plugin.save_state()
-    finally:
-        locale.setlocale(locale.LC_NUMERIC, before)
+        locale.setlocale(locale.LC_NUMERIC, "de_DE.UTF-8")
+    except locale.Error:
+        pytest.skip(f"no locale with a decimal comma: {made.stderr.decode()}")
+    yield
+    locale.setlocale(locale.LC_NUMERIC, before)
+
+
+def test_state_has_a_decimal_point_in_every_locale(
+    plugin: ClapPlugin, name: str, decimal_comma: None
+) -> None:
+    settings = settings_of(name, 9)
+    assert plugin.load_state(clap_text(settings))
+    saved = plugin.save_state()
+    assert b"," not in saved
+    assert plugin.load_state(saved)
+    for full, value in settings.setting.items():
+        assert plugin.value(id_of(name, full)) == value
 
 
 def test_a_state_of_another_version(plugin: ClapPlugin, name: str) -> None:

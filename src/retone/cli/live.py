@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retone.cli.match import add_plugin_permission
+
 if TYPE_CHECKING:
     from retone.process.live_engines import Engine
 
@@ -36,12 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=float, metavar="S", help="end after this time (default: on Ctrl-C)"
     )
     parser.add_argument("--list", action="store_true", help="list ports and devices, and end")
+    add_plugin_permission(parser, "the settings")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
 
 def run(args: argparse.Namespace) -> int:
     from retone.errors import SettingError
+    from retone.plugins import allow
     from retone.process import live_engines
+
+    if args.plugin:
+        allow(args.plugin)
 
     if args.list:
         print("\n".join(live_engines.listed()))

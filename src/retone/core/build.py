@@ -137,7 +137,7 @@ def command(target: Target, name: str, out: Path, *, cross: bool) -> list[str]:
     sources = [FOLDER / "cpu.c"] if name == CPU else sorted(FOLDER.glob("*.c"))
     if name == PLUGINS:
         sources = plugin_sources()
-        flags.append("-DRT_PRIVATE")
+        flags += ["-DRT_PRIVATE", "-ffunction-sections", "-fdata-sections"]
         if target.suffix == ".so":
             flags.append("-Wl,-z,now")  # nothing is looked up while audio runs
     return [*words, *flags, "-o", str(out), *map(str, sources), "-lm"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from retone import __version__
 from retone.dsp.param import Param
@@ -49,7 +50,7 @@ def bundle(binary: str) -> dict[str, str]:
 
 def _plugin(chain: NativeChain, channels: int) -> str:
     kind = "lv2:CompressorPlugin , lv2:ParaEQPlugin"
-    minor, micro = (int(v) for v in __version__.split(".")[1:3])
+    minor, micro = (int(v) for v in re.findall(r"\d+", __version__)[1:3])
     names = {1: (("", ""),), 2: (("_left", " left"), ("_right", " right"))}[channels]
     ports = [
         f"a lv2:AudioPort , lv2:{way}Port ;\n        lv2:index {{}} ;\n"

@@ -27,6 +27,7 @@ def c_source() -> str:
     """``core/plugin/parameters.c``."""
     parts = [
         "/* Made by scripts/make_plugins.py from retone's parameter tables: do not edit it. */\n"
+        "/* clang-format off */\n"
         '#include "parameters.h"\n\n'
         f"const char RETONE_VERSION[] = {json.dumps(__version__)};\n"
         f"const double LN9 = {LN9!r};\n"

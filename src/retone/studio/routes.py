@@ -145,7 +145,11 @@ class Routes:
                 "enhance": work.can_enhance(),
                 "estimators": list(work.NAMES),
                 "matching": work.strengths(),
-                "targets": [{"name": n, "title": target_named(n).title} for n in TARGETS],
+                "targets": [  # the page downloads one file, not a folder
+                    {"name": n, "title": target_named(n).title}
+                    for n in TARGETS
+                    if not target_named(n).inside
+                ],
             }
 
         await self._warm()

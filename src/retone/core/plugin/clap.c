@@ -15,10 +15,10 @@ typedef struct {
     const ClapHost *host;
     const Plugin *plugin;
     int32_t kind, config;
-    Chain *chain;                        /* null while not active */
+    Chain *chain;                          /* null while not active */
     _Atomic double shared[MAX_PARAMETERS]; /* values as the main thread sees them */
-    atomic_uint loads;                   /* states loaded so far */
-    unsigned loaded;                     /* those that the audio thread has taken over */
+    atomic_uint loads;                     /* states loaded so far */
+    unsigned loaded;                       /* those that the audio thread has taken over */
 } Instance;
 
 static Instance *of(const ClapPlugin *p) { return p->data; }
@@ -277,9 +277,12 @@ static const void *CALL get_extension(const ClapPlugin *p, const char *id) {
     static const struct {
         const char *id;
         const void *extension;
-    } ALL[] = {{EXT_PARAMS, &PARAMS},           {EXT_AUDIO_PORTS, &PORTS},
-               {EXT_PORTS_CONFIG, &CONFIG},     {EXT_LATENCY, &LATENCY},
-               {EXT_STATE, &STATE},             {EXT_PRESET_LOAD, &PRESET_LOAD},
+    } ALL[] = {{EXT_PARAMS, &PARAMS},
+               {EXT_AUDIO_PORTS, &PORTS},
+               {EXT_PORTS_CONFIG, &CONFIG},
+               {EXT_LATENCY, &LATENCY},
+               {EXT_STATE, &STATE},
+               {EXT_PRESET_LOAD, &PRESET_LOAD},
                {EXT_PRESET_LOAD_DRAFT, &PRESET_LOAD}};
     (void)p;
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
@@ -290,9 +293,9 @@ static const void *CALL get_extension(const ClapPlugin *p, const char *id) {
 /* -- factory --------------------------------------------------------------------------------- */
 
 static const char *const MATCH_FEATURES[] = {"audio-effect", "equalizer", "compressor",
-                                             "stereo", "mono", 0};
+                                             "stereo",       "mono",      0};
 static const char *const ENHANCE_FEATURES[] = {"audio-effect", "equalizer", "multi-effects",
-                                               "stereo", "mono", 0};
+                                               "stereo",       "mono",      0};
 static ClapDescriptor descriptors[PLUGIN_COUNT];
 
 static uint32_t CALL factory_count(const ClapFactory *f) {
@@ -316,9 +319,18 @@ static const ClapPlugin *CALL factory_create(const ClapFactory *f, const ClapHos
     self->host = host, self->kind = kind, self->plugin = &PLUGINS[kind], self->config = STEREO;
     for (int32_t i = 0; i < self->plugin->count; i++)
         atomic_store(&self->shared[i], self->plugin->parameters[i].start);
-    self->clap = (ClapPlugin){&descriptors[kind], self,  init,    destroy,       activate,
-                              deactivate,         start_processing, stop_processing,
-                              reset,              process, get_extension, on_main_thread};
+    self->clap = (ClapPlugin){&descriptors[kind],
+                              self,
+                              init,
+                              destroy,
+                              activate,
+                              deactivate,
+                              start_processing,
+                              stop_processing,
+                              reset,
+                              process,
+                              get_extension,
+                              on_main_thread};
     return &self->clap;
 }
 
@@ -327,10 +339,17 @@ static const ClapFactory FACTORY = {factory_count, factory_descriptor, factory_c
 static bool CALL entry_init(const char *path) {
     (void)path;
     for (int32_t i = 0; i < PLUGIN_COUNT; i++)
-        descriptors[i] = (ClapDescriptor){
-            ABI_VERSION, PLUGINS[i].clap_id, PLUGINS[i].title, "retone", PLUGINS[i].uri, "", "",
-            RETONE_VERSION, PLUGINS[i].about,
-            PLUGINS[i].layout.bands > 1 ? ENHANCE_FEATURES : MATCH_FEATURES};
+        descriptors[i] =
+            (ClapDescriptor){ABI_VERSION,
+                             PLUGINS[i].clap_id,
+                             PLUGINS[i].title,
+                             "retone",
+                             PLUGINS[i].uri,
+                             "",
+                             "",
+                             RETONE_VERSION,
+                             PLUGINS[i].about,
+                             PLUGINS[i].layout.bands > 1 ? ENHANCE_FEATURES : MATCH_FEATURES};
     return true;
 }
 

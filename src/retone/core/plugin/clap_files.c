@@ -78,8 +78,8 @@ static const void *CALL get_extension(const ClapProvider *provider, const char *
     return 0;
 }
 
-static const ClapProviderDescriptor PROVIDER = {
-    ABI_VERSION, "io.github.retone.presets", "retone presets", "retone"};
+static const ClapProviderDescriptor PROVIDER = {ABI_VERSION, "io.github.retone.presets",
+                                                "retone presets", "retone"};
 
 static uint32_t CALL count(const ClapPresetFactory *f) {
     (void)f;

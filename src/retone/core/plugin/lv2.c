@@ -84,8 +84,7 @@ static const void *extension_data(const char *uri) {
 }
 
 #define REST instantiate, connect_port, activate, run, 0, cleanup, extension_data
-static Descriptor descriptors[2 * PLUGIN_COUNT] = {
-    {0, REST}, {0, REST}, {0, REST}, {0, REST}};
+static Descriptor descriptors[2 * PLUGIN_COUNT] = {{0, REST}, {0, REST}, {0, REST}, {0, REST}};
 _Static_assert(PLUGIN_COUNT == 2, "two descriptors for each");
 
 static uint32_t number_of(const Descriptor *d) { return (uint32_t)(d - descriptors); }

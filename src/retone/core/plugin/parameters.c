@@ -1,4 +1,5 @@
 /* Made by scripts/make_plugins.py from retone's parameter tables: do not edit it. */
+/* clang-format off */
 #include "parameters.h"
 
 const char RETONE_VERSION[] = "0.1.0";

@@ -31,8 +31,8 @@ typedef struct {
     const char *module; /* its group: "Equalizer/Low shelf" */
     const char *unit;   /* dB, Hz, ms, :1 or empty */
     double low, high, start;
-    uint32_t id;     /* stays the same however the table grows */
-    int32_t log;     /* whether its scale is logarithmic */
+    uint32_t id; /* stays the same however the table grows */
+    int32_t log; /* whether its scale is logarithmic */
 } Parameter;
 
 /* Where the processing finds its values: numbers of parameters. */
