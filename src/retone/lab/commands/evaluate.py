@@ -7,6 +7,8 @@ evaluate natural --corpus NAME=FOLDER      untreated recordings: another voice o
 evaluate presets --corpus NAME=FOLDER      changes by presets: first, second, in style already
 evaluate probes --corpus NAME=FOLDER       Table 4: linear probes of encoders
 evaluate strategies RUN RUN ...            trained differentiation strategies side by side
+evaluate equal-budgets --train NAME=FOLDER --corpus ...
+                                           every strategy trained for the same time
 evaluate gradients --corpus NAME=FOLDER    each strategy's gradient against the exact one
 evaluate proxy WEIGHTS                     a proxy's error in dB, by parameter regions
 evaluate enhance --corpus NAME=FOLDER      Diff-DEQ's Table I: degraded speech restored without a
@@ -19,6 +21,7 @@ evaluate formats --folder EMPTY            every format in and out, checked by f
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md
 evaluate natural-docs                      writes docs/natural.md
+evaluate strategies-docs                   writes the tables of docs/strategies.md
 evaluate enhance-docs                      writes docs/enhancement.md
 """
 
