@@ -21,6 +21,7 @@ evaluate formats --folder EMPTY            every format in and out, checked by f
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md
 evaluate natural-docs                      writes docs/natural.md
+evaluate reproducing-docs                  writes docs/reproducing.md
 evaluate strategies-docs                   writes the tables of docs/strategies.md
 evaluate enhance-docs                      writes docs/enhancement.md
 """
