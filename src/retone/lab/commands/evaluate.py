@@ -17,6 +17,7 @@ evaluate enhance-recordings FOLDER         real recordings before and after, fil
 evaluate enhance-response --corpus ...     Figure 1: a dynamic against a static equaliser
 evaluate formats --folder EMPTY            every format in and out, checked by ffmpeg; --mutated
                                            for damaged files; writes docs/formats.md
+evaluate peers-tests                       what neighbouring packages' tests ask, asked of retone
 
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md
@@ -35,6 +36,7 @@ from retone.lab.commands import (
     evaluate_enhance,
     evaluate_formats,
     evaluate_natural,
+    evaluate_peers,
     evaluate_strategies,
     evaluate_styles,
     evaluate_synthetic,
@@ -48,6 +50,7 @@ VERBS: tuple[Verb, ...] = (
     *evaluate_strategies.VERBS,
     *evaluate_enhance.VERBS,
     *evaluate_formats.VERBS,
+    *evaluate_peers.VERBS,
     *evaluate_docs.VERBS,
 )
 
