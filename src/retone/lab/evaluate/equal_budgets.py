@@ -152,12 +152,26 @@ def _tuples(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def strategies_text(results: Sequence[Result]) -> str:
-    """Tables of equal budgets, and which strategies were not run."""
-    left_out = results[0].question.get("left_out", {})
-    lines = [strategies.text(results)]
+    """Tables of equal budgets, and which strategies are not in them and why.
+
+    Rows of another network than most rows are left out: they would compare networks.
+    """
+    left_out = dict(results[0].question.get("left_out", {}))
+    known = results[0].question["strategies"]
+    sizes = [facts["weights"] for facts in known.values()]
+    usual = max(set(sizes), key=sizes.count)
+    others = {n: f["recipe"] for n, f in known.items() if f["weights"] != usual}
+    left_out |= {n: f"measured with another network, {recipe}" for n, recipe in others.items()}
+    kept = []
+    for result in results:
+        named = {n: f for n, f in known.items() if n not in others}
+        rows = [r for r in result.rows if r.method not in others]
+        question = {**result.question, "strategies": named}
+        kept.append(Result(question, result.provenance, rows))
+    lines = [strategies.text(kept)]
     if left_out:
         what = "; ".join(f"{name} ({why})" for name, why in left_out.items())
-        lines += ["", f"Not run: {what}."]
+        lines += ["", f"Not shown: {what}."]
     return "\n".join(lines)
 
 
@@ -177,15 +191,16 @@ def cost_text(path: Path) -> str:
             continue
         ms = [1000 * known["cpu_s"][k] for k in ("median", "q1", "q3")]
         speed = row.figures["inference_rate"] or 0.0
+        weights = next((v for k, v in row.figures.items() if k.endswith("_count")), 0.0)
         lines.append(
             f"| {row.method} | {ms[0]:.3g} ms [{ms[1]:.3g}, {ms[2]:.3g}] | {ratio.median:.2f} "
             f"[{ratio.q1:.2f}, {ratio.q3:.2f}] | {speed:.3g} | "
-            f"{row.figures['effect_network_count'] or 0:.0f} |"
+            f"{weights or 0:.0f} |"
         )
     return "\n".join(lines)
 
 
-BLOCK = re.compile(r"(<!-- from (?P<files>[^>]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- from (?P<files>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def strategies_page(page: str, results: Path) -> str:
@@ -205,6 +220,6 @@ def strategies_page(page: str, results: Path) -> str:
             text = cost_text(files[0])
         else:
             text = strategies_text([Result.load(f) for f in files])
-        return f"{match[1]}\n{text}\n{match[3]}"
+        return f"{match[1]}\n{text}\n\n{match[3]}"
 
     return BLOCK.sub(block, page)

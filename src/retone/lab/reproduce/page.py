@@ -19,7 +19,7 @@ PAPER_GPU = "GeForce GTX 1080 Ti"
 
 def page(summary: dict[str, Any]) -> str:
     """The page, from the summary of a run at scale tiny."""
-    made = summary["provenance"]
+    made = next(iter(summary["items"].values()))["provenance"]
     lines = [
         "# Reproducing both papers",
         "",
@@ -68,9 +68,10 @@ def page(summary: dict[str, Any]) -> str:
         "",
         _drawn(),
         "",
-        f"The run at scale tiny: {summary['provenance']['command']}, commit "
-        f"{summary['provenance']['commit']}, seed {summary['seed']}: "
-        f"{_total_minutes(summary):.1f} minutes of CPU time, trainings included.",
+        f"The run at scale tiny took {_total_minutes(summary):.1f} minutes of CPU time, trainings",
+        "included:",
+        "",
+        *_runs(summary),
         "",
         "**What other cells need.** CDPAM: `pip install 'retone[probes]'`. NISQA: `pip install",
         "'retone[nisqa]'` and its weights, `--nisqa nisqa.tar` (CC BY-NC-SA, for evaluation only).",
@@ -189,5 +190,17 @@ def _drawn() -> str:
 
 
 def _total_minutes(summary: dict[str, Any]) -> float:
-    total = summary["trained_s"] + sum(i["cpu_s"] for i in summary["items"].values())
-    return float(total) / 60
+    return sum(i["cpu_s"] + i["trained_s"] for i in summary["items"].values()) / 60.0
+
+
+def _runs(summary: dict[str, Any]) -> list[str]:
+    """Which command and which commit measured which items."""
+    by_run: dict[tuple[str, str], list[str]] = {}
+    for name, item in summary["items"].items():
+        p = item["provenance"]
+        key = (p.get("command") or "command not recorded", p.get("commit") or "not recorded")
+        by_run.setdefault(key, []).append(name)
+    return [
+        f"- {', '.join(names)}: `{command}`, commit {commit}"
+        for (command, commit), names in by_run.items()
+    ]
