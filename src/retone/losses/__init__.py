@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from retone.errors import SettingError
+from retone.losses.spectra import STFTDistance, SumAndDifference
 from retone.losses.style import StyleDistance
 from retone.losses.waveform import (
     L1,
@@ -63,7 +64,9 @@ __all__ = [
     "Loss",
     "MultiResolutionSTFT",
     "PreparedTarget",
+    "STFTDistance",
     "StyleDistance",
+    "SumAndDifference",
     "WeightedSum",
     "auraloss_default",
     "loss_named",

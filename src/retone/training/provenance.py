@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -53,6 +54,7 @@ def _without_folders(word: str) -> str:
     return head + equals + (Path(tail).name if os.sep in tail else tail)
 
 
+@functools.cache  # of the source as it was loaded: the clone may change during a long run
 def commit() -> str | None:
     """The commit of the source this process runs, with a plus sign if files of it were changed;
     None outside of a clone."""

@@ -7,6 +7,8 @@ evaluate natural --corpus NAME=FOLDER      untreated recordings: another voice o
 evaluate presets --corpus NAME=FOLDER      changes by presets: first, second, in style already
 evaluate probes --corpus NAME=FOLDER       Table 4: linear probes of encoders
 evaluate strategies RUN RUN ...            trained differentiation strategies side by side
+evaluate equal-budgets --train NAME=FOLDER --corpus ...
+                                           every strategy trained for the same time
 evaluate gradients --corpus NAME=FOLDER    each strategy's gradient against the exact one
 evaluate proxy WEIGHTS                     a proxy's error in dB, by parameter regions
 evaluate enhance --corpus NAME=FOLDER      Diff-DEQ's Table I: degraded speech restored without a
@@ -15,10 +17,13 @@ evaluate enhance-recordings FOLDER         real recordings before and after, fil
 evaluate enhance-response --corpus ...     Figure 1: a dynamic against a static equaliser
 evaluate formats --folder EMPTY            every format in and out, checked by ffmpeg; --mutated
                                            for damaged files; writes docs/formats.md
+evaluate peers-tests                       what neighbouring packages' tests ask, asked of retone
 
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md
 evaluate natural-docs                      writes docs/natural.md
+evaluate reproducing-docs                  writes docs/reproducing.md
+evaluate strategies-docs                   writes the tables of docs/strategies.md
 evaluate enhance-docs                      writes docs/enhancement.md
 """
 
@@ -31,6 +36,7 @@ from retone.lab.commands import (
     evaluate_enhance,
     evaluate_formats,
     evaluate_natural,
+    evaluate_peers,
     evaluate_strategies,
     evaluate_styles,
     evaluate_synthetic,
@@ -44,6 +50,7 @@ VERBS: tuple[Verb, ...] = (
     *evaluate_strategies.VERBS,
     *evaluate_enhance.VERBS,
     *evaluate_formats.VERBS,
+    *evaluate_peers.VERBS,
     *evaluate_docs.VERBS,
 )
 

@@ -62,7 +62,26 @@ def _enhance_docs(args: argparse.Namespace) -> int:
     return 0
 
 
+def _reproducing_docs(args: argparse.Namespace) -> int:
+    import json
+
+    from retone.atomic import write_text_atomic
+    from retone.lab.reproduce.page import SOURCE, page
+
+    docs = docs_folder()
+    summary = json.loads((docs / "results" / SOURCE).read_text(encoding="utf-8"))
+    write_text_atomic(docs / "reproducing.md", page(summary), force=True)
+    print(docs / "reproducing.md")
+    return 0
+
+
 VERBS = (
+    Verb(
+        "reproducing-docs",
+        "write docs/reproducing.md (in a clone of the repository)",
+        _no_arguments,
+        _reproducing_docs,
+    ),
     Verb(
         "render-docs",
         "write docs/closeness.md and docs/styles.md (in a clone of the repository)",

@@ -16,6 +16,11 @@ from retone.lab.commands.corpora import (
 )
 from retone.lab.commands.verbs import Verb
 
+STRATEGIES = (
+    "exact", "frequency_sampled", "spsa", "spsa_improved", "np", "np_fh", "ctcn1", "ctcn2",
+)  # fmt: skip
+"""Strategies that are trained; np_hh is np with the effect at inference."""
+
 
 def _add_strategies(strategies: argparse.ArgumentParser) -> None:
     strategies.add_argument(
@@ -36,6 +41,38 @@ def _add_strategies(strategies: argparse.ArgumentParser) -> None:
     )
     strategies.add_argument("--no-pesq", action="store_true", help="leave out the slowest column")
     add_workers(strategies)
+
+
+def _add_equal_budgets(budgets: argparse.ArgumentParser) -> None:
+    budgets.add_argument(
+        "--train", action="append", required=True, metavar="NAME=FOLDER",
+        help="a corpus to train on, and its folder (repeatable)",
+    )  # fmt: skip
+    budgets.add_argument(
+        "--runs", type=Path, required=True, metavar="DIR", help="folder for the run folders"
+    )
+    budgets.add_argument(
+        "--cpu-minutes", type=float, default=1.0, metavar="N",
+        help="CPU time of each training (default: %(default)s)",
+    )  # fmt: skip
+    budgets.add_argument(
+        "--proxy-minutes", type=float, default=0.0, metavar="N",
+        help="CPU time of each proxy, not counted; 0 leaves np, np_hh and np_fh out (default: 0)",
+    )  # fmt: skip
+    budgets.add_argument(
+        "--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES,
+        metavar="NAME", help="strategies to train (default: all)",
+    )  # fmt: skip
+    _common(budgets, pairs=16)
+    budgets.add_argument(
+        "--rates", type=int, nargs="+", required=True, metavar="HZ",
+        help="sample rates, such as 24000 44100",
+    )  # fmt: skip
+    budgets.add_argument(
+        "--seconds", type=float, default=4.0, help="length of a clip (default: %(default)s)"
+    )
+    budgets.add_argument("--no-pesq", action="store_true", help="leave out the slowest column")
+    add_workers(budgets)
 
 
 def _add_gradients(gradients: argparse.ArgumentParser) -> None:
@@ -80,19 +117,65 @@ def _printed(measure: Callable[[argparse.Namespace], str]) -> Callable[[argparse
 
 
 def _strategies(args: argparse.Namespace) -> str:
+    from retone.lab.evaluate.strategies import runs, text
+    from retone.training.state import BEST, LAST
+
+    named = [text.partition("=") if "=" in text else ("", "", text) for text in args.runs]
+    folders, names = [Path(f) for *_, f in named], [n for n, *_ in named]
+    return text(_measured(args, runs(folders, names, BEST if args.best else LAST), {}))
+
+
+def _equal_budgets(args: argparse.Namespace) -> str:
+    import sys
+
+    from retone.lab.evaluate import equal_budgets
+    from retone.lab.evaluate.strategies import runs
+    from retone.training.data.splits import named_folders, open_splits
+    from retone.training.provenance import commit
+
+    commit()  # as it is now
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    recipe = equal_budgets.recipe_of("exact")
+    corpora = open_splits(
+        named_folders(args.train), sample_rate=recipe.pairs.sample_rate, cache=args.cache,
+        kind="speech",
+    )  # fmt: skip
+    folders, left_out = equal_budgets.train_all(
+        corpora, args.runs, args.strategies, cpu_minutes=args.cpu_minutes,
+        proxy_minutes=args.proxy_minutes, say=say,
+    )  # fmt: skip
+    about = {
+        "trained_on": corpora["train"].name, "training_corpus_sha256": corpora["train"].sha256,
+        "left_out": left_out,
+    }  # fmt: skip
+    return equal_budgets.strategies_text(_measured(args, runs(folders), about))
+
+
+def _strategies_docs(args: argparse.Namespace) -> str:
+    from retone.atomic import write_text_atomic
+    from retone.lab.commands.verbs import docs_folder
+    from retone.lab.evaluate.equal_budgets import strategies_page
+
+    docs = docs_folder()
+    page = docs / "strategies.md"
+    text = strategies_page(page.read_text(encoding="utf-8"), docs / "results")
+    write_text_atomic(page, text, force=True)
+    return str(page)
+
+
+def _measured(args: argparse.Namespace, methods: list[Any], about: dict[str, Any]) -> list[Any]:
+    """One result for each sample rate."""
     from retone.lab.evaluate.methods import Input
-    from retone.lab.evaluate.strategies import facts, runs, text
+    from retone.lab.evaluate.strategies import facts
     from retone.lab.evaluate.synthetic import evaluate
     from retone.metrics import STYLE_METRICS
     from retone.terminal import progress_bar
     from retone.training.data.pairs import PairMaker
     from retone.training.provenance import provenance
-    from retone.training.state import BEST, LAST
 
-    named = [text.partition("=") if "=" in text else ("", "", text) for text in args.runs]
-    methods = runs(
-        [Path(f) for *_, f in named], [n for n, *_ in named], BEST if args.best else LAST
-    )
     rows: list[Any] = [Input(), *methods]
     metrics = [m for m in STYLE_METRICS if not (args.no_pesq and m.name == "pesq")]
     results = []
@@ -113,16 +196,16 @@ def _strategies(args: argparse.Namespace) -> str:
                     progress=progress,
                     made_from=provenance,
                     cases=("same source",),
-                    about={"strategies": {m.name: facts(m) for m in methods}},
+                    about={"strategies": {m.name: facts(m) for m in methods}, **about},
                 )
             )
-    return text(results)
+    return results
 
 
 def _gradients(args: argparse.Namespace) -> str:
     from dataclasses import replace
 
-    from retone.lab.evaluate import gradients
+    from retone.lab.evaluate import equal_budgets, gradients
     from retone.terminal import progress_bar
     from retone.training.gradients import NeuralProxy, Spsa
     from retone.training.recipes.strategies import COMPACT, strategies
@@ -138,7 +221,7 @@ def _gradients(args: argparse.Namespace) -> str:
         files = tuple(str(f) for f in args.proxies)
         chosen += [NeuralProxy(mode, files, COMPACT) for mode in ("np", "np_fh")]
     corpus = corpus_of(args, recipe.pairs.sample_rate)
-    parts = []
+    parts, measured = [], {}
     for place in gradients.PLACES:
         with progress_bar(place) as progress:
             found = gradients.measure(
@@ -146,6 +229,8 @@ def _gradients(args: argparse.Namespace) -> str:
                 progress=progress,
             )  # fmt: skip
         parts.append(gradients.text(place, found))
+        measured[place] = found
+    ends: list[Any] = []
     if args.descend > 0:
         from retone.lab.evaluate import descent
 
@@ -155,6 +240,13 @@ def _gradients(args: argparse.Namespace) -> str:
                 progress=progress,
             )  # fmt: skip
         parts.append(descent.text(ends, args.descend))
+    if args.output:
+        question = {
+            "what": "gradients", "recipe": args.recipe, "length": args.length,
+            "corpus": corpus.name, "corpus_sha256": corpus.sha256, "pairs": args.pairs,
+            "seed": args.seed, "descend_s": args.descend, "proxies": bool(args.proxies),
+        }  # fmt: skip
+        equal_budgets.save_gradients(args.output, question, measured, ends)
     return "\n\n".join(parts)
 
 
@@ -183,6 +275,14 @@ VERBS = (
     Verb(
         "gradients", "compare each strategy's gradient with the exact one, and its cost",
         _add_gradients, _printed(_gradients),
+    ),
+    Verb(
+        "equal-budgets", "train every strategy for the same time, and measure all of them",
+        _add_equal_budgets, _printed(_equal_budgets),
+    ),
+    Verb(
+        "strategies-docs", "write the tables of docs/strategies.md (in a clone of the repository)",
+        lambda parser: None, _printed(_strategies_docs),
     ),
     Verb("proxy", "measure a proxy's error in dB", _add_proxy, _printed(_proxy)),
 )  # fmt: skip

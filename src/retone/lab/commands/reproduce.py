@@ -68,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
     from retone.lab.reproduce.systems import Runs
     from retone.lab.reproduce.work import Work
     from retone.metrics.perceptual import use_nisqa_weights
+    from retone.training.provenance import commit
 
+    commit()  # as it is now
     papers = PAPERS if args.paper == "all" else (args.paper,)
     names = [n for n in args.items if n != "all"]
     wanted = [(p, n) for p in papers for n in ITEMS[p] if not names or n in names]

@@ -42,7 +42,8 @@ class Filled:
     """A table with cells for every row, group and column.
 
     ``groups`` are the printed ones and then other recordings; ``rows`` the printed ones in order
-    and then retone's own. ``facts`` holds each row's budget; ``notes`` are printed below.
+    and then retone's own. ``facts`` holds each row's budget; ``notes`` are printed below;
+    ``cpu_s`` and ``trained_s`` are CPU seconds of measuring, and of the trainings before.
     """
 
     printed: Printed
@@ -55,6 +56,7 @@ class Filled:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
+    trained_s: float = 0.0
 
     @property
     def title(self) -> str:
@@ -123,7 +125,8 @@ class Filled:
             "title": self.printed.title, "groups": [g._asdict() for g in self.groups],
             "rows": self.rows, "columns": [c._asdict() for c in self.columns],
             "question": self.question, "provenance": self.provenance, "facts": self.facts,
-            "notes": self.notes, "cpu_s": round(self.cpu_s, 1), "cells": cells,
+            "notes": self.notes, "cpu_s": round(self.cpu_s, 1), "trained_s": self.trained_s,
+            "cells": cells,
         }  # fmt: skip
         write_text_atomic(path, json.dumps(data, indent=1, allow_nan=False) + "\n", force=True)
 
@@ -148,7 +151,7 @@ class Filled:
             return Filled(
                 printed, [Group(**g) for g in data["groups"]], data["rows"],
                 [Column(**c) for c in data["columns"]], data["question"], data["provenance"],
-                cells, data["facts"], data["notes"], data["cpu_s"],
+                cells, data["facts"], data["notes"], data["cpu_s"], data.get("trained_s", 0.0),
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(

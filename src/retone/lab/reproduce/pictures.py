@@ -43,6 +43,7 @@ class Picture:
     numbers: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
+    trained_s: float = 0.0
 
     @property
     def title(self) -> str:
@@ -52,6 +53,22 @@ class Picture:
         """Write JSON."""
         data = {"retone_reproduced_figure": 1, **self.__dict__}
         write_text_atomic(path, json.dumps(data, indent=1) + "\n", force=True)
+
+    @staticmethod
+    def load(path: Path) -> Picture:
+        """Read what ``save`` wrote.
+
+        Raises:
+            DataError: the file is damaged or something else.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            del data["retone_reproduced_figure"]
+            return Picture(**data)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is not a figure of python -m retone.lab reproduce ({error})."
+            ) from error
 
     def markdown(self) -> str:
         """Pictures, numbers and notes."""

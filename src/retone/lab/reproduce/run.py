@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from retone.files.atomic import write_text_atomic
 from retone.lab.reproduce import enhance, pictures, runtime, style
 from retone.lab.reproduce.filled import Filled
 from retone.lab.reproduce.pictures import Picture
-from retone.lab.reproduce.published import DIAGRAMS, ITEMS, TABLE_5
+from retone.lab.reproduce.published import DIAGRAMS, ITEMS, TABLE_5, TABLES
 from retone.lab.reproduce.work import Work
-from retone.training.provenance import provenance
 from retone.training.recipes.deviations import RB_DSP, lines
 
 MEASURE: dict[tuple[str, str], Callable[[Work], Filled | Picture]] = {
@@ -40,23 +40,43 @@ REPORT, SUMMARY = "report.md", "summary.json"
 
 
 def reproduce(work: Work, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Any]:
-    """Measure ``wanted`` items, each saved as soon as it is complete; then write the report."""
-    found = {}
+    """Measure ``wanted`` items.
+
+    Each is saved as soon as it is complete, and report and summary are written again: they hold
+    every item in the folder, also those of earlier calls.
+    """
     for paper, name in wanted:
+        trained = work.runs.trained_s
         item = MEASURE[paper, name](work)
+        item.trained_s = round(work.runs.trained_s - trained, 1)
         item.save(work.folder / f"{paper}_{name}.json")
-        found[paper, name] = item
-    write_text_atomic(work.folder / REPORT, report(work, found), force=True)
-    text = json.dumps(summary(work, found), indent=1)
-    write_text_atomic(work.folder / SUMMARY, text + "\n", force=True)
+        found = measured(work.folder)
+        write_text_atomic(work.folder / REPORT, report(work, found), force=True)
+        text = json.dumps(summary(found), indent=1)
+        write_text_atomic(work.folder / SUMMARY, text + "\n", force=True)
+    return measured(work.folder)
+
+
+def measured(folder: Path) -> dict[tuple[str, str], Filled | Picture]:
+    """The tables and figures in a folder, in the papers' order."""
+    found: dict[tuple[str, str], Filled | Picture] = {}
+    for paper, names in ITEMS.items():
+        for name in names:
+            path = folder / f"{paper}_{name}.json"
+            if path.is_file():
+                kind = Filled if (paper, name) in TABLES else Picture
+                found[paper, name] = kind.load(path)
     return found
 
 
-def summary(work: Work, found: dict[tuple[str, str], Any]) -> dict[str, Any]:
-    """What was measured, what is empty and why, and the CPU time of each item."""
+def summary(found: Mapping[tuple[str, str], Filled | Picture]) -> dict[str, Any]:
+    """What was measured, by which command, what is empty and why, and the CPU time of each item."""
     items = {}
     for (paper, name), item in found.items():
-        entry: dict[str, Any] = {"cpu_s": round(item.cpu_s, 1), "question": item.question}
+        entry: dict[str, Any] = {
+            "cpu_s": round(item.cpu_s, 1), "trained_s": item.trained_s,
+            "question": item.question, "provenance": item.provenance,
+        }  # fmt: skip
         if isinstance(item, Filled):
             reasons = Counter(c.missing for c in item.cells.values() if c.missing)
             entry |= {
@@ -67,15 +87,12 @@ def summary(work: Work, found: dict[tuple[str, str], Any]) -> dict[str, Any]:
                 steps = {r: item.get(r, "", "Train step (s)").mean for r in item.rows}
                 entry["step_s"] = {r: round(v, 4) for r, v in steps.items() if v == v}
         else:
-            entry |= {"missing": item.missing}
+            entry["missing"] = item.missing
         items[f"{paper} {name}"] = entry
-    return {
-        "retone_reproduction": 1, "scale": work.scale.name, "seed": work.seed,
-        "trained_s": round(work.runs.trained_s, 1), "provenance": provenance(), "items": items,
-    }  # fmt: skip
+    return {"retone_reproduction": 1, "items": items}
 
 
-def report(work: Work, found: dict[tuple[str, str], Any]) -> str:
+def report(work: Work, found: Mapping[tuple[str, str], Filled | Picture]) -> str:
     """Everything that was measured as one Markdown page."""
     lines_ = [f"# Reproduction, scale {work.scale.name}", ""]
     if work.scale.name != "paper":

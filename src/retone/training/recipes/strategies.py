@@ -119,6 +119,12 @@ def proxy(effect: Effect, *, compact: bool = False, kind: str = "speech") -> Rec
     )
 
 
+def proxy_recipes(*, compact: bool) -> tuple[Recipe, ...]:
+    """The recipes of the proxies that np and np_fh need, in the chain's order."""
+    chain = MATCH_CHAIN if compact else PAPER_CHAIN
+    return tuple(proxy(member, compact=compact) for member in chain.members)
+
+
 def _named(name: str, text: str, make: Make) -> Make:
     make.__name__, make.__doc__ = name, text
     return make
