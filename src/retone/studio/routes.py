@@ -33,6 +33,7 @@ class Routes:
         """Method, address and handler of every route."""
         return [
             ("POST", "/api/session", self.start),
+            ("POST", "/api/resume/{key}", self.resume),
             ("GET", "/api/offers", self.offers),
             ("GET", "/api/events/{key}", self.events),
             ("POST", "/api/leave/{key}", self.leave),
@@ -80,18 +81,38 @@ class Routes:
     async def start(self, request: Any) -> Any:
         """Open a session at once: nothing heavy is imported for it."""
         session = self.state.sessions.start(asyncio.get_running_loop())
+        return _json(self._about(session))
+
+    def _about(self, session: Session) -> dict[str, Any]:
         limits = self.state.limits
-        return _json(
-            {
-                "session": session.key,
-                "version": __version__,
-                "limits": {
-                    "upload_bytes": limits.upload_bytes,
-                    "minutes": limits.minutes,
-                    "references": limits.references,
-                },
+        return {
+            "session": session.key,
+            "version": __version__,
+            "limits": {
+                "upload_bytes": limits.upload_bytes,
+                "minutes": limits.minutes,
+                "references": limits.references,
+            },
+        }
+
+    async def resume(self, request: Any) -> Any:
+        """Go on with a session after the page was loaded again: what it holds."""
+        session = await self._session(request)
+        session.leaving = False
+
+        def look() -> dict[str, Any]:
+            from retone.studio.state import spectra_of
+
+            with session.guard:
+                own, others = session.input, list(session.references)
+            return {
+                "input": None if own is None else _described(own),
+                "references": [_described(r) for r in others],
+                "effects": list(session.effects),
+                "spectra": spectra_of(session),
             }
-        )
+
+        return _json(self._about(session) | await self._run(look))
 
     async def offers(self, request: Any) -> Any:
         """Features of this version; requested once the page is shown."""
@@ -117,12 +138,12 @@ class Routes:
         session = self.state.sessions.get(request.path_params["key"])
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=0)
         session.listeners.append(queue)
-        session.seen = True
+        session.seen, session.leaving = True, False
 
         async def stream() -> AsyncIterator[str]:
             try:
                 yield 'data: {"type": "hello"}\n\n'
-                while not session.ended:
+                while not session.ended and not session.leaving:
                     try:
                         event = await asyncio.wait_for(queue.get(), POLL_S)
                         yield f"data: {json.dumps(event)}\n\n"
@@ -135,11 +156,10 @@ class Routes:
         return StreamingResponse(stream(), media_type="text/event-stream")
 
     async def leave(self, request: Any) -> Any:
-        """The page is being closed."""
+        """The page is being closed, or loaded again, which shows a moment later."""
         session = self.state.sessions.get(request.path_params["key"])
         self.state.queue.cancel(session.key)
-        session.ended = True
-        session.left_at = time.monotonic() - self.state.limits.grace_s - 1
+        session.leaving, session.left_at = True, time.monotonic()
         return _json({})
 
     async def upload(self, request: Any) -> Any:
@@ -154,6 +174,10 @@ class Routes:
             raise Refused(404, "A recording is either the input or a reference.")
         if role == "reference":
             self._require_room(session)
+        turn = request.query_params.get("turn", "")
+        number = int(turn) if turn.isdecimal() and len(turn) < 16 else 0
+        if role == "input":
+            session.newest_input = max(session.newest_input, number)
         path = session.new_file(".upload")
         try:
             await asyncio.wait_for(self._receive(request, path), self.state.limits.upload_s)
@@ -170,20 +194,24 @@ class Routes:
             raise Refused(507, f"The server cannot store the upload ({what}).") from None
         finally:
             path.unlink(missing_ok=True)
-        return _json(await self._run(self._add_recording, session, role, recording))
+        return _json(await self._run(self._add_recording, session, role, recording, number))
 
     def _require_room(self, session: Session) -> None:
         most = self.state.limits.references
         if len(session.references) >= most:
             raise Refused(409, f"A page takes up to {most} references. Remove one first.")
 
-    def _add_recording(self, session: Session, role: str, recording: Any) -> dict[str, Any]:
+    def _add_recording(
+        self, session: Session, role: str, recording: Any, number: int = 0
+    ) -> dict[str, Any]:
         from retone.studio import work
         from retone.studio.state import spectra_of
 
         old = None
         with session.guard:
-            if role == "input":
+            if role == "input" and number < session.newest_input:
+                old = recording  # a newer choice came while this one was read
+            elif role == "input":
                 old, session.input = session.input, recording
             else:
                 try:
@@ -196,15 +224,9 @@ class Routes:
         if old is not None:
             old.path.unlink(missing_ok=True)
             old.preview.unlink(missing_ok=True)
-        found = {
-            "name": recording.name,
-            "about": recording.about,
-            "rate": recording.sample_rate,
-            "seconds": recording.frames / recording.sample_rate,
-            "levels": recording.levels,
-            "wave": recording.wave,
-            "index": len(session.references) - 1,
-        }
+        if old is recording:
+            raise Refused(409, f"{recording.name} was replaced by a newer choice.")
+        found = _described(recording) | {"index": len(session.references) - 1}
         if role == "input":
             found |= {"manual": work.manual(session)}
         found["spectra"] = spectra_of(session)
@@ -396,3 +418,15 @@ def _bytes(data: bytes) -> Any:
     from starlette.responses import Response
 
     return Response(data, media_type="application/octet-stream")
+
+
+def _described(recording: Any) -> dict[str, Any]:
+    """A recording as the page shows it."""
+    return {
+        "name": recording.name,
+        "about": recording.about,
+        "rate": recording.sample_rate,
+        "seconds": recording.frames / recording.sample_rate,
+        "levels": recording.levels,
+        "wave": recording.wave,
+    }

@@ -58,6 +58,8 @@ class Session:
     seen: bool = False
     newest_render: int = 0
     ended: bool = False
+    leaving: bool = False
+    newest_input: int = 0
     guard: threading.Lock = field(default_factory=threading.Lock)
     rendering: threading.Lock = field(default_factory=threading.Lock)
     _count: int = 0
