@@ -351,6 +351,27 @@ def test_a_blind_test_counts_and_tells_the_chance(page: Any, files: tuple[str, s
     page.click("#play")
 
 
+def test_a_preset_is_made_of_one_s_references(page: Any, files: tuple[str, str]) -> None:
+    ready(page, files)
+    page.click("#tab-preset")
+    page.locator("#presets button").first.wait_for()
+    page.locator("#own-preset summary").click()
+    page.fill("#preset-name", "Not a name!")
+    page.click("#preset-make")
+    page.locator("#messages p.error", has_text="Not a name!").wait_for()
+    page.fill("#preset-name", "my-show")
+    with page.expect_download() as download:
+        page.click("#preset-make")
+    made = json.loads(Path(download.value.path()).read_text())
+    assert (made["name"], made["credits"]) == ("my-show", ["podcast.wav"])
+    first = page.locator("#presets button").first
+    assert first.get_attribute("data-preset") == "my-show"
+    assert first.get_attribute("aria-checked") == "true"
+    page.locator("#go:enabled").click()
+    page.locator("body[data-matched]").wait_for()
+    assert model(page, "m.page.style.name") == "my-show"
+
+
 # --- accessibility -----------------------------------------------------------------------------
 
 

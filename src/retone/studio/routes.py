@@ -47,6 +47,7 @@ class Routes:
             ("POST", "/api/render/{key}", self.render),
             ("POST", "/api/settings/{key}", self.settings),
             ("POST", "/api/export/{key}/{target}", self.export),
+            ("POST", "/api/preset/{key}", self.preset),
             ("GET", "/api/download/{key}/{name}", self.download),
         ]
 
@@ -366,6 +367,14 @@ class Routes:
 
         text = (await self._text(request)).decode("utf-8", "replace")
         return _json(await self._run(work.load_settings, session, text))
+
+    async def preset(self, request: Any) -> Any:
+        """Make a preset of the session's references."""
+        session, body = await self._session(request), await self._body(request)
+
+        from retone.studio import work
+
+        return _json(await self._run(work.own_preset, session, body))
 
     async def export(self, request: Any) -> Any:
         """The page's settings as a settings file or for another program."""

@@ -344,12 +344,16 @@ function fetchFile(address, name) {
   a.remove();
 }
 
+function hand(text, name) {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  fetchFile(address, name);
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
 async function take(target) {
   quiet();
   const found = await api.post(["export", target], { ...sent(), gain_db: page.whole?.gain_db ?? 0 });
-  const address = URL.createObjectURL(new Blob([found.text], { type: "text/plain" }));
-  fetchFile(address, found.name);
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
+  hand(found.text, found.name);
   if (found.usage) say(`${found.name}: ${found.usage}`);
   for (const note of found.notes) say(note);
 }
@@ -420,6 +424,13 @@ function wire() {
   $("save-report").addEventListener("click", guarded(() => save("report")));
   $("save-settings").addEventListener("click", guarded(() => take("settings")));
   $("export").addEventListener("click", guarded(() => take($("target").value)));
+  $("preset-make").addEventListener("click", guarded(async () => {
+    quiet();
+    const made = await api.post(["preset"], { name: $("preset-name").value.trim(), kind: $("preset-kind").value });
+    parts.sources.own(made.preset);
+    hand(made.text, made.file);
+    say(`${made.file} holds the preset. 'retone preset import' adds it for good.`);
+  }));
   $("load").addEventListener("click", () => $("load-file").click());
   $("load-file").addEventListener("change", guarded(async () => {
     const [file] = $("load-file").files;

@@ -155,13 +155,22 @@ export class Sources {
     this.callbacks.goal(goal);
   }
 
-  presets(known) {
+  // Presets of one's own come first; they last as long as the page, their files longer.
+  own(preset) {
+    const box = $("presets");
+    box.querySelector(`[data-preset="${preset.name}"]`)?.remove();
+    box.querySelector(":scope > p")?.remove();
+    this.presets([preset], true);
+    box.firstElementChild.click();
+  }
+
+  presets(known, first = false) {
     const box = $("presets");
     if (!known.length) {
       box.append(Object.assign(document.createElement("p"), { textContent: "This version has no presets." }));
       return;
     }
-    box.append(...known.map((p) => {
+    box[first ? "prepend" : "append"](...known.map((p) => {
       const button = document.createElement("button");
       button.setAttribute("role", "radio");
       button.setAttribute("aria-checked", "false");
