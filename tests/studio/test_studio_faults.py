@@ -180,7 +180,7 @@ def test_only_what_is_shown_can_be_downloaded(
     page.locator("#save:enabled").wait_for()
     assert model(page, "m.page.shown === JSON.stringify(m.sent())")
     held: list[Any] = []
-    page.route("**/api/render/**", held.append)
+    page.route("**/api/render/**", lambda route: held.append(route))
     page.locator("#amount").fill("0.5")
     wait_for(lambda: page.wait_for_timeout(20) or held)
     assert all(page.locator(s).is_disabled() for s in saves)  # what is heard is another setting
