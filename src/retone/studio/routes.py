@@ -225,7 +225,7 @@ class Routes:
         if old is not None:
             old.path.unlink(missing_ok=True)
             old.preview.unlink(missing_ok=True)
-        if old is recording:
+        if old is not None and old is recording:
             raise Refused(409, f"{recording.name} was replaced by a newer choice.")
         found = _described(recording) | {"index": len(session.references) - 1}
         if role == "input":
