@@ -40,6 +40,7 @@ SLOW = (
 
 BROWSER = (
     "tests/studio/test_listening_page.py",
+    "tests/studio/test_studio_faults.py",
     "tests/studio/test_studio_page.py",
     "tests/unit/test_report_page.py",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from retone.studio.listening.serve import server_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = os.environ.get("RETONE_AXE", "")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
 
@@ -210,3 +212,20 @@ def test_the_server_answers_this_machine_and_its_own_page_only(
         server.shutdown()
         server.server_close()
     assert len(list((tmp_path / "results").iterdir())) == 1
+
+
+@pytest.mark.skipif(not AXE, reason="RETONE_AXE is not set to a file axe.min.js (npm: axe-core)")
+@pytest.mark.parametrize("design", DESIGNS)
+def test_axe_finds_nothing(browser: Any, results: Path, tmp_path: Path, design: str) -> None:
+    prepare(plan_of_folder(results, design), tmp_path, one_file=True)
+    context = browser.new_context(viewport={"width": 420, "height": 800}, bypass_csp=True)
+    found = context.new_page()
+    found.goto((tmp_path / "index.html").as_uri())
+    begin(found, "ann")
+    for button in found.locator("[data-play]").all():
+        button.click()
+        found.wait_for_timeout(350)
+    found.add_script_tag(path=AXE)
+    wrong = found.evaluate("async () => (await axe.run()).violations")
+    context.close()
+    assert [(v["id"], [n["target"] for n in v["nodes"][:4]]) for v in wrong] == []

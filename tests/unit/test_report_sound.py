@@ -190,3 +190,14 @@ def test_every_number_has_an_entry_in_the_legend(matched) -> None:  # type: igno
         assert html.count(f'id="about-{key}"') == html.count(f'id="term-{key}"') == 1
     pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html.split('<div class="pair">')[-1])
     assert pairs and all("#term-" in name for name, _ in pairs[:8])
+
+
+def test_the_command_can_leave_the_sound_out(tmp_path: Path) -> None:
+    from retone.cli.main import main
+
+    sf.write(tmp_path / "a.wav", noise(2.0)[0], RATE)
+    for option, plays in (([], True), (["--no-report-sound"], False)):
+        words = ["match", str(tmp_path / "a.wav"), "--preset", "podcast", "--force", "-q",
+                 "-o", str(tmp_path / "out.wav"), *option]  # fmt: skip
+        assert main(words) == 0
+        assert ('id="player"' in (tmp_path / "out.html").read_text()) == plays

@@ -40,6 +40,7 @@ class Routes:
         """Method, address and handler of every route."""
         return [
             ("POST", "/api/session", self.start),
+            ("POST", "/api/resume/{key}", self.resume),
             ("GET", "/api/offers", self.offers),
             ("GET", "/api/events/{key}", self.events),
             ("POST", "/api/leave/{key}", self.leave),
@@ -53,6 +54,7 @@ class Routes:
             ("POST", "/api/render/{key}", self.render),
             ("POST", "/api/settings/{key}", self.settings),
             ("POST", "/api/export/{key}/{target}", self.export),
+            ("POST", "/api/preset/{key}", self.preset),
             ("GET", "/api/download/{key}/{name}", self.download),
             ("GET", "/static/core.wasm", self.core),
         ]
@@ -121,18 +123,38 @@ class Routes:
         """Open a session at once: nothing heavy is imported for it."""
         who = request.scope.get("retone.who", "")
         session = self.state.sessions.start(asyncio.get_running_loop(), who)
+        return _json(self._about(session))
+
+    def _about(self, session: Session) -> dict[str, Any]:
         limits = self.state.limits
-        return _json(
-            {
-                "session": session.key,
-                "version": __version__,
-                "limits": {
-                    "upload_bytes": limits.upload_bytes,
-                    "minutes": limits.minutes,
-                    "references": limits.references,
-                },
+        return {
+            "session": session.key,
+            "version": __version__,
+            "limits": {
+                "upload_bytes": limits.upload_bytes,
+                "minutes": limits.minutes,
+                "references": limits.references,
+            },
+        }
+
+    async def resume(self, request: Any) -> Any:
+        """Go on with a session after the page was loaded again: what it holds."""
+        session = await self._session(request)
+        session.leaving = False
+
+        def look() -> dict[str, Any]:
+            from retone.studio.state import spectra_of
+
+            with session.guard:
+                own, others = session.input, list(session.references)
+            return {
+                "input": None if own is None else _described(own),
+                "references": [_described(r) for r in others],
+                "effects": list(session.effects),
+                "spectra": spectra_of(session),
             }
-        )
+
+        return _json(self._about(session) | await self._run(look, session=session))
 
     async def offers(self, request: Any) -> Any:
         """Features of this version; requested once the page is shown."""
@@ -178,12 +200,12 @@ class Routes:
             raise Refused(429, "This page listens already. Close it elsewhere.")
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=MOST_EVENTS)
         session.listeners.append(queue)
-        session.seen = True
+        session.seen, session.leaving = True, False
 
         async def stream() -> AsyncIterator[str]:
             try:
                 yield 'data: {"type": "hello"}\n\n'
-                while not session.ended:
+                while not session.ended and not session.leaving:
                     try:
                         event = await asyncio.wait_for(queue.get(), POLL_S)
                         yield f"data: {json.dumps(event)}\n\n"
@@ -196,11 +218,10 @@ class Routes:
         return StreamingResponse(stream(), media_type="text/event-stream")
 
     async def leave(self, request: Any) -> Any:
-        """The page is being closed."""
+        """The page is being closed, or loaded again, which shows a moment later."""
         session = self.state.sessions.get(request.path_params["key"])
         self.state.queue.cancel(session.key)
-        session.ended = True
-        session.left_at = time.monotonic() - self.state.limits.grace_s - 1
+        session.leaving, session.left_at = True, time.monotonic()
         return _json({})
 
     async def upload(self, request: Any) -> Any:
@@ -215,6 +236,10 @@ class Routes:
             raise Refused(404, "A recording is either the input or a reference.")
         if role == "reference":
             self._require_room(session)
+        turn = request.query_params.get("turn", "")
+        number = int(turn) if turn.isdecimal() and len(turn) < 16 else 0
+        if role == "input":
+            session.newest_input = max(session.newest_input, number)
         path = session.new_file(".upload")
         try:
             work = self._receive(request, path, session)
@@ -234,20 +259,24 @@ class Routes:
         finally:
             session.remove(path)
         add = self._add_recording
-        return _json(await self._run(add, session, role, recording, session=session))
+        return _json(await self._run(add, session, role, recording, number, session=session))
 
     def _require_room(self, session: Session) -> None:
         most = self.state.limits.references
         if len(session.references) >= most:
             raise Refused(409, f"A page takes up to {most} references. Remove one first.")
 
-    def _add_recording(self, session: Session, role: str, recording: Any) -> dict[str, Any]:
+    def _add_recording(
+        self, session: Session, role: str, recording: Any, number: int = 0
+    ) -> dict[str, Any]:
         from retone.studio import work
         from retone.studio.state import spectra_of
 
         old = None
         with session.guard:
-            if role == "input":
+            if role == "input" and number < session.newest_input:
+                old = recording  # a newer choice came while this one was read
+            elif role == "input":
                 old, session.input = session.input, recording
             else:
                 try:
@@ -260,15 +289,9 @@ class Routes:
         if old is not None:
             session.remove(old.path)
             session.remove(old.preview)
-        found = {
-            "name": recording.name,
-            "about": recording.about,
-            "rate": recording.sample_rate,
-            "seconds": recording.frames / recording.sample_rate,
-            "levels": recording.levels,
-            "wave": recording.wave,
-            "index": len(session.references) - 1,
-        }
+        if old is not None and old is recording:
+            raise Refused(409, f"{recording.name} was replaced by a newer choice.")
+        found = _described(recording) | {"index": len(session.references) - 1}
         if role == "input":
             found |= {"manual": work.manual(session)}
         found["spectra"] = spectra_of(session)
@@ -427,6 +450,14 @@ class Routes:
         text = (await self._text(request)).decode("utf-8", "replace")
         return _json(await self._run(work.load_settings, session, text, session=session))
 
+    async def preset(self, request: Any) -> Any:
+        """Make a preset of the session's references."""
+        session, body = await self._session(request), await self._body(request)
+
+        from retone.studio import work
+
+        return _json(await self._run(work.own_preset, session, body, session=session))
+
     async def export(self, request: Any) -> Any:
         """The page's settings as a settings file or for another program."""
         session, body = await self._session(request), await self._body(request)
@@ -497,3 +528,15 @@ def _bytes(data: bytes) -> Any:
     from starlette.responses import Response
 
     return Response(data, media_type="application/octet-stream")
+
+
+def _described(recording: Any) -> dict[str, Any]:
+    """A recording as the page shows it."""
+    return {
+        "name": recording.name,
+        "about": recording.about,
+        "rate": recording.sample_rate,
+        "seconds": recording.frames / recording.sample_rate,
+        "levels": recording.levels,
+        "wave": recording.wave,
+    }

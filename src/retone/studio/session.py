@@ -18,6 +18,7 @@ from retone.studio.limits import Limits, Refused
 from retone.studio.scratch import DiskShare, ScratchFolder
 
 if TYPE_CHECKING:
+    from retone.presets import Preset
     from retone.process.result import Decision
 
 
@@ -52,6 +53,7 @@ class Session:
     input: Recording | None = None
     references: list[Recording] = field(default_factory=list)
     effects: dict[int, Decision] = field(default_factory=dict)
+    presets: dict[str, Preset] = field(default_factory=dict)
     downloads: dict[str, tuple[Path, str, str]] = field(default_factory=dict)
     listeners: list[asyncio.Queue[dict[str, Any]]] = field(default_factory=list)
     left_at: float = field(default_factory=time.monotonic)
@@ -62,6 +64,8 @@ class Session:
     share: DiskShare | None = None
     turns: asyncio.Semaphore | None = None
     waiting: int = 0
+    leaving: bool = False
+    newest_input: int = 0
     guard: threading.Lock = field(default_factory=threading.Lock)
     rendering: threading.Lock = field(default_factory=threading.Lock)
     _count: int = 0

@@ -12,6 +12,7 @@ from retone.audio.formats import CONTAINERS
 from retone.audio.meters.spectrum import log_frequencies
 from retone.dsp.effect import Effect
 from retone.effects import SOUND_CHAIN
+from retone.errors import RetoneError
 from retone.estimators.choose import DEFAULT, NAMES, estimator_named
 from retone.presets import available, open_preset
 from retone.process.decide import decide
@@ -22,6 +23,7 @@ from retone.process.settings_file import LevelPlan, SettingsFile, Source
 from retone.progress import Progress
 from retone.report.collect import report_of
 from retone.report.html import render_report
+from retone.report.sound import sound_of
 from retone.studio.intake import short
 from retone.studio.limits import Refused
 from retone.studio.live import plan_of
@@ -155,12 +157,38 @@ def _matching(body: Mapping[str, Any]) -> Any:
 def _references(session: Session, kind: str, body: Mapping[str, Any]) -> list[Any]:
     if kind == "preset":
         named = str(body.get("preset"))
+        if named in session.presets:
+            return [session.presets[named].profile]
         if named not in [p["name"] for p in presets()]:
             raise Refused(400, "No preset has that name.")
         return [open_preset(named).profile]
     if not session.references:
         raise Refused(409, "Choose a reference recording first.")
     return [r.path for r in session.references]
+
+
+MOST_PRESETS = 16
+
+
+def own_preset(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A preset of the page's references, kept for this session, and its file to keep for good."""
+    from retone.presets.making import make_preset
+
+    references = list(session.references)
+    if not references:
+        raise Refused(409, "A preset is made of references: choose some under 'Recording' first.")
+    kind = "music" if body.get("kind") == "music" else "speech"
+    try:
+        made = make_preset(str(body.get("name") or ""), [r.path for r in references], kind=kind)
+    except RetoneError as error:
+        raise Refused(422, public(str(error), session)) from None
+    made = replace(made, credits=tuple(r.name for r in references))
+    with session.guard:
+        session.presets[made.name] = made
+        while len(session.presets) > MOST_PRESETS:
+            del session.presets[next(iter(session.presets))]
+    about = {"name": made.name, "description": made.description, "kind": made.kind}
+    return {"preset": about, "file": f"{made.name}.json", "text": made.to_json()}
 
 
 def _style(decision: Decision, sample_rate: int) -> dict[str, Any] | None:
@@ -190,7 +218,9 @@ def write_result(session: Session, state: State, progress: Progress) -> dict[str
             )
         session.settle(output)
         settings = _named(result.settings, session, f"{stem}.retone{suffix}")
-        report = render_report(replace(report_of(result), settings=settings))
+        report = render_report(
+            replace(report_of(result), settings=settings, sound=sound_of(result))
+        )
         for kind, ending, text in (
             ("settings", ".json", settings.to_json()),
             ("report", ".html", report),

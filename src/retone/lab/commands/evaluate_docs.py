@@ -65,7 +65,7 @@ def _enhance_docs(args: argparse.Namespace) -> int:
 def _reproducing_docs(args: argparse.Namespace) -> int:
     import json
 
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.lab.reproduce.page import SOURCE, page
 
     docs = docs_folder()

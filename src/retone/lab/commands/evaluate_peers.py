@@ -12,7 +12,7 @@ def _run(args: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate.peers_tests import NOT_OFFERED, run_checks, text
     from retone.training.provenance import provenance
 

@@ -155,7 +155,7 @@ def _equal_budgets(args: argparse.Namespace) -> str:
 
 
 def _strategies_docs(args: argparse.Namespace) -> str:
-    from retone.atomic import write_text_atomic
+    from retone.files.atomic import write_text_atomic
     from retone.lab.commands.verbs import docs_folder
     from retone.lab.evaluate.equal_budgets import strategies_page
 

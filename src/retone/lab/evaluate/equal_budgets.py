@@ -13,8 +13,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from retone.atomic import write_text_atomic
 from retone.errors import DataError
+from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate import descent, gradients, strategies
 from retone.lab.evaluate.result import Result
 from retone.progress import Progress, silent

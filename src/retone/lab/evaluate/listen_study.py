@@ -22,7 +22,7 @@ from retone.effects import MATCH_CHAIN
 from retone.errors import DataError
 from retone.estimators.choose import estimator_named
 from retone.estimators.matching import Matching
-from retone.lab.evaluate.methods import Estimated, Input, Matchering, Method, Target
+from retone.lab.evaluate.methods import Estimated, Input, Matchering, Target
 from retone.training.data.styles import FIVE, apply_style, style_named
 from retone.units import db_to_gain
 
@@ -40,9 +40,9 @@ class _Three:
     target: np.ndarray
 
 
-def methods() -> dict[str, Method]:
+def methods() -> dict[str, Any]:
     """Folder -> method; matchering only where it is installed."""
-    found: dict[str, Method] = {
+    found: dict[str, Any] = {
         "input": Input(),
         "rb-dsp": Estimated("RB-DSP", estimator_named("rules"), at_peak=True),
         "oracle": Target("oracle"),

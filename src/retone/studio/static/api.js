@@ -3,6 +3,12 @@
 export class Refusal extends Error {}
 
 let key = "";
+
+// What this tab keeps over a reload; nothing where the browser forbids it.
+export const kept = {
+  read(name) { try { return sessionStorage.getItem(`retone-${name}`); } catch { return null; } },
+  write(name, text) { try { sessionStorage.setItem(`retone-${name}`, text); } catch { /* full or forbidden */ } },
+};
 let left = false;
 
 async function answer(response) {
@@ -21,9 +27,18 @@ async function ask(address, options) {
   }
 }
 
+// A session of this tab goes on after a reload, as long as the server keeps it.
 export async function start() {
-  const found = await (await ask("/api/session", { method: "POST" })).json();
+  const known = kept.read("key");
+  let found = null;
+  try {
+    if (known) found = await (await ask(`/api/resume/${known}`, { method: "POST" })).json();
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+  }
+  found ??= await (await ask("/api/session", { method: "POST" })).json();
   key = found.session;
+  kept.write("key", key);
   addEventListener("pagehide", () => { left = true; navigator.sendBeacon(`/api/leave/${key}`); });
   return found;
 }
@@ -72,10 +87,13 @@ export const rendered = async (what, data, signal) =>
 
 export const downloadAddress = (name) => `/api/download/${key}/${encodeURIComponent(name)}`;
 
+let turn = 0;
+
 export function upload(role, file, name, onProgress) {
   const request = new XMLHttpRequest();
+  turn = Math.max(turn + 1, Date.now());
   const done = new Promise((resolve, reject) => {
-    request.open("POST", `/api/upload/${key}/${role}?name=${encodeURIComponent(name)}`);
+    request.open("POST", `/api/upload/${key}/${role}?turn=${turn}&name=${encodeURIComponent(name)}`);
     request.responseType = "json";
     request.upload.onprogress = (e) => onProgress(e.loaded / (e.total || 1));
     request.onload = () => (request.status === 200 ? resolve(request.response)

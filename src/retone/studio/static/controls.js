@@ -53,28 +53,28 @@ export class Controls {
     const about = element("small");
     const gains = params.filter((p) => p.role === "gain");
     const stem = gains.length === 1 && gains[0].name;
-    const summary = element("summary", {}, name, about);
+    const details = element("details", { className: "group" }, element("summary", {}, name, about), ...params.map((p) => this.row(p)));
+    params.forEach((p) => this.groups.set(p.name, { details, about, params }));
+    const whole = element("div", { className: "grouped" }, details);
     if (stem) {
       const solo = element("button", { className: "solo", textContent: "Solo", title: "Solo this band", type: "button" });
       solo.dataset.solo = stem;
       solo.setAttribute("aria-pressed", "false");
       solo.setAttribute("aria-label", `Solo ${name}`);
-      solo.addEventListener("click", (e) => {
-        e.preventDefault();
+      solo.addEventListener("click", () => {
         this.callbacks.solo(solo.getAttribute("aria-pressed") === "true" ? null : stem);
       });
-      summary.append(solo);
+      whole.append(solo); // not in the summary: a control has no controls inside
+      whole.classList.add("has-solo");
     }
-    const details = element("details", { className: "group" }, summary, ...params.map((p) => this.row(p)));
-    params.forEach((p) => this.groups.set(p.name, { details, about, params }));
-    return details;
+    return whole;
   }
 
   row(p) {
     const id = `p-${p.name}`;
     const slider = element("input", { type: "range", min: 0, max: STEPS, step: 1, id, title: p.help });
     const field = element("input", { type: "text", inputMode: "decimal" });
-    field.setAttribute("aria-label", `${p.group} ${p.label}, ${p.low} to ${p.high} ${p.unit}`);
+    field.setAttribute("aria-label", `${p.group} ${p.label}, ${p.low} to ${p.high} ${p.unit}`.trim());
     const range = `${p.help} ${p.low} to ${p.high} ${p.unit}`;
     const reset = element("button", { className: "icon reset", title: "Reset to the matched value", type: "button" }, icon("reset"));
     reset.setAttribute("aria-label", `Reset ${p.group} ${p.label}`);

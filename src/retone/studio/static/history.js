@@ -11,6 +11,15 @@ export class History {
     this.at = this.past.length - 1;
   }
 
+  keep() { return JSON.stringify({ past: this.past.slice(-60), at: this.at - Math.max(0, this.past.length - 60) }); }
+
+  restore(text) {
+    const { past, at } = JSON.parse(text);
+    this.past = past;
+    this.at = Math.min(Math.max(at, 0), past.length - 1);
+    return this.past[this.at];
+  }
+
   get canUndo() { return this.at > 0; }
 
   get canRedo() { return this.at < this.past.length - 1; }

@@ -1,5 +1,6 @@
 // The page: its state, and how a change reaches sliders, curves, sound and back.
 import * as api from "./api.js";
+import { Blind } from "./blind.js";
 import { Controls } from "./controls.js";
 import { Eq } from "./eq.js";
 import { Live } from "./live.js";
@@ -9,7 +10,7 @@ import { NAMES } from "./player.js";
 import { tidy } from "./scale.js";
 import { Sources } from "./sources.js";
 import {
-  buttons, say, showControls, showCurves, showHeard, showLevels, showTimes, tick,
+  buttons, quiet, say, showControls, showCurves, showHeard, showLevels, showTimes, tick,
 } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,8 +19,7 @@ const WINDOW = { back: 0.3, on: 4 };
 // ---- the state and the server -------------------------------------------------------------
 
 function adopt(found, more = {}) {
-  const params = new Map(found.stages.flatMap((s) => s.params.map((p) => [p.name, p])));
-  page.effects.set(found.effect, { stages: found.stages, params, base: { ...found.setting }, about: found });
+  const params = learn(found);
   state.effect = found.effect;
   state.setting = { ...found.setting };
   state.locks = new Set([...(more.locks ?? state.locks)].filter((n) => params.has(n)));
@@ -38,7 +38,45 @@ function rebuild() {
 
 function commit() {
   history.put(snapshot());
+  keep();
   buttons();
+}
+
+// What a reload needs: the history, and the effects that it names.
+function keep() {
+  const used = new Set(history.past.map((text) => JSON.parse(text).effect));
+  const effects = [...page.effects].filter(([number]) => used.has(number)).map(([, e]) => e.about);
+  api.kept.write("history", history.keep());
+  api.kept.write("effects", JSON.stringify(effects));
+  api.kept.write("style", JSON.stringify(page.style));
+}
+
+function learn(found) {
+  const params = new Map(found.stages.flatMap((s) => s.params.map((p) => [p.name, p])));
+  page.effects.set(found.effect, { stages: found.stages, params, base: { ...found.setting }, about: found });
+  return params;
+}
+
+// Go on after a reload with what this tab and the server still know.
+async function resume(info) {
+  const texts = ["history", "effects", "style"].map(api.kept.read);
+  if (!info.input || !texts[0] || !texts[1]) return;
+  for (const about of JSON.parse(texts[1])) if (info.effects.includes(about.effect)) learn(about);
+  history.restore(texts[0]);
+  if (!history.past.every((t) => page.effects.has(JSON.parse(t).effect))) { history.clear(); return; }
+  page.style = JSON.parse(texts[2]);
+  page.spectra = info.spectra;
+  page.input = info.input;
+  page.references = info.references;
+  parts.sources.list("input", [info.input]);
+  parts.sources.list("reference", page.references);
+  const { data, head } = await api.sound("input");
+  player.setTrack("before", data, head.rate);
+  await loadReference();
+  restore(history.past[history.at]);
+  balance();
+  showLevels();
+  showHeard();
 }
 
 function restore(text) {
@@ -70,6 +108,7 @@ function reset(names) {
 // Everything that shows or plays the state; requests overtake each other, the last one wins.
 function refresh() {
   showControls();
+  buttons();
   page.changed = performance.now();
   player.live?.set(effective());
   describe();
@@ -109,14 +148,17 @@ async function renderWindow(begun) {
 
 const renderWhole = latest(async () => {
   try {
-    const { head, data } = await api.rendered("render", sent());
+    const asked = sent();
+    const { head, data } = await api.rendered("render", asked);
     page.whole = head;
+    page.shown = JSON.stringify(asked);
     player.setTrack("after", data, head.rate);
     page.spectra.after = { db: head.spectrum_db, lufs: head.levels.integrated_lufs - head.gain_db };
     balance();
     showCurves();
     showTimes();
     showLevels();
+    quieter();
     document.body.dataset.rendered = String(Number(document.body.dataset.rendered || 0) + 1);
     buttons();
   } catch (error) {
@@ -164,7 +206,7 @@ function balance() {
     reference: page.references[0]?.levels.integrated_lufs,
   };
   const gains = { before: 0, after: page.whole?.gain_db ?? 0, reference: 0 };
-  if ($("fair").checked) {
+  if ($("fair").checked || player.blind) {
     const known = Object.values({ ...own, after: page.whole?.levels.integrated_lufs }).filter(Number.isFinite);
     const goal = Math.min(...known);
     for (const name of NAMES) if (Number.isFinite(own[name])) gains[name] = goal - own[name];
@@ -177,6 +219,20 @@ function complain(error) {
   if (error.name === "AbortError") return;
   if (!(error instanceof api.Refusal)) console.error(error);
   say(error.message, true);
+}
+
+// Simple: without the terms and sliders that only engineers need. Narrow screens begin with it.
+function view(simple) {
+  document.body.dataset.view = simple ? "simple" : "all";
+  $("simple").setAttribute("aria-pressed", String(simple));
+  showCurves();
+  showTimes();
+}
+
+function firstView() {
+  let known = null;
+  try { known = localStorage.getItem("retone-view"); } catch { /* forbidden */ }
+  return known ? known === "simple" : innerWidth < 600;
 }
 
 const guarded = (work) => (...args) => Promise.resolve(work(...args)).catch(complain);
@@ -195,6 +251,7 @@ const idle = () => { if (page.job === null) $("work").hidden = true; };
 async function added(role, found) {
   page.spectra = { ...found.spectra, after: page.spectra.after };
   if (role === "input") {
+    quiet();
     player.pause();
     page.input = found;
     page.whole = null;
@@ -247,6 +304,7 @@ async function go() {
 
 async function work(kind, data) {
   page.job = { number: null, kind };
+  quiet();
   busy("Waiting", null, () => {});
   buttons();
   try {
@@ -280,7 +338,18 @@ function happened(event) {
   buttons();
 }
 
+// A quieter result sounds worse to most; say why, once for each match.
+function quieter() {
+  const change = (page.whole?.levels.integrated_lufs ?? NaN) - page.input.levels.integrated_lufs;
+  if (!page.asking || page.shown !== JSON.stringify(sent())) return;
+  page.asking = false;
+  if (change < -2 && state.loudness === "match") {
+    say(`The result is ${Math.round(-change)} dB quieter, because what it follows is. "Loudness" on the right sets another target.`);
+  }
+}
+
 function matched(found) {
+  page.asking = true;
   page.style = found.style;
   const locked = [...state.locks].map(param).filter(Boolean);
   adopt(found, { loudness: "match" });
@@ -314,16 +383,22 @@ function fetchFile(address, name) {
   a.remove();
 }
 
-async function take(target) {
-  const found = await api.post(["export", target], { ...sent(), gain_db: page.whole?.gain_db ?? 0 });
-  const address = URL.createObjectURL(new Blob([found.text], { type: "text/plain" }));
-  fetchFile(address, found.name);
+function hand(text, name) {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  fetchFile(address, name);
   setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+async function take(target) {
+  quiet();
+  const found = await api.post(["export", target], { ...sent(), gain_db: page.whole?.gain_db ?? 0 });
+  hand(found.text, found.name);
   if (found.usage) say(`${found.name}: ${found.usage}`);
   for (const note of found.notes) say(note);
 }
 
 async function loadSettings(file) {
+  quiet();
   const found = await api.text("settings", await file.text());
   adopt(found, { locks: new Set(found.locks), amount: found.amount, loudness: found.loudness, ceiling_dbtp: found.ceiling_dbtp });
   commit();
@@ -341,11 +416,12 @@ function solo(stem) {
 }
 
 function keys(event) {
-  const typing = event.target.matches("input[type=text], select, textarea") || $("keys").open;
+  const typing = event.target.matches("input[type=text], select, textarea") || document.querySelector("dialog[open]");
   if (event.ctrlKey || event.metaKey) {
     if (event.key.toLowerCase() !== "z" || typing) return;
     event.preventDefault();
     restore(event.shiftKey ? history.redo() : history.undo());
+    keep();
     buttons();
     return;
   }
@@ -394,14 +470,21 @@ function wire() {
   $("save-report").addEventListener("click", guarded(() => save("report")));
   $("save-settings").addEventListener("click", guarded(() => take("settings")));
   $("export").addEventListener("click", guarded(() => take($("target").value)));
+  $("preset-make").addEventListener("click", guarded(async () => {
+    quiet();
+    const made = await api.post(["preset"], { name: $("preset-name").value.trim(), kind: $("preset-kind").value });
+    parts.sources.own(made.preset);
+    hand(made.text, made.file);
+    say(`${made.file} holds the preset. 'retone preset import' adds it for good.`);
+  }));
   $("load").addEventListener("click", () => $("load-file").click());
   $("load-file").addEventListener("change", guarded(async () => {
     const [file] = $("load-file").files;
     $("load-file").value = "";
     if (file) await loadSettings(file);
   }));
-  $("undo").addEventListener("click", () => { restore(history.undo()); buttons(); });
-  $("redo").addEventListener("click", () => { restore(history.redo()); buttons(); });
+  $("undo").addEventListener("click", () => { restore(history.undo()); keep(); buttons(); });
+  $("redo").addEventListener("click", () => { restore(history.redo()); keep(); buttons(); });
   $("amount").addEventListener("input", () => { state.amount = Number($("amount").value); refresh(); });
   $("amount").addEventListener("change", commit);
   $("loudness").addEventListener("change", () => { state.loudness = $("loudness").value; commit(); refresh(); });
@@ -415,6 +498,11 @@ function wire() {
     document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
     showCurves(); showTimes();
   });
+  $("simple").addEventListener("click", () => {
+    view(document.body.dataset.view !== "simple");
+    try { localStorage.setItem("retone-view", document.body.dataset.view); } catch { /* forbidden */ }
+  });
+  new Blind(player, () => { balance(); showTimes(); });
   $("help").addEventListener("click", () => $("keys").showModal());
   $("keys-close").addEventListener("click", () => $("keys").close());
   addEventListener("keydown", keys);
@@ -436,6 +524,8 @@ async function begin() {
   wire();
   buttons();
   tick();
+  view(firstView());
+  await resume(info).catch(complain);
   document.body.dataset.ready = "true";
   runHere().catch(notHere).finally(() => { document.body.dataset.live = String(player.live !== null); });
   page.offers = await api.offers();

@@ -30,18 +30,15 @@ export class Sources {
     drop.addEventListener("keydown", (e) => {
       if (e.key === "Enter" || e.key === " ") { e.preventDefault(); e.stopPropagation(); open(); }
     });
-    file.addEventListener("change", async () => {
+    file.addEventListener("change", () => {
       const chosen = [...file.files];
       file.value = "";
-      for (const f of chosen) await this.send(role, f, f.name);
+      this.take(role, chosen);
     });
     for (const [name, on] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
       drop.addEventListener(name, (e) => { e.preventDefault(); drop.classList.toggle("over", on); });
     }
-    drop.addEventListener("drop", async (e) => {
-      const dropped = [...e.dataTransfer.files].slice(0, role === "input" ? 1 : 8);
-      for (const f of dropped) await this.send(role, f, f.name);
-    });
+    drop.addEventListener("drop", async (e) => this.take(role, await dropped(e.dataTransfer)));
     button.addEventListener("click", () => this.record(role, button));
   }
 
@@ -64,7 +61,22 @@ export class Sources {
     }
   }
 
+  // A new recording ends the reading of an earlier one; references are read one after the other.
+  async take(role, files) {
+    if (!files.length) { this.callbacks.say("There is no recording in it.", true); return; }
+    if (role === "input") {
+      if (files.length > 1) this.callbacks.say(`The first of ${files.length} recordings was taken: ${files[0].name}.`);
+      await this.send(role, files[0], files[0].name);
+      return;
+    }
+    const most = this.info.limits.references;
+    if (files.length > most) this.callbacks.say(`The first ${most} of ${files.length} recordings were taken.`);
+    for (const f of files.slice(0, most)) this.line = (this.line ?? Promise.resolve()).then(() => this.send(role, f, f.name));
+    await this.line;
+  }
+
   async send(role, file, name) {
+    if (role === "input") this.going?.cancel();
     const most = this.info.limits.upload_bytes;
     if (file.size > most) {
       this.callbacks.say(`${name} is larger than the limit of ${Math.round(most / 2 ** 20)} MB. Save it ` +
@@ -72,16 +84,24 @@ export class Sources {
       return;
     }
     const words = `Reading ${name}`;
-    const going = upload(role, file, name, (share) => this.callbacks.busy(words, share, () => going.cancel()));
-    this.callbacks.busy(words, 0, () => going.cancel());
+    const cancel = () => going.cancel();
+    const shown = (share) => { if (role !== "input" || this.going === going) this.callbacks.busy(words, share, cancel); };
+    const going = upload(role, file, name, shown);
+    if (role === "input") this.going = going;
+    this.callbacks.busy(words, 0, cancel);
     try {
-      await this.callbacks.added(role, await going.done);
+      const found = await going.done;
+      if (role === "input" && this.going !== going) return;
+      await this.callbacks.added(role, found);
       if (role === "reference") this.pick("match");
     } catch (error) {
       if (error instanceof Refusal) this.callbacks.say(error.message, true);
       else if (error.name !== "AbortError") throw error;
     } finally {
-      this.callbacks.idle();
+      if (role !== "input" || this.going === going) {
+        if (role === "input") this.going = null;
+        this.callbacks.idle();
+      }
     }
   }
 
@@ -135,13 +155,22 @@ export class Sources {
     this.callbacks.goal(goal);
   }
 
-  presets(known) {
+  // Presets of one's own come first; they last as long as the page, their files longer.
+  own(preset) {
+    const box = $("presets");
+    box.querySelector(`[data-preset="${preset.name}"]`)?.remove();
+    box.querySelector(":scope > p")?.remove();
+    this.presets([preset], true);
+    box.firstElementChild.click();
+  }
+
+  presets(known, first = false) {
     const box = $("presets");
     if (!known.length) {
       box.append(Object.assign(document.createElement("p"), { textContent: "This version has no presets." }));
       return;
     }
-    box.append(...known.map((p) => {
+    box[first ? "prepend" : "append"](...known.map((p) => {
       const button = document.createElement("button");
       button.setAttribute("role", "radio");
       button.setAttribute("aria-checked", "false");
@@ -156,4 +185,27 @@ export class Sources {
       return button;
     }));
   }
+}
+
+const SOUND = /\.(wav|flac|ogg|opus|mp3|m4a|mp4|mov|mkv|webm|wma|aiff?|caf|w64|wv|ape)$/i;
+
+// The files of a drop; of a folder, every recording in it, by name.
+async function dropped(data) {
+  const entries = [...data.items].map((i) => i.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some((e) => e.isDirectory)) return [...data.files];
+  const found = [];
+  const walk = async (entry) => {
+    if (entry.isFile) {
+      if (SOUND.test(entry.name)) found.push([entry.fullPath, await new Promise((ok, no) => { entry.file(ok, no); })]);
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) { // it gives a hundred at a time
+      const some = await new Promise((ok, no) => { reader.readEntries(ok, no); });
+      if (!some.length) break;
+      for (const e of some) await walk(e);
+    }
+  };
+  for (const e of entries) await walk(e);
+  return found.sort(([a], [b]) => a.localeCompare(b)).map(([, f]) => f);
 }

@@ -1,7 +1,7 @@
 // How the page shows its state: curves, waveforms, levels, buttons, messages.
 import * as draw from "./draw.js";
 import { NAMES } from "./player.js";
-import { history, page, parts, player, state } from "./model.js";
+import { history, page, parts, player, sent, state } from "./model.js";
 import { clock } from "./scale.js";
 
 const $ = (id) => document.getElementById(id);
@@ -71,7 +71,8 @@ export function showTimes() {
   if (!page.input) return;
   const gain = (n) => 10 ** ((page.gains[n] ?? 0) / 20);
   const tracks = [{ wave: page.input.wave, css: "before", gain: gain("before"), alpha: 0.55 }];
-  if (player.heard === "reference" && page.references[0]) {
+  if (player.blind) { /* the picture must not tell what is heard */
+  } else if (player.heard === "reference" && page.references[0]) {
     tracks.push({ wave: page.references[0].wave, css: "reference", gain: gain("reference"), alpha: 0.75 });
   } else if (page.whole) {
     tracks.push({ wave: page.whole.wave, css: "after", gain: gain("after"), alpha: player.heard === "after" ? 0.8 : 0.35 });
@@ -80,9 +81,14 @@ export function showTimes() {
   draw.reductions($("gr"), page.whole?.reductions, share);
 }
 
-const LEVELS = [["integrated_lufs", "LUFS"], ["short_term_max_lufs", "LUFS, 3 s"],
-  ["true_peak_dbtp", "true peak"], ["rms_dbfs", "RMS"], ["crest_db", "crest"],
-  ["loudness_range_lu", "range, LU"]];
+const LEVELS = [
+  ["integrated_lufs", "Loudness", "LUFS: how loud the whole recording sounds; nearer to 0 is louder"],
+  ["short_term_max_lufs", "Loudest 3 s", "LUFS of the loudest three seconds"],
+  ["true_peak_dbtp", "True peak", "dBTP: the highest point of the wave; above 0 it distorts"],
+  ["rms_dbfs", "RMS", "dBFS: the average level, not weighted as the ear does"],
+  ["crest_db", "Crest", "dB: how far peaks stand above the average"],
+  ["loudness_range_lu", "Range", "LU: how far soft and loud passages are apart"]];
+const ALWAYS = ["integrated_lufs", "true_peak_dbtp"];
 
 export function showLevels() {
   const after = page.whole && { ...page.whole.levels };
@@ -92,9 +98,11 @@ export function showLevels() {
     after.true_peak_dbtp = state.ceiling_dbtp;
   }
   const columns = [page.input?.levels, after, page.references[0]?.levels];
-  $("levels").tBodies[0].replaceChildren(...LEVELS.map(([name, title]) => {
-    const row = document.createElement("tr");
-    row.append(Object.assign(document.createElement("td"), { textContent: title }));
+  $("levels").tBodies[0].replaceChildren(...LEVELS.map(([name, title, about]) => {
+    const row = Object.assign(document.createElement("tr"), { title: about });
+    if (!ALWAYS.includes(name)) row.className = "expert";
+    const head = Object.assign(document.createElement("th"), { textContent: title, scope: "row" });
+    row.append(head);
     for (const c of columns) {
       const v = c?.[name];
       row.append(Object.assign(document.createElement("td"), { textContent: Number.isFinite(v) ? v.toFixed(1) : "–" }));
@@ -112,7 +120,7 @@ export function tick() {
     a.getFloatTimeDomainData(samples);
     let peak = 1e-6, sum = 0;
     for (const v of samples) { peak = Math.max(peak, Math.abs(v)); sum += v * v; }
-    const rows = player.heard === "after" ? page.whole?.reductions ?? [] : [];
+    const rows = player.heard === "after" && !player.blind ? page.whole?.reductions ?? [] : [];
     const at = (r) => r.low[Math.min(r.low.length - 1, Math.floor((player.position / player.duration) * r.low.length))] ?? 0;
     const reduction = rows.length ? Math.min(0, ...rows.map(at)) : 0;
     draw.meter($("meter"), 20 * Math.log10(peak), 10 * Math.log10(sum / samples.length + 1e-12), reduction);
@@ -121,9 +129,14 @@ export function tick() {
 }
 
 export function buttons() {
-  const has = page.input !== null, made = has && page.whole !== null;
+  const has = page.input !== null;
+  // Only what is heard and shown can be downloaded, and only once it differs from the recording.
+  const current = page.whole !== null && page.shown === JSON.stringify(sent());
+  const made = has && current && page.job === null && !parts.sources.going && history.canUndo;
   for (const id of ["play", "hear-before", "load"]) $(id).disabled = !has;
-  for (const id of ["hear-after", "save", "save-settings", "save-report", "export", "target"]) $(id).disabled = !made;
+  $("hear-after").disabled = $("blind").disabled = !has || page.whole === null;
+  $("save").title = made || !has ? "" : page.job || parts.sources.going ? "Wait until it is done" : history.canUndo ? "" : "Match, or change a setting, first";
+  for (const id of ["save", "save-settings", "save-report", "export", "target"]) $(id).disabled = !made;
   $("hear-reference").disabled = !page.references.length;
   $("undo").disabled = !history.canUndo;
   $("redo").disabled = !history.canRedo;
@@ -135,6 +148,7 @@ export function buttons() {
 }
 
 export function showHeard() {
+  if (player.blind) return;
   for (const name of NAMES) {
     const on = player.heard === name;
     $(`hear-${name}`).setAttribute("aria-checked", String(on));
@@ -147,7 +161,13 @@ export function showHeard() {
   showTimes();
 }
 
+// Messages belong to what was last done; the next action takes them away.
+export function quiet() {
+  $("messages").replaceChildren();
+}
+
 export function say(text, error = false) {
+  for (const old of [...$("messages").children]) if (old.firstChild.textContent === text) old.remove();
   const p = document.createElement("p");
   if (error) p.className = "error";
   const gone = Object.assign(document.createElement("button"), { textContent: "✕" });

@@ -107,11 +107,12 @@
         const slider = make("input", { type: "range", min: 0, max: 100, step: 1, value: 0, id: `rate-${key}`, disabled: true });
         const label = make("label", { textContent: key, htmlFor: slider.id });
         const out = make("output", { textContent: "–" });
-        slider.addEventListener("input", () => {
+        const rate = () => {
           given.set(key, Number(slider.value));
           out.textContent = slider.value;
           show();
-        });
+        };
+        for (const kind of ["input", "click"]) slider.addEventListener(kind, rate); // 0 may be meant
         row.append(label, slider, out);
         box.append(row);
         return slider;
@@ -181,7 +182,7 @@
     trial.enable();
     const left = trial.left();
     $("next").disabled = left.length > 0;
-    $("needed").textContent = left.length ? `Still to do: ${left.slice(0, 3).join(", ")}${left.length > 3 ? " …" : ""}.` : "";
+    $("needed").textContent = left.length ? `Still to do: ${left.slice(0, 3).join(", ")}${left.length > 3 ? ", …" : "."}` : "";
   }
 
   async function next() {
