@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "match", "enhance", "preset", "apply", "export", "studio", "inspect", "corpus", "train",
+    "doctor",
 )  # fmt: skip
 """Each is a module of ``retone.cli``."""
 
