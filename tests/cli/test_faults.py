@@ -1,6 +1,6 @@
-"""Every command of the program's own table under every fault: said in a sentence, nothing half left.
+"""Every command of the program's own table under every fault: a sentence, and nothing half left.
 
-``scripts/faults.py`` holds the commands' words, the faults and the law; here every pair is one test.
+``scripts/faults.py`` holds the commands' words, the faults and the law.
 A new command is held to it as soon as it is in the table of commands.
 """
 
