@@ -130,6 +130,13 @@ def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         where = f"{e.filename}: " if e.filename else ""
         print(f"{parser.prog} {args.command}: {where}{e.strerror or e}.", file=sys.stderr)
         return 2
+    except ImportError as e:  # a broken installation, or too little memory for a library
+        print(
+            f"{parser.prog} {args.command}: a part of retone cannot be loaded ({e}). Install "
+            "retone again, or close other programs if memory is short.",
+            file=sys.stderr,
+        )
+        return 2
     except MemoryError:
         print(
             f"{parser.prog} {args.command}: there is not enough memory. Close other programs, or "

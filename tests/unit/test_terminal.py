@@ -118,3 +118,82 @@ def test_a_mistyped_word_gets_the_nearest(
         lab(words)
     err = capsys.readouterr().err
     assert end.value.code == 2 and says in err and err.count("\n") == 1, err
+
+
+NASTY = (
+    "\x1b[2J\x1b]0;owned\x07",
+    "\x9b31m",
+    "\rover",
+    "\x08\x08",
+    "\u202egnp.exe",
+    "\u2028x",
+    "\udce9",
+)
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+def test_text_from_files_does_not_command_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    screen = a_screen(monkeypatch)
+    with terminal.printable_output():
+        print(f"note: {text}.")
+        print(text, file=sys.stderr)
+    shown = screen.getvalue()
+    assert not any(c in shown for c in "\x1b\x9b\r\x08\x07\u202e\u2028\udce9")
+    assert "\\" in shown and shown.count("\n") == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
+def test_every_text_can_be_printed_in_every_encoding(encoding: str) -> None:
+    raw = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    stream = terminal.Printable(raw)
+    assert stream.write("a é \u4e2d \U0001f3b5 \udce9\n") == 10
+    stream.flush()
+    assert raw.buffer.getvalue().startswith(b"a ")  # type: ignore[attr-defined]
+
+
+def test_every_command_prints_through_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also what the parser says of the words that it was given."""
+    from retone.cli.main import COMMANDS, main
+
+    for command in COMMANDS:
+        for words in ([command, "--nonsense\x1b[2J"], [command, "\x1b[31m", "\x1b[31m"]):
+            if command == "train" and len(words) == 3:
+                continue
+            try:
+                main(words)
+            except SystemExit:
+                pass
+            got = capsys.readouterr()
+            assert "\x1b" not in got.out + got.err, words
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_cleans_up_and_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import os
+    import signal
+    import time
+
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip("this system has no such signal")
+    cleaned = []
+
+    def run(args: argparse.Namespace) -> int:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        finally:
+            cleaned.append(True)
+        return 0
+
+    parser = terminal.Parser(prog="p")
+    parser.set_defaults(run=run, command="c", x=None)
+    parser.add_argument("x")
+    before = signal.getsignal(number)
+    assert terminal.run_command(parser, ["x"]) == (130 if name == "SIGINT" else 143)
+    assert cleaned and signal.getsignal(number) == before
+    assert "Traceback" not in capsys.readouterr().err

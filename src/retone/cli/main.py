@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "match", "enhance", "preset", "apply", "live", "export", "plugins", "studio", "listen",
-    "inspect", "corpus", "train",
+    "inspect", "corpus", "train", "doctor",
 )  # fmt: skip
 """Each is a module of ``retone.cli``."""
 

@@ -20,6 +20,7 @@ MOST_BYTES = 8 << 20
 MOST_DEPTH = 64
 """Most levels of lists and objects inside one another."""
 MOST_DIGITS = 400
+MOST_KEY = 256
 MOST_NAME = 120
 """Most characters of a text that is a name."""
 
@@ -70,7 +71,9 @@ def parse(text: str, where: str) -> Any:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise DataError(f"{where}: '{key}' appears twice in one object. Remove one.")
+                raise DataError(
+                    f"{where}: '{_shown(key)}' appears twice in one object. Remove one."
+                )
             found[key] = value
         return found
 
@@ -114,7 +117,12 @@ def _check(value: Any, where: str) -> None:
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict):
-                below += item.keys()
+                for key in item:
+                    if len(key) > MOST_KEY or one_line(key) != key:
+                        raise DataError(
+                            f"{where}: the name '{_shown(key)}' of a field is too long, or holds "
+                            "a character that cannot be printed."
+                        )
                 below += item.values()
             elif isinstance(item, list):
                 below += item
@@ -168,7 +176,9 @@ class Fields:
     def choice(self, name: str, known: Sequence[str], default: Any = _REQUIRED) -> str:
         value = self.text(name, default)
         if value not in known:
-            raise DataError(f"{self.where}.{name}: '{value}' is unknown.{nearest(value, known)}")
+            raise DataError(
+                f"{self.where}.{name}: '{_shown(value)}' is unknown.{nearest(value[:80], known)}"
+            )
         return value
 
     def number(
@@ -261,10 +271,15 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the text '{value[:40]}'"
+        return f"the text '{_shown(value)}'"
     if isinstance(value, (int, float)):
         return "a number"
     return "a list" if isinstance(value, list) else "an object"
+
+
+def _shown(text: str) -> str:
+    """The beginning of a text on one line."""
+    return one_line(text[:40])
 
 
 def write(value: Any, *, width: int = 100, indent: int = 0) -> str:

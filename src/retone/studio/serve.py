@@ -9,6 +9,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FIRST_PORT = 8765
 TRIED_PORTS = 20
 BACKLOG = 64
+LEAST_HANDLES = 64
 
 
 def serve(
@@ -67,7 +69,7 @@ def serve(
         raise MissingExtraError("retone studio", "uvicorn", "studio") from error
     from retone.studio.server import Studio
 
-    _raise_handles(limits)
+    limits = _with_handles(limits)
     listener = _listen(host, port)
     try:
         studio = Studio(access=access, limits=limits, hosts=names, log=_log if log else None)
@@ -81,6 +83,7 @@ def serve(
                 threading.Timer(0.3, webbrowser.open, (address,)).start()
             server.run(sockets=[listener])
         finally:
+            listener.close()  # first: removing files needs a handle
             studio.close()
     finally:
         listener.close()
@@ -104,18 +107,31 @@ def _log(line: str) -> None:
     print(time.strftime("%Y-%m-%dT%H:%M:%S"), line, file=sys.stderr, flush=True)
 
 
-def _raise_handles(limits: Limits) -> None:
-    """Allow this process as many open files as its connections and recordings need."""
+def _with_handles(limits: Limits) -> Limits:
+    """Allow this process as many open files as the limits need, or reduce the connections.
+
+    Raises:
+        SettingError: the system allows far too few.
+    """
     try:
         import resource
     except ImportError:
-        return
+        return limits
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.connections + 8 * limits.sessions + 128
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    others = 4 * limits.sessions + 64
+    wanted = limits.connections + others
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limits
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft < LEAST_HANDLES:
+        raise SettingError(
+            f"this system allows retone {soft} open files, the studio needs {LEAST_HANDLES}. Allow "
+            "more with 'ulimit -n'."
+        )
+    return replace(limits, connections=min(limits.connections, max(16, soft - others)))
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
