@@ -176,5 +176,6 @@ def test_names_of_any_bytes_are_processed_and_shown(retone, clip, settings, tmp_
     assert found == set(names)
     page = (out / "summary.html").read_text(encoding="utf-8")
     assert "<b>" not in page
-    assert len(list(csv.DictReader((out / "results.csv").open(newline="")))) == 5
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 5
     assert "4 done before" in retone(*words)[1]
