@@ -120,6 +120,8 @@ def test_a_manifest_alone_is_enough(retone, clip, settings: Path, tmp_path: Path
         (("apply", "IN", "-o", "OUT"), "--settings"),
         (("match", "EMPTY", "--to", "IN/a.wav", "-o", "OUT"), "no recording found"),
         (("match", "IN", "--to", "IN/a.wav", "-o", "OUT", "--jobs", "many"), "'many'"),
+        (("match", "IN", "--to", "IN/b.wav", "-o", "OUT"), "b.wav does not exist"),
+        (("apply", "IN", "--settings", "IN/b.json", "-o", "OUT"), "b.json does not exist"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(retone, clip, tmp_path: Path, words, part: str) -> None:
