@@ -1,7 +1,7 @@
 """Match every recording of a folder to a preset or to reference recordings.
 
 python examples/match_folder.py FOLDER OUTPUT --preset podcast --loudness -16
-python examples/match_folder.py FOLDER OUTPUT --to reference.wav
+python examples/match_folder.py FOLDER OUTPUT --to reference.wav --workers 2
 """
 
 from __future__ import annotations
@@ -21,25 +21,22 @@ def main() -> None:
     style.add_argument("--preset", help="a preset's name or file")
     parser.add_argument("--pattern", default="*.*", help="which files (default: all)")
     parser.add_argument("--loudness", type=float, help="target in LUFS (default: the reference's)")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: this one)")
     args = parser.parse_args()
 
-    args.output.mkdir(parents=True, exist_ok=True)
-    for source in sorted(args.folder.glob(args.pattern)):
-        target = args.output / source.name
-        if target.exists():
-            continue  # already processed
-        try:
-            result = retone.match(
-                source,
-                to=args.to,
-                preset=args.preset,
-                output=target,
-                loudness="match" if args.loudness is None else args.loudness,
-            )
-        except retone.RetoneError as error:
-            print(f"skipped: {error}")
-            continue
-        print(f"{target}: {result.gain_db:+.1f} dB after the effect")
+    outcomes = retone.process_many(
+        sorted(args.folder.glob(args.pattern)),
+        args.output,
+        to=args.to,
+        preset=args.preset,
+        loudness="match" if args.loudness is None else args.loudness,
+        workers=args.workers,
+    )
+    for outcome in outcomes:
+        if outcome.failed:
+            print(f"skipped: {outcome.error}")
+        elif outcome.status == "done":  # else it was done before
+            print(f"{outcome.output}: {outcome.values['gain_db']:+.1f} dB after the effect")
 
 
 if __name__ == "__main__":

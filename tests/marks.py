@@ -8,6 +8,7 @@ from __future__ import annotations
 SLOW = (
     "tests/architecture/test_lazy_imports.py",
     "tests/architecture/test_rooms.py",
+    "tests/batch/",
     "tests/cli/",
     "tests/contract/test_edges.py::test_a_second_derivative_is_right_or_refused",
     "tests/contract/test_effects.py::test_blocks_equal_the_whole",

@@ -27,6 +27,7 @@ _HOME = {
     "export": "retone.api",
     "match": "retone.api",
     "open_settings": "retone.api",
+    "process_many": "retone.batch.many",
 }
 
 __all__ = sorted(_HOME)
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         match,
         open_settings,
     )
+    from retone.batch.many import process_many  # noqa: F401
     from retone.effects import (  # type: ignore[no-redef]  # noqa: F401
         Compressor,
         DynamicEqualizer,

@@ -120,6 +120,8 @@ def test_a_manifest_alone_is_enough(retone, clip, settings: Path, tmp_path: Path
         (("apply", "IN", "-o", "OUT"), "--settings"),
         (("match", "EMPTY", "--to", "IN/a.wav", "-o", "OUT"), "no recording found"),
         (("match", "IN", "--to", "IN/a.wav", "-o", "OUT", "--jobs", "many"), "'many'"),
+        (("match", "IN", "--to", "IN/b.wav", "-o", "OUT"), "b.wav does not exist"),
+        (("apply", "IN", "--settings", "IN/b.json", "-o", "OUT"), "b.json does not exist"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(retone, clip, tmp_path: Path, words, part: str) -> None:
@@ -176,5 +178,6 @@ def test_names_of_any_bytes_are_processed_and_shown(retone, clip, settings, tmp_
     assert found == set(names)
     page = (out / "summary.html").read_text(encoding="utf-8")
     assert "<b>" not in page
-    assert len(list(csv.DictReader((out / "results.csv").open(newline="")))) == 5
+    with (out / "results.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 5
     assert "4 done before" in retone(*words)[1]

@@ -110,12 +110,19 @@ def rows_of(name: str, verb: str) -> Iterator[Row]:
                     raise DataError(
                         f"{name}: column '{column}' is unknown. Did you mean '{near[0]}'?"
                     )
-        yield _row(record, where, os.path.dirname(name), known)
+        yield row_of(record, where, os.path.dirname(name), verb)
 
 
-def _row(
-    record: Mapping[str, Any], where: str, folder: str, known: Mapping[str, Callable[[Any], Any]]
-) -> Row:
+def row_of(record: Mapping[str, Any], where: str, folder: str, verb: str) -> Row:
+    """One row from its columns.
+
+    Args:
+        record: columns and values.
+        where: for messages.
+        folder: what relative paths are relative to.
+        verb: what the job does.
+    """
+    known = OPTIONS[verb]
     source = str(record["input"] or "")
     if not source:
         return Row("", where, problem=f"{where}: the input is empty.")
@@ -210,7 +217,7 @@ def _parquet(content: bytes, name: str) -> list[dict[str, Any]]:
 
 
 def check(options: Mapping[str, Any], verb: str) -> dict[str, Any]:
-    """Options of one item in Python: unknown names are refused.
+    """Options of a job in Python: unknown names are refused, one reference becomes a list.
 
     Raises:
         SettingError: an option is unknown.
@@ -220,4 +227,9 @@ def check(options: Mapping[str, Any], verb: str) -> dict[str, Any]:
             near = difflib.get_close_matches(name, OPTIONS[verb], 1, 0.6)
             hint = f" Did you mean '{near[0]}'?" if near else ""
             raise SettingError(f"{verb}: option '{name}' is unknown.{hint}")
-    return dict(options)
+    found = {name: value for name, value in options.items() if value is not None}
+    if "true_peak_dbtp" in options:
+        found["true_peak_dbtp"] = options["true_peak_dbtp"]  # None is no limiter
+    if "to" in found and not isinstance(found["to"], (list, tuple)):
+        found["to"] = [found["to"]]
+    return found

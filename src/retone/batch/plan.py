@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from retone.audio.formats import CONTAINERS, READABLE, extension_of
@@ -51,6 +52,7 @@ def plan_of(
     verb: str = "match",
     format_name: str | None = None,
     manifests: Sequence[str] = (),
+    rows: Sequence[Row] = (),
 ) -> Plan:
     """List the recordings of a job.
 
@@ -64,6 +66,7 @@ def plan_of(
         verb: what is done; ``"inspect"`` keeps the names as they are.
         format_name: the format of all outputs, which decides their endings.
         manifests: files with one recording per row.
+        rows: further recordings, with their options.
 
     Raises:
         SettingError: there is no recording at all, or a manifest's column or value is not possible.
@@ -73,10 +76,10 @@ def plan_of(
     listed = [n for n in inputs if n.lower().endswith(MANIFESTS) and not storage.is_folder(n)]
     others = [name for name in inputs if name not in listed]
     tree = _Tree(plan, folder)
-    for name in (*listed, *manifests):
-        for row in manifest.rows_of(name, verb):
-            problem = row.problem or tree.missing(row.input)
-            plan.rows.append(replace(row, problem=problem, size=_size(row.input)))
+    tables = (manifest.rows_of(name, verb) for name in (*listed, *manifests))
+    for row in (*rows, *chain.from_iterable(tables)):
+        problem = row.problem or tree.missing(row.input)
+        plan.rows.append(replace(row, problem=problem, size=_size(row.input)))
     folders = [name for name in others if storage.is_folder(name)]
     singles: list[str] = []
     for name in others:

@@ -30,22 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone import api
-    from retone.cli.streams import ends, output_format
     from retone.plugins import allow
-    from retone.process.settings_file import SettingsFile
-    from retone.terminal import progress_bar
 
     if args.plugin:
         allow(args.plugin)
-    if args.settings:
-        settings = SettingsFile.read(args.settings, str(args.settings))
     if is_many(args):
         options = output_options(args)
         if args.settings:
             options["settings"] = str(args.settings)
         prepare = functools.partial(allow, args.plugin) if args.plugin else None
         return run_many("apply", args, options, prepare=prepare, stamp=args.plugin or "")
+
+    from retone import api
+    from retone.cli.streams import ends, output_format
+    from retone.process.settings_file import SettingsFile
+    from retone.terminal import progress_bar
+
+    settings = SettingsFile.read(args.settings, str(args.settings))
     wanted = output_format(args)
     with ends(args, "applied", (), wanted) as files:
         with progress_bar() as progress:

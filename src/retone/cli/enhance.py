@@ -40,10 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone import api
-    from retone.cli.streams import ends, output_format
     from retone.plugins import allow
-    from retone.terminal import progress_bar
 
     locks = parse_locks(args.lock)
     if args.plugin:
@@ -54,6 +51,11 @@ def run(args: argparse.Namespace) -> int:
             options["weights"] = str(args.weights)
         prepare = functools.partial(allow, args.plugin) if args.plugin else None
         return run_many("enhance", args, options, prepare=prepare, stamp=args.plugin or "")
+
+    from retone import api
+    from retone.cli.streams import ends, output_format
+    from retone.terminal import progress_bar
+
     wanted = output_format(args)
     with ends(args, "enhanced", (), wanted) as files:
         with progress_bar() as progress:

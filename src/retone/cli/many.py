@@ -136,13 +136,16 @@ def run_many(
     Returns:
         1 if a recording failed, else 0.
     """
-    from retone.errors import SettingError
+    from retone.errors import AudioError, SettingError
     from retone.terminal import progress_bar
 
     if args.output is None:
         raise SettingError("several recordings need a folder for the results: give -o FOLDER.")
     if Path(args.output).is_file():
         raise SettingError(f"{args.output} is a file; several recordings need a folder.")
+    for name in (*options.get("to", ()), options.get("settings"), options.get("weights")):
+        if name and "://" not in name and not Path(name).is_file():
+            raise AudioError(f"{name} does not exist or is a folder; every recording needs it.")
     job = job_of(verb, args, options, prepare=prepare, estimator=estimator, stamp=stamp)
     if not args.quiet:
         for note in job.plan.notes:

@@ -336,12 +336,7 @@ def _preset(args: argparse.Namespace, recording: Path) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retone import api
-    from retone.cli.streams import ends, output_format
     from retone.errors import SettingError
-    from retone.estimators import choose
-    from retone.estimators.base import Estimator
-    from retone.terminal import progress_bar
 
     if args.plugin and (args.estimator or args.eq_only or args.dynamics_only):
         raise SettingError(
@@ -354,6 +349,13 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError("--plugin-set needs --plugin.")
     if is_many(args):
         return _run_many(args)
+
+    from retone import api
+    from retone.cli.streams import ends, output_format
+    from retone.estimators import choose
+    from retone.estimators.base import Estimator
+    from retone.terminal import progress_bar
+
     locks = parse_locks(args.lock)
     wanted = output_format(args)
     with ends(args, "matched", args.to or (), wanted) as files:

@@ -45,7 +45,8 @@ def _by_ffmpeg(audio: np.ndarray, bit_rate: int) -> bytes:
     av.logging.set_level(None)
     layout = "mono" if audio.shape[1] == 1 else "stereo"
     out = io.BytesIO()
-    with av.open(out, "w", format="ogg") as container:
+    exact = {"fflags": "+bitexact"}  # the same sound makes the same file: no random serial number
+    with av.open(out, "w", format="ogg", options=exact) as container:
         stream: Any = container.add_stream(
             "libopus", rate=RATE, layout=layout, options={"compression_level": "3"}
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ class SndfileEncoder:
         self._order: list[int] | None = None
         if subtype in ("VORBIS", "OPUS") and channels in VORBIS_ORDER:
             self._order = list(VORBIS_ORDER[channels])
+        # soundfile encodes text by itself, and refuses names that are not UTF-8
+        name = path if os.name == "nt" else os.fsencode(path)
         self._file = sf.SoundFile(
-            path, "w", sample_rate, channels, subtype, format=container,
+            name, "w", sample_rate, channels, subtype, format=container,
             **_QUALITY.get(subtype, {}),
         )  # fmt: skip
 

@@ -179,6 +179,25 @@ def _add_studio(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_many(parser: argparse.ArgumentParser) -> None:
+    def number(name: str, default: int, what: str) -> None:
+        parser.add_argument(name, type=int, default=default, help=f"{what} (default: %(default)s)")
+
+    parser.add_argument(
+        "--audio", type=Path, nargs=2, default=(VOICE, VOICE.with_name("bright_voice.flac")),
+        metavar="FILE", help="recording to cut into pieces, and reference",
+    )  # fmt: skip
+    number("--files", 1000, "files for CPU per file; 0 leaves a part out, as below")
+    parser.add_argument("--seconds", type=_positive, default=5.0, help="of each (default: 5)")
+    number("--rounds", 5, "rounds of one and two workers")
+    number("--many", 10_000, "files for memory, against 100")
+    number("--tiny", 100_000, "files to list, plan and resume")
+    number("--kills", 50, "kills of a job of 200 files")
+    number("--ray-kills", 0, "the same on a Ray cluster on this machine")
+    number("--seed", 0, "random seed")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="file for the record")
+
+
 def _add_docs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "results", type=Path, nargs="*", help=f"JSON files (default: those in {RESULTS})"
@@ -287,6 +306,28 @@ def _studio(args: argparse.Namespace) -> int:
     return 0
 
 
+def _many(args: argparse.Namespace) -> int:
+    import json
+    import sys
+    import tempfile
+
+    from retone.files.atomic import write_text_atomic
+    from retone.lab.bench.batch import measure_batch
+
+    names = ("files", "seconds", "rounds", "many", "tiny", "kills", "ray_kills", "seed")
+    question = _question(args, *names)
+    question["audio"], question["reference"] = _recordings(tuple(args.audio))
+    with tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
+        found = measure_batch(
+            question, ENTRY, Path(folder), lambda text: print(text, file=sys.stderr)
+        )
+    text = json.dumps(found, indent=1) + "\n"
+    if args.output:
+        write_text_atomic(args.output, text, force=True)
+    print(text, end="")
+    return 0
+
+
 def _exports(args: argparse.Namespace) -> int:
     import sys
 
@@ -334,6 +375,7 @@ VERBS = (
     Verb("strategies", "the cost of each differentiation strategy", _add_strategies, _strategies),
     Verb("match", "whole files, compared with matchering", _add_match, _match),
     Verb("enhance", "whole files of speech, without a reference", _add_enhance, _enhance),
+    Verb("batch", "many recordings: cost per file, workers, memory, kills", _add_many, _many),
     Verb("exports", "every export compared with retone's own render", _add_exports, _exports),
     Verb("studio", "how fast the studio starts and renders changes", _add_studio, _studio),
     Verb("render-docs", "write docs/benchmarks.md from the results", _add_docs, _render_docs),

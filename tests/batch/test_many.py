@@ -1,0 +1,56 @@
+"""``retone.process_many``: an iterator of outcomes, in order, bounded, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import retone
+from retone.errors import SettingError
+
+
+def test_outcomes_come_in_the_order_of_the_items(clip, settings: Path, tmp_path: Path) -> None:
+    paths = [clip(f"{i}.wav", seed=i) for i in (3, 1, 2)]
+    items = [paths[0], {"input": paths[1], "amount": 0.5}, tmp_path / "none.wav", paths[2]]
+    for status in ("done", "same"):
+        found = list(
+            retone.process_many(items, tmp_path / "out", verb="apply", settings=settings, workers=2)
+        )
+        assert [o.status for o in found] == [status, status, "failed", status]
+        assert [o.input for o in found[:2]] == [str(p) for p in paths[:2]]
+        assert "none.wav" in found[2].error and found[3].values["duration_s"] > 0
+
+
+def test_work_begins_with_the_first_outcome(clip, settings: Path, tmp_path: Path) -> None:
+    for i in range(30):
+        clip(f"in/{i:02}.wav", seed=i)
+    found = retone.process_many(
+        [tmp_path / "in"], tmp_path / "out", verb="apply", settings=settings
+    )
+    assert not (tmp_path / "out").exists()
+    next(found), next(found)
+    assert len(list((tmp_path / "out").glob("*.wav"))) == 2
+    found.close()
+    again = retone.process_many(
+        [tmp_path / "in"], tmp_path / "out", verb="apply", settings=settings
+    )
+    assert [o.status for o in again] == ["same"] * 2 + ["done"] * 28
+
+
+def test_inspect_needs_no_folder(clip) -> None:
+    (outcome,) = retone.process_many([clip("a.wav", seconds=1.0)], verb="inspect")
+    assert outcome.values["sample_rate"] == 8000 and outcome.values["integrated_lufs"] < 0
+
+
+def test_what_cannot_be_is_refused_at_once(clip, tmp_path: Path) -> None:
+    path = clip("a.wav")
+    for words, part in (
+        ({"strenght": 1.0}, "strength"),
+        ({"verb": "mach"}, "match"),
+        ({"together": "one"}, "album"),
+    ):
+        with pytest.raises(SettingError, match=part):
+            retone.process_many([path], tmp_path / "out", **words)
+    with pytest.raises(SettingError, match="output"):
+        retone.process_many([path], to=path)
