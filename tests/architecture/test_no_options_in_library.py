@@ -15,6 +15,7 @@ PROGRAMS = ("cli/", "lab/commands/", "terminal.py", "training/data/opening.py")
 """Command-line programs, which may name their own options."""
 
 ALLOWED = {
+    "core/build.py": "options of the linker",
     "exports/onnx_file.py": "an exported file says which command wrote it",
     "exports/sox.py": "options of SoX",
     "lab/bench/enhance.py": "argument lists for retone in a process of its own",
