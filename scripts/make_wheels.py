@@ -66,6 +66,11 @@ def check(wheel: Path, name: str) -> list[str]:
 
 def check_library(file: str, data: bytes, name: str) -> list[str]:
     """What is wrong with a library: platform, exports, and the glibc that it needs."""
+    if file == build.WASM:
+        if data[:4] != b"\0asm":
+            return ["it is not WebAssembly"]
+        missing = [n for n in build.WASM_FUNCTIONS if n.encode() not in data]
+        return [f"{n} is not exported" for n in missing]
     machine = {
         b"\x7fELF": lambda: {62: "linux-x86_64", 183: "linux-aarch64"}.get(_number(data, 18, "<H")),
         b"\xcf\xfa\xed\xfe": lambda: {0x01000007: "macos-x86_64", 0x0100000C: "macos-arm64"}.get(

@@ -16,6 +16,7 @@ PROGRAMS = ("cli/", "lab/commands/", "terminal.py", "training/data/opening.py")
 
 ALLOWED = {
     "estimators/onnx_file.py": "an exported file says which command wrote it",
+    "core/build.py": "options of the linker",
     "exports/sox.py": "options of SoX",
     "lab/bench/enhance.py": "argument lists for retone in a process of its own",
     "lab/bench/exports.py": "text of docs/exports.md",

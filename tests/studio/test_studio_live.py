@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from studio_browser import in_chromium, opened
-from studio_client import Server
+from studio_client import Server, wav
 
 from retone.core import build
 from retone.dsp.effect import Effect
@@ -233,10 +234,18 @@ def test_a_device_with_another_rate_hears_the_same(bench: Bench) -> None:
 # -- the whole page -------------------------------------------------------------------------------
 
 
-def playing(page: Any, files: tuple[str, str]) -> None:
+@pytest.fixture
+def noise(tmp_path: Path) -> str:
+    """Two seconds that are equally loud all the time."""
+    path = tmp_path / "noise.wav"
+    path.write_bytes(wav(0.1 * np.random.default_rng(0).standard_normal((1, 32000)), 16000))
+    return str(path)
+
+
+def playing(page: Any, file: str) -> None:
     """The page plays After."""
     page.locator("body[data-live]").wait_for()
-    page.set_input_files("#file-input", files[0])
+    page.set_input_files("#file-input", file)
     page.locator("#hear-after:enabled").click()
     page.locator("#play").click()
     page.locator("body[data-playing=true]").wait_for()
@@ -258,9 +267,9 @@ LEVEL = """async () => {
 
 def test_sliders_are_heard_while_the_server_is_silent(
     page: Any,
-    files: tuple[str, str],
+    noise: str,
 ) -> None:
-    playing(page, files)
+    playing(page, noise)
     held: list[Any] = []
     page.wait_for_timeout(500)
     page.route("**/api/**", lambda route: held.append(route))
@@ -282,8 +291,8 @@ def test_sliders_are_heard_while_the_server_is_silent(
     page.unroute("**/api/**")
 
 
-def test_another_effect_goes_on_playing(page: Any, files: tuple[str, str]) -> None:
-    playing(page, files)
+def test_another_effect_goes_on_playing(page: Any, noise: str) -> None:
+    playing(page, noise)
     page.click("#tab-enhance")
     page.locator("#go:enabled").click()
     page.locator("body[data-matched]").wait_for()
@@ -300,9 +309,9 @@ def test_another_effect_goes_on_playing(page: Any, files: tuple[str, str]) -> No
     assert page.evaluate(LEVEL) > 0
 
 
-def heard_by_server(page: Any, files: tuple[str, str]) -> str:
+def heard_by_server(page: Any, noise: str) -> str:
     """Move a slider while After plays; returns what the page said about it."""
-    playing(page, files)
+    playing(page, noise)
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url))
     move(page, "compressor.makeup_db", "6")
@@ -317,7 +326,7 @@ def heard_by_server(page: Any, files: tuple[str, str]) -> str:
 def test_the_server_renders_where_webassembly_is_forbidden(
     browser: Any,
     served: Server,
-    files: tuple[str, str],
+    noise: str,
 ) -> None:
     page = browser.new_page()
 
@@ -330,13 +339,13 @@ def test_the_server_renders_where_webassembly_is_forbidden(
 
     page.route(served.url, strict)
     page.goto(served.url)
-    assert "does not allow WebAssembly" in heard_by_server(page, files)
+    assert "does not allow WebAssembly" in heard_by_server(page, noise)
     page.close()
 
 
 def test_the_server_renders_where_there_is_no_compiler(
     page: Any,
-    files: tuple[str, str],
+    noise: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing() -> bytes:
@@ -344,7 +353,7 @@ def test_the_server_renders_where_there_is_no_compiler(
 
     monkeypatch.setattr("retone.core.wasm", missing)
     page.reload()
-    assert "pip install ziglang" in heard_by_server(page, files)
+    assert "pip install ziglang" in heard_by_server(page, noise)
 
 
 # -- plans ----------------------------------------------------------------------------------------

@@ -23,12 +23,13 @@ PACKAGE = Path(retone.__file__).parent
 CODE = {path.name: path.read_text() for path in build.FOLDER.glob("*.[ch]")}
 
 
-def test_every_function_is_called_from_python_and_defined_once() -> None:
-    python = "".join(p.read_text() for p in PACKAGE.rglob("*.py"))
+def test_every_function_is_called_and_defined_once() -> None:
+    texts = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.js")]
+    callers = "".join(path.read_text() for path in texts)
     names = re.findall(r"rt_(\w+)\(", build.declarations())
     assert set(core.functions()) == set(names) and len(names) > 20
     for name in names:
-        assert re.search(rf"\b(core|library)\S*\.(rt_)?{name}\(", python), name
+        assert re.search(rf"\b(core|library)\S*\.(rt_)?{name}\(", callers), name
         assert sum(len(re.findall(rf"^\w+ rt_{name}\(", text, re.M)) for text in CODE.values()) == 1
 
 
