@@ -17,7 +17,8 @@ from retone.cli.main import COMMANDS, main
 from retone.presets import open_preset
 
 RATE = 16000
-WRITES_NO_FILE = {"inspect", "studio", "doctor"}
+WRITES_NO_FILE = {"inspect", "studio", "doctor", "live"}
+READS_NO_FILE = {"plugins"}
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +166,14 @@ def _pack_over_corpus(d: Path, x: np.ndarray) -> tuple[list[str], Path]:
     return [*words, "--sample-rate", "16000"], own
 
 
+def _listening_test_over_results(d: Path, x: np.ndarray) -> tuple[list[str], Path]:
+    for system in ("a", "b"):
+        (d / "results" / system).mkdir(parents=True)
+        own = recording(d / "results" / system / "x.wav", x)
+    words = ["listen", "make", str(d / "results"), "--design", "ab", "--force", "-o"]
+    return [*words, str(own.parent)], own
+
+
 TABLE: dict[str, list[Words]] = {
     "match": [
         _match_settings_over_preset, _match_over_input, _match_report_over_reference,
@@ -176,12 +185,13 @@ TABLE: dict[str, list[Words]] = {
     "preset": [_preset_export_over_itself],
     "train": [_train_over_initial_weights],
     "corpus": [_pack_over_corpus],
+    "listen": [_listening_test_over_results],
 }  # fmt: skip
 HAVE_FORCE = {"match", "enhance", "apply", "export", "preset"}
 
 
 def test_the_table_names_every_command() -> None:
-    assert set(TABLE) | WRITES_NO_FILE >= set(COMMANDS)
+    assert set(TABLE) | WRITES_NO_FILE | READS_NO_FILE >= set(COMMANDS)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ FORBIDDEN = {
     "reaper": ("<?", "?>"),
 }
 """What a target's language runs even in a comment; for targets that are not named, all of it."""
-CHECKED = ("pedalboard", "easyeffects", "camilladsp", "ffmpeg", "sox")
+CHECKED = ("pedalboard", "easyeffects", "camilladsp", "ffmpeg", "sox", "lv2")
 """Targets whose text ``parses`` reads back, or that hold no text from files at all."""
 ALL = ("`", "<?", "?>", "*/", "${", '"""', "'''")
 
@@ -109,6 +109,10 @@ def parses(name: str, done: Exported) -> None:
     elif name == "equalizer-apo":
         known = ("#", "Preamp: ", "Filter ", "GraphicEQ: ", "Convolution: ")
         assert all(line.startswith(known) for line in done.text.splitlines())
+    elif name == "lv2":
+        string = r'"(?:[^"\\\n\r]|\\[tbnrf"\'\\]|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8})*"'
+        rest = re.sub(string, "", done.text)
+        assert START not in rest and '"' not in rest
     elif name == "reaper":
         heads = [line for line in done.text.splitlines() if line.startswith("@")]
         assert heads == ["@slider", "@sample"]

@@ -76,7 +76,7 @@ def test_refusals_say_what_to_do(voices: Path, tmp_path: Path) -> None:
     corpus = opened(voices, tmp_path / "cache")
     with pytest.raises(DataError, match="all recordings are too short"):
         pack([corpus], tmp_path / "none", Packing(min_seconds=60.0))
-    with pytest.raises(DataError, match="already holds a manifest"):
+    with pytest.raises(DataError, match="is not an empty folder"):
         pack([corpus], voices, Packing())
     odd = open_corpus("folder", voices, sample_rate=22050, cache=tmp_path / "cache")
     with pytest.raises(DataError, match="no 22050 Hz; open it at 8, 12, 16, 24, 48 kHz"):

@@ -123,8 +123,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     match args.action:
         case "make":
+            from retone.errors import AudioError
             from retone.studio.listening.plan import plan_of_folder
 
+            output = args.output.resolve()
+            if args.folder.resolve() in (output, *output.parents):
+                raise AudioError(
+                    f"{args.output} is inside the folder of results: choose another folder."
+                )
             plan = plan_of_folder(
                 args.folder, args.design, reference=args.reference, title=args.title,
                 question=args.question, aligned=not args.other_content, pairs=tuple(args.pair),

@@ -85,11 +85,12 @@ def report_paths(
 
 def write_companions(result: Result, paths: Paths, *, force: bool, sound: bool = True) -> None:
     """Write the settings file and, if wanted, the report, with or without sound."""
-    from retone.files.atomic import write_text_atomic
+    from retone.files.atomic import content_of, write_text_atomic
 
     write_text_atomic(paths.settings, result.settings.to_json(), force)
     if paths.report is not None:
-        write_text_atomic(paths.report, result.page(sound=sound), force)
+        page = result.page(sound=sound, output=content_of(paths.output))
+        write_text_atomic(paths.report, page, force)
 
 
 def print_result(result: Result, paths: Paths) -> None:

@@ -20,7 +20,6 @@ from retone.audio import loudness_lufs
 from retone.dsp.measure import Array, measure
 from retone.estimators.content_statistics import packaged
 from retone.estimators.separation import same_voice
-from retone.units import gain_to_db
 
 
 class Levels(NamedTuple):
@@ -43,8 +42,8 @@ def levels_of(clips: Tensor | Array, sample_rate: int) -> Levels | None:
     peak = float(np.abs(audio).max(initial=0.0))
     if not math.isfinite(loudness) or peak <= 0:
         return None
-    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
-    return Levels(gain_to_db(rms), loudness, gain_to_db(peak))
+    power = float(np.mean(np.square(audio, dtype=np.float64)))
+    return Levels(10 * math.log10(power), loudness, 20 * math.log10(peak))
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def _packages() -> tuple[Any, Any]:
         import onnxscript  # noqa: F401
     except ImportError as error:
         name = error.name or "onnx"
-        raise MissingExtraError("export --to onnx", name, "export") from error
+        raise MissingExtraError("an ONNX file", name, "export") from error
     return onnxruntime, onnx
 
 

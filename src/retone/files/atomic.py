@@ -192,6 +192,12 @@ def together() -> Iterator[None]:
     _commit(files)
 
 
+def content_of(path: Path) -> Path:
+    """Where a file's content is: inside ``together``, a complete file may not have its name yet."""
+    held = _HELD.get() or ()
+    return next((f.path for f in held if f.target == path or same_file(f.target, path)), path)
+
+
 def _commit(files: list[AtomicFile]) -> None:
     done: list[tuple[AtomicFile, Path | None]] = []
     try:

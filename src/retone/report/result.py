@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import fields, replace
 from html import escape
+from pathlib import Path
 
 from retone.process.result import Rendered
 from retone.report.collect import measured_of, report_of
@@ -37,15 +38,16 @@ class Result(Rendered):
         """The report: one HTML page that needs nothing else, with sound."""
         return self.page()
 
-    def page(self, *, sound: bool = True) -> str:
+    def page(self, *, sound: bool = True, output: Path | None = None) -> str:
         """The report as a page.
 
         Args:
             sound: embed the recording before and after and the reference, up to about 40 s each as
                 compressed sound, so that the page can play them.
+            output: where the output's content is, if it does not have its name yet.
         """
         data = report_of(self)
-        return render_report(replace(data, sound=sound_of(self)) if sound else data)
+        return render_report(replace(data, sound=sound_of(self, output)) if sound else data)
 
     def _repr_html_(self) -> str:
         return (

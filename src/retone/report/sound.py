@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,20 +74,21 @@ class Sound:
         return {t.role: goal - t.lufs if math.isfinite(t.lufs) else 0.0 for t in self.tracks}
 
 
-def sound_of(result: Rendered) -> Sound | None:
+def sound_of(result: Rendered, output: Path | None = None) -> Sound | None:
     """The sound of a rendered recording; None if it can no longer be read.
 
     Args:
         result: what was rendered, to a file or to memory.
+        output: where the output's content is, if it does not have its name yet.
     """
     before, after = result.sides[:2]
     if min(before.duration_s, after.duration_s) < 0.1:
         return None
     passages = passages_of(before, after)
     reference = next((s for s in result.sides if s.role == "reference" and s.levels), None)
-    wanted = [(before, passages), (after, passages)]
+    wanted = [(before, before.path, passages), (after, output or after.path, passages)]
     if reference is not None:
-        wanted.append((reference, (_typical(reference),)))
+        wanted.append((reference, reference.path, (_typical(reference),)))
     with ThreadPoolExecutor(2) as pool:
         tracks = list(pool.map(lambda w: _track(*w), wanted))
     if tracks[0] is None or tracks[1] is None:
@@ -148,10 +150,10 @@ def _typical(side: Side) -> Passage:
     return Passage("Typical part", start, start + length)
 
 
-def _track(side: Side, passages: Sequence[Passage]) -> Track | None:
+def _track(side: Side, path: Path, passages: Sequence[Passage]) -> Track | None:
     """A recording's passages; None if it can no longer be read."""
     try:
-        parts = [_read(side, p) for p in passages]
+        parts = [_read(side, path, p) for p in passages]
         audio = np.concatenate(parts, axis=1)
         data = ogg_opus(audio, side.sample_rate, BIT_RATE[len(audio)])
     except (AudioError, OSError):
@@ -160,14 +162,14 @@ def _track(side: Side, passages: Sequence[Passage]) -> Track | None:
     return Track(side.role, side.path.name, data, seconds, loudness_lufs(audio, side.sample_rate))
 
 
-def _read(side: Side, passage: Passage) -> np.ndarray:
+def _read(side: Side, path: Path, passage: Passage) -> np.ndarray:
     """A passage as float32 [C, n], C at most 2, its ends faded; silence past the end."""
     first = round(passage.start_s * side.sample_rate)
     frames = round(passage.stop_s * side.sample_rate) - first
     if side.samples is not None:
         read = side.samples[:, first : first + frames]
     else:
-        with open_reader(side.path) as reader:
+        with open_reader(path) as reader:
             if reader.info.sample_rate != side.sample_rate:
                 rate = reader.info.sample_rate
                 reader.seek(round(passage.start_s * rate))
