@@ -89,7 +89,7 @@ def write_companions(result: Result, paths: Paths, *, force: bool, sound: bool =
 
     write_text_atomic(paths.settings, result.settings.to_json(), force)
     if paths.report is not None:
-        page = result.page(sound=sound, output=content_of(paths.output))
+        page = result.page(sound=sound, output=content_of(paths.audio))
         write_text_atomic(paths.report, page, force)
 
 
