@@ -51,7 +51,7 @@ APART_DB = 4.0
 ENVELOPE_HZ, ENVELOPE_GAIN = 1000.0, 0.7
 """Rate of the envelope, and the share of each step's peak that acts like the samples themselves."""
 FRAME = 50
-AT_ONCE = 48
+AT_ONCE = 12
 
 
 @dataclass(frozen=True)
