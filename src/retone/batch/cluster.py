@@ -136,17 +136,18 @@ def _everywhere(task: Task) -> Task:
     return replace(task, row=row, folder=whole(task.folder), options=options)
 
 
-_worker: tuple[str, work.Worker] | None = None
+_started = ""
 
 
 def run_remote(recipe: Recipe, task: Task) -> Outcome:
     """Process a task in a process of the cluster, which keeps its worker between tasks."""
-    global _worker
+    global _started
     from retone.batch.pool import one_thread
     from retone.batch.rows import text_of
 
     key = text_of({"verb": recipe.verb, "options": recipe.options, "stamp": recipe.stamp})
-    if _worker is None or _worker[0] != key:
+    if _started != key:
         one_thread()
-        _worker = key, work.Worker(recipe)
-    return _worker[1](task)
+        work.start(recipe)
+        _started = key
+    return work.run(task)

@@ -96,6 +96,8 @@ def _target(options: Mapping[str, Any], found: Mapping[int, Mapping[str, Any]]) 
         if options["preset"] == "auto":
             raise SettingError("an album needs one preset, not one chosen for each song.")
         return api.open_preset(options["preset"]).profile.loudness_lufs
+    if not options.get("to"):
+        raise SettingError("an album needs references, a preset, or a loudness in LUFS.")
     channels = Counter(int(values["channels"]) for values in found.values()).most_common(1)
     with ExitStack() as stack:
         references = _local(list(options["to"]), stack)
@@ -144,7 +146,9 @@ def _same_settings(job: Job) -> Job:
             own["to"] = _local(own["to"], stack)
         result = api.match(pooled(parts), **own)
     settings = storage.join(job.folder, SETTINGS)
-    storage.write_text(settings, result.settings.to_json())
+    text = result.settings.to_json()
+    if storage.read_bytes(settings) != text.encode("utf-8"):  # else every recording is read again
+        storage.write_text(settings, text)
     storage.write_text(storage.join(job.folder, REPORT), result.report)
     if len(chosen) < len(rows):
         job.plan.notes.append(f"The settings were found from {len(chosen)} of {len(rows)}.")
