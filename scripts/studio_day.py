@@ -6,8 +6,8 @@
 Starts ``retone studio`` as a process of its own. People come and go through a day that is squeezed
 into the minutes given: each opens a page, uploads, matches, listens, moves sliders, exports, saves,
 cancels, loses the connection, or leaves. Beside them idle and slow clients hold connections. The
-server's memory, open files, disk and first answers are measured throughout. In the end everybody has
-left: files must be gone, and memory back near where the warm server was.
+server's memory, open files, disk and first answers are measured throughout. In the end everybody
+has left: files must be gone, and memory back near where the warm server was.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Day:
     def ask(
         self, method: str, path: str, body: bytes | dict[str, Any] | None = None
     ) -> tuple[int, bytes]:
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             data = json.dumps(body).encode() if isinstance(body, dict) else body
             line.request(method, path, data)
