@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
+MINUTES ?= 1
 
-.PHONY: help demo test check coverage lint format types docs clean
+.PHONY: help demo test check coverage lint format types docs fuzz faults clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +18,8 @@ help:
 	@echo "make lint      lint, format and types"
 	@echo "make format    rewrite the code in the house format"
 	@echo "make docs      build the documentation in site/"
+	@echo "make fuzz      mutated files, settings, weights and requests for MINUTES=1"
+	@echo "make faults    every command under every fault"
 	@echo "make clean     remove the virtual environment and what was built"
 
 demo: $(VENV)/.core
@@ -41,6 +44,12 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python scripts/fuzz.py --minutes $(MINUTES) --keep failing
+
+faults: $(VENV)/.dev
+	$(BIN)/python scripts/faults.py
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

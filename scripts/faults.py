@@ -199,7 +199,7 @@ def run_child(command: str, fault: str, folder: Path) -> int:
 
     os.chdir(folder)
     os.environ |= {
-        "RETONE_PRESETS": str(folder / "presets"), "XDG_CACHE_HOME": str(folder / "cache"),
+        "RETONE_PRESETS": str(folder / "presets"),
         "TMPDIR": str(folder / "tmp"),
     }  # fmt: skip
     tempfile.tempdir = str(folder / "tmp")

@@ -88,12 +88,12 @@ def mutated_json(data: Any, rng: random.Random) -> Any:
     """Values replaced, removed, doubled, renamed or nested, anywhere in a structure."""
     places: list[tuple[Any, Any]] = []
 
-    def walk(value: Any) -> None:
+    def walk(value: Any, depth: int = 0) -> None:
         keys = value.keys() if isinstance(value, dict) else range(len(value))
         for key in list(keys):
             places.append((value, key))
-            if isinstance(value[key], (dict, list)):
-                walk(value[key])
+            if isinstance(value[key], (dict, list)) and depth < 40:
+                walk(value[key], depth + 1)
 
     for _ in range(rng.choice((1, 1, 2, 5))):
         places.clear()
@@ -146,6 +146,9 @@ class Kind:
     def make(self, rng: random.Random) -> bytes:
         seed = rng.choice(self.seeds)
         return mutated_bytes(seed, rng, self.seeds)
+
+    def prepare(self, place: Path) -> None:
+        """What takes long, once in each child."""
 
     def use(self, data: bytes, place: Path) -> None:
         raise NotImplementedError
@@ -366,12 +369,16 @@ class Requests(Kind):
         return head + b"\n\n" + body
 
     def use(self, data: bytes, place: Path) -> None:
+        self.prepare(place)
+        asyncio.run(self._ask(data))
+
+    def prepare(self, place: Path) -> None:
+        """Start the server: it has threads, so not before a fork."""
         from retone.studio.server import Studio
 
         if self.studio is None:
             self.studio = Studio(token=self.token, parent=place.parent)
-            self.studio.state.warm_up.result(120)
-        asyncio.run(self._ask(data))
+            self.studio.state.warm_up.result(300)
 
     async def _ask(self, data: bytes) -> None:
         first = await self.one("POST /api/session", [], b"")
@@ -461,6 +468,7 @@ def batch(name: str, kind: Kind, seed: int, first: int, count: int, folder: Path
         os.dup2(quiet, 2)
         try:
             place = folder / f"input{kind.suffix}"
+            kind.prepare(place)
             for index in range(first, first + count):
                 data = input_of(name, kind, seed, index)
                 signal.alarm(LIMIT_S)

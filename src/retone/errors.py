@@ -25,7 +25,13 @@ from typing import Any
 
 
 class RetoneError(Exception):
-    """Base class: catch this to catch everything retone raises on purpose."""
+    """Base class: catch this to catch everything retone raises on purpose.
+
+    Its text is one line that can be printed, whatever names from files it quotes.
+    """
+
+    def __str__(self) -> str:
+        return " ".join(printable(super().__str__()).splitlines()).replace("\t", " ")
 
 
 class AudioError(RetoneError):

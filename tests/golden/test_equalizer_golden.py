@@ -68,7 +68,12 @@ def test_a_ringing_filter_stays_exact_over_a_long_window(
     sos = scipy_sections(biquad.low_shelf(one(30.0), one(12.0), one(5.0), 44100))
     wanted = signal.sosfilt(sos, audio[0, 0].double().numpy())
     setting = {n: v.to(backend.device) for n, v in setting.items()}
-    got = effect.render(audio.to(backend.device), 44100, setting, checked=False).audio[0, 0].cpu().numpy()
+    got = (
+        effect.render(audio.to(backend.device), 44100, setting, checked=False)
+        .audio[0, 0]
+        .cpu()
+        .numpy()
+    )
     assert got.dtype == np.float32
     error_db = 10 * np.log10(np.mean((got - wanted) ** 2) / np.mean(wanted**2))
     assert error_db < -120

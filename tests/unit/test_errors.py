@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retone import errors, units
-from retone.errors import MissingExtraError, RetoneError, ShapeError, expect
+from retone.errors import (
+    AudioError,
+    DataError,
+    MissingExtraError,
+    RetoneError,
+    SettingError,
+    ShapeError,
+    expect,
+)
 
 
 def test_one_base_class_catches_everything() -> None:
@@ -91,3 +99,13 @@ def test_smoothing_is_the_same_for_floats_arrays_and_tensors() -> None:
     assert units.smoothing(0, 44100.0) == 1
     assert units.smoothing(np.array([0.0]), 44100.0)[0] == 1
     assert units.smoothing(torch.zeros(1), 44100.0)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nb", "a\r\n\tb", "a\x1b[2Jb", "a\u2028b", "a\udce9b"], ids=ascii
+)
+def test_an_error_is_one_printable_line_whatever_it_quotes(text: str) -> None:
+    for kind in (AudioError, DataError, SettingError):
+        shown = str(kind(f"'{text}' is unknown."))
+        assert len(shown.splitlines()) == 1 and "\x1b" not in shown and "\t" not in shown
+        shown.encode("utf-8")

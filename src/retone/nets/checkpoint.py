@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,8 @@ def built(config: Any, tensors: Mapping[str, Tensor], where: str) -> Any:
         hooks.register_module_buffer_registration_hook(count),
     )
     try:
-        with damaged(where):
+        with damaged(where), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about sizes that do not fit anyway
             return config.build()
     finally:
         for handle in taken:

@@ -75,9 +75,9 @@ def _filters(audio: Array, sample_rate: float) -> dict[str, tuple[Filter, dict[s
 
     def render(bands: peers.Bands) -> Callable[[], Array]:
         setting = setting_of(bands)
-        return no_grad(lambda: effect.render(
-            tensor[None], sample_rate, setting, checked=False
-        ).audio)
+        return no_grad(
+            lambda: effect.render(tensor[None], sample_rate, setting, checked=False).audio
+        )
 
     def kernel(bands: peers.Bands) -> Callable[[], Array]:
         sos = sections(bands, torch.float64).numpy()
