@@ -102,7 +102,8 @@ def regenerated(name: str) -> str:
         from retone.lab.evaluate.equal_budgets import strategies_page
 
         return strategies_page((ROOT / "docs/strategies.md").read_text("utf-8"), RESULTS)
-    from retone.lab.reproduce.page import SOURCE, page as reproducing
+    from retone.lab.reproduce.page import SOURCE
+    from retone.lab.reproduce.page import page as reproducing
 
     return reproducing(json.loads((RESULTS / SOURCE).read_text(encoding="utf-8")))
 
