@@ -120,6 +120,9 @@ def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence
         "The matched table first brings every output to the target's loudness, which makes its",
         "LUFS row meaningless; `retone enhance` itself sets the requested loudness.",
         "",
+        "DEQ improved has the weights that ship. Those of PEQ, DEQ paper mode and PEQ improved do",
+        "not ship, and how long they were trained is not recorded: these rows cannot be repeated.",
+        "",
         *(f"- **{m.name}**{f' ({m.unit})' if m.unit else ''}, {BETTER[by_name[m.name].direction]}"
           f" is better: {m.help}." for m in TABLE_I),
     ]  # fmt: skip

@@ -218,8 +218,22 @@ def page(results: Sequence[Result]) -> str:
             columns = [(m.name, directions[m.name]) for m in STYLE_METRICS
                        if any(m.name in v for v in present)]  # fmt: skip
             lines += ["", f"### Reference: {case}", "", table(result, case, columns)]
+            lines += ["", made_worse(result, case, "stft")]
         lines.append("")
     return "\n".join(lines)
+
+
+def made_worse(result: Result, case: str, metric: str, baseline: str = "Input") -> str:
+    """On how many pairs each method's error is larger than the baseline's: means hide that."""
+    base = result.values(case, baseline, metric)
+    counts = []
+    for method in result.names("method"):
+        own = result.values(case, method, metric)
+        both = [i for i in own if i in base]
+        if method != baseline and both:
+            worse = sum(own[i][1] > base[i][1] for i in both)
+            counts.append(f"{method} {worse} of {len(both)}")
+    return f"Pairs with a larger {metric} error than {baseline}'s own: {'; '.join(counts)}."
 
 
 def _has_oracle(result: Result) -> bool:
