@@ -177,10 +177,16 @@ def _prepare(plan: object, args: argparse.Namespace) -> None:
 
 
 def _analyse(args: argparse.Namespace) -> None:
-    from retone.studio.listening.analysis import analyse_folder, write_analysis
+    from retone.files.atomic import write_text_atomic
+    from retone.studio.listening.analysis import analyse_folder, files_of
 
     found = analyse_folder(args.test)
-    paths = write_analysis(found, args.output or args.test / "analysis", force=args.force)
+    folder = args.output or args.test / "analysis"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, text in files_of(found).items():
+        write_text_atomic(folder / name, text, args.force)
+        paths.append(folder / name)
     everybody = found.listeners + len(found.left_out)
     print(f"{found.study['title']}: {found.listeners} of {everybody} listeners count")
     for listener, why in found.left_out.items():

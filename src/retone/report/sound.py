@@ -1,7 +1,7 @@
 """The sound of a report: the recording before and after and its reference, as compressed audio.
 
 A short recording is embedded whole. Of a long one, the loudest stretch, a quiet one and the one
-that changed most are. All of them begin and end with a fade of 10 ms.
+that changed most are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retone.audio.encoders.ogg_opus import ogg_opus
-from retone.audio.meters.loudness import loudness_lufs
-from retone.audio.reader import open_reader
-from retone.errors import AudioError
+from retone.audio.passages import encoded
 
 if TYPE_CHECKING:
     from retone.process.result import Rendered, Side
@@ -27,7 +24,6 @@ WHOLE_S = 40.0
 """Recordings up to this length are embedded whole."""
 PASSAGE_S, REFERENCE_S = 10.0, 15.0
 BIT_RATE = {1: 64_000, 2: 96_000}
-_FADE_S = 0.01
 _QUIET_LU = 15.0  # a quiet passage is at most this far below the loudest
 WHOLE, LOUDEST, QUIET, CHANGED = "Whole recording", "Loudest part", "Quiet part", "Most changed"
 
@@ -152,42 +148,12 @@ def _typical(side: Side) -> Passage:
 
 def _track(side: Side, path: Path, passages: Sequence[Passage]) -> Track | None:
     """A recording's passages; None if it can no longer be read."""
-    try:
-        parts = [_read(side, path, p) for p in passages]
-        audio = np.concatenate(parts, axis=1)
-        data = ogg_opus(audio, side.sample_rate, BIT_RATE[len(audio)])
-    except (AudioError, OSError):
+    found = encoded(
+        path if side.samples is None else side.samples,
+        side.sample_rate,
+        [(p.start_s, p.stop_s) for p in passages],
+        BIT_RATE,
+    )
+    if found is None:
         return None
-    seconds = audio.shape[1] / side.sample_rate
-    return Track(side.role, side.path.name, data, seconds, loudness_lufs(audio, side.sample_rate))
-
-
-def _read(side: Side, path: Path, passage: Passage) -> np.ndarray:
-    """A passage as float32 [C, n], C at most 2, its ends faded; silence past the end."""
-    first = round(passage.start_s * side.sample_rate)
-    frames = round(passage.stop_s * side.sample_rate) - first
-    if side.samples is not None:
-        read = side.samples[:, first : first + frames]
-    else:
-        with open_reader(path) as reader:
-            if reader.info.sample_rate != side.sample_rate:
-                rate = reader.info.sample_rate
-                reader.seek(round(passage.start_s * rate))
-                read = _converted(reader.read(round(frames * rate / side.sample_rate)),
-                                  rate, side.sample_rate)  # fmt: skip
-            else:
-                reader.seek(first)
-                read = reader.read(frames)
-    audio = np.zeros((min(len(read), 2), frames), np.float32)
-    count = min(frames, read.shape[1])
-    audio[:, :count] = read[:2, :count]
-    fade = np.linspace(0, 1, max(1, min(round(_FADE_S * side.sample_rate), frames // 2)))
-    audio[:, : len(fade)] *= fade
-    audio[:, frames - len(fade) :] *= fade[::-1]
-    return audio
-
-
-def _converted(audio: np.ndarray, old_rate: int, new_rate: int) -> np.ndarray:
-    import soxr
-
-    return np.asarray(soxr.resample(np.ascontiguousarray(audio.T), old_rate, new_rate)).T
+    return Track(side.role, side.path.name, found.data, found.seconds, found.lufs)

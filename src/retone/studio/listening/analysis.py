@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from retone.files.atomic import write_text_atomic
 from retone.report.svg import Axis, Plot, ticks
 from retone.studio.listening.prepare import read_study
 from retone.studio.listening.results import COLUMNS, Row, read_results
@@ -127,13 +126,8 @@ def analyse_folder(folder: Path) -> Analysis:
     return analyse(study, read_results(folder, study))
 
 
-def write_analysis(found: Analysis, folder: Path, *, force: bool) -> list[Path]:
-    """Write ``analysis.json``, ``analysis.csv`` (estimates), ``answers.csv`` and ``analysis.svg``.
-
-    Raises:
-        OutputExistsError: one of them exists and ``force`` is false.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+def files_of(found: Analysis) -> dict[str, str]:
+    """Texts of ``analysis.json``, ``analysis.csv``, ``answers.csv`` and ``analysis.svg``."""
     lines = [*found.lines, *found.contrasts]
     content = {
         "study": found.study["id"],
@@ -159,15 +153,12 @@ def write_analysis(found: Analysis, folder: Path, *, force: bool) -> list[Path]:
             [*("" if values[c] is None else str(values[c]) for c in own),
              found.left_out.get(r.listener, "")]
         )  # fmt: skip
-    texts = {
+    return {
         "analysis.json": json.dumps(content, indent=1) + "\n",
         "analysis.csv": _csv(table),
         "answers.csv": _csv(answers),
         "analysis.svg": figure(found).render(standalone=True),
     }
-    for name, text in texts.items():
-        write_text_atomic(folder / name, text, force)
-    return [folder / name for name in texts]
 
 
 def _described(x: Line) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from retone.audio.files import load
 from retone.audio.meters.loudness import LoudnessMeter, loudness_lufs
 from retone.audio.meters.true_peak import true_peak_dbtp
 from retone.errors import DataError, OutputExistsError, SettingError
-from retone.files.atomic import write_text_atomic
 from retone.studio.listening.plan import Item, Plan
 
 VERSION = 1
@@ -250,11 +249,10 @@ def _write_page(study: Mapping[str, Any], folder: Path, one_file: bool) -> None:
     page = resources.files("retone.studio.listening") / "page"
     files = {name: (page / name).read_text("utf-8") for name in PAGE}
     text = json.dumps(study, indent=1)
-    write_text_atomic(folder / "study.json", text + "\n", True)
     if not one_file:
-        for name, content in files.items():
-            write_text_atomic(folder / name, content, True)
-        write_text_atomic(folder / "study.js", f"const STUDY = {text};\n", True)
+        for name, content in {**files, "study.js": f"const STUDY = {text};\n"}.items():
+            (folder / name).write_text(content, "utf-8")
+        (folder / "study.json").write_text(text + "\n", "utf-8")  # last: now the test is there
         return
     sounds = {n: (folder / n).read_bytes() for t in study["trials"] for n in _files_of(t)}
     size = sum(len(data) for data in sounds.values())
@@ -272,7 +270,8 @@ def _write_page(study: Mapping[str, Any], folder: Path, one_file: bool) -> None:
     for name in ("study.js", "order.js", "sound.js", "listen.js"):
         content = script if name == "study.js" else files[name]
         html = html.replace(f'<script src="{name}"></script>', f"<script>{content}</script>")
-    write_text_atomic(folder / "index.html", html, True)
+    (folder / "index.html").write_text(html, "utf-8")
+    (folder / "study.json").write_text(text + "\n", "utf-8")
 
 
 def _files_of(trial: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from retone.errors import DataError
-from retone.files.atomic import write_text_atomic
 
 FOLDER = "results"
 MOST_BYTES = 4_000_000
@@ -132,5 +131,7 @@ def store(folder: Path, content: bytes, study: Mapping[str, Any]) -> Path:
     number = 1
     while (path := place / f"{stem}-{number}.json").exists():
         number += 1
-    write_text_atomic(path, json.dumps(data, indent=1) + "\n", False)
+    part = place / f".{path.name}.part"  # a file appears complete or not at all
+    part.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+    part.rename(path)
     return path
