@@ -27,7 +27,15 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         target = build.TARGETS.get(asked) or build.host_target()
         self._folder = tempfile.TemporaryDirectory()
         for name in target.files:
-            made = build.make(target, Path(self._folder.name), name, cross=asked != build.host())
+            try:
+                made = build.make(
+                    target, Path(self._folder.name), name, cross=asked != build.host()
+                )
+            except FileNotFoundError as error:
+                if name != build.WASM:
+                    raise
+                self.app.display_warning(f"The studio's page will not run effects itself: {error}")
+                continue
             build_data["force_include"][str(made)] = f"retone/core/lib/{name}"
         build_data["pure_python"] = False
         if target.wheel_tag:

@@ -268,6 +268,28 @@ def test_strength_belongs_to_the_default_method_and_to_each_goal(page: Any) -> N
     assert "strength" not in asked(page) and "eq" not in asked(page)
 
 
+@pytest.mark.parametrize("width", [420, 1366])
+def test_every_control_can_be_reached(page: Any, files: tuple[str, str], width: int) -> None:
+    """Nothing covers a control, and nothing is wider than the page."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.set_input_files("#file-input", files[0])
+    rendered(page)
+    found = page.evaluate(
+        """() => {
+          const all = [...document.querySelectorAll('button, select, input, summary')];
+          const covered = all.filter((e) => {
+            if (!e.checkVisibility({ visibilityProperty: true })) return false;
+            e.scrollIntoView({ block: 'center' });
+            const b = e.getBoundingClientRect();
+            const hit = document.elementFromPoint(b.x + b.width / 2, b.y + b.height / 2);
+            return b.width && !(hit && (e.contains(hit) || hit.contains(e)));
+          });
+          return [covered.map((e) => e.id || e.outerHTML.slice(0, 90)), document.body.scrollWidth];
+        }"""
+    )
+    assert found[0] == [] and found[1] <= width
+
+
 def test_the_space_key_ticks_a_focused_box(page: Any, files: tuple[str, str]) -> None:
     page.set_input_files("#file-input", files[0])
     rendered(page)

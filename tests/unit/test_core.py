@@ -157,6 +157,11 @@ def test_wheels_are_checked_for_platform_exports_and_glibc(repository: Path) -> 
     assert "rt_wsola is not exported" in check(
         name, library.replace(b"rt_wsola", b"rt_other"), other
     )
+    module = core.wasm()
+    assert check(build.WASM, module, other) == []
+    cut = module.replace(b"rt_fir_block", b"rt_fir_other")
+    assert check(build.WASM, cut, other) == ["rt_fir_block is not exported"]
+    assert check(build.WASM, library, other) == ["it is not WebAssembly"]
     newer = library.replace(b"GLIBC_2.2.5", b"GLIBC_2.39\0")
     assert newer == library or check(name, newer, build.host()) == ["it needs glibc 2.39"]
 

@@ -5,7 +5,7 @@ export const BLOCK = 128;
 const PEAK = 0;
 const LEVELS = 64; // samples between the states that the compressor writes, as in dynamics.h
 const SPECTRUM = 512; // numbers of a part's spectrum, as in fir.c
-const WARM_S = 0.5, SETTLE_S = 2;
+const WARM_S = 0.5, SETTLE_S = 1;
 
 // One instance of the module and its memory; addresses are in bytes, `f64` sees all of it. Browsers
 // reserve gigabytes of addresses for each, so instances are used again.

@@ -23,7 +23,7 @@ export class Live {
     this.module = module;
     this.core = new Core(module);
     this.effect = this.values = this.node = null;
-    this.number = this.turns = 0;
+    this.number = this.turns = this.took = 0;
     this.heard = () => {};
     this.where = () => 0; // the position in seconds
   }
@@ -56,9 +56,16 @@ export class Live {
 
   tell() { // all that a node must know of an effect
     for (const f of this.effect.filters) f.changed = true;
-    this.effect.prepare(this.sound, Math.round(this.where() * this.rate));
+    this.prepare(Math.round(this.where() * this.rate));
     return this.send({ plan: this.effect.plan, values: this.values, spectra: this.effect.designed(),
       state: this.effect.save(), number: ++this.number });
+  }
+
+  prepare(at) { // and remember how many seconds that takes, for the next start to be in time
+    const begun = performance.now();
+    const from = this.effect.prepare(this.sound, at);
+    this.took = Math.min(0.2, (performance.now() - begun) / 1000);
+    return from;
   }
 
   // A node for the recording in this audio context, which may not have its rate.
@@ -81,11 +88,11 @@ export class Live {
 
   // Play from `position` seconds on at the context's time `when`; the result is used like a source node.
   begin(when, position) {
-    const { node, effect } = this, context = node.context, turn = ++this.turns;
+    const { node, effect } = this, { context } = node, turn = ++this.turns;
     const frame = Math.ceil((when * context.sampleRate) / QUANTUM - 1e-6) * QUANTUM;
     const late = frame / context.sampleRate - when;
     const at = Math.round((position + late) * this.rate);
-    const from = effect.prepare(this.sound, at);
+    const from = this.prepare(at);
     this.send({ start: { frame, at, from, state: effect.save() } });
     let gain = null;
     return {

@@ -113,7 +113,7 @@ export class Player extends EventTarget {
       t.buffer = this.context.createBuffer(t.data.length, t.data[0].length, t.rate);
       t.data.forEach((d, c) => t.buffer.copyToChannel(d, c));
     }
-    const now = this.context.currentTime + AHEAD;
+    const now = this.context.currentTime + AHEAD + (t.live ? this.live.took : 0);
     const duration = t.data[0].length / t.rate;
     const at = (((now - this.started) % duration) + duration) % duration;
     t.gain = this.context.createGain();
