@@ -23,6 +23,7 @@ ALLOWED = {
     "lab/bench/run.py": "argument lists for retone in a process of its own",
     "lab/bench/studio.py": "argument list for retone studio in a process of its own",
     "lab/bench/tables.py": "options of pip, in the text of docs/benchmarks.md",
+    "lab/reproduce/page.py": "text of docs/reproducing.md",
     "report/heatmap.py": "names of CSS variables",
     "report/theme.py": "names of CSS variables",
 }
