@@ -68,8 +68,9 @@ def page(summary: dict[str, Any]) -> str:
         "",
         _drawn(),
         "",
-        f"The run at scale tiny took {_total_minutes(summary):.1f} minutes of CPU time, trainings",
-        "included:",
+        f"Measuring at scale tiny took {_minutes(summary, 'cpu_s'):.1f} minutes of CPU time, and "
+        f"{_minutes(summary, 'trained_s'):.1f}",
+        "minutes of trainings in the same calls (other runs were there already):",
         "",
         *_runs(summary),
         "",
@@ -189,8 +190,8 @@ def _drawn() -> str:
     return f"Drawings with nothing to measure: {named}."
 
 
-def _total_minutes(summary: dict[str, Any]) -> float:
-    return sum(i["cpu_s"] + i["trained_s"] for i in summary["items"].values()) / 60.0
+def _minutes(summary: dict[str, Any], what: str) -> float:
+    return sum(i[what] for i in summary["items"].values()) / 60.0
 
 
 def _runs(summary: dict[str, Any]) -> list[str]:
