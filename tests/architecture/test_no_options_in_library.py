@@ -17,6 +17,7 @@ PROGRAMS = ("cli/", "lab/commands/", "terminal.py", "training/data/opening.py")
 ALLOWED = {
     "exports/onnx_file.py": "an exported file says which command wrote it",
     "exports/sox.py": "options of SoX",
+    "lab/bench/batch.py": "argument lists for retone in a process of its own",
     "lab/bench/enhance.py": "argument lists for retone in a process of its own",
     "lab/bench/exports.py": "text of docs/exports.md",
     "lab/bench/match.py": "argument lists for retone in a process of its own",
