@@ -51,7 +51,7 @@ def read_text(path: str | Path, what: str, *, most_bytes: int = MOST_BYTES) -> s
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not text (UTF-8); expected {what}.") from None
+        raise DataError(f"{path} is not UTF-8 text; expected {what}.") from None
 
 
 def parse(text: str, where: str) -> Any:

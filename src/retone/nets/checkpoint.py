@@ -81,7 +81,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         known = parse(metadata[_KEY], f"its '{_KEY}' entry")
     except DataError as e:
-        raise DataError(f"{path}: the file is damaged: {e}") from None
+        raise DataError(f"{path}: the file is damaged, its entry is not JSON: {e}") from None
     if not isinstance(known, dict):
         raise DataError(f"{path}: its '{_KEY}' entry is not an object; the file is damaged.")
     try:
@@ -194,7 +194,7 @@ def built(config: Any, tensors: Mapping[str, Tensor], where: str) -> Any:
         hooks.register_module_buffer_registration_hook(count),
     )
     try:
-        with damaged(where), warnings.catch_warnings():
+        with damaged(where, "cannot be built"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about sizes that do not fit anyway
             return config.build()
     finally:
@@ -203,11 +203,12 @@ def built(config: Any, tensors: Mapping[str, Tensor], where: str) -> Any:
 
 
 @contextlib.contextmanager
-def damaged(where: str) -> Iterator[None]:
+def damaged(where: str, what: str = "cannot run") -> Iterator[None]:
     """Say of a network from a file that it is damaged, where running it fails.
 
     Args:
         where: the file's name.
+        what: what cannot be done with it.
 
     Raises:
         DataError: for every error but retone's own.
@@ -222,7 +223,7 @@ def damaged(where: str) -> Iterator[None]:
     ) as error:  # fmt: skip
         words = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{where}: its network cannot run ({words}); the file is damaged, or it was made by "
+            f"{where}: its network {what} ({words}); the file is damaged, or it was made by "
             "another version."
         ) from error
 
