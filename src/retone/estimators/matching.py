@@ -163,7 +163,7 @@ class Matching:
         _put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
         _put(setting, "", fixed)
         progress(ESTIMATING, 4, STEPS)
-        return Estimate(chain, setting, notes + held + _notes(guard, own), s)
+        return Estimate(chain, setting, notes + _notes(guard, own) + held, s)
 
     def _strength(self, references: Sequence[Reference]) -> float:
         if self.strength is not None:
