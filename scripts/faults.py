@@ -88,6 +88,11 @@ WORDS: dict[str, Words] = {
     "train": Words(("train", "list")),
     "studio": Words(("studio", "--no-browser", "--port", "0")),
     "doctor": Words(("doctor",)),
+    "live": Words(("live", "--list")),
+    "plugins": Words(("plugins", "list")),
+    "listen": Words(
+        ("listen", "make", "kit", "--design", "ab", "-o", "test"), ("test/index.html",)
+    ),
 }
 SCRATCH = ("cache", "presets", "tmp")
 """Folders in which a command may leave files that are of use the next time."""

@@ -15,7 +15,6 @@ PROGRAMS = ("cli/", "lab/commands/", "terminal.py", "training/data/opening.py")
 """Command-line programs, which may name their own options."""
 
 ALLOWED = {
-    "estimators/onnx_file.py": "an exported file says which command wrote it",
     "core/build.py": "options of the linker",
     "exports/sox.py": "options of SoX",
     "lab/bench/batch.py": "argument lists for retone in a process of its own",

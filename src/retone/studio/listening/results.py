@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retone.errors import DataError
+from retone.errors import DataError, OutputExistsError
+from retone.files.atomic import write_text_atomic
 
 FOLDER = "results"
 MOST_BYTES = 4_000_000
@@ -128,10 +131,10 @@ def store(folder: Path, content: bytes, study: Mapping[str, Any]) -> Path:
     stem = re.sub(r"[^\w-]+", "_", listener)[:60] or "listener"
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
-    number = 1
-    while (path := place / f"{stem}-{number}.json").exists():
-        number += 1
-    part = place / f".{path.name}.part"  # a file appears complete or not at all
-    part.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
-    part.rename(path)
-    return path
+    text = json.dumps(data, indent=1) + "\n"
+    for number in itertools.count(1):
+        path = place / f"{stem}-{number}.json"
+        with contextlib.suppress(OutputExistsError):
+            write_text_atomic(path, text, force=False)
+            return path
+    raise AssertionError("unreachable")
