@@ -262,6 +262,57 @@ def _remove_left_behind(folder: Path, start: str) -> None:
                     os.close(handle)
 
 
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder to fill, whose content appears as ``target`` at the end, or not at all.
+
+    Of a target that exists, what has the same names is replaced and the rest stays.
+
+    Args:
+        target: the folder to make; its parents are made too.
+
+    Raises:
+        AudioError: it cannot be written.
+    """
+    stem = target.name[:_LONGEST_STEM]
+    place = target.parent / f".{stem}.{secrets.token_hex(4)}{SUFFIX}"
+    lock = -1
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_folders(target.parent, f".{stem}.")
+        place.mkdir()
+        with contextlib.suppress(OSError):
+            lock = os.open(place, os.O_RDONLY)
+            _locked(lock)
+        yield place
+        if not target.exists():
+            place.rename(target)
+            return
+        for item in sorted(place.iterdir()):
+            old = target / item.name
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            item.replace(old)
+    except OSError as error:
+        raise write_error(target, error) from None
+    finally:
+        if lock >= 0:
+            os.close(lock)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _remove_folders(folder: Path, start: str) -> None:
+    """Remove unfinished folders that begin with ``start`` and whose process has ended."""
+    for place in folder.glob(f"{start}*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                if place.is_dir() and _locked(handle):
+                    shutil.rmtree(place, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
 def protect(reads: Mapping[Path, str], writes: Iterable[Path]) -> None:
     """Refuse to write over a file that is read, by any of its names.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import itertools
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -25,6 +25,7 @@ from retone.audio.files import load
 from retone.audio.meters.loudness import LoudnessMeter, loudness_lufs
 from retone.audio.meters.true_peak import true_peak_dbtp
 from retone.errors import DataError, OutputExistsError, SettingError
+from retone.files.atomic import new_folder
 from retone.studio.listening.plan import Item, Plan
 
 VERSION = 1
@@ -90,19 +91,19 @@ def prepare(
     items = [_item(plan, item, rate, seconds) for item in plan.items]
     everything = [s for _, sounds in items for s in sounds]
     goal = _goal(everything, lufs)
-    sounds_folder = folder / "sounds"
-    if sounds_folder.exists():
-        shutil.rmtree(sounds_folder)
-    sounds_folder.mkdir(parents=True)
-    names: dict[int, str] = {}
-    for sound in everything:
-        gain_db = goal - sound.lufs if math.isfinite(sound.lufs) else 0.0
-        audio = (sound.audio * 10 ** (gain_db / 20)).astype(np.float32)
-        name = "sounds/" + hashlib.sha256(audio.tobytes()).hexdigest()[:16] + ".flac"
-        sf.write(folder / name, audio.T, rate, subtype="PCM_24")
-        names[id(sound)] = name
-    study = _study(plan, items, names, rate, goal)
-    _write_page(study, folder, one_file)
+    with new_folder(folder) as place:
+        (place / "sounds").mkdir()
+        names: dict[int, str] = {}
+        for sound in everything:
+            gain_db = goal - sound.lufs if math.isfinite(sound.lufs) else 0.0
+            audio = (sound.audio * 10 ** (gain_db / 20)).astype(np.float32)
+            name = "sounds/" + hashlib.sha256(audio.tobytes()).hexdigest()[:16] + ".flac"
+            coded = io.BytesIO()
+            sf.write(coded, audio.T, rate, format="FLAC", subtype="PCM_24")
+            (place / name).write_bytes(coded.getvalue())
+            names[id(sound)] = name
+        study = _study(plan, items, names, rate, goal)
+        _write_page(study, place, one_file)
     return study
 
 
