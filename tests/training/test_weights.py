@@ -154,7 +154,7 @@ def test_a_file_is_whole_or_the_one_before(own: Path, monkeypatch: pytest.Monkey
         (lambda h: h["recipe"]["network"].update(type="Oracle"), "'Oracle', which this version"),
         (lambda h: h["recipe"]["network"].update(wings=2), r"unknown settings \['wings'\]"),
         (lambda h: h["recipe"]["network"].pop("outputs"), "cannot be rebuilt"),
-        (lambda h: h["recipe"]["network"].update(content="many"), "cannot run"),
+        (lambda h: h["recipe"]["network"].update(content="many"), "cannot be built"),
         (lambda h: h["recipe"]["network"].update(trunk=17), "misshapen"),
     ],
     ids=["no recipe", "no pairs", "foreign type", "extra", "lacking", "mistyped", "other size"],

@@ -158,7 +158,7 @@ def test_files_that_cannot_be_read(tmp_path) -> None:  # type: ignore[no-untyped
     with pytest.raises(DataError, match="cannot be read"):
         SettingsFile.read(tmp_path / "absent.json")
     (tmp_path / "binary.json").write_bytes(b"RIFF\xff\xfe")
-    with pytest.raises(DataError, match="is not text"):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
         SettingsFile.read(tmp_path / "binary.json")
     record().write(tmp_path / "good.json")
     (tmp_path / "marked.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "good.json").read_bytes())
