@@ -17,16 +17,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retone import __version__
 from retone.audio.files import load
 from retone.audio.writer import AtomicWriter
 from retone.lab.bench.launch import BenchmarkError, environment
+from retone.training.provenance import provenance
 
 Say = Callable[[str], None]
 
@@ -72,8 +71,7 @@ def measure_batch(question: Mapping[str, Any], entry: str, work: Path, say: Say)
     """
     bench = _Bench(entry, work, question, say)
     found: dict[str, Any] = {
-        "retone": __version__,
-        "date": date.today().isoformat(),
+        **provenance(),
         "processors": os.cpu_count(),
         "load_before": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "question": {n: v for n, v in question.items() if n not in ("audio", "reference")},
