@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from torch import Tensor
 from marks import marks_of
 from retone.dsp import scan
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background by a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the tensors here are small, and tests may run side by side
 settings.register_profile("retone", deadline=None, derandomize=True)  # the same on every machine
 settings.load_profile("retone")
