@@ -28,8 +28,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
+os.environ["OMP_NUM_THREADS"] = "1"  # a forked child has no other threads to wait for
+
+import numpy as np  # noqa: E402
+import soundfile  # noqa: E402
 
 RATE = 16000
 GOOD_CODES = {0, 2, 130, 141, 143}

@@ -73,6 +73,14 @@ class MissingExtraError(RetoneError, ImportError):
         super().__init__(f"{what} needs the package '{package}': pip install 'retone[{extra}]'.")
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's own error, or PyTorch's, which has no type of its own."""
+    words = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(w in str(error) for w in words)
+    )
+
+
 @functools.lru_cache(maxsize=64)
 def _names(shape: str) -> tuple[str, ...]:
     return tuple(shape.split())

@@ -21,7 +21,13 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from retone import __version__
-from retone.errors import OutputExistsError, PluginNotAllowedError, RetoneError, printable
+from retone.errors import (
+    OutputExistsError,
+    PluginNotAllowedError,
+    RetoneError,
+    lacks_memory,
+    printable,
+)
 from retone.progress import Phase
 
 DELAY_S = 1.0
@@ -137,7 +143,9 @@ def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    except MemoryError:
+    except (MemoryError, RuntimeError) as e:
+        if not lacks_memory(e):
+            raise
         print(
             f"{parser.prog} {args.command}: there is not enough memory. Close other programs, or "
             "process a shorter recording.",

@@ -197,3 +197,21 @@ def test_a_signal_cleans_up_and_is_said(name: str, capsys: pytest.CaptureFixture
     assert terminal.run_command(parser, ["x"]) == (130 if name == "SIGINT" else 143)
     assert cleaned and signal.getsignal(number) == before
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")],
+    ids=["of Python", "of PyTorch"],
+)
+def test_a_lack_of_memory_is_said_in_a_sentence(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise error
+
+    parser = terminal.Parser(prog="p")
+    parser.set_defaults(run=run, command="c", x=None)
+    parser.add_argument("x")
+    assert terminal.run_command(parser, ["x"]) == 2
+    assert "there is not enough memory" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from retone.batch import storage
 from retone.batch.rows import Outcome, Recipe, Task
-from retone.errors import RetoneError
+from retone.errors import RetoneError, lacks_memory
 
 if TYPE_CHECKING:
     from retone.api import Result
@@ -48,10 +48,11 @@ class Worker:
                 self._process(task, outcome, stack, folder)
         except RetoneError as error:
             fail(outcome, str(error))
-        except MemoryError:
-            fail(outcome, "there is not enough memory. Use fewer workers.")
         except Exception as error:
-            fail(outcome, f"unexpected {type(error).__name__}: {error}")
+            if lacks_memory(error):
+                fail(outcome, "there is not enough memory. Use fewer workers.")
+            else:
+                fail(outcome, f"unexpected {type(error).__name__}: {error}")
         outcome.cpu_s = time.process_time() - begin
         return outcome
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from retone.errors import RetoneError
+from retone.errors import RetoneError, lacks_memory
 from retone.progress import Phase, Progress
 from retone.studio.limits import Limits, Refused
 
@@ -112,11 +112,13 @@ class JobQueue:
             self._end(job, "cancelled")
         except RetoneError as error:
             self._end(job, "failed", message=str(error))
-        except MemoryError:
-            self._end(job, "failed", message="The recording is too large for this machine.")
-        except Exception as error:  # a bug: the page shows it, the server goes on
-            LOG.exception("the job '%s' failed", job.kind)
-            self._end(job, "failed", message=f"Something went wrong ({type(error).__name__}).")
+        except Exception as error:
+            if lacks_memory(error):
+                message = "The recording is too large for this machine."
+            else:  # a bug: the page shows it, the server goes on
+                LOG.exception("the job '%s' failed", job.kind)
+                message = f"Something went wrong ({type(error).__name__})."
+            self._end(job, "failed", message=message)
         else:
             self._end(job, "done", result=result)
 

@@ -35,7 +35,7 @@ def ogg_opus(samples: np.ndarray, sample_rate: int, bit_rate: int) -> bytes:
         audio = soxr.resample(audio, sample_rate, RATE, quality="MQ")
     try:
         return _by_ffmpeg(audio, bit_rate)
-    except ImportError:
+    except (ImportError, AttributeError):  # absent, or loaded in part for lack of memory
         return _by_sndfile(audio, bit_rate)
 
 
