@@ -32,10 +32,23 @@ def short_levels_db(audio: Any, sample_rate: float) -> Array:
 
 def spread_db(levels: Array) -> float:
     """95th minus 20th percentile of the short levels within 50 dB of the loudest; NaN for none."""
-    if not levels.size:
-        return float("nan")
-    low, high = np.percentile(levels[levels > levels.max() - LIVE_DB], DYNAMICS_PERCENTILES)
-    return float(high - low)
+    return float(spreads_db(levels[None])[0]) if levels.size else float("nan")
+
+
+def spreads_db(levels: Array) -> Array:
+    """``spread_db`` of several recordings [N, frames], one or more frames each: [N]."""
+    rising = np.sort(levels, axis=1)
+    last = rising.shape[1] - 1
+    first = last + 1 - np.count_nonzero(rising > rising[:, -1:] - LIVE_DB, axis=1)
+    rows = np.arange(len(rising))
+    ends = []
+    for percent in DYNAMICS_PERCENTILES:
+        place = first + percent / 100 * (last - first)
+        below = np.floor(place).astype(int)
+        share = place - below
+        above = rising[rows, np.minimum(below + 1, last)]
+        ends.append((1 - share) * rising[rows, below] + share * above)
+    return np.asarray(ends[1] - ends[0])
 
 
 def dynamics_db(audio: Any, sample_rate: float) -> float:
@@ -66,17 +79,34 @@ def noise_floor_change_db(input: Any, output: Any, sample_rate: float) -> float:
 
 def floor_change_db(own: Array, other: Array) -> float:
     """``noise_floor_change_db`` by the short levels [frames] of input and output."""
-    live = own > own.max(initial=-np.inf) - DIGITAL_SILENCE_DB
-    if not live.any():
-        return float("nan")
-    own, other = own[live], other[live]
-    quiet = own <= np.quantile(own, QUIET_SHARE)
-    loud = own >= np.percentile(own, DYNAMICS_PERCENTILES[1])
-    if _mean_db(own[loud]) - _mean_db(own[quiet]) < PAUSE_DB:
-        return float("nan")
-    before, after = (_mean_db(x[quiet]) - _mean_db(x[loud]) for x in (own, other))
-    return after - before
+    return float(Floor(own).change_db(other[None])[0])
 
 
-def _mean_db(levels: Array) -> float:
-    return float(10.0 * np.log10(np.mean(10.0 ** (levels / 10.0))))
+class Floor:
+    """The noise floor and the programme of a recording with short levels [frames]."""
+
+    def __init__(self, own: Array) -> None:
+        live = own > own.max(initial=-np.inf) - DIGITAL_SILENCE_DB
+        self.before_db = float("nan")
+        self.quiet = self.loud = np.zeros(0, dtype=int)
+        if not live.any():
+            return
+        self.quiet = np.flatnonzero(live & (own <= np.quantile(own[live], QUIET_SHARE)))
+        self.loud = np.flatnonzero(own >= np.percentile(own[live], DYNAMICS_PERCENTILES[1]))
+        before = float(self._distance_db(own[None])[0])
+        if before <= -PAUSE_DB:
+            self.before_db = before
+
+    def change_db(self, levels: Array) -> Array:
+        """How far the floor rose against the programme in each of several outputs [N, frames], [N];
+        NaN without a pause."""
+        if np.isnan(self.before_db):
+            return np.full(len(levels), np.nan)
+        return self._distance_db(levels) - self.before_db
+
+    def _distance_db(self, levels: Array) -> Array:
+        return _mean_db(levels[:, self.quiet]) - _mean_db(levels[:, self.loud])
+
+
+def _mean_db(levels: Array) -> Array:
+    return np.asarray(10.0 * np.log10(np.mean(10.0 ** (levels / 10.0), axis=1)))

@@ -9,7 +9,7 @@ checked on the rendered excerpt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -29,10 +29,10 @@ from retone.estimators import bands_fit, curve_fit, spread_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference, samples_of
 from retone.estimators.closed_form import frequencies_in_words, normalised, split_locks
-from retone.estimators.guard import Guard
+from retone.estimators.guard import TOLERATED_DB, Guard
 from retone.estimators.profile import Profile
 from retone.estimators.sound import SHORTEST_PAUSES_S, Sound, mean_of, sound_of
-from retone.estimators.trial import Look, Trial, as_setting, level_db, response_db
+from retone.estimators.trial import Look, Trial, as_setting, level_db, response_db, scaled
 from retone.progress import ESTIMATING, Progress, silent
 
 STRENGTH, PRESET_STRENGTH = 0.9, 0.0
@@ -44,7 +44,17 @@ ROUNDS, FITS, PATIENCE = 10, 2, 4
 EASED = 0.75
 CLOSE_DB = 0.1
 MOST_LIFT_DB = 2.8
+MISSING_DB = 0.5
+TONE_LOSS_DB = 0.3
+SETTLED_SHARES = (1.0, 0.7, 0.4)
+LEAST_RATIO = 1.005
+GATES_DB = (28.0, 24.0, 20.0, 16.0, 12.0)
+GATE_RATIOS = (1.2, 1.5, 2.0, 3.0, 4.5)
+"""An expander against noise: thresholds below the programme, and ratios."""
 STEADY_DB = 1.0
+WIDE = spread_fit.Grid(
+    places=(0.0, 0.25, 0.5, 0.8, 1.0), pauses=(0.2, 0.5, 1.1, 2.2, 3.6)
+)
 ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
 """The bands' centres, rounded for notes."""
 
@@ -152,12 +162,27 @@ class Matching:
             if broken <= CLOSE_DB and np.ptp((added - before)[guard.known]) < STEADY_DB:
                 break
             if broken > CLOSE_DB and number >= PATIENCE:  # less dynamics, and less of what they add
-                added, dynamics = EASED * added, _eased(dynamics, own_locks)
+                added, dynamics = EASED * added, _eased(dynamics, EASED, own_locks)
                 if number >= 2 * PATIENCE:
                     wanted = EASED * wanted
         progress(ESTIMATING, 3, STEPS)
         assert best is not None
         setting, last = work.kept(best[1], best[2], as_setting(fixed))
+        if s > 0:
+
+            def refit(tried: Setting, seen: Look) -> Setting:
+                more = seen.gain_db - response_db(chain, tried, guard, source.sample_rate, points)
+                found = equalizer.fit(
+                    wanted, more, split_numbers(tried, equalizer.name), again=True
+                )
+                toned = dict(tried)
+                _put(toned, equalizer.name, found)
+                _put(toned, "", fixed)
+                moved = work.programme_db(toned) - work.programme_db(tried)
+                _put(toned, "compressor", _shifted(split_numbers(tried, "compressor"), moved, own_locks))
+                return toned
+
+            setting, last = work.settled(setting, last, change, own_locks, refit)
         setting, last, held = work.quiet(setting, last, as_setting(fixed))
         level_db = (1 - s) * first.level_db + s * work.own_level_db
         _put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
@@ -271,7 +296,11 @@ class _Work(Trial):
         return (1 - strength) * change + strength * (reference.spread_db - own.spread_db)
 
     def compressor(
-        self, setting: Setting, change_db: float, locks: Mapping[str, float]
+        self,
+        setting: Setting,
+        change_db: float,
+        locks: Mapping[str, float],
+        grid: spread_fit.Grid = spread_fit.Grid(),
     ) -> tuple[dict[str, float], float]:
         """A compressor behind this setting's equaliser that changes the input's spread, and the
         programme's level there."""
@@ -288,7 +317,7 @@ class _Work(Trial):
             toned, self.passage[0, 0].numpy(), self.rate, compressor, noise_db
         )
         found = spread_fit.fit(
-            signal, self.before_db + change_db, locks, most_lift_db=spread_fit.NOISE_LIFT_DB
+            signal, self.before_db + change_db, locks, grid, most_lift_db=spread_fit.NOISE_LIFT_DB
         )
         return found, signal.programme_db
 
@@ -306,20 +335,119 @@ class _Work(Trial):
             out = self.effect.render(self.passage, self.rate, setting).audio
         return noise_floor_change_db(self.passage[0].numpy(), out[0].numpy(), self.rate)
 
+    def settled(
+        self,
+        setting: Setting,
+        look: Look,
+        change_db: float,
+        locks: Mapping[str, float],
+        refit: Callable[[Setting, Look], Setting],
+    ) -> tuple[Setting, Look]:
+        """The setting with its compressor fitted once more, behind the equaliser that was found, if
+        the spread comes nearer and the guarantee holds, also where pauses sound.
+
+        Args:
+            setting: a setting, and ``look`` what it does.
+            change_db: the wanted change of the spread.
+            locks: fixed values of the compressor.
+            refit: a setting with its equaliser fitted to what its compressor does.
+        """
+        wanted = self.before_db + change_db
+        missing = abs(self.spread_db(setting, self.effect) - wanted)
+        if missing < MISSING_DB:
+            return setting, look
+        whole = Trial(self.effect, self.passage[0, 0].numpy(), self.rate, self.guard)
+        allowed = (*self._worth(look), *self._worth(whole.look(setting)))
+        lift = max(MOST_LIFT_DB, self.lift_db(setting))
+        found, _ = self.compressor(setting, change_db, locks, WIDE)
+        for share in SETTLED_SHARES:
+            tried = dict(setting)
+            _put(tried, "compressor", _eased(found, share, locks))
+            tried = refit(tried, self.look(tried))
+            if abs(self.spread_db(tried, self.effect) - wanted) > missing - MISSING_DB:
+                continue
+            seen = self.look(tried)
+            found_db = (*self._worth(seen), *self._worth(whole.look(tried)))
+            slack = (0.0, -TONE_LOSS_DB) * 2
+            if all(f + s <= a for f, s, a in zip(found_db, slack, allowed, strict=True)):
+                if not self.lift_db(tried) > lift:
+                    return tried, seen
+        return setting, look
+
+    def _worth(self, look: Look) -> tuple[float, float]:
+        """How far the guarantee is broken, and what is missing in tone, in dB."""
+        left = np.abs(self.guard.left_db(look.gain_db)[self.guard.matched])
+        tone = float(left.mean()) if left.size else 0.0
+        return max(TOLERATED_DB, self.guard.excess_db(look.gain_db)), tone + TONE_LOSS_DB
+
     def quiet(
         self, setting: Setting, look: Look, fixed: Setting
     ) -> tuple[Setting, Look, tuple[str, ...]]:
-        """The setting, moved towards no change until the noise in pauses stays low, and a note."""
-        setting, look, share = self.limited(
-            setting, look, fixed, lambda tried, _: not self.lift_db(tried) > MOST_LIFT_DB
-        )
-        if share == 1:
+        """The setting, changed until the noise in pauses stays low, and a note.
+
+        An expander lowers the pauses again if that is enough; else there is less compression, and
+        then less tone.
+        """
+
+        def holds(tried: Setting, _: Look) -> bool:
+            return not self.lift_db(tried) > MOST_LIFT_DB
+
+        if holds(setting, look):
             return setting, look, ()
+        gated = self._gated(setting, look, fixed)
+        if gated is not None:
+            return *gated, ()
+        made = []
+        ways = [("of the compression", self._less_compressed), ("of the tone", self._less_toned)]
+        if float(setting["compressor.ratio"][0]) <= LEAST_RATIO:
+            del ways[0]
+        for text, eased in ways:
+            setting, look, share = self.limited(setting, look, fixed, holds, eased)
+            made.append(f"{100 * share:.0f} % {text}")
+            if holds(setting, look):
+                break
         note = (
-            f"Only {100 * share:.0f} % of the change is made, so that the noise in pauses does not "
-            "rise by more than 3 dB against the programme."
+            f"Only {' and '.join(made)} is made, so that the noise in pauses does not rise by more "
+            "than 3 dB against the programme."
         )
         return setting, look, (note,)
+
+    def _gated(
+        self, setting: Setting, look: Look, fixed: Setting
+    ) -> tuple[Setting, Look] | None:
+        """The setting with the expander that lowers the pauses enough and keeps the spread nearest
+        to what the setting gives; None if none does or the guarantee would be broken."""
+        goal = self.spread_db(setting, self.effect)
+        top = self.programme_db(setting)
+        allowed = max(TOLERATED_DB, self.guard.excess_db(look.gain_db))
+        found = []
+        for below_db in GATES_DB:
+            for ratio in GATE_RATIOS:
+                at = float(np.clip(top - below_db, -100.0, spread_fit.HIGHEST_DB))
+                tried = dict(setting)
+                _put(tried, "compressor", {"expander_threshold_db": at, "expander_ratio": ratio})
+                tried |= fixed
+                if not self.lift_db(tried) > MOST_LIFT_DB:
+                    found.append((abs(self.spread_db(tried, self.effect) - goal), tried))
+                    break  # a higher ratio lowers them further than they have to
+        for _, tried in sorted(found, key=lambda f: f[0]):
+            seen = self.look(tried)
+            if self.guard.excess_db(seen.gain_db) <= allowed:
+                return tried, seen
+        return None
+
+    def _less_compressed(self, setting: Setting, share: float) -> Setting:
+        """A share of the compression."""
+        name = "compressor.ratio"
+        return {**setting, name: scaled(self.effect, setting, share)[name]}
+
+    def _less_toned(self, setting: Setting, share: float) -> Setting:
+        """A share of the equaliser; the expander, which keeps pauses quiet, follows its level."""
+        less = scaled(self.effect, setting, share)
+        tried = {n: v if n.startswith("compressor.") else less[n] for n, v in setting.items()}
+        moved = self.programme_db(tried) - self.programme_db(setting)
+        _put(tried, "compressor", _shifted(split_numbers(setting, "compressor"), moved, {}))
+        return tried
 
     def makeup(self, setting: Setting, gain_db: float) -> dict[str, float]:
         param = self.chain.params["compressor.makeup_db"]
@@ -350,10 +478,12 @@ def split_numbers(setting: Setting, prefix: str) -> dict[str, float]:
     return {n: float(v[0]) for n, v in split_setting(setting, prefix).items()}
 
 
-def _eased(values: dict[str, float], locks: Mapping[str, float]) -> dict[str, float]:
-    """A compressor whose slopes are smaller."""
-    slope = EASED * (1 - 1 / values["ratio"])
-    expansion = 1 + EASED * (values["expander_ratio"] - 1)
+def _eased(
+    values: dict[str, float], share: float, locks: Mapping[str, float]
+) -> dict[str, float]:
+    """A share of a compressor's slopes."""
+    slope = share * (1 - 1 / values["ratio"])
+    expansion = 1 + share * (values["expander_ratio"] - 1)
     return values | {"ratio": 1 / (1 - slope), "expander_ratio": expansion} | dict(locks)
 
 

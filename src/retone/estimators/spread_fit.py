@@ -25,9 +25,10 @@ from retone.dsp.param import Setting
 from retone.dsp.short_levels import (
     LIVE_DB,
     PAUSE_DB,
-    floor_change_db,
+    Floor,
     short_levels_db,
     spread_db,
+    spreads_db,
 )
 from retone.effects.compressor import Compressor
 from retone.estimators.base import NORMAL_PEAK_DB
@@ -52,6 +53,17 @@ ENVELOPE_HZ, ENVELOPE_GAIN = 1000.0, 0.7
 """Rate of the envelope, and the share of each step's peak that acts like the samples themselves."""
 FRAME = 50
 AT_ONCE = 12
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is tried: thresholds by place, and slopes of the compressor, of an expander that makes a
+    recording livelier, and of one that lowers pauses."""
+
+    places: tuple[float, ...] = PLACES
+    compressions: tuple[float, ...] = COMPRESSIONS
+    expansions: tuple[float, ...] = EXPANSIONS
+    pauses: tuple[float, ...] = EXPANSIONS
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Signal:
         noise_db: float | None,
     ) -> None:  # fmt: skip
         self.toned, self.rate, self.compressor = toned, sample_rate, compressor
-        self.own_db = short_levels_db(own, sample_rate)
+        self.floor = Floor(short_levels_db(own, sample_rate))
         self.short_db = short_levels_db(toned.numpy(), sample_rate)
         live = self.short_db[self.short_db > self.short_db.max() - LIVE_DB]
         low, self.quiet_db, self.programme_db = (float(v) for v in np.percentile(live, [5, 20, 95]))
@@ -101,7 +113,7 @@ class Signal:
         self.power = parts.double().square().mean(1)
         own_parts = own[: count * self.hop].reshape(-1, FRAME * self.hop)
         power = np.mean(np.square(own_parts, dtype=np.float64), axis=1)
-        self.own_coarse_db = 10 * np.log10(np.maximum(power, 1e-30))
+        self.coarse_floor = Floor(10 * np.log10(np.maximum(power, 1e-30)))
 
     @property
     def spread_db(self) -> float:
@@ -122,10 +134,9 @@ class Signal:
                 out = self.compressor.render(audio, self.rate / self.hop, _setting(some)).audio
             gain = (out / audio)[:, 0].double()
             power = (self.power * gain.square()).reshape(len(some), -1, FRAME).mean(2)
-            for levels in 10 * np.log10(np.maximum(power.numpy(), 1e-30)):
-                found.append(
-                    Measured(spread_db(levels), floor_change_db(self.own_coarse_db, levels))
-                )
+            levels = 10 * np.log10(np.maximum(power.numpy(), 1e-30))
+            measures = zip(spreads_db(levels), self.coarse_floor.change_db(levels), strict=True)
+            found += [Measured(float(s), float(f)) for s, f in measures]
         return found
 
     def exact(self, values: Mapping[str, float]) -> Measured:
@@ -135,11 +146,16 @@ class Signal:
                 self.toned[None, None], self.rate, _setting([values])
             ).audio
         levels = short_levels_db(out[0, 0].numpy(), self.rate)
-        return Measured(spread_db(levels), floor_change_db(self.own_db, levels))
+        return Measured(spread_db(levels), float(self.floor.change_db(levels[None])[0]))
 
 
 def fit(
-    signal: Signal, wanted_db: float, locks: Mapping[str, float], *, most_lift_db: float
+    signal: Signal,
+    wanted_db: float,
+    locks: Mapping[str, float],
+    grid: Grid = Grid(),
+    *,
+    most_lift_db: float,
 ) -> dict[str, float]:
     """Find the compressor's parameters (its own names, makeup 0).
 
@@ -147,6 +163,7 @@ def fit(
         signal: the compressor's input.
         wanted_db: the spread to reach.
         locks: fixed values.
+        grid: what is tried.
         most_lift_db: how far the noise may rise against the programme.
     """
     evener = wanted_db < signal.spread_db
@@ -159,7 +176,7 @@ def fit(
                 away += LOWER_WEIGHT * max(LOWEST_LIFT_DB - found.noise_lift_db, 0.0)
         return away + EFFORT_DB * one.steps
 
-    tries = _tries(signal, evener, dict(locks))
+    tries = _tries(signal, evener, dict(locks), grid)
     coarse = signal.coarse([t.values for t in tries])
     order = np.argsort([cost(t, m) for t, m in zip(tries, coarse, strict=True)], kind="stable")
     known: list[tuple[float, Try, Measured]] = []
@@ -172,7 +189,7 @@ def fit(
     return dict(min(known, key=lambda k: k[0])[1].values)
 
 
-def _tries(signal: Signal, evener: bool, locks: dict[str, float]) -> list[Try]:
+def _tries(signal: Signal, evener: bool, locks: dict[str, float], grid: Grid) -> list[Try]:
     """Settings to try; the first one changes nothing that is not locked."""
     base = {
         "threshold_db": signal.threshold(0.0),
@@ -186,22 +203,22 @@ def _tries(signal: Signal, evener: bool, locks: dict[str, float]) -> list[Try]:
     }
     tries = [Try(base | locks, 0.0)]
     if not evener:
-        for place in PLACES:
+        for place in grid.places:
             at = signal.threshold(place)
-            for n, slope in enumerate(EXPANSIONS, 1):
+            for n, slope in enumerate(grid.expansions, 1):
                 values = {"expander_threshold_db": at, "expander_ratio": 1 + slope}
                 tries.append(Try(base | values | locks, n, "expander_ratio"))
     expanders: list[tuple[float, dict[str, float]]] = [(0.0, {})]
     for at in _pause_thresholds(signal):
-        for n, slope in enumerate(EXPANSIONS, 1):
+        for n, slope in enumerate(grid.pauses, 1):
             expander = {"expander_threshold_db": at, "expander_ratio": 1 + slope}
             expanders.append((0.5 * n, expander))
     for steps, expander in expanders:
         if steps:
             tries.append(Try(base | expander | locks, steps, ""))
-        for place in PLACES if evener else ():
+        for place in grid.places if evener else ():
             at = signal.threshold(place)
-            for n, slope in enumerate(COMPRESSIONS, 1):
+            for n, slope in enumerate(grid.compressions, 1):
                 values = {"threshold_db": at, "ratio": 1 / (1 - slope)} | expander
                 tries.append(Try(base | values | locks, n + steps, "ratio"))
     return tries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from retone.estimators.guard import TOLERATED_DB, Guard
 
 INAUDIBLE_DB = 100.0
 """Bands further below the loudest one count as this far below it."""
-SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+HALVINGS = 2
+"""Steps of the search between two shares."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +66,41 @@ class Trial:
         )[:2]  # fmt: skip
 
     def limited(
-        self, setting: Setting, look: Look, fixed: Setting, holds: Callable[[Setting, Look], bool]
+        self,
+        setting: Setting,
+        look: Look,
+        fixed: Setting,
+        holds: Callable[[Setting, Look], bool],
+        eased: Callable[[Setting, float], Setting] | None = None,
     ) -> tuple[Setting, Look, float]:
         """The largest share of a setting for which a rule holds, what it does, and the share.
 
-        Gains and slopes are scaled; frequencies and thresholds stay where they are.
+        Args:
+            setting: a setting, and ``look`` what it does.
+            fixed: parameters that stay as they are.
+            holds: the rule.
+            eased: a share of a setting; by default ``scaled``.
         """
         if holds(setting, look):
             return setting, look, 1.0
-        for share in SHARES:
-            tried = {**scaled(self.effect, setting, share), **fixed}
-            look = self.look(tried)
-            if holds(tried, look):
-                return tried, look, share
-        tried = {**self.effect.params.neutral(1), **fixed}
-        return tried, self.look(tried), 0.0
+        eased = eased or (lambda whole, share: scaled(self.effect, whole, share))
+
+        def at(share: float) -> tuple[Setting, Look]:
+            tried = {**eased(setting, share), **fixed}
+            return tried, self.look(tried)
+
+        for high, low in pairwise(SHARES):
+            best = at(low)
+            if holds(*best) or low == 0:
+                break
+        for _ in range(HALVINGS):
+            share = 0.5 * (low + high)
+            found = at(share)
+            if holds(*found):
+                low, best = share, found
+            else:
+                high = share
+        return *best, low
 
 
 def scaled(effect: Effect, setting: Setting, share: float) -> Setting:
