@@ -66,6 +66,9 @@ class Grid:
     pauses: tuple[float, ...] = EXPANSIONS
 
 
+USUAL = Grid()
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a compressor does: the spread of its output, and how far the noise in pauses has risen
@@ -153,7 +156,7 @@ def fit(
     signal: Signal,
     wanted_db: float,
     locks: Mapping[str, float],
-    grid: Grid = Grid(),
+    grid: Grid = USUAL,
     *,
     most_lift_db: float,
 ) -> dict[str, float]:

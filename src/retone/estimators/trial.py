@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from retone.estimators.guard import TOLERATED_DB, Guard
 
 INAUDIBLE_DB = 100.0
 """Bands further below the loudest one count as this far below it."""
-SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 HALVINGS = 2
 """Steps of the search between two shares."""
 
@@ -89,10 +88,12 @@ class Trial:
             tried = {**eased(setting, share), **fixed}
             return tried, self.look(tried)
 
-        for high, low in pairwise(SHARES):
+        high = 1.0
+        for low in SHARES:
             best = at(low)
             if holds(*best) or low == 0:
                 break
+            high = low
         for _ in range(HALVINGS):
             share = 0.5 * (low + high)
             found = at(share)

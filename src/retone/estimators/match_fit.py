@@ -1,0 +1,358 @@
+"""The search behind a match: an equaliser and a compressor in turn, under the guarantee.
+
+A compressor changes the tone, and an equaliser the dynamics, so each is fitted again behind the
+other. What the compressor adds to the equaliser's response is measured on the rendered excerpt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from retone.dsp.effect import Effect, split_setting
+from retone.dsp.measure import Array
+from retone.dsp.param import Setting
+from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, short_levels_db
+from retone.effects import SOUND_CHAIN, Chain, Compressor
+from retone.effects.equalizer import Equalizer
+from retone.estimators import bands_fit, spread_fit
+from retone.estimators.base import Excerpt, samples_of
+from retone.estimators.closed_form import normalised, split_locks
+from retone.estimators.guard import TOLERATED_DB, Guard
+from retone.estimators.sound import SHORTEST_PAUSES_S, Sound
+from retone.estimators.trial import Look, Trial, level_db, response_db, scaled
+
+RENDERED_S = 30.0
+ROUNDS, FITS, PATIENCE = 10, 2, 4
+EASED = 0.75
+CLOSE_DB = 0.1
+MOST_LIFT_DB = 2.8
+MISSING_DB = 0.5
+TONE_LOSS_DB = 0.3
+SETTLED_SHARES = (1.0, 0.7, 0.4)
+LEAST_RATIO = 1.005
+GATES_DB = (28.0, 24.0, 20.0, 16.0, 12.0)
+GATE_RATIOS = (1.2, 1.5, 2.0, 3.0, 4.5)
+"""An expander against noise: thresholds below the programme, and ratios."""
+STEADY_DB = 1.0
+WIDE = spread_fit.Grid(places=(0.0, 0.25, 0.5, 0.8, 1.0), pauses=(0.2, 0.5, 1.1, 2.2, 3.6))
+
+
+class Fitted(Protocol):
+    """An equaliser that can be set to a wanted gain."""
+
+    @property
+    def name(self) -> str: ...
+
+    def fit(
+        self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
+    ) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A setting, what it does, and how far it breaks the guarantee in dB."""
+
+    broken_db: float
+    setting: Setting
+    look: Look
+
+
+class MatchFit(Trial):
+    """The search for the setting of an equaliser and a compressor that makes an input match.
+
+    Args:
+        chain: an equaliser and a compressor with an expander.
+        source: the input.
+        guard: what each band needs.
+        equalizer: the first member of the chain, and how it is fitted.
+        fixed: parameters that stay as they are, under their full names.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        source: Excerpt,
+        guard: Guard,
+        equalizer: Fitted,
+        fixed: Mapping[str, float],
+    ) -> None:
+        audio = samples_of(normalised(source), round(RENDERED_S * source.sample_rate))
+        super().__init__(chain, audio, source.sample_rate, guard)
+        self.chain, self.equalizer, self.fixed = chain, equalizer, dict(fixed)
+        self.locks = split_locks(fixed, "compressor")
+        self.points = bands_fit.INSIDE if isinstance(chain.members[0], Equalizer) else (1.0,)
+        passage = source.passage if source.passage.numel() else torch.as_tensor(audio)
+        self.passage = passage[None, None]
+        self.before_db = dynamics_db(passage.numpy(), self.rate)
+        long = source.pauses.numel() >= SHORTEST_PAUSES_S * self.rate
+        self.pauses = source.pauses[None, None] if long else None
+
+    def search(
+        self,
+        wanted_db: Array,
+        added_db: Array,
+        start: Mapping[str, float] | None,
+        dynamics: Mapping[str, float],
+        change_db: float | None,
+    ) -> Found:
+        """Equaliser and compressor in turn, until what the compressor does to the tone is allowed
+        for and the guarantee holds.
+
+        Args:
+            wanted_db: [F] the gain to reach.
+            added_db: [F] what the compressor is expected to add to the equaliser's response.
+            start: equaliser to begin with.
+            dynamics: compressor to begin with.
+            change_db: wanted change of the spread; None keeps the compressor.
+        """
+        setting, best = self.chain.params.neutral(1), None
+        put(setting, "compressor", dynamics)
+        values, programme = split_numbers(setting, "compressor"), None
+        for number in range(ROUNDS):
+            start = self.equalizer.fit(wanted_db, added_db, start, again=number > 0)
+            put(setting, self.equalizer.name, start)
+            if change_db is not None and number < FITS:
+                values, programme = self.compressor(setting, change_db)
+            elif programme is not None:
+                earlier, programme = programme, self.programme_db(setting)
+                values = _shifted(values, programme - earlier, self.locks)
+            put(setting, "compressor", values)
+            put(setting, "", self.fixed)
+            look = self.look(setting)
+            broken = self.guard.excess_db(look.gain_db)
+            if best is None or broken < max(best.broken_db, CLOSE_DB):
+                best = Found(broken, dict(setting), look)
+            before, added_db = added_db, self._added_db(setting, look)
+            if number >= FITS:
+                added_db = 0.5 * (before + added_db)
+            if broken <= CLOSE_DB and np.ptp((added_db - before)[self.guard.known]) < STEADY_DB:
+                break
+            if broken > CLOSE_DB and number >= PATIENCE:  # less dynamics, and less of what they add
+                added_db, values = EASED * added_db, _eased(values, EASED, self.locks)
+                if number >= 2 * PATIENCE:
+                    wanted_db = EASED * wanted_db
+        assert best is not None
+        return best
+
+    def _added_db(self, setting: Setting, look: Look) -> Array:
+        """What a setting does to the tone besides its equaliser's response."""
+        return look.gain_db - response_db(self.chain, setting, self.guard, self.rate, self.points)
+
+    def refit(self, setting: Setting, wanted_db: Array) -> Setting:
+        """A setting with its equaliser fitted to what its compressor does."""
+        toned = dict(setting)
+        name = self.equalizer.name
+        added_db = self._added_db(setting, self.look(setting))
+        found = self.equalizer.fit(wanted_db, added_db, split_numbers(setting, name), again=True)
+        put(toned, name, found)
+        put(toned, "", self.fixed)
+        moved = self.programme_db(toned) - self.programme_db(setting)
+        dynamics = _shifted(split_numbers(setting, "compressor"), moved, self.locks)
+        put(toned, "compressor", dynamics)
+        return toned
+
+    def spread_db(self, setting: Setting, effect: Effect) -> float:
+        """Spread of the short-term levels after a setting."""
+        with torch.no_grad():
+            out = effect.render(self.passage, self.rate, setting).audio[0, 0].numpy()
+        return dynamics_db(out, self.rate)
+
+    def change_of_spread(
+        self, own: Sound, reference: Sound, base: Setting | None, strength: float
+    ) -> float:
+        """Wanted change in dB of the spread; ``base`` is the processing's setting."""
+        change = 0.0
+        if base is not None:
+            change = self.spread_db(base, SOUND_CHAIN) - self.before_db
+        if reference.spread_db is None or own.spread_db is None:
+            return change
+        return (1 - strength) * change + strength * (reference.spread_db - own.spread_db)
+
+    def compressor(
+        self,
+        setting: Setting,
+        change_db: float,
+        grid: spread_fit.Grid = spread_fit.USUAL,
+    ) -> tuple[dict[str, float], float]:
+        """A compressor behind this setting's equaliser that changes the input's spread, and the
+        programme's level there."""
+        equalizer, compressor = self.chain.members
+        assert isinstance(compressor, Compressor)
+        with torch.no_grad():
+            own = split_setting(setting, equalizer.name)
+            toned = equalizer.render(self.passage, self.rate, own).audio[0, 0]
+            noise_db = None
+            if self.pauses is not None:
+                quiet = equalizer.render(self.pauses, self.rate, own).audio[0, 0]
+                noise_db = level_db(quiet.numpy())
+        signal = spread_fit.Signal(
+            toned, self.passage[0, 0].numpy(), self.rate, compressor, noise_db
+        )
+        found = spread_fit.fit(
+            signal,
+            self.before_db + change_db,
+            self.locks,
+            grid,
+            most_lift_db=spread_fit.NOISE_LIFT_DB,
+        )
+        return found, signal.programme_db
+
+    def programme_db(self, setting: Setting) -> float:
+        """Level of the loudest twentieth behind this setting's equaliser."""
+        equalizer = self.chain.members[0]
+        with torch.no_grad():
+            own = split_setting(setting, equalizer.name)
+            toned = equalizer.render(self.passage, self.rate, own).audio[0, 0].numpy()
+        return float(np.percentile(short_levels_db(toned, self.rate), 95.0))
+
+    def lift_db(self, setting: Setting) -> float:
+        """How far the noise in pauses rises against the programme; NaN without pauses."""
+        with torch.no_grad():
+            out = self.effect.render(self.passage, self.rate, setting).audio
+        return noise_floor_change_db(self.passage[0].numpy(), out[0].numpy(), self.rate)
+
+    def settled(
+        self, setting: Setting, look: Look, wanted_db: Array, change_db: float
+    ) -> tuple[Setting, Look]:
+        """The setting with its compressor fitted once more, behind the equaliser that was found, if
+        the spread comes nearer and the guarantee holds, also where pauses sound.
+
+        Args:
+            setting: a setting, and ``look`` what it does.
+            wanted_db: [F] the gain to reach.
+            change_db: the wanted change of the spread.
+        """
+        wanted = self.before_db + change_db
+        missing = abs(self.spread_db(setting, self.effect) - wanted)
+        if missing < MISSING_DB:
+            return setting, look
+        whole = Trial(self.effect, self.passage[0, 0].numpy(), self.rate, self.guard)
+        allowed = (*self._worth(look), *self._worth(whole.look(setting)))
+        lift = max(MOST_LIFT_DB, self.lift_db(setting))
+        found, _ = self.compressor(setting, change_db, WIDE)
+        for share in SETTLED_SHARES:
+            tried = dict(setting)
+            put(tried, "compressor", _eased(found, share, self.locks))
+            tried = self.refit(tried, wanted_db)
+            if abs(self.spread_db(tried, self.effect) - wanted) > missing - MISSING_DB:
+                continue
+            seen = self.look(tried)
+            found_db = (*self._worth(seen), *self._worth(whole.look(tried)))
+            slack = (0.0, -TONE_LOSS_DB) * 2
+            if all(f + s <= a for f, s, a in zip(found_db, slack, allowed, strict=True)):
+                if not self.lift_db(tried) > lift:
+                    return tried, seen
+        return setting, look
+
+    def _worth(self, look: Look) -> tuple[float, float]:
+        """How far the guarantee is broken, and what is missing in tone, in dB."""
+        left = np.abs(self.guard.left_db(look.gain_db)[self.guard.matched])
+        tone = float(left.mean()) if left.size else 0.0
+        return max(TOLERATED_DB, self.guard.excess_db(look.gain_db)), tone + TONE_LOSS_DB
+
+    def quiet(
+        self, setting: Setting, look: Look, fixed: Setting
+    ) -> tuple[Setting, Look, tuple[str, ...]]:
+        """The setting, changed until the noise in pauses stays low, and a note.
+
+        An expander lowers the pauses again if that is enough; else there is less compression, and
+        then less tone.
+        """
+
+        def holds(tried: Setting, _: Look) -> bool:
+            return not self.lift_db(tried) > MOST_LIFT_DB
+
+        if holds(setting, look):
+            return setting, look, ()
+        gated = self._gated(setting, look, fixed)
+        if gated is not None:
+            return *gated, ()
+        made = []
+        ways = [("of the compression", self._less_compressed), ("of the tone", self._less_toned)]
+        if float(setting["compressor.ratio"][0]) <= LEAST_RATIO:
+            del ways[0]
+        for text, eased in ways:
+            setting, look, share = self.limited(setting, look, fixed, holds, eased)
+            made.append(f"{100 * share:.0f} % {text}")
+            if holds(setting, look):
+                break
+        note = (
+            f"Only {' and '.join(made)} is made, so that the noise in pauses does not rise by more "
+            "than 3 dB against the programme."
+        )
+        return setting, look, (note,)
+
+    def _gated(self, setting: Setting, look: Look, fixed: Setting) -> tuple[Setting, Look] | None:
+        """The setting with the expander that lowers the pauses enough and keeps the spread nearest
+        to what the setting gives; None if none does or the guarantee would be broken."""
+        goal = self.spread_db(setting, self.effect)
+        top = self.programme_db(setting)
+        allowed = max(TOLERATED_DB, self.guard.excess_db(look.gain_db))
+        found = []
+        for below_db in GATES_DB:
+            for ratio in GATE_RATIOS:
+                at = float(np.clip(top - below_db, -100.0, spread_fit.HIGHEST_DB))
+                tried = dict(setting)
+                put(tried, "compressor", {"expander_threshold_db": at, "expander_ratio": ratio})
+                tried |= fixed
+                if not self.lift_db(tried) > MOST_LIFT_DB:
+                    found.append((abs(self.spread_db(tried, self.effect) - goal), tried))
+                    break  # a higher ratio lowers them further than they have to
+        for _, tried in sorted(found, key=lambda f: f[0]):
+            seen = self.look(tried)
+            if self.guard.excess_db(seen.gain_db) <= allowed:
+                return tried, seen
+        return None
+
+    def _less_compressed(self, setting: Setting, share: float) -> Setting:
+        """A share of the compression."""
+        name = "compressor.ratio"
+        return {**setting, name: scaled(self.effect, setting, share)[name]}
+
+    def _less_toned(self, setting: Setting, share: float) -> Setting:
+        """A share of the equaliser; the expander, which keeps pauses quiet, follows its level."""
+        less = scaled(self.effect, setting, share)
+        tried = {n: v if n.startswith("compressor.") else less[n] for n, v in setting.items()}
+        moved = self.programme_db(tried) - self.programme_db(setting)
+        put(tried, "compressor", _shifted(split_numbers(setting, "compressor"), moved, {}))
+        return tried
+
+    def makeup(self, setting: Setting, gain_db: float) -> dict[str, float]:
+        param = self.chain.params["compressor.makeup_db"]
+        value = float(setting[param.name][0]) + gain_db
+        return {"makeup_db": float(np.clip(value, param.low, param.high))}
+
+
+def _eased(values: dict[str, float], share: float, locks: Mapping[str, float]) -> dict[str, float]:
+    """A share of a compressor's slopes."""
+    slope = share * (1 - 1 / values["ratio"])
+    expansion = 1 + share * (values["expander_ratio"] - 1)
+    return values | {"ratio": 1 / (1 - slope), "expander_ratio": expansion} | dict(locks)
+
+
+def _shifted(
+    values: dict[str, float], by_db: float, locks: Mapping[str, float]
+) -> dict[str, float]:
+    """A compressor whose input has become louder or quieter."""
+    moved = {
+        n: float(np.clip(values[n] + by_db, -100.0, spread_fit.HIGHEST_DB))
+        for n in ("threshold_db", "expander_threshold_db")
+        if values[n] > -100.0
+    }
+    return values | moved | dict(locks)
+
+
+def put(setting: Setting, prefix: str, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        full = f"{prefix}.{name}" if prefix else name
+        setting[full] = torch.tensor([value], dtype=torch.float64)
+
+
+def split_numbers(setting: Setting, prefix: str) -> dict[str, float]:
+    """A member's part of a setting as plain numbers."""
+    return {n: float(v[0]) for n, v in split_setting(setting, prefix).items()}
