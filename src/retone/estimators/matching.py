@@ -37,6 +37,8 @@ STRENGTH, PRESET_STRENGTH = 0.9, 0.0
 EqKind = Literal["bands", "curve"]
 EQ_KINDS: tuple[EqKind, ...] = ("bands", "curve")
 STEPS = 4
+LARGE_TONE_DB, LARGE_RATIO = 4.5, 2.0
+"""Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
 ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
 """The bands' centres, rounded for notes."""
 
@@ -133,7 +135,8 @@ class Matching:
         put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
         put(setting, "", fixed)
         progress(ESTIMATING, 4, STEPS)
-        return Estimate(chain, setting, notes + _notes(guard, own) + held, s)
+        large = _large_change(guard, last.gain_db, setting)
+        return Estimate(chain, setting, notes + _notes(guard, own) + held + large, s)
 
     def _strength(self, references: Sequence[Reference]) -> float:
         if self.strength is not None:
@@ -215,3 +218,21 @@ def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
     if not guard.matched.any():
         notes.append("The recordings have no frequency range in common; the tone is not matched.")
     return tuple(notes)
+
+
+def _large_change(guard: Guard, gain_db: Array, setting: Setting) -> tuple[str, ...]:
+    """A note where the match changes so much that speech often sounds less natural."""
+    parts = []
+    if guard.matched.any():
+        gains = gain_db[guard.matched]
+        tone_db = float(np.abs(gains - np.median(gains)).mean())
+        if tone_db > LARGE_TONE_DB:
+            parts.append(f"the tone changes by {tone_db:.0f} dB on average")
+    if float(setting["compressor.ratio"][0]) >= LARGE_RATIO:
+        parts.append("loud passages are compressed strongly")
+    if float(setting["compressor.expander_ratio"][0]) >= LARGE_RATIO:
+        parts.append("quiet passages become much quieter")
+    if not parts:
+        return ()
+    what = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return (f"A large change: {what}. If it sounds unnatural, lower the strength.",)
