@@ -55,7 +55,11 @@ def test_compression_does_not_bring_up_the_noise(noise_db: float) -> None:
 
 def test_the_envelope_tells_what_the_recording_would() -> None:
     signal = signal_of(beats(44100, 20.0, -60.0), 44100)
-    tries = [t.values for evener in (True, False) for t in spread_fit._tries(signal, evener, {})]
+    tries = [
+        t.values
+        for evener in (True, False)
+        for t in spread_fit._tries(signal, evener, {}, spread_fit.USUAL)
+    ]
     some = tries[::9]
     apart = [
         abs(one.spread_db - signal.exact(values).spread_db)
