@@ -55,12 +55,31 @@ def test_a_name_with_brackets_is_a_file_where_it_exists(clip, tmp_path: Path) ->
     assert outputs(plan_of([str(path)], str(tmp_path / "out")).rows) == ["song [live].wav"]
 
 
-def test_two_inputs_for_one_output_are_both_refused_and_the_rest_is_planned(clip, tmp_path) -> None:
+def test_of_two_inputs_for_one_output_the_one_that_keeps_its_name_is_made(clip, tmp_path) -> None:
     clip("in/a.wav"), clip("in/b.wav")
     (tmp_path / "in" / "a.wma").write_bytes(b"x")  # cannot be written, so becomes a.wav
-    rows = plan_of([str(tmp_path / "in")], str(tmp_path / "out")).rows
-    assert outputs(rows) == ["b.wav"] and len(problems(rows)) == 2
-    assert all("a.wav" in p and "a.wma" in p for p in problems(rows))
+    plan = plan_of([str(tmp_path / "in")], str(tmp_path / "out"))
+    assert outputs(plan.rows) == ["a.wav", "b.wav"]
+    (line,) = problems(plan.rows)
+    assert "a.wma" in line and "so would that of" in line
+
+
+def test_two_inputs_for_one_output_are_both_refused_and_the_rest_is_planned(clip, tmp_path) -> None:
+    clip("in/b.wav")
+    for name in ("a.wma", "a.ac3"):  # neither can be written, so both become a.wav
+        (tmp_path / "in" / name).write_bytes(b"x")
+    plan = plan_of([str(tmp_path / "in")], str(tmp_path / "out"))
+    assert outputs(plan.rows) == ["b.wav"]
+    assert all("so would that of" in line for line in problems(plan.rows))
+    assert len(problems(plan.rows)) == 2
+
+
+def test_patterns_without_a_match_are_no_job(clip, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"x\*\.wav matches no file"):
+        plan_of([str(tmp_path / "x*.wav"), str(tmp_path / "y*.wav")], str(tmp_path / "out"))
+    path = clip("a.wav")
+    plan = plan_of([str(path), str(tmp_path / "x*.wav")], str(tmp_path / "out"))
+    assert outputs(plan.rows) == ["a.wav"] and len(problems(plan.rows)) == 1
 
 
 def test_a_folder_of_results_inside_the_inputs_is_never_an_input(clip, tmp_path: Path) -> None:

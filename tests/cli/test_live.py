@@ -195,6 +195,13 @@ def test_settings_are_needed(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert "--channels 0" in capsys.readouterr().err
 
 
+def test_settings_that_cannot_be_read_are_said_before_any_audio_system(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["live", str(tmp_path / "none.json"), "--engine", "jack"]) == 2
+    assert "none.json" in capsys.readouterr().err
+
+
 def test_the_end_of_the_server_is_said(server: Any, tmp_path: Path) -> None:
     """Last in this file: it stops the server."""
     settings_of("retone-match", 33).write(tmp_path / "s.json")

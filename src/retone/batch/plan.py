@@ -91,7 +91,7 @@ def plan_of(
         elif _has_magic(name) and not os.path.exists(name):
             matches = _matches(name)
             if not matches:
-                plan.rows.append(Row(name, name, problem=f"{name} matches no file."))
+                plan.rows.append(Row(name, name, problem=_no_match(name)))
             found = [m for m in matches if not storage.is_folder(m)]
             singles += [m for m in found if not tree.is_output(m)]
         else:
@@ -102,6 +102,8 @@ def plan_of(
         raise SettingError(
             f"{where}: no recording found. Expected files such as .wav, .flac, .mp3 or .m4a."
         )
+    if all(row.problem == _no_match(row.input) for row in plan.rows):
+        raise SettingError(" ".join(row.problem for row in plan.rows))
     if verb != "inspect":
         plan.rows = [_with_ending(row, format_name) for row in plan.rows]
     plan.rows = _without_clashes(plan.rows, folder)
@@ -215,6 +217,10 @@ def _has_magic(name: str) -> bool:
     return bool(_MAGIC & set(name))
 
 
+def _no_match(pattern: str) -> str:
+    return f"{pattern} matches no file."
+
+
 def _matches(pattern: str) -> list[str]:
     """Files that match a pattern; Windows' shells leave that to the program."""
     if storage.is_url(pattern):
@@ -255,7 +261,11 @@ def _with_ending(row: Row, format_name: str | None) -> Row:
 
 
 def _without_clashes(rows: list[Row], folder: str) -> list[Row]:
-    """Rows whose output another row writes too get a problem: none of them is the right one."""
+    """Rows whose output another row writes too get a problem.
+
+    A recording that keeps its own name comes before one whose ending had to change; of several
+    that keep or change it, none is the right one.
+    """
     fold = _ignores_case(folder)
 
     def key(output: str) -> str:
@@ -269,10 +279,11 @@ def _without_clashes(rows: list[Row], folder: str) -> list[Row]:
     for row in rows:
         if not row.problem and key(row.output) in twice:
             groups.setdefault(key(row.output), []).append(row.input)
+    kept = Counter(key(r.output) for r in rows if not r.problem and _keeps_ending(r))
     found = []
     for row in rows:
         others = groups.get(key(row.output), []) if not row.problem else []
-        if others:
+        if others and not (_keeps_ending(row) and kept[key(row.output)] == 1):
             other = next((o for o in others if o != row.input), row.input)
             row = replace(
                 row,
@@ -281,6 +292,10 @@ def _without_clashes(rows: list[Row], folder: str) -> list[Row]:
             )
         found.append(row)
     return found
+
+
+def _keeps_ending(row: Row) -> bool:
+    return os.path.splitext(row.input)[1].lower() == os.path.splitext(row.output)[1].lower()
 
 
 def _ignores_case(folder: str) -> bool:

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from retone.errors import SettingError
     from retone.plugins import allow
     from retone.process import live_engines
+    from retone.process.settings_file import SettingsFile
 
     if args.plugin:
         allow(args.plugin)
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise SettingError(f"--{name} {value}: expected 1 or more.")
+    SettingsFile.read(args.settings)  # a file that cannot be used is said before any audio system
     engine = live_engines.open_engine(
         args.engine, args.settings,
         source=args.input, to=args.output, channels=args.channels, block=args.block,

@@ -96,7 +96,8 @@ def ends(
         wanted: what the user asks of the output's format.
 
     Raises:
-        AudioError: an output exists, or standard input is given without an output's name.
+        AudioError: a recording does not exist, an output exists, or standard input is given
+            without an output's name.
     """
     from retone.audio.formats import extension_of
     from retone.errors import AudioError
@@ -128,6 +129,9 @@ def ends(
             if wanted and wanted.name:
                 output = output.with_suffix(extension_of(wanted.name))
         inputs = (source, *references)
+        for path in inputs:
+            if not path.exists() and not path.is_symlink():
+                raise AudioError(f"{path} does not exist; expected a recording. Check the name.")
         named = bool(wanted and wanted.name)
         paths = report_paths(
             output, inputs, report=not args.no_report, force=args.force, any_name=named,
