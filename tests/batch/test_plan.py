@@ -61,7 +61,8 @@ def test_of_two_inputs_for_one_output_the_one_that_keeps_its_name_is_made(clip, 
     plan = plan_of([str(tmp_path / "in")], str(tmp_path / "out"))
     assert outputs(plan.rows) == ["a.wav", "b.wav"]
     (line,) = problems(plan.rows)
-    assert "a.wma" in line and "so would that of" in line
+    assert "a.wma: " in line and "so would that of" in line
+    assert line.index("a.wma") < line.rindex("a.wav")
 
 
 def test_two_inputs_for_one_output_are_both_refused_and_the_rest_is_planned(clip, tmp_path) -> None:

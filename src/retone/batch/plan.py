@@ -276,7 +276,7 @@ def _without_clashes(rows: list[Row], folder: str) -> list[Row]:
     if not twice:
         return rows
     groups: dict[str, list[str]] = {}
-    for row in rows:
+    for row in sorted(rows, key=_keeps_ending, reverse=True):
         if not row.problem and key(row.output) in twice:
             groups.setdefault(key(row.output), []).append(row.input)
     kept = Counter(key(r.output) for r in rows if not r.problem and _keeps_ending(r))
