@@ -35,6 +35,8 @@ CHANGES = (
 """Of the compact recipes, for runs of minutes; the same for every strategy."""
 TRAINED = tuple(name for name in NAMES if name != "np_hh")
 """np_hh is np with the effect at inference."""
+TOLERANCE = 0.02
+"""Budgets that differ by this share are equal: a run stops at the step nearest to its budget."""
 
 
 def recipe_of(strategy: str) -> Recipe:
@@ -97,7 +99,7 @@ def _train(
         from retone.nets import checkpoint
 
         spent = float(checkpoint.read(done)[1]["state"].get("cpu_s", 0.0))
-        if spent >= 60 * minutes:
+        if spent >= 60 * minutes * (1 - TOLERANCE):
             return
     say(f"{recipe.name}: {minutes:g} minutes of CPU time")
     train(recipe, corpora, folder, workers=0, stop_at_cpu_s=60 * minutes, progress=progress)
