@@ -15,9 +15,7 @@ from retone.errors import DataError
 from retone.lab.evaluate.result import Result, Row
 from retone.lab.evaluate.strategies import Trained
 from retone.lab.main import main
-from retone.lab.reproduce import run, runtime, style
-from retone.lab.reproduce.filled import Cell, Filled, cell_of
-from retone.lab.reproduce.published import (
+from retone.lab.published import (
     ITEMS,
     METRIC_OF_ROW,
     NISQA_ROWS,
@@ -27,6 +25,8 @@ from retone.lab.reproduce.published import (
     TABLES,
     Group,
 )
+from retone.lab.reproduce import run, runtime, style
+from retone.lab.reproduce.filled import Cell, Filled, cell_of
 from retone.lab.reproduce.recordings import Given, Recordings
 from retone.lab.reproduce.scales import SCALES
 from retone.lab.reproduce.systems import DIFFDEQ, Runs, System, systems

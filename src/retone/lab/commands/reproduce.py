@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from retone.errors import SettingError
-    from retone.lab.reproduce.published import ITEMS
+    from retone.lab.published import ITEMS
     from retone.lab.reproduce.recordings import Given, Recordings
     from retone.lab.reproduce.run import REPORT, reproduce
     from retone.lab.reproduce.scales import SCALES

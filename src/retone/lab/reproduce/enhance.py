@@ -11,8 +11,8 @@ from retone.lab.evaluate import enhance as evaluation
 from retone.lab.evaluate.methods import Input
 from retone.lab.evaluate.result import Result
 from retone.lab.evaluate.strategies import Trained
+from retone.lab.published import METRIC_OF_ROW, NISQA_ROWS, TABLES, Column, Group
 from retone.lab.reproduce.filled import NOT_PRINTED, Filled, cell_of
-from retone.lab.reproduce.published import METRIC_OF_ROW, NISQA_ROWS, TABLES, Column, Group
 from retone.lab.reproduce.systems import DIFFDEQ
 from retone.lab.reproduce.work import Work, about_runs, deviation_notes
 from retone.metrics import METRICS

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from retone.errors import DataError
 from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate.result import interval
-from retone.lab.reproduce.published import TABLES, Column, Group, Printed
+from retone.lab.published import TABLES, Column, Group, Printed
 
 FORMAT = 1
 NOT_PRINTED = "(not printed)"

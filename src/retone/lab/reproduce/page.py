@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from retone.lab.published import DIAGRAMS, FIGURES, ITEMS, TABLE_5, TABLES
 from retone.lab.reproduce.filled import NOT_PRINTED, number
-from retone.lab.reproduce.published import DIAGRAMS, FIGURES, ITEMS, TABLE_5, TABLES
 from retone.lab.reproduce.recordings import TRAINED_ON
 from retone.lab.reproduce.run import deviations_page
 from retone.lab.reproduce.scales import SCALES

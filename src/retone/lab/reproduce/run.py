@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from retone.files.atomic import write_text_atomic
+from retone.lab.published import DIAGRAMS, ITEMS, TABLE_5, TABLES
 from retone.lab.reproduce import enhance, pictures, runtime, style
 from retone.lab.reproduce.filled import Filled
 from retone.lab.reproduce.pictures import Picture
-from retone.lab.reproduce.published import DIAGRAMS, ITEMS, TABLE_5, TABLES
 from retone.lab.reproduce.work import Work
 from retone.training.recipes.deviations import RB_DSP, lines
 

@@ -14,8 +14,8 @@ from retone.audio import Clip
 from retone.estimators.base import Excerpt
 from retone.estimators.rules import Rules
 from retone.lab.bench.training import STAGES, Step, noise_corpus
+from retone.lab.published import READABLE, TABLE_5
 from retone.lab.reproduce.filled import Cell, Filled
-from retone.lab.reproduce.published import READABLE, TABLE_5
 from retone.lab.reproduce.work import Work
 from retone.process.stream import render_whole
 from retone.training.model import effect_networks_of

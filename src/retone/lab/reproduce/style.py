@@ -11,8 +11,7 @@ from retone.lab.evaluate import probes, realistic, synthetic
 from retone.lab.evaluate.encoders import Cdpam, OpenL3, OurEncoder, RandomMel
 from retone.lab.evaluate.methods import Input, published_rules
 from retone.lab.evaluate.strategies import Trained
-from retone.lab.reproduce.filled import NOT_PRINTED, Cell, Filled, cell_of
-from retone.lab.reproduce.published import (
+from retone.lab.published import (
     TABLE_1,
     TABLE_2,
     TABLE_3,
@@ -20,6 +19,7 @@ from retone.lab.reproduce.published import (
     Group,
     Printed,
 )
+from retone.lab.reproduce.filled import NOT_PRINTED, Cell, Filled, cell_of
 from retone.lab.reproduce.systems import System, systems
 from retone.lab.reproduce.work import Work, about_runs, deviation_notes
 from retone.metrics import METRICS

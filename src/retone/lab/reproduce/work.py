@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from retone.lab.evaluate.strategies import Trained
+from retone.lab.published import Group, Printed
 from retone.lab.reproduce.filled import Filled
-from retone.lab.reproduce.published import Group, Printed
 from retone.lab.reproduce.recordings import Recordings
 from retone.lab.reproduce.scales import Scale
 from retone.lab.reproduce.systems import Runs, System, budget

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,6 +70,19 @@ class Printed:
             name = " ".join(words[: len(words) - len(values)])
             found[name] = [float(w) for w in values] or [math.nan] * count
         return found
+
+    def group_of(self, kind: str) -> Group:
+        """The first group of ``"speech"`` or ``"music"``.
+
+        Raises:
+            LookupError: there is none.
+        """
+        return next(g for g in self.groups if g.kind == kind)
+
+    def numbers(self, group: str, columns: Sequence[str] = ()) -> dict[str, tuple[float, ...]]:
+        """Row -> its printed numbers in a group, of all columns or of those named."""
+        names = columns or [c.name for c in self.columns]
+        return {row: tuple(self.value(row, group, c) for c in names) for row in self.rows}
 
     def value(self, row: str, group: str, column: str) -> float:
         """A printed number; NaN if the paper has none there."""
