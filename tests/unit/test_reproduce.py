@@ -265,3 +265,24 @@ def test_measured_pairs_fill_the_rows(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {r for r, *_ in filled.cells} == set(filled.rows)
     assert filled.get("Input", "VCTK", "STFT").mean == 0.5
     assert isinstance(System("x"), System)
+
+
+def test_published_numbers_stand_in_one_place() -> None:
+    """No other module keeps a row of a table, or some columns of one, as a tuple or list."""
+    import ast
+
+    import retone
+
+    rows = [
+        {v for v in row if math.isfinite(v)} for t in TABLES.values() for row in t.rows.values()
+    ]
+    source = Path(retone.__file__).parent
+    for file in source.rglob("*.py"):
+        if file == source / "lab" / "published.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Tuple | ast.List):
+                known = {e.value for e in node.elts if isinstance(e, ast.Constant)}
+                numbers = {v for v in known if isinstance(v, float) and v not in (0.0, 0.5, 1.0)}
+                if len(numbers) >= 4:
+                    assert not any(numbers <= row for row in rows), f"{file}:{node.lineno}"
