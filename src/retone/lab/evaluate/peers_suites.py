@@ -31,6 +31,8 @@ SUITES = {
 """Peer -> the release whose tests are run."""
 BUILT_BY = {"auraloss": "setuptools<62"}
 """Peer -> what pip needs to read its release's metadata, where the newest does not do."""
+NOT_ISOLATED = ("torchlpc",)
+"""Peers whose build asks for torch, which is installed: pip need not fetch another one."""
 DIFFERENT = {
     "test_loudness_range_silent_signal": "the loudness range of silence is 0 LU here, a number in "
     "every report, and NaN there",
@@ -86,7 +88,8 @@ def fetch(release: str, folder: Path) -> Path:
         rule = folder / "constraint.txt"
         rule.write_text(BUILT_BY[name] + "\n", encoding="utf-8")
         environment["PIP_CONSTRAINT"] = str(rule)
-    words = "download --quiet --no-deps --no-binary :all: --dest".split()
+    words = "download --quiet --no-deps --no-binary :all:".split()
+    words += ["--no-build-isolation"] * (name in NOT_ISOLATED) + ["--dest"]
     ran = subprocess.run(
         [sys.executable, "-m", "pip", *words, str(folder), release], capture_output=True, text=True,
         check=False, env=environment,
