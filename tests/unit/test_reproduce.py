@@ -286,3 +286,40 @@ def test_published_numbers_stand_in_one_place() -> None:
                 numbers = {v for v in known if isinstance(v, float) and v not in (0.0, 0.5, 1.0)}
                 if len(numbers) >= 4:
                     assert not any(numbers <= row for row in rows), f"{file}:{node.lineno}"
+
+
+def test_table_5_reads_as_printed(tmp_path: Path) -> None:
+    """Thousands, ticks, and a dash where the paper prints one."""
+    filled = Filled(
+        TABLE_5, list(TABLE_5.groups), list(TABLE_5.rows), list(TABLE_5.columns), {}, {}
+    )
+    filled.put("cTCN 1", "", "Parameters", Cell(173569.0, 173569.0, 173569.0, 1))
+    filled.put("AD", "", "Interpretable", Cell(1.0, 1.0, 1.0, 1))
+    filled.put("RB-DSP", "", "Interpretable", Cell(0.0, 0.0, 0.0, 1))
+    lines = {line.split(" | ")[0].strip("| "): line for line in filled.markdown().splitlines()}
+    assert "| Method | Train step (s) | CPU | GPU | Parameters | Interpretable |" in lines.values()
+    assert "174 k<br>*174 k*" in lines["cTCN 1"] and "*0.002*" in lines["cTCN 1"]
+    assert lines["AD"].endswith("\u2713<br>*\u2713* |") and lines["RB-DSP"].endswith("-<br>*-* |")
+    assert "*-* | " in lines["SPSA"]  # no GPU in the paper either
+    recipe = recipe_named("deepafx_ctcn1_speech")
+    networks = recipe.gradient.build(recipe.effect, pretrained=False)
+    assert round(sum(p.numel() for p in networks.parameters()) / 1000) == 174
+
+
+def test_every_row_and_proxy_has_its_hours_on_the_page() -> None:
+    from retone.lab.reproduce.page import page
+
+    steps = {r: 0.5 for r in (*runtime.RECIPE_OF_ROW, *runtime.OTHER_RECIPES)}
+    made = {"processor": "a CPU", "date": "2026-01-01"}
+    table_5 = {
+        "step_s": steps, "question": {"batch": 2, "length": 32768}, "provenance": made,
+        "cpu_s": 1.0, "trained_s": 0.0, "groups": [""], "cells": 1, "measured": 1,
+    }  # fmt: skip
+    text = page({"items": {"deepafx-st table-5": table_5}})
+    every = [*systems("speech").items(), *systems("music").items(), *DIFFDEQ.items()]
+    for row, system in every:
+        if "not printed" not in row:
+            line = next(n for n in text.splitlines() if n.startswith(f"| {row} | `{system.run}`"))
+            assert line.endswith(" h |"), line
+    assert text.count(", for NP rows | ") == 2
+    assert "| AD | `deepafx_speech`" in text and "2222 h" in text

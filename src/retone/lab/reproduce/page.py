@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from retone.lab.published import DIAGRAMS, FIGURES, ITEMS, TABLE_5, TABLES
@@ -50,10 +51,11 @@ def page(summary: dict[str, Any]) -> str:
         "",
         "A cell needs the system of its row and the recordings of its column.",
         "",
-        "**Rows.** Training at the papers' size. On the paper's GPU: steps times the seconds of",
-        f"a step in its Table 5 ({PAPER_GPU}); no GPU was measured here. On a CPU: seconds of a",
-        f"step measured on {made['processor']} ({made['date']}), one core, with 2 examples of",
-        "32,768 samples, times 12 for 6 of 131,072. A minus: not printed or not measured.",
+        "**Rows.** Hours of training at the papers' size. On the paper's GPU: steps times the",
+        f"seconds of a step in its Table 5 ({PAPER_GPU}); no GPU was measured here. On a CPU:",
+        f"seconds of a step of the networks at full width, measured on {made['processor']}",
+        f"({made['date']}), one core, in proportion to the samples of a step. A minus: the paper",
+        "prints none. The rows NP and NP-HH share a run, and NP rows need both proxies first.",
         "",
         *_rows(summary),
         "",
@@ -68,9 +70,9 @@ def page(summary: dict[str, Any]) -> str:
         "",
         _drawn(),
         "",
-        f"Measuring at scale tiny took {_minutes(summary, 'cpu_s'):.1f} minutes of CPU time, and "
-        f"{_minutes(summary, 'trained_s'):.1f}",
-        "minutes of trainings in the same calls (other runs were there already):",
+        f"The run at scale tiny took {_minutes(summary, 'cpu_s'):.1f} minutes of CPU time to "
+        f"measure and {_minutes(summary, 'trained_s'):.1f}",
+        "to train:",
         "",
         *_runs(summary),
         "",
@@ -99,39 +101,45 @@ def _scales() -> list[str]:
 
 
 def _rows(summary: dict[str, Any]) -> list[str]:
-    measured = summary["items"].get("deepafx-st table-5", {})
-    step_s, question = measured.get("step_s", {}), measured.get("question", {})
     lines = ["| row | recipe | trained on | steps | paper's GPU | one CPU core |",
              "|---|---|---|---|---|---|"]  # fmt: skip
+
+    def line(row: str, run: str, title: str, recipe: str, key: str, step: str) -> str:
+        steps = recipe_named(recipe).steps
+        printed = TABLE_5.value(key, "", "Train step (s)")
+        ours = _step_s(summary, recipe, step)
+        return (
+            f"| {row} | `{run}` | {title} | {steps} | {_hours(printed * steps)} | "
+            f"{_hours(ours * steps)} |"
+        )
+
     for kind in ("speech", "music"):
+        title = corpus_source(TRAINED_ON[kind]).title
         for row, system in systems(kind).items():
-            if row.endswith(NOT_PRINTED):
-                continue
-            recipe = recipe_named(system.recipe)
-            key = row.split(" (")[0].removesuffix(" S").removesuffix(" M")
-            printed = TABLE_5.value(key, "", "Train step (s)")
-            ours = step_s.get(key)
-            scaled = None
-            if ours and question:
-                size = recipe.batch_size * recipe.pairs.length
-                scaled = ours * size / (question["batch"] * question["length"])
-            lines.append(
-                f"| {row} | `{system.run}` | {corpus_source(TRAINED_ON[kind]).title} | "
-                f"{recipe.steps} | {_hours(printed * recipe.steps)} | "
-                f"{_hours(scaled * recipe.steps if scaled else None)} |"
-            )
+            if not row.endswith(NOT_PRINTED):
+                key = row.split(" (")[0].removesuffix(" S").removesuffix(" M")
+                lines.append(line(row, system.run, title, system.recipe, key, key))
+    title = corpus_source("libritts").title
     for row, system in DIFFDEQ.items():
-        steps = recipe_named(system.recipe).steps
-        title = corpus_source("libritts").title
-        lines.append(f"| {row} | `{system.run}` | {title} | {steps} | - | - |")
-    proxies = "`proxy_equalizer`, `proxy_compressor`, and the same with `_music`"
-    steps = recipe_named("proxy_equalizer").steps
-    lines.append(f"| proxies of the NP rows | {proxies} | both | {steps} each | - | - |")
+        lines.append(line(row, system.run, title, system.recipe, "", system.recipe))
+    for proxy in ("proxy_equalizer", "proxy_compressor"):
+        what = f"{proxy.replace('_', ' of the ')}, for NP rows"
+        lines.append(line(what, f"{proxy}`, `{proxy}_music", "either", proxy, "", proxy))
     return lines
 
 
-def _hours(seconds: float | None) -> str:
-    if seconds is None or seconds != seconds:
+def _step_s(summary: dict[str, Any], recipe: str, name: str) -> float:
+    """CPU seconds of a step at the paper's size, in proportion to the samples of a step."""
+    measured = summary["items"].get("deepafx-st table-5", {})
+    if name not in measured.get("step_s", {}):
+        return math.nan
+    own, question = recipe_named(recipe), measured["question"]
+    samples = own.batch_size * own.pairs.length
+    return float(measured["step_s"][name] * samples / (question["batch"] * question["length"]))
+
+
+def _hours(seconds: float) -> str:
+    if math.isnan(seconds):
         return "-"
     return f"{number(seconds / 3600)} h"
 
