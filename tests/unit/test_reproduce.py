@@ -30,7 +30,7 @@ from retone.lab.reproduce.filled import Cell, Filled, cell_of
 from retone.lab.reproduce.recordings import Given, Recordings
 from retone.lab.reproduce.scales import SCALES
 from retone.lab.reproduce.systems import DIFFDEQ, Runs, System, systems
-from retone.lab.reproduce.work import Work, deviation_notes
+from retone.lab.reproduce.work import Work, deviation_notes, rows_of
 from retone.metrics import METRICS
 from retone.training.recipes.deviations import deviations
 from retone.training.recipes.table import RECIPES, recipe_named
@@ -133,7 +133,7 @@ def test_every_trained_row_has_a_recipe_and_its_deviations() -> None:
 
 def test_the_report_prints_each_deviation_beside_its_row() -> None:
     for kind in ("speech", "music"):
-        text = "\n".join(deviation_notes(systems(kind)))
+        text = "\n".join(deviation_notes(systems(kind).items()))
         for row, system in systems(kind).items():
             assert row.removesuffix(" (not printed)") in text
             for d in deviations(system.recipe):
@@ -206,6 +206,12 @@ def test_nothing_at_hand_gives_every_row_with_reasons(
             assert f"\n| {row} | " in report
     assert "LibriTTS (train-clean-360 in the paper) was not given" in report
     assert "Empty: " in report and "trained" in report
+    for name in ("table-1", "table-2", "table-3", "table-4"):  # each recipe's, measured or not
+        notes = "\n".join(Filled.load(tmp_path / f"deepafx-st_{name}.json").notes)
+        for row, system in rows_of(TABLES["deepafx-st", name]):
+            line = next(n for n in notes.splitlines() if f"`{system.recipe}`" in n)
+            assert row in line and all(f"{d.what}: {d.here}" in line
+                                       for d in deviations(system.recipe))  # fmt: skip
 
 
 def test_unknown_items_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

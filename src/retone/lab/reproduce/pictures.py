@@ -209,4 +209,4 @@ def _clips(work: Work, count: int) -> tuple[list[tuple[str, np.ndarray]], str]:
 
 
 def _notes() -> list[str]:
-    return deviation_notes({"SPSA": speech_systems()["SPSA"]})
+    return deviation_notes([("SPSA", speech_systems()["SPSA"])])

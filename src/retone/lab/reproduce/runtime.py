@@ -16,11 +16,12 @@ from retone.estimators.rules import Rules
 from retone.lab.bench.training import STAGES, Step, noise_corpus
 from retone.lab.published import READABLE, TABLE_5
 from retone.lab.reproduce.filled import Cell, Filled
-from retone.lab.reproduce.work import Work
+from retone.lab.reproduce.work import Work, deviation_notes, rows_of
 from retone.process.stream import render_whole
 from retone.training.data.corpora import Corpus
 from retone.training.model import effect_networks_of
 from retone.training.recipes.deepafx import SAMPLE_RATE
+from retone.training.recipes.deviations import RB_DSP
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import recipe_named
 
@@ -65,6 +66,7 @@ def table_5(work: Work) -> Filled:
         "Weights are untrained, which does not affect the times.",
         "AD renders its approximations, as printed; the last row is the effects themselves, "
         "trained through their exact gradient.",
+        *deviation_notes(rows_of(TABLE_5), RB_DSP),
     ]
     return filled
 
