@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from retone.lab.evaluate import peers_shims, peers_suites
+from retone.lab.bench import peers_shims, peers_suites
 from retone.lab.main import main
 
 TESTS = """

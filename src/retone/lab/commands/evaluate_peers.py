@@ -30,7 +30,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _add_suites(parser: argparse.ArgumentParser) -> None:
-    from retone.lab.evaluate.peers_suites import SUITES
+    from retone.lab.bench.peers_suites import SUITES
 
     parser.add_argument(
         "peers", nargs="*", metavar="PEER", help=f"default: all of {', '.join(SUITES)}"
@@ -51,7 +51,7 @@ def _run_suites(args: argparse.Namespace) -> int:
 
     from retone.errors import SettingError
     from retone.files.atomic import write_text_atomic
-    from retone.lab.evaluate.peers_suites import FAILED, SUITES, run_suite, text
+    from retone.lab.bench.peers_suites import FAILED, SUITES, run_suite, text
     from retone.training.provenance import provenance
 
     for name in args.peers:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from retone.errors import DataError
 
-SHIMS = "retone.lab.evaluate.peers_shims"
+SHIMS = "retone.lab.bench.peers_shims"
 SUITES = {
     "torchcomp": "torchcomp==0.2.1",
     "torchlpc": "torchlpc==0.7.2",

@@ -1,6 +1,6 @@
 """A pytest plug-in: neighbouring packages' names, with retone behind them.
 
-``python -m pytest -p retone.lab.evaluate.peers_shims tests`` runs a peer's own tests on retone.
+``python -m pytest -p retone.lab.bench.peers_shims tests`` runs a peer's own tests on retone.
 Each name is a few lines that translate arguments. What retone does not have raises ``NotOffered``
 with the reason, so that such a test is told from one that got a wrong number.
 """
