@@ -143,4 +143,6 @@ def test_a_corpus_larger_than_the_disk_is_simulated(tmp_path: Path) -> None:
     assert found["memory_peak_bytes"] < 3e9 and not found["replaced_pairs"]
     assert "10 GB" in text(found)
     with pytest.raises(DataError, match="or more are needed"):
-        measure_shards(Plan(10**9, 10**6), tmp_path, cache_bytes=1, windows=1, pairs=1, steps=1)
+        measure_shards(
+            Plan(10**9, 10**6, RATE), tmp_path, cache_bytes=1, windows=1, pairs=1, steps=1
+        )

@@ -44,14 +44,14 @@ class Plan:
 
     Args:
         total_bytes, shard_bytes: of all shards, and of one at the most.
-        clip_s: length of a clip in seconds.
         sample_rate: of clips and index, in Hz.
+        clip_s: length of a clip in seconds.
     """
 
     total_bytes: int
     shard_bytes: int
+    sample_rate: int
     clip_s: float = 12.0
-    sample_rate: int = 24000
 
 
 class Simulated:

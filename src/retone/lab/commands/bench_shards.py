@@ -28,9 +28,11 @@ def _shards(args: argparse.Namespace) -> int:
     import tempfile
 
     from retone.files.atomic import write_text_atomic
-    from retone.lab.bench.shards import Plan, measure_shards, text
+    from retone.lab.bench.shards import RECIPE, Plan, measure_shards, text
+    from retone.training.recipes.table import recipe_named
 
-    plan = Plan(round(args.gigabytes * 1e9), round(args.shard_megabytes * 1e6))
+    sizes = round(args.gigabytes * 1e9), round(args.shard_megabytes * 1e6)
+    plan = Plan(*sizes, sample_rate=recipe_named(RECIPE).pairs.sample_rate)
     with tempfile.TemporaryDirectory(prefix="retone-shards-") as folder:
         found = measure_shards(
             plan, Path(folder), cache_bytes=round(args.cache_gigabytes * 1e9),
