@@ -6,6 +6,7 @@ this repository. ``peers_shims`` puts retone behind the names that the tests imp
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -172,6 +173,28 @@ def _judged(name: str, message: str, text: str) -> Case:
     if known in DIFFERENT:
         return Case(name, OTHER, DIFFERENT[known])
     return Case(name, FAILED, message.splitlines()[0] if message else "no message")
+
+
+def section(path: Path) -> str:
+    """A saved result as a section of docs/benchmarks.md.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        suites = [
+            Suite(s["peer"], s["release"], s["missing"], [Case(**c) for c in s["cases"]])
+            for s in data["suites"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} holds no tests of peers ({error}).") from error
+    return (
+        "## Other libraries' own tests, run on retone\n\n"
+        "`python -m retone.lab evaluate peers-suites` has pip fetch their source distributions and "
+        "runs the tests in them with retone behind the libraries' names.\n\n"
+        f"{text(suites)}\n\nSource: `{path.as_posix()}`.\n"
+    )
 
 
 def text(suites: list[Suite]) -> str:

@@ -350,6 +350,7 @@ def _exports(args: argparse.Namespace) -> int:
 def _render_docs(args: argparse.Namespace) -> int:
     from retone.errors import DataError
     from retone.files.atomic import write_text_atomic
+    from retone.lab.bench.peers_suites import section
     from retone.lab.bench.result import Report
     from retone.lab.bench.tables import docs_page
 
@@ -363,6 +364,9 @@ def _render_docs(args: argparse.Namespace) -> int:
             f"--output {RESULTS}/bench_effects.json first."
         )
     page = docs_page([(path.as_posix(), Report.load(path)) for path in paths])
+    peers = RESULTS / "peers_suites.json"
+    if not args.results and peers.is_file():
+        page += "\n" + section(peers)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(output, page, force=True)
     print(f"{output}: {len(paths)} results")
