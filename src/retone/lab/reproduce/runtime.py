@@ -63,6 +63,8 @@ def table_5(work: Work) -> Filled:
         f"time of {torch.get_num_threads()} thread(s), median [lowest, highest] of {rounds}.",
         f"CPU and GPU are seconds of rendering for a second of audio ({SECONDS:g} s, batch 1), "
         "without the encoder, as in the paper; RB-DSP's search for its setting is not counted.",
+        "The published program times a step of 4 examples, and the NP rows with one network where "
+        "the paper counts the weights of two.",
         "Weights are untrained, which does not affect the times.",
         "AD renders its approximations, as printed; the last row is the effects themselves, "
         "trained through their exact gradient.",
