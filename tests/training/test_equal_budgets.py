@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ from retone.lab.evaluate import equal_budgets
 from retone.nets import checkpoint
 from retone.training import loop
 from retone.training.state import LAST
+
+RESULTS = Path(__file__).parents[2] / "docs/results"
 
 
 @pytest.mark.parametrize(("budget_s", "steps"), [(0.2, 1), (2.4, 2), (2.6, 3)])
@@ -43,3 +46,10 @@ def test_a_stopped_training_is_not_compared(
         equal_budgets.train_all(
             {}, tmp_path, ["exact"], cpu_minutes=1.0, proxy_minutes=0.0, say=lambda text: None
         )
+
+
+def test_published_rows_have_one_network_and_equal_budgets() -> None:
+    for file in RESULTS.glob("strategies_*.json"):
+        known = json.loads(file.read_text())["question"]["strategies"].values()
+        budgets = [f["cpu_minutes"] for f in known]
+        assert max(budgets) / min(budgets) <= 1.02 and len({f["weights"] for f in known}) == 1

@@ -232,7 +232,20 @@ def text(results: Sequence[Result]) -> str:
         present = [c for c in COLUMNS if any(c in r.values for r in result.rows)]
         lines += ["", f"**{q['corpus']}, {q['sample_rate']} Hz, {case}**", ""]
         lines.append(table(result, case, [(c, directions[c]) for c in present]))
+        lines += ["", _paired(result, case, list(known))]
     return "\n".join([*lines, "", _ratios(results)])
+
+
+def _paired(result: Result, case: str, names: Sequence[str]) -> str:
+    """The first strategy's STFT error less each other row's, pair by pair."""
+    first = result.values(case, names[0], "stft")
+    found = []
+    for name in ("Input", *names[1:]):
+        other = result.values(case, name, "stft")
+        gaps = [(group, value - other[item][1]) for item, (group, value) in first.items()]
+        mean, low, high = interval(gaps)
+        found.append(f"{name} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+    return f"STFT error of {names[0]} less that of another row, pair by pair: {'; '.join(found)}."
 
 
 def _ratios(results: Sequence[Result]) -> str:
