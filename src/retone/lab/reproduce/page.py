@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from retone.lab.published import DIAGRAMS, FIGURES, ITEMS, TABLE_5, TABLES
-from retone.lab.reproduce.filled import NOT_PRINTED, number
+from retone.lab.reproduce.filled import NOT_PRINTED, Filled, number
 from retone.lab.reproduce.recordings import TRAINED_ON
 from retone.lab.reproduce.run import deviations_page
 from retone.lab.reproduce.scales import SCALES
@@ -14,12 +15,12 @@ from retone.lab.reproduce.systems import DIFFDEQ, systems
 from retone.training.data.corpora import corpus_source
 from retone.training.recipes.table import recipe_named
 
-SOURCE = "reproduce_tiny.json"
+SOURCE, IN_FULL = "reproduce_tiny.json", "reproduce_table_5.json"
 PAPER_GPU = "GeForce GTX 1080 Ti"
 
 
-def page(summary: dict[str, Any]) -> str:
-    """The page, from the summary of a run at scale tiny."""
+def page(summary: dict[str, Any], tables: Sequence[Filled] = ()) -> str:
+    """The page, from the summary of a run at scale tiny, and tables to show in full."""
     made = next(iter(summary["items"].values()))["provenance"]
     lines = [
         "# Reproducing both papers",
@@ -81,9 +82,23 @@ def page(summary: dict[str, Any]) -> str:
         "OpenL3: the package `openl3` with TensorFlow, whose installation downloads its weights.",
         "The GPU column: a machine with CUDA.",
         "",
+        *(line for table in tables for line in _shown(table)),
         *deviations_page(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _shown(table: Filled) -> list[str]:
+    made = table.provenance
+    return [
+        f"## {table.printed.name.capitalize().replace('-', ' ')} on a CPU",
+        "",
+        f"{table.title}: `{made['command']}`, {made['processor']}, {made['date']}, from "
+        f"`docs/results/reproduce_{table.printed.name.replace('-', '_')}.json`.",
+        "",
+        table.markdown(),
+        "",
+    ]
 
 
 def _scales() -> list[str]:
@@ -167,7 +182,6 @@ def _measuring(summary: dict[str, Any]) -> list[str]:
         "table-1": full.pairs / tiny.pairs * longer,
         "table-2": full.pairs / tiny.pairs * full.music_length / tiny.music_length,
         "table-3": full.trials / tiny.trials * longer,
-        "table-4": sum(full.probes) / sum(tiny.probes) * longer,
         "table-5": 12.0 * full.bench[2] / tiny.bench[2],
         "figure-5": full.clips / tiny.clips,
         "figure-1": full.clips / tiny.clips,
@@ -178,6 +192,9 @@ def _measuring(summary: dict[str, Any]) -> list[str]:
             if item is None:
                 continue
             factor = factors.get(name, 1.0)
+            if name == "table-4":
+                clips = item["question"].get("clips", tiny.probes)
+                factor = sum(full.probes) / sum(clips) * longer
             if paper == "diff-deq" and name != "figure-1":
                 factor = full.pairs / tiny.pairs
             groups = 1.0
