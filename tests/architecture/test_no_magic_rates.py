@@ -16,7 +16,7 @@ ALLOWED_FILES = {
     "lab/evaluate/encoders.py": "published encoders expect the rates they were made for",
     "training/debian/builder.py": "the corpus is cut at one stated rate; lower rates are dropped",
     "lab/evaluate/peers_tests.py": "the rate of the signals in peers' tests",
-    "lab/reproduce/published.py": "the papers' tables name the rates of their recordings",
+    "lab/published.py": "the papers' tables name the rates of their recordings",
     "nets/frontend.py": "the rate that the compact networks are made for",
     "training/debian/lists.py": "what packages' recordings are kept at",
     "lab/commands/bench.py": "the rate of the benchmark's made-up signals, shown by --help",

@@ -21,6 +21,7 @@ ALLOWED = {
     "lab/bench/enhance.py": "argument lists for retone in a process of its own",
     "lab/bench/exports.py": "text of docs/exports.md",
     "lab/bench/match.py": "argument lists for retone in a process of its own",
+    "lab/bench/peers_suites.py": "argument lists for pip and pytest in processes of their own",
     "lab/bench/run.py": "argument lists for retone in a process of its own",
     "lab/bench/studio.py": "argument list for retone studio in a process of its own",
     "lab/bench/tables.py": "options of pip, in the text of docs/benchmarks.md",

@@ -104,10 +104,12 @@ def regenerated(name: str) -> str:
         from retone.lab.evaluate.equal_budgets import strategies_page
 
         return strategies_page((ROOT / "docs/strategies.md").read_text("utf-8"), RESULTS)
-    from retone.lab.reproduce.page import SOURCE
+    from retone.lab.reproduce.filled import Filled
+    from retone.lab.reproduce.page import IN_FULL, SOURCE
     from retone.lab.reproduce.page import page as reproducing
 
-    return reproducing(json.loads((RESULTS / SOURCE).read_text(encoding="utf-8")))
+    summary = json.loads((RESULTS / SOURCE).read_text(encoding="utf-8"))
+    return reproducing(summary, [Filled.load(RESULTS / IN_FULL)])
 
 
 @pytest.mark.parametrize("name", ["closeness", "styles", "strategies", "reproducing"])

@@ -266,3 +266,15 @@ def test_at_equal_loudness_a_level_costs_nothing() -> None:
     silent[..., 4500:] = 0
     floored = AtEqualLoudness(SMALL, floor_dbfs=-50.0)
     assert 5 * float(floored(quiet, silent, RATE)) < float(SMALL(quiet, silent, RATE))
+
+
+def test_losses_have_one_call_for_all() -> None:
+    """The mean over the batch and the plain ``prepare`` are written once."""
+    import retone.losses as package
+    from retone.losses.waveform import PerItem
+
+    found = [k for k in vars(package).values() if isinstance(k, type) and hasattr(k, "per_item")]
+    for kind in found:
+        if kind is not package.Loss:
+            assert issubclass(kind, PerItem) and "__call__" not in vars(kind), kind
+    assert len(found) > 5

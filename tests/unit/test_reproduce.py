@@ -15,9 +15,7 @@ from retone.errors import DataError
 from retone.lab.evaluate.result import Result, Row
 from retone.lab.evaluate.strategies import Trained
 from retone.lab.main import main
-from retone.lab.reproduce import run, runtime, style
-from retone.lab.reproduce.filled import Cell, Filled, cell_of
-from retone.lab.reproduce.published import (
+from retone.lab.published import (
     ITEMS,
     METRIC_OF_ROW,
     NISQA_ROWS,
@@ -27,10 +25,12 @@ from retone.lab.reproduce.published import (
     TABLES,
     Group,
 )
+from retone.lab.reproduce import run, runtime, style
+from retone.lab.reproduce.filled import Cell, Filled, cell_of
 from retone.lab.reproduce.recordings import Given, Recordings
 from retone.lab.reproduce.scales import SCALES
 from retone.lab.reproduce.systems import DIFFDEQ, Runs, System, systems
-from retone.lab.reproduce.work import Work, deviation_notes
+from retone.lab.reproduce.work import Work, deviation_notes, rows_of
 from retone.metrics import METRICS
 from retone.training.recipes.deviations import deviations
 from retone.training.recipes.table import RECIPES, recipe_named
@@ -133,7 +133,7 @@ def test_every_trained_row_has_a_recipe_and_its_deviations() -> None:
 
 def test_the_report_prints_each_deviation_beside_its_row() -> None:
     for kind in ("speech", "music"):
-        text = "\n".join(deviation_notes(systems(kind)))
+        text = "\n".join(deviation_notes(systems(kind).items()))
         for row, system in systems(kind).items():
             assert row.removesuffix(" (not printed)") in text
             for d in deviations(system.recipe):
@@ -206,6 +206,12 @@ def test_nothing_at_hand_gives_every_row_with_reasons(
             assert f"\n| {row} | " in report
     assert "LibriTTS (train-clean-360 in the paper) was not given" in report
     assert "Empty: " in report and "trained" in report
+    for name in ("table-1", "table-2", "table-3", "table-4"):  # each recipe's, measured or not
+        notes = "\n".join(Filled.load(tmp_path / f"deepafx-st_{name}.json").notes)
+        for row, system in rows_of(TABLES["deepafx-st", name]):
+            line = next(n for n in notes.splitlines() if f"`{system.recipe}`" in n)
+            assert row in line and all(f"{d.what}: {d.here}" in line
+                                       for d in deviations(system.recipe))  # fmt: skip
 
 
 def test_unknown_items_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,3 +271,61 @@ def test_measured_pairs_fill_the_rows(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {r for r, *_ in filled.cells} == set(filled.rows)
     assert filled.get("Input", "VCTK", "STFT").mean == 0.5
     assert isinstance(System("x"), System)
+
+
+def test_published_numbers_stand_in_one_place() -> None:
+    """No other module keeps a row of a table, or some columns of one, as a tuple or list."""
+    import ast
+
+    import retone
+
+    rows = [
+        {v for v in row if math.isfinite(v)} for t in TABLES.values() for row in t.rows.values()
+    ]
+    source = Path(retone.__file__).parent
+    for file in source.rglob("*.py"):
+        if file == source / "lab" / "published.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Tuple | ast.List):
+                known = {e.value for e in node.elts if isinstance(e, ast.Constant)}
+                numbers = {v for v in known if isinstance(v, float) and v not in (0.0, 0.5, 1.0)}
+                if len(numbers) >= 4:
+                    assert not any(numbers <= row for row in rows), f"{file}:{node.lineno}"
+
+
+def test_table_5_reads_as_printed(tmp_path: Path) -> None:
+    """Thousands, ticks, and a dash where the paper prints one."""
+    filled = Filled(
+        TABLE_5, list(TABLE_5.groups), list(TABLE_5.rows), list(TABLE_5.columns), {}, {}
+    )
+    filled.put("cTCN 1", "", "Parameters", Cell(173569.0, 173569.0, 173569.0, 1))
+    filled.put("AD", "", "Interpretable", Cell(1.0, 1.0, 1.0, 1))
+    filled.put("RB-DSP", "", "Interpretable", Cell(0.0, 0.0, 0.0, 1))
+    lines = {line.split(" | ")[0].strip("| "): line for line in filled.markdown().splitlines()}
+    assert "| Method | Train step (s) | CPU | GPU | Parameters | Interpretable |" in lines.values()
+    assert "174 k<br>*174 k*" in lines["cTCN 1"] and "*0.002*" in lines["cTCN 1"]
+    assert lines["AD"].endswith("\u2713<br>*\u2713* |") and lines["RB-DSP"].endswith("-<br>*-* |")
+    assert "*-* | " in lines["SPSA"]  # no GPU in the paper either
+    recipe = recipe_named("deepafx_ctcn1_speech")
+    networks = recipe.gradient.build(recipe.effect, pretrained=False)
+    assert round(sum(p.numel() for p in networks.parameters()) / 1000) == 174
+
+
+def test_every_row_and_proxy_has_its_hours_on_the_page() -> None:
+    from retone.lab.reproduce.page import page
+
+    steps = {r: 0.5 for r in (*runtime.RECIPE_OF_ROW, *runtime.OTHER_RECIPES)}
+    made = {"processor": "a CPU", "date": "2026-01-01"}
+    table_5 = {
+        "step_s": steps, "question": {"batch": 2, "length": 32768}, "provenance": made,
+        "cpu_s": 1.0, "trained_s": 0.0, "groups": [""], "cells": 1, "measured": 1,
+    }  # fmt: skip
+    text = page({"items": {"deepafx-st table-5": table_5}})
+    every = [*systems("speech").items(), *systems("music").items(), *DIFFDEQ.items()]
+    for row, system in every:
+        if "not printed" not in row:
+            line = next(n for n in text.splitlines() if n.startswith(f"| {row} | `{system.run}`"))
+            assert line.endswith(" h |"), line
+    assert text.count(", for NP rows | ") == 2
+    assert "| AD | `deepafx_speech`" in text and "2222 h" in text

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from retone.dsp.spectral import mel_filterbank
 from retone.errors import SettingError, ShapeError
-from retone.losses.waveform import Loss, PreparedTarget, _pair
+from retone.losses.waveform import Loss, PerItem, PreparedTarget, _pair
 
 WINDOWS = ("hann", "rectangular")
 POWER_FLOOR = 1e-8
 
 
 @dataclass(frozen=True)
-class STFTDistance:
+class STFTDistance(PerItem):
     """Distance between the magnitudes of one STFT, as auraloss's ``STFTLoss`` has it.
 
     With M the estimate's and M' the target's magnitude, floored at 1e-4 before the mel bands::
@@ -71,12 +71,6 @@ class STFTDistance:
         """Points of the transform."""
         return self.fft_size or self.window
 
-    def __call__(
-        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
-    ) -> Tensor:
-        """Mean over the batch, a scalar."""
-        return self.per_item(estimate, target, sample_rate).mean()
-
     def per_item(
         self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
     ) -> Tensor:
@@ -93,10 +87,6 @@ class STFTDistance:
     ) -> Tensor:
         """The log and linear terms of every bin or band and frame, [B, C, F, N]."""
         return self._bins(*self._spectra(estimate, target, sample_rate))
-
-    def prepare(self, target: Tensor) -> PreparedTarget:
-        """The target as it is."""
-        return PreparedTarget(target)
 
     def _bins(self, x: Tensor, y: Tensor) -> Tensor:
         total = torch.zeros_like(x)
@@ -128,7 +118,7 @@ class STFTDistance:
 
 
 @dataclass(frozen=True)
-class SumAndDifference:
+class SumAndDifference(PerItem):
     """A loss of the sum and of the difference of two channels, each weighted, divided by two.
 
     Args:
@@ -143,12 +133,6 @@ class SumAndDifference:
     loss: Loss
     sum_weight: float = 1.0
     difference_weight: float = 1.0
-
-    def __call__(
-        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
-    ) -> Tensor:
-        """Mean over the batch, a scalar."""
-        return self.per_item(estimate, target, sample_rate).mean()
 
     def per_item(
         self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
@@ -167,7 +151,3 @@ class SumAndDifference:
                 a, b = (v[:, :1] + sign * v[:, 1:] for v in (x, y))
                 total = total + weight * self.loss.per_item(a, b, sample_rate) / 2
         return total
-
-    def prepare(self, target: Tensor) -> PreparedTarget:
-        """The target as it is."""
-        return PreparedTarget(target)

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from retone.dsp.spectral import frequencies_hz, k_weighting_gain, mel_filterbank
 from retone.errors import expect
-from retone.losses.waveform import PreparedTarget
+from retone.losses.waveform import PerItem, PreparedTarget
 
 _WINDOW, _MELS, _FLOOR = 2048, 80, 1e-10
 
 
 @dataclass(frozen=True)
-class StyleDistance:
+class StyleDistance(PerItem):
     """Differences between an estimate and a target that ignore fine structure.
 
     ``mel_weight mean|dB difference| / 10`` of long-term mel spectra, ``level_weight |dB
@@ -27,16 +27,6 @@ class StyleDistance:
     mel_weight: float = 0.5
     level_weight: float = 0.05
     centroid_weight: float = 1.0
-
-    def __call__(
-        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
-    ) -> Tensor:
-        """Mean over the batch, a scalar."""
-        return self.per_item(estimate, target, sample_rate).mean()
-
-    def prepare(self, target: Tensor) -> PreparedTarget:
-        """Nothing to prepare."""
-        return PreparedTarget(target)
 
     def per_item(
         self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float

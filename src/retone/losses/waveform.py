@@ -47,6 +47,26 @@ class Loss(Protocol):
         """What depends on the target alone, computed once."""
 
 
+class PerItem:
+    """What losses share that are defined by ``per_item``."""
+
+    def per_item(
+        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
+    ) -> Tensor:
+        """One number per item, [B]."""
+        raise NotImplementedError
+
+    def __call__(
+        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
+    ) -> Tensor:
+        """Mean over the batch, a scalar. See ``per_item``."""
+        return self.per_item(estimate, target, sample_rate).mean()
+
+    def prepare(self, target: Tensor) -> PreparedTarget:
+        """The target as it is, unless a loss computes something of it beforehand."""
+        return PreparedTarget(target)
+
+
 def _pair(estimate: Tensor, target: Tensor | PreparedTarget, where: str) -> tuple[Tensor, Tensor]:
     audio = target.audio if isinstance(target, PreparedTarget) else target
     sizes = expect(estimate, "B C T", where)
@@ -57,7 +77,7 @@ def _pair(estimate: Tensor, target: Tensor | PreparedTarget, where: str) -> tupl
 
 
 @dataclass(frozen=True)
-class MultiResolutionSTFT:
+class MultiResolutionSTFT(PerItem):
     """Mean over several STFTs of the distance between magnitudes.
 
     Per resolution, with M the estimate's and M' the target's magnitude, floored at 1e-4::
@@ -121,12 +141,6 @@ class MultiResolutionSTFT:
     def terms(self) -> Terms:
         """The weights."""
         return Terms(self.log_weight, self.linear_weight, self.convergence_weight)
-
-    def __call__(
-        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
-    ) -> Tensor:
-        """Mean over the batch, a scalar. See ``per_item``."""
-        return self.per_item(estimate, target, sample_rate).mean()
 
     def per_item(
         self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
@@ -198,14 +212,8 @@ def auraloss_default() -> MultiResolutionSTFT:
 
 
 @dataclass(frozen=True)
-class L1:
+class L1(PerItem):
     """Mean absolute difference of the samples."""
-
-    def __call__(
-        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
-    ) -> Tensor:
-        """Mean over the batch, a scalar."""
-        return self.per_item(estimate, target, sample_rate).mean()
 
     def per_item(
         self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
@@ -214,13 +222,9 @@ class L1:
         estimate, audio = _pair(estimate, target, "L1")
         return (estimate - audio).abs().mean((1, 2))
 
-    def prepare(self, target: Tensor) -> PreparedTarget:
-        """Nothing to prepare."""
-        return PreparedTarget(target)
-
 
 @dataclass(frozen=True)
-class WeightedSum:
+class WeightedSum(PerItem):
     """Sum of losses, each times its weight.
 
     Args:
@@ -237,12 +241,6 @@ class WeightedSum:
                 f"WeightedSum: need one weight per loss and at least one loss; "
                 f"got {len(self.losses)} losses and {len(self.weights)} weights."
             )
-
-    def __call__(
-        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
-    ) -> Tensor:
-        """Mean over the batch, a scalar."""
-        return self.per_item(estimate, target, sample_rate).mean()
 
     def per_item(
         self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
@@ -262,7 +260,7 @@ class WeightedSum:
 
 
 @dataclass(frozen=True)
-class AtEqualLoudness:
+class AtEqualLoudness(PerItem):
     """A loss after the estimate is matched to the target's K-weighted level, with a noise floor.
 
     The level cannot be predicted from one signal, so it should not count. The same white noise is
@@ -276,12 +274,6 @@ class AtEqualLoudness:
     loss: Loss
     floor_dbfs: float = -75.0
 
-    def __call__(
-        self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
-    ) -> Tensor:
-        """Mean over the batch, a scalar."""
-        return self.per_item(estimate, target, sample_rate).mean()
-
     def per_item(
         self, estimate: Tensor, target: Tensor | PreparedTarget, sample_rate: float
     ) -> Tensor:
@@ -291,10 +283,6 @@ class AtEqualLoudness:
         gain = ((goal + LEVEL_FLOOR) / (own + LEVEL_FLOOR)).sqrt()
         floor = self._floor(audio)
         return self.loss.per_item(estimate * gain + floor, audio + floor, sample_rate)
-
-    def prepare(self, target: Tensor) -> PreparedTarget:
-        """Nothing to prepare, since the floor is added."""
-        return PreparedTarget(target)
 
     def _floor(self, like: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(0)

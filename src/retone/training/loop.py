@@ -124,9 +124,9 @@ def train(
         log_every: steps between log rows.
         warm_start: initial weights, used when there is no run to resume.
         stop_after_s: save and return after this many seconds.
-        stop_at_cpu_s: save and return once the run's steps have used this much CPU time of this
-            process, with pairs if there are no workers and without validation: an equal budget on a
-            busy machine.
+        stop_at_cpu_s: save and return after the step whose end is nearest to this much CPU time of
+            this process, with pairs if there are no workers and without validation: an equal budget
+            on a busy machine, within half a step.
         report: called with each log row.
         progress: called with the steps done in this call, and their total.
 
@@ -147,9 +147,10 @@ def train(
         while not run.finished:
             began = time.process_time()
             norm = run.step([next(feed) for _ in range(share)])
-            run.state.cpu_s += time.process_time() - began
+            step_s = time.process_time() - began
+            run.state.cpu_s += step_s
             late = stop_after_s is not None and time.monotonic() - started > stop_after_s
-            late |= stop_at_cpu_s is not None and run.state.cpu_s > stop_at_cpu_s
+            late |= stop_at_cpu_s is not None and run.state.cpu_s + step_s / 2 > stop_at_cpu_s
             stop = context.any(late or interrupted()) or run.finished
             run.note_problems()
             if run.due(log_every):

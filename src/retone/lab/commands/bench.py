@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retone.lab.commands import bench_shards
 from retone.lab.commands.verbs import Verb, add_verbs, docs_folder, run_verb
 
 if TYPE_CHECKING:
@@ -349,6 +350,7 @@ def _exports(args: argparse.Namespace) -> int:
 def _render_docs(args: argparse.Namespace) -> int:
     from retone.errors import DataError
     from retone.files.atomic import write_text_atomic
+    from retone.lab.bench.peers_suites import section
     from retone.lab.bench.result import Report
     from retone.lab.bench.tables import docs_page
 
@@ -362,6 +364,9 @@ def _render_docs(args: argparse.Namespace) -> int:
             f"--output {RESULTS}/bench_effects.json first."
         )
     page = docs_page([(path.as_posix(), Report.load(path)) for path in paths])
+    peers = RESULTS / "peers_suites.json"
+    if not args.results and peers.is_file():
+        page += "\n" + section(peers)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(output, page, force=True)
     print(f"{output}: {len(paths)} results")
@@ -376,6 +381,7 @@ VERBS = (
     Verb("match", "whole files, compared with matchering", _add_match, _match),
     Verb("enhance", "whole files of speech, without a reference", _add_enhance, _enhance),
     Verb("batch", "many recordings: cost per file, workers, memory, kills", _add_many, _many),
+    *bench_shards.VERBS,
     Verb("exports", "every export compared with retone's own render", _add_exports, _exports),
     Verb("studio", "how fast the studio starts and renders changes", _add_studio, _studio),
     Verb("render-docs", "write docs/benchmarks.md from the results", _add_docs, _render_docs),

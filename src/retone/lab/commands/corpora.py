@@ -31,11 +31,23 @@ def add_corpus(parser: argparse.ArgumentParser, *, kind: bool = True) -> None:
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for resampled audio")
 
 
+def add_number(
+    parser: argparse.ArgumentParser,
+    option: str,
+    default: int | float,
+    help: str,
+    metavar: str | None = None,
+) -> None:
+    """Add an option for a number of the default's type; its help ends with the default."""
+    parser.add_argument(
+        option, type=type(default), default=default, metavar=metavar,
+        help=f"{help} (default: %(default)s)",
+    )  # fmt: skip
+
+
 def add_seed(parser: argparse.ArgumentParser, default: int, what: str = "pairs") -> None:
     """Add ``--seed``."""
-    parser.add_argument(
-        "--seed", type=int, default=default, help=f"random seed for {what} (default: %(default)s)"
-    )
+    add_number(parser, "--seed", default, f"random seed for {what}")
 
 
 def add_output(parser: argparse.ArgumentParser, help: str = "result file (JSON)") -> None:
@@ -45,9 +57,7 @@ def add_output(parser: argparse.ArgumentParser, help: str = "result file (JSON)"
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add ``--workers``."""
-    parser.add_argument(
-        "--workers", type=int, default=1, help="parallel processes (default: %(default)s)"
-    )
+    add_number(parser, "--workers", 1, "parallel processes")
 
 
 def corpus_of(args: argparse.Namespace, sample_rate: int, kind: str = "speech") -> Corpus:

@@ -18,6 +18,7 @@ evaluate enhance-response --corpus ...     Figure 1: a dynamic against a static 
 evaluate formats --folder EMPTY            every format in and out, checked by ffmpeg; --mutated
                                            for damaged files; writes docs/formats.md
 evaluate peers-tests                       what neighbouring packages' tests ask, asked of retone
+evaluate peers-suites                      their own tests, from their releases, run on retone
 
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md

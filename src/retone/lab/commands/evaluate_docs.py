@@ -66,11 +66,13 @@ def _reproducing_docs(args: argparse.Namespace) -> int:
     import json
 
     from retone.files.atomic import write_text_atomic
-    from retone.lab.reproduce.page import SOURCE, page
+    from retone.lab.reproduce.filled import Filled
+    from retone.lab.reproduce.page import IN_FULL, SOURCE, page
 
     docs = docs_folder()
     summary = json.loads((docs / "results" / SOURCE).read_text(encoding="utf-8"))
-    write_text_atomic(docs / "reproducing.md", page(summary), force=True)
+    tables = [Filled.load(docs / "results" / IN_FULL)]
+    write_text_atomic(docs / "reproducing.md", page(summary, tables), force=True)
     print(docs / "reproducing.md")
     return 0
 

@@ -7,7 +7,7 @@ import argparse
 import os
 from pathlib import Path
 
-from retone.lab.commands.corpora import add_output, add_seed, add_workers
+from retone.lab.commands.corpora import add_number, add_output, add_seed, add_workers
 from retone.lab.commands.verbs import Verb, docs_folder
 
 SHARED = "RETONE_SHARED"
@@ -35,18 +35,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind", nargs="+", default=["speech", "music"], choices=("speech", "music"),
         help="kinds of recordings for --table pairs (default: speech music)",
     )  # fmt: skip
-    parser.add_argument(
-        "--speech-pairs", type=int, default=40, metavar="N",
-        help="pairs of voices (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--music-pairs", type=int, default=20, metavar="N",
-        help="pairs of pieces (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--voices", type=int, default=8, metavar="N",
-        help="voices through each device (default: %(default)s)",
-    )  # fmt: skip
+    add_number(parser, "--speech-pairs", 40, "pairs of voices", "N")
+    add_number(parser, "--music-pairs", 20, "pairs of pieces", "N")
+    add_number(parser, "--voices", 8, "voices through each device", "N")
     parser.add_argument(
         "--devices", nargs="+", default=list(DEVICES), choices=tuple(DEVICES),
         help="devices of --table devices (default: all)",

@@ -9,6 +9,7 @@ from typing import Any
 
 from retone.lab.commands.corpora import (
     add_corpus,
+    add_number,
     add_output,
     add_seed,
     add_workers,
@@ -31,16 +32,7 @@ def _add_strategies(strategies: argparse.ArgumentParser) -> None:
         "--best", action="store_true",
         help="render with the best weights of each run (default: its last ones)",
     )  # fmt: skip
-    _common(strategies, pairs=100)
-    strategies.add_argument(
-        "--rates", type=int, nargs="+", required=True, metavar="HZ",
-        help="sample rates, such as 24000 44100",
-    )  # fmt: skip
-    strategies.add_argument(
-        "--seconds", type=float, default=5.5, help="length of a clip (default: %(default)s)"
-    )
-    strategies.add_argument("--no-pesq", action="store_true", help="leave out the slowest column")
-    add_workers(strategies)
+    _add_measuring(strategies, pairs=100, seconds=5.5)
 
 
 def _add_equal_budgets(budgets: argparse.ArgumentParser) -> None:
@@ -51,28 +43,14 @@ def _add_equal_budgets(budgets: argparse.ArgumentParser) -> None:
     budgets.add_argument(
         "--runs", type=Path, required=True, metavar="DIR", help="folder for the run folders"
     )
-    budgets.add_argument(
-        "--cpu-minutes", type=float, default=1.0, metavar="N",
-        help="CPU time of each training (default: %(default)s)",
-    )  # fmt: skip
-    budgets.add_argument(
-        "--proxy-minutes", type=float, default=0.0, metavar="N",
-        help="CPU time of each proxy, not counted; 0 leaves np, np_hh and np_fh out (default: 0)",
-    )  # fmt: skip
+    add_number(budgets, "--cpu-minutes", 1.0, "CPU time of each training", "N")
+    proxies = "CPU time of each proxy, not counted; 0 leaves np, np_hh and np_fh out"
+    add_number(budgets, "--proxy-minutes", 0.0, proxies, "N")
     budgets.add_argument(
         "--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES,
         metavar="NAME", help="strategies to train (default: all)",
     )  # fmt: skip
-    _common(budgets, pairs=16)
-    budgets.add_argument(
-        "--rates", type=int, nargs="+", required=True, metavar="HZ",
-        help="sample rates, such as 24000 44100",
-    )  # fmt: skip
-    budgets.add_argument(
-        "--seconds", type=float, default=4.0, help="length of a clip (default: %(default)s)"
-    )
-    budgets.add_argument("--no-pesq", action="store_true", help="leave out the slowest column")
-    add_workers(budgets)
+    _add_measuring(budgets, pairs=16, seconds=4.0)
 
 
 def _add_gradients(gradients: argparse.ArgumentParser) -> None:
@@ -81,17 +59,13 @@ def _add_gradients(gradients: argparse.ArgumentParser) -> None:
         "--recipe", default="compact_exact_speech",
         help="recipe with loss, effect and pairs (default: %(default)s)",
     )  # fmt: skip
-    gradients.add_argument(
-        "--length", type=int, default=49152, help="samples per clip (default: %(default)s)"
-    )
+    add_number(gradients, "--length", 49152, "samples per clip")
     gradients.add_argument(
         "--proxies", nargs="+", type=Path, metavar="FILE",
         help="weights of a proxy for each effect of the chain; adds the rows of proxies",
     )  # fmt: skip
-    gradients.add_argument(
-        "--descend", type=float, default=0.0, metavar="S",
-        help="also descend along each gradient for S seconds of CPU time per pair",
-    )  # fmt: skip
+    descend = "also descend along each gradient for S seconds of CPU time per pair"
+    add_number(gradients, "--descend", 0.0, descend, "S")
 
 
 def _add_proxy(proxy: argparse.ArgumentParser) -> None:
@@ -101,11 +75,20 @@ def _add_proxy(proxy: argparse.ArgumentParser) -> None:
 
 def _common(parser: argparse.ArgumentParser, *, pairs: int) -> None:
     add_corpus(parser)
-    parser.add_argument(
-        "--pairs", type=int, default=pairs, help="number of pairs (default: %(default)s)"
-    )
+    add_number(parser, "--pairs", pairs, "number of pairs")
     add_seed(parser, 42)
     add_output(parser)
+
+
+def _add_measuring(parser: argparse.ArgumentParser, *, pairs: int, seconds: float) -> None:
+    _common(parser, pairs=pairs)
+    parser.add_argument(
+        "--rates", type=int, nargs="+", required=True, metavar="HZ",
+        help="sample rates, such as 24000 44100",
+    )  # fmt: skip
+    add_number(parser, "--seconds", seconds, "length of a clip")
+    parser.add_argument("--no-pesq", action="store_true", help="leave out the slowest column")
+    add_workers(parser)
 
 
 def _printed(measure: Callable[[argparse.Namespace], str]) -> Callable[[argparse.Namespace], int]:

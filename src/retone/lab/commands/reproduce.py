@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from retone.errors import SettingError
-    from retone.lab.reproduce.published import ITEMS
+    from retone.lab.published import ITEMS
     from retone.lab.reproduce.recordings import Given, Recordings
-    from retone.lab.reproduce.run import REPORT, reproduce
+    from retone.lab.reproduce.run import REPORT, cost, reproduce
     from retone.lab.reproduce.scales import SCALES
     from retone.lab.reproduce.systems import Runs
     from retone.lab.reproduce.work import Work
@@ -95,6 +95,6 @@ def run(args: argparse.Namespace) -> int:
         may_train=not args.no_training, say=say, device=args.device, workers=args.workers - 1,
     )  # fmt: skip
     work = Work(args.output, recordings, runs, scale, args.seed, args.workers, say)
-    reproduce(work, wanted)
-    print(args.output / REPORT)
+    found = reproduce(work, wanted)
+    print(f"{cost(found)}\n{args.output / REPORT}")
     return 0

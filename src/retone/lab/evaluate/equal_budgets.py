@@ -17,6 +17,7 @@ from retone.errors import DataError
 from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate import descent, gradients, strategies
 from retone.lab.evaluate.result import Result
+from retone.nets import checkpoint
 from retone.progress import Progress, silent
 from retone.training.gradients import NeuralProxy
 from retone.training.loop import train
@@ -65,6 +66,9 @@ def train_all(
 
     Returns:
         Run folders in the order of ``chosen``, and what was left out and why.
+
+    Raises:
+        DataError: a training was stopped, or ended before its time.
     """
     found, left_out = [], {}
     for name in chosen:
@@ -92,15 +96,25 @@ def _train(
     say: Callable[[str], None],
     progress: Progress,
 ) -> None:
-    done = folder / LAST
-    if done.is_file():
-        from retone.nets import checkpoint
-
-        spent = float(checkpoint.read(done)[1]["state"].get("cpu_s", 0.0))
-        if spent >= 60 * minutes:
-            return
+    if _has_had(folder, minutes):
+        return
     say(f"{recipe.name}: {minutes:g} minutes of CPU time")
     train(recipe, corpora, folder, workers=0, stop_at_cpu_s=60 * minutes, progress=progress)
+    if not _has_had(folder, minutes):
+        raise DataError(
+            f"{recipe.name} was stopped before its {minutes:g} minutes; the same call goes on."
+        )
+
+
+def _has_had(folder: Path, minutes: float) -> bool:
+    """Whether a run ended at the step nearest to its budget."""
+    last = folder / LAST
+    if not last.is_file():
+        return False
+    state = checkpoint.read(last)[1]["state"]
+    spent = float(state.get("cpu_s", 0.0))
+    step_s = spent / max(1, int(state["step"]))
+    return spent + 0.75 * step_s >= 60 * minutes
 
 
 GRADIENTS = 1

@@ -20,31 +20,13 @@ from torch import Tensor, nn
 
 from retone.lab.evaluate.encoders import Encoder
 from retone.lab.evaluate.result import Result, Row
+from retone.lab.published import TABLE_4
 from retone.progress import Phase, Progress, silent
 from retone.training.data.processing import normalise
 from retone.training.data.styles import StyleSet
 from retone.training.provenance import provenance
 
 COUNTS = {"train": 60, "val": 20, "test": 20}
-PAPER = {
-    "speech": {
-        "random mel": (0.87, 0.78, 0.73, 0.39, 0.00, 0.55),
-        "OpenL3": (0.19, 0.61, 0.08, 0.10, 0.18, 0.23),
-        "CDPAM": (1.00, 1.00, 0.79, 0.25, 0.63, 0.73),
-        "NP-HH": (1.00, 1.00, 1.00, 1.00, 1.00, 1.00),
-        "SPSA": (0.95, 0.98, 1.00, 0.89, 0.95, 0.96),
-        "AD": (1.00, 1.00, 1.00, 1.00, 1.00, 1.00),
-    },
-    "music": {
-        "random mel": (0.80, 0.98, 0.62, 0.17, 0.00, 0.51),
-        "OpenL3": (0.32, 0.66, 0.20, 0.17, 0.30, 0.33),
-        "CDPAM": (0.89, 0.95, 0.66, 0.00, 0.06, 0.51),
-        "NP-HH": (0.98, 1.00, 0.92, 0.59, 0.60, 0.82),
-        "SPSA": (0.98, 1.00, 0.90, 0.26, 0.00, 0.63),
-        "AD": (0.98, 1.00, 0.95, 0.54, 0.50, 0.79),
-    },
-}
-"""Table 4 as printed: Telephone, Bright, Warm, Broadcast, Neutral, average."""
 ORDER = ("telephone", "bright", "warm", "broadcast", "neutral")
 
 
@@ -177,7 +159,8 @@ def table(result: Result) -> str:
             f"| {name} | {rows[0]['dimensions']:.0f} | " + " | ".join(cells)
             + f" | {np.mean(mean):.3f} ({min(mean):.3f} to {max(mean):.3f}) |"
         )  # fmt: skip
-    for name, values in PAPER.get(str(result.question["kind"]), {}).items():
+    group = TABLE_4.group_of(str(result.question["kind"]))
+    for name, values in TABLE_4.numbers(group.name).items():
         cells = [f"{v:.2f}" for v in values]
         lines.append(f"| *paper: {name}, other recordings* | | " + " | ".join(cells) + " |")
     return "\n".join(lines)

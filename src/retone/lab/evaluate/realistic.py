@@ -19,6 +19,7 @@ import numpy as np
 from retone.lab.evaluate.methods import Method
 from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row, interval
+from retone.lab.published import TABLE_3
 from retone.metrics import METRICS
 from retone.progress import Phase, Progress, silent
 from retone.training.data.pairs import Pair
@@ -29,23 +30,6 @@ from retone.training.provenance import provenance
 COLUMNS = ("msd", "sce", "rms_paper", "lufs", "rms")
 """MSD, SCE, RMS as the paper prints it (20 ln), LUFS; and RMS in dB."""
 PER_STYLE = 60
-PAPER = {
-    "speech": {
-        "Input": (10.4, 1041.7, 10.4, 3.6),
-        "RB-DSP": (8.9, 517.2, 5.8, 2.4),
-        "NP-HH": (9.8, 636.6, 12.9, 5.9),
-        "SPSA": (8.0, 360.1, 5.1, 2.5),
-        "AD": (7.8, 278.1, 5.2, 2.4),
-    },
-    "music": {
-        "Input": (8.4, 2607.4, 9.4, 3.8),
-        "RB-DSP": (6.5, 915.4, 8.6, 3.7),
-        "NP-HH": (7.0, 1512.7, 10.0, 4.5),
-        "SPSA": (5.5, 1297.0, 4.6, 2.1),
-        "AD": (4.8, 947.6, 3.8, 1.7),
-    },
-}
-"""Table 3 as printed, on DAPS and MUSDB18: other recordings, so only ratios to Input compare."""
 
 
 def evaluate(
@@ -169,7 +153,10 @@ def table(result: Result, columns: Sequence[str] = COLUMNS[:4]) -> str:
                 text += f" x{mean / means['Input'][i][0]:.2f}"
             parts.append(f"**{text}**" if best[i] == m else text)
         lines.append(f"| {m} | " + " | ".join(parts) + " |")
-    paper = PAPER.get(str(result.question.get("kind")), {})
+    group = TABLE_3.group_of(
+        str(result.question.get("kind", "speech"))
+    )  # other recordings: ratios compare
+    paper = TABLE_3.numbers(group.name)
     for name in [n for n in paper if n != "Input"]:
         ratios = " | ".join(
             f"x{v / w:.2f}" for v, w in zip(paper[name], paper["Input"], strict=True)

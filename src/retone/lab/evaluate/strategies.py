@@ -22,6 +22,7 @@ from retone.effects.spec import effect_from_spec
 from retone.errors import DataError
 from retone.estimators.network import network_config
 from retone.lab.evaluate.result import Result, interval, table
+from retone.lab.published import TABLE_1, TABLE_2
 from retone.metrics import METRICS
 from retone.nets import checkpoint
 from retone.nets.iterative import IterativeNet
@@ -34,32 +35,19 @@ from retone.training.state import LAST
 COLUMNS = ("pesq", "stft", "msd", "sce", "rms", "lufs", "crest")
 RATIOS = ("stft", "sce", "rms", "lufs")
 
-PUBLISHED: dict[str, dict[str, tuple[float, float, float, float]]] = {
-    "speech, 24 kHz (LibriTTS)": {
-        "Input": (1.187, 687.5, 6.983, 2.426),
-        "ctcn1": (0.405, 128.4, 2.237, 1.066),
-        "ctcn2": (0.372, 117.5, 1.927, 0.925),
-        "np": (0.676, 265.0, 2.812, 1.340),
-        "np_hh": (1.038, 440.2, 5.472, 2.679),
-        "np_fh": (1.058, 404.9, 6.820, 3.197),
-        "spsa": (0.635, 219.5, 3.263, 1.600),
-        "frequency_sampled": (0.388, 111.5, 1.828, 0.823),
-    },
-    "music, 24 kHz (Jamendo)": {
-        "Input": (1.198, 646.5, 6.695, 2.518),
-        "ctcn1": (0.547, 160.9, 3.261, 1.483),
-        "ctcn2": (0.548, 152.3, 2.951, 1.397),
-        "frequency_sampled": (0.488, 144.7, 2.167, 1.005),
-    },
-    "music, 44.1 kHz (Jamendo)": {
-        "Input": (1.109, 767.7, 6.793, math.nan),
-        "ctcn1": (0.876, 494.4, 4.372, 2.070),
-        "ctcn2": (0.903, 517.4, 4.084, 1.899),
-        "frequency_sampled": (0.585, 304.4, 2.425, 1.106),
-    },
+RATIO_COLUMNS = ("STFT", "SCE", "RMS", "LUFS")
+PRINTED = {
+    "speech, 24 kHz (LibriTTS)": (TABLE_1, "LibriTTS"),
+    "music, 24 kHz (Jamendo)": (TABLE_2, "MTG-Jamendo (24 kHz)"),
+    "music, 44.1 kHz (Jamendo)": (TABLE_2, "MTG-Jamendo (44.1 kHz)"),
 }
-"""STFT, SCE, RMS, LUFS errors of DeepAFx-ST's Tables 1 and 2 (JAES 70(9), 2022): after 1.33 million
-steps of another network on other recordings, so only ratios to the input are comparable."""
+"""Tables of DeepAFx-ST to compare with: after 1.33 million steps of another network on other
+recordings, so only ratios to the input say something."""
+PRINTED_ROW = {
+    "ctcn1": "cTCN 1", "ctcn2": "cTCN 2", "np": "NP", "np_hh": "NP-HH", "np_fh": "NP-FH",
+    "spsa": "SPSA", "frequency_sampled": "AD",
+}  # fmt: skip
+"""Strategy -> its row there."""
 
 
 @dataclass(frozen=True)
@@ -244,13 +232,26 @@ def text(results: Sequence[Result]) -> str:
         present = [c for c in COLUMNS if any(c in r.values for r in result.rows)]
         lines += ["", f"**{q['corpus']}, {q['sample_rate']} Hz, {case}**", ""]
         lines.append(table(result, case, [(c, directions[c]) for c in present]))
+        lines += ["", _paired(result, case, list(known))]
     return "\n".join([*lines, "", _ratios(results)])
+
+
+def _paired(result: Result, case: str, names: Sequence[str]) -> str:
+    """The first strategy's STFT error less each other row's, pair by pair."""
+    first = result.values(case, names[0], "stft")
+    found = []
+    for name in ("Input", *names[1:]):
+        other = result.values(case, name, "stft")
+        gaps = [(group, value - other[item][1]) for item, (group, value) in first.items()]
+        mean, low, high = interval(gaps)
+        found.append(f"{name} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+    return f"STFT error of {names[0]} less that of another row, pair by pair: {'; '.join(found)}."
 
 
 def _ratios(results: Sequence[Result]) -> str:
     """Errors as shares of the input's, here at every rate and as published."""
     rates = [r.question["sample_rate"] for r in results]
-    heads = [f"here, {rate} Hz" for rate in rates] + [f"published {p}" for p in PUBLISHED]
+    heads = [f"here, {rate} Hz" for rate in rates] + [f"published {p}" for p in PRINTED]
     lines = [
         "STFT error as a share of the input's own (and SCE, RMS, LUFS):",
         "",
@@ -266,16 +267,16 @@ def _ratios(results: Sequence[Result]) -> str:
                 return interval(r.values(c, method, metric).values())[0]
 
             cells.append(_cell([mean(name, m) / mean("Input", m) for m in RATIOS]))
-        for columns in PUBLISHED.values():
-            row = columns.get(name)
-            base = columns["Input"]
+        for printed, group in PRINTED.values():
+            rows = printed.numbers(group, RATIO_COLUMNS)
+            row, base = rows.get(PRINTED_ROW.get(name, "")), rows["Input"]
             cells.append(_cell([a / b for a, b in zip(row, base, strict=True)]) if row else "-")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _cell(ratios: Sequence[float]) -> str:
-    first, *rest = ("-" if math.isnan(r) else f"{r:.2f}" for r in ratios)
+    first, *rest = (f"{r:.2f}" if math.isfinite(r) and r else "-" for r in ratios)
     return f"**{first}** ({', '.join(rest)})"
 
 

@@ -11,8 +11,8 @@ from retone.lab.evaluate import enhance as evaluation
 from retone.lab.evaluate.methods import Input
 from retone.lab.evaluate.result import Result
 from retone.lab.evaluate.strategies import Trained
+from retone.lab.published import METRIC_OF_ROW, NISQA_ROWS, TABLES, Column, Group
 from retone.lab.reproduce.filled import NOT_PRINTED, Filled, cell_of
-from retone.lab.reproduce.published import METRIC_OF_ROW, NISQA_ROWS, TABLES, Column, Group
 from retone.lab.reproduce.systems import DIFFDEQ
 from retone.lab.reproduce.work import Work, about_runs, deviation_notes
 from retone.metrics import METRICS
@@ -84,7 +84,7 @@ def table_i(work: Work) -> Filled:
         "retone's own is the correlation of the onset strengths, from 0 to 1.",
         "MSD is DeepAFx-ST's newer scale; crest factors are in decibels.",
         "Outputs are not brought to the target's loudness, as in the paper.",
-        *deviation_notes(DIFFDEQ),
+        *deviation_notes(DIFFDEQ.items()),
     ]
     return filled
 
@@ -116,7 +116,7 @@ def _figure(name: str, work: Work) -> Filled:
         "The paper draws distributions without numbers; means are given here.",
         "NISQA v2.0 by torchmetrics, from 1 to 5, on outputs at -19 LUFS; it predicts listeners, "
         "nobody listened.",
-        *deviation_notes({"predicted": DIFFDEQ["deq"]}),
+        *deviation_notes([("predicted", DIFFDEQ["deq"])]),
     ]
     return filled
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from retone.errors import DataError
 from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate.result import interval
-from retone.lab.reproduce.published import TABLES, Column, Group, Printed
+from retone.lab.published import TABLES, Column, Group, Printed
 
 FORMAT = 1
 NOT_PRINTED = "(not printed)"
@@ -161,13 +161,16 @@ class Filled:
     def markdown(self) -> str:
         """The table, its empty cells named, and what stands below it."""
         heads = [f"{g.name} {c.name}".strip() for g in self.groups for c in self.columns]
-        lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+        lines = [
+            f"| {self.printed.stub} | " + " | ".join(heads) + " |",
+            "|---|" + "---|" * len(heads),
+        ]
         reasons: list[str] = []
         for row in self.rows:
             texts = []
             for group in self.groups:
                 for column in self.columns:
-                    texts.append(self._text(row, group.name, column.name, reasons))
+                    texts.append(self._text(row, group.name, column, reasons))
             lines.append(f"| {row} | " + " | ".join(texts) + " |")
         spread = "95 % interval over voices or tracks" if self.printed.baseline else "spread"
         about = f"Mean [{spread}]; in italics the paper's number"
@@ -181,22 +184,40 @@ class Filled:
             lines.append(f"- {row}: {about}")
         return "\n".join(lines)
 
-    def _text(self, row: str, group: str, column: str, reasons: list[str]) -> str:
-        cell = self.get(row, group, column)
-        printed = self.printed.value(row, group, column)
+    def _text(self, row: str, group: str, column: Column, reasons: list[str]) -> str:
+        cell = self.get(row, group, column.name)
+        printed = self.printed.value(row, group, column.name)
         if cell.missing:
             if cell.missing not in reasons:
                 reasons.append(cell.missing)
             own = f"({reasons.index(cell.missing) + 1})"
         else:
-            own = number(cell.mean)
+            own = shown(cell.mean, column)
             if cell.high > cell.low:
                 own += f" [{number(cell.low)}, {number(cell.high)}]"
-            own += _times(self.ratio(row, group, column, published=False))
-        if math.isnan(printed):
+            own += _times(self.ratio(row, group, column.name, published=False))
+        if math.isnan(printed) and not self._has_dash(row, group, column.name):
             return own
-        times = _times(self.ratio(row, group, column, published=True))
-        return f"{own}<br>*{printed:g}{times}*"
+        times = _times(self.ratio(row, group, column.name, published=True))
+        text = shown(printed, column, "g")
+        return f"{own}<br>*{text}{times}*"
+
+    def _has_dash(self, row: str, group: str, column: str) -> bool:
+        """Whether the paper has the row and the column, and prints a dash where they meet."""
+        values = self.printed.rows.get(row, [])
+        known = {g.name for g in self.printed.groups}, {c.name for c in self.printed.columns}
+        return any(math.isfinite(v) for v in values) and group in known[0] and column in known[1]
+
+
+def shown(value: float, column: Column, form: str = "") -> str:
+    """A number as its column prints it; ``form`` "g" keeps all digits of a printed one."""
+    if column.shown == "tick":
+        return "\u2713" if value == 1 else "-"
+    if math.isnan(value):
+        return "-"
+    if column.shown == "thousands":
+        return f"{value / 1000:.0f} k" if value else "0"
+    return f"{value:g}" if form else number(value)
 
 
 def number(value: float) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from retone.lab.reproduce.filled import NOT_PRINTED, number
-from retone.lab.reproduce.published import DIAGRAMS, FIGURES, ITEMS, TABLE_5, TABLES
+from retone.lab.published import DIAGRAMS, FIGURES, ITEMS, TABLE_5, TABLES
+from retone.lab.reproduce.filled import NOT_PRINTED, Filled, number
 from retone.lab.reproduce.recordings import TRAINED_ON
 from retone.lab.reproduce.run import deviations_page
 from retone.lab.reproduce.scales import SCALES
@@ -13,12 +15,12 @@ from retone.lab.reproduce.systems import DIFFDEQ, systems
 from retone.training.data.corpora import corpus_source
 from retone.training.recipes.table import recipe_named
 
-SOURCE = "reproduce_tiny.json"
+SOURCE, IN_FULL = "reproduce_tiny.json", "reproduce_table_5.json"
 PAPER_GPU = "GeForce GTX 1080 Ti"
 
 
-def page(summary: dict[str, Any]) -> str:
-    """The page, from the summary of a run at scale tiny."""
+def page(summary: dict[str, Any], tables: Sequence[Filled] = ()) -> str:
+    """The page, from the summary of a run at scale tiny, and tables to show in full."""
     made = next(iter(summary["items"].values()))["provenance"]
     lines = [
         "# Reproducing both papers",
@@ -50,10 +52,11 @@ def page(summary: dict[str, Any]) -> str:
         "",
         "A cell needs the system of its row and the recordings of its column.",
         "",
-        "**Rows.** Training at the papers' size. On the paper's GPU: steps times the seconds of",
-        f"a step in its Table 5 ({PAPER_GPU}); no GPU was measured here. On a CPU: seconds of a",
-        f"step measured on {made['processor']} ({made['date']}), one core, with 2 examples of",
-        "32,768 samples, times 12 for 6 of 131,072. A minus: not printed or not measured.",
+        "**Rows.** Hours of training at the papers' size. On the paper's GPU: steps times the",
+        f"seconds of a step in its Table 5 ({PAPER_GPU}); no GPU was measured here. On a CPU:",
+        f"seconds of a step of the networks at full width, measured on {made['processor']}",
+        f"({made['date']}), one core, in proportion to the samples of a step. A minus: the paper",
+        "prints none. The rows NP and NP-HH share a run, and NP rows need both proxies first.",
         "",
         *_rows(summary),
         "",
@@ -68,9 +71,9 @@ def page(summary: dict[str, Any]) -> str:
         "",
         _drawn(),
         "",
-        f"Measuring at scale tiny took {_minutes(summary, 'cpu_s'):.1f} minutes of CPU time, and "
-        f"{_minutes(summary, 'trained_s'):.1f}",
-        "minutes of trainings in the same calls (other runs were there already):",
+        f"The run at scale tiny took {_minutes(summary, 'cpu_s'):.1f} minutes of CPU time to "
+        f"measure and {_minutes(summary, 'trained_s'):.1f}",
+        "to train:",
         "",
         *_runs(summary),
         "",
@@ -79,9 +82,23 @@ def page(summary: dict[str, Any]) -> str:
         "OpenL3: the package `openl3` with TensorFlow, whose installation downloads its weights.",
         "The GPU column: a machine with CUDA.",
         "",
+        *(line for table in tables for line in _shown(table)),
         *deviations_page(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _shown(table: Filled) -> list[str]:
+    made = table.provenance
+    return [
+        f"## {table.printed.name.capitalize().replace('-', ' ')} on a CPU",
+        "",
+        f"{table.title}: `{made['command']}`, {made['processor']}, {made['date']}, from "
+        f"`docs/results/reproduce_{table.printed.name.replace('-', '_')}.json`.",
+        "",
+        table.markdown(),
+        "",
+    ]
 
 
 def _scales() -> list[str]:
@@ -99,39 +116,45 @@ def _scales() -> list[str]:
 
 
 def _rows(summary: dict[str, Any]) -> list[str]:
-    measured = summary["items"].get("deepafx-st table-5", {})
-    step_s, question = measured.get("step_s", {}), measured.get("question", {})
     lines = ["| row | recipe | trained on | steps | paper's GPU | one CPU core |",
              "|---|---|---|---|---|---|"]  # fmt: skip
+
+    def line(row: str, run: str, title: str, recipe: str, key: str, step: str) -> str:
+        steps = recipe_named(recipe).steps
+        printed = TABLE_5.value(key, "", "Train step (s)")
+        ours = _step_s(summary, recipe, step)
+        return (
+            f"| {row} | `{run}` | {title} | {steps} | {_hours(printed * steps)} | "
+            f"{_hours(ours * steps)} |"
+        )
+
     for kind in ("speech", "music"):
+        title = corpus_source(TRAINED_ON[kind]).title
         for row, system in systems(kind).items():
-            if row.endswith(NOT_PRINTED):
-                continue
-            recipe = recipe_named(system.recipe)
-            key = row.split(" (")[0].removesuffix(" S").removesuffix(" M")
-            printed = TABLE_5.value(key, "", "Train step (s)")
-            ours = step_s.get(key)
-            scaled = None
-            if ours and question:
-                size = recipe.batch_size * recipe.pairs.length
-                scaled = ours * size / (question["batch"] * question["length"])
-            lines.append(
-                f"| {row} | `{system.run}` | {corpus_source(TRAINED_ON[kind]).title} | "
-                f"{recipe.steps} | {_hours(printed * recipe.steps)} | "
-                f"{_hours(scaled * recipe.steps if scaled else None)} |"
-            )
+            if not row.endswith(NOT_PRINTED):
+                key = row.split(" (")[0].removesuffix(" S").removesuffix(" M")
+                lines.append(line(row, system.run, title, system.recipe, key, key))
+    title = corpus_source("libritts").title
     for row, system in DIFFDEQ.items():
-        steps = recipe_named(system.recipe).steps
-        title = corpus_source("libritts").title
-        lines.append(f"| {row} | `{system.run}` | {title} | {steps} | - | - |")
-    proxies = "`proxy_equalizer`, `proxy_compressor`, and the same with `_music`"
-    steps = recipe_named("proxy_equalizer").steps
-    lines.append(f"| proxies of the NP rows | {proxies} | both | {steps} each | - | - |")
+        lines.append(line(row, system.run, title, system.recipe, "", system.recipe))
+    for proxy in ("proxy_equalizer", "proxy_compressor"):
+        what = f"{proxy.replace('_', ' of the ')}, for NP rows"
+        lines.append(line(what, f"{proxy}`, `{proxy}_music", "either", proxy, "", proxy))
     return lines
 
 
-def _hours(seconds: float | None) -> str:
-    if seconds is None or seconds != seconds:
+def _step_s(summary: dict[str, Any], recipe: str, name: str) -> float:
+    """CPU seconds of a step at the paper's size, in proportion to the samples of a step."""
+    measured = summary["items"].get("deepafx-st table-5", {})
+    if name not in measured.get("step_s", {}):
+        return math.nan
+    own, question = recipe_named(recipe), measured["question"]
+    samples = own.batch_size * own.pairs.length
+    return float(measured["step_s"][name] * samples / (question["batch"] * question["length"]))
+
+
+def _hours(seconds: float) -> str:
+    if math.isnan(seconds):
         return "-"
     return f"{number(seconds / 3600)} h"
 
@@ -159,7 +182,6 @@ def _measuring(summary: dict[str, Any]) -> list[str]:
         "table-1": full.pairs / tiny.pairs * longer,
         "table-2": full.pairs / tiny.pairs * full.music_length / tiny.music_length,
         "table-3": full.trials / tiny.trials * longer,
-        "table-4": sum(full.probes) / sum(tiny.probes) * longer,
         "table-5": 12.0 * full.bench[2] / tiny.bench[2],
         "figure-5": full.clips / tiny.clips,
         "figure-1": full.clips / tiny.clips,
@@ -170,6 +192,9 @@ def _measuring(summary: dict[str, Any]) -> list[str]:
             if item is None:
                 continue
             factor = factors.get(name, 1.0)
+            if name == "table-4":
+                clips = item["question"].get("clips", tiny.probes)
+                factor = sum(full.probes) / sum(clips) * longer
             if paper == "diff-deq" and name != "figure-1":
                 factor = full.pairs / tiny.pairs
             groups = 1.0

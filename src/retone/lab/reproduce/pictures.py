@@ -15,8 +15,8 @@ from retone.errors import DataError
 from retone.estimators.network import Network
 from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate import equalizer_response, figures
+from retone.lab.published import FIGURES, Group
 from retone.lab.reproduce.filled import number
-from retone.lab.reproduce.published import FIGURES, Group
 from retone.lab.reproduce.systems import speech_systems
 from retone.lab.reproduce.work import Work, deviation_notes
 from retone.training.data.styles import FIVE, STYLES
@@ -209,4 +209,4 @@ def _clips(work: Work, count: int) -> tuple[list[tuple[str, np.ndarray]], str]:
 
 
 def _notes() -> list[str]:
-    return deviation_notes({"SPSA": speech_systems()["SPSA"]})
+    return deviation_notes([("SPSA", speech_systems()["SPSA"])])

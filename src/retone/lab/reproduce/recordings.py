@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from retone.errors import DataError
-from retone.lab.reproduce.published import Group, Printed
+from retone.lab.published import Group, Printed
 from retone.training.data.corpora import Corpus, corpus_source, join_corpora
 from retone.training.data.splits import default_cache, open_splits
 from retone.training.recipes.deepafx import SAMPLE_RATE

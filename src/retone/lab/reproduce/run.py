@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from retone.files.atomic import write_text_atomic
+from retone.lab.published import DIAGRAMS, ITEMS, TABLE_5, TABLES
 from retone.lab.reproduce import enhance, pictures, runtime, style
 from retone.lab.reproduce.filled import Filled
 from retone.lab.reproduce.pictures import Picture
-from retone.lab.reproduce.published import DIAGRAMS, ITEMS, TABLE_5, TABLES
 from retone.lab.reproduce.work import Work
 from retone.training.recipes.deviations import RB_DSP, lines
 
@@ -85,11 +85,20 @@ def summary(found: Mapping[tuple[str, str], Filled | Picture]) -> dict[str, Any]
             }  # fmt: skip
             if item.printed is TABLE_5:
                 steps = {r: item.get(r, "", "Train step (s)").mean for r in item.rows}
+                steps |= {r: fact["step_s"] for r, fact in item.facts.items()}
                 entry["step_s"] = {r: round(v, 4) for r, v in steps.items() if v == v}
         else:
             entry["missing"] = item.missing
         items[f"{paper} {name}"] = entry
     return {"retone_reproduction": 1, "items": items}
+
+
+def cost(found: Mapping[tuple[str, str], Filled | Picture]) -> str:
+    """CPU minutes of everything in a folder, in a sentence."""
+    measuring, training = (sum(getattr(i, name) for i in found.values()) / 60
+                           for name in ("cpu_s", "trained_s"))  # fmt: skip
+    return (f"{len(found)} tables and figures: {measuring:.1f} minutes of CPU time to measure, "
+            f"{training:.1f} to train.")  # fmt: skip
 
 
 def report(work: Work, found: Mapping[tuple[str, str], Filled | Picture]) -> str:
@@ -106,7 +115,7 @@ def report(work: Work, found: Mapping[tuple[str, str], Filled | Picture]) -> str
         if mine:
             drawn = ", ".join(sorted(n for p, n in DIAGRAMS if p == paper))
             lines_ += [f"{paper}, {drawn}: drawings of the system, nothing to measure.", ""]
-    return "\n".join([*lines_, *deviations_page()]) + "\n"
+    return "\n".join([*lines_, cost(found), "", *deviations_page()]) + "\n"
 
 
 def deviations_page() -> list[str]:

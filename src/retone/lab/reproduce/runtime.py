@@ -14,12 +14,14 @@ from retone.audio import Clip
 from retone.estimators.base import Excerpt
 from retone.estimators.rules import Rules
 from retone.lab.bench.training import STAGES, Step, noise_corpus
+from retone.lab.published import READABLE, TABLE_5
 from retone.lab.reproduce.filled import Cell, Filled
-from retone.lab.reproduce.published import READABLE, TABLE_5
-from retone.lab.reproduce.work import Work
+from retone.lab.reproduce.work import Work, deviation_notes, rows_of
 from retone.process.stream import render_whole
+from retone.training.data.corpora import Corpus
 from retone.training.model import effect_networks_of
 from retone.training.recipes.deepafx import SAMPLE_RATE
+from retone.training.recipes.deviations import RB_DSP
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import recipe_named
 
@@ -32,6 +34,8 @@ RECIPE_OF_ROW = {
     "exact gradient (not printed)": "deepafx_exact_speech",
 }  # fmt: skip
 MORE = ("exact gradient (not printed)",)
+OTHER_RECIPES = ("diffdeq_paper", "diffdeq_peq", "proxy_equalizer", "proxy_compressor")
+"""Trainings whose steps are timed too, for docs/reproducing.md; they are no rows of the table."""
 
 
 def table_5(work: Work) -> Filled:
@@ -45,26 +49,40 @@ def table_5(work: Work) -> Filled:
         _rules_row(filled, rounds)
         for row in filled.rows[1:]:
             work.say(f"table-5, {row}")
-            recipe = recipe_named(RECIPE_OF_ROW[row])  # always as wide as the paper's
-            recipe = replace(recipe, batch_size=batch, pairs=replace(recipe.pairs, length=length))
-            step = Step(recipe, corpus)
-            for _ in range(rounds + 1):  # the first one warms up
-                step()
-            spent = [sum(step.spent[s][i] for s in STAGES if s != "pairs")
-                     for i in range(1, rounds + 1)]  # fmt: skip
-            filled.put(row, "", "Train step (s)", _spread(spent))
-            _inference(filled, row, recipe, step.model, rounds)
+            step, spent = _steps(RECIPE_OF_ROW[row], corpus, work.scale.bench)
+            filled.put(row, "", "Train step (s)", spent)
+            _inference(filled, row, step.recipe, step.model, rounds)
+        for name in OTHER_RECIPES:
+            work.say(f"table-5, a step of {name}")
+            filled.facts[name] = {
+                "step_s": round(_steps(name, corpus, work.scale.bench)[1].mean, 4)
+            }
     filled.notes += [
         f"A training step has {batch} examples of {length} samples (the paper: 6 of 131,072): both "
         "encoder passes, controller, effects, loss, backward, Adam; pairs are not counted. CPU "
         f"time of {torch.get_num_threads()} thread(s), median [lowest, highest] of {rounds}.",
         f"CPU and GPU are seconds of rendering for a second of audio ({SECONDS:g} s, batch 1), "
         "without the encoder, as in the paper; RB-DSP's search for its setting is not counted.",
+        "The published program times a step of 4 examples, and the NP rows with one network where "
+        "the paper counts the weights of two.",
         "Weights are untrained, which does not affect the times.",
         "AD renders its approximations, as printed; the last row is the effects themselves, "
         "trained through their exact gradient.",
+        *deviation_notes(rows_of(TABLE_5), RB_DSP),
     ]
     return filled
+
+
+def _steps(name: str, corpus: Corpus, sizes: tuple[int, int, int]) -> tuple[Step, Cell]:
+    """Steps of a recipe as wide as the paper's, and the CPU seconds of one without its pairs."""
+    batch, length, rounds = sizes
+    recipe = recipe_named(name)
+    recipe = replace(recipe, batch_size=batch, pairs=replace(recipe.pairs, length=length))
+    step = Step(recipe, corpus)
+    for _ in range(rounds + 1):  # the first one warms up
+        step()
+    used = [s for s in STAGES if s != "pairs"]
+    return step, _spread([sum(step.spent[s][i] for s in used) for i in range(1, rounds + 1)])
 
 
 def _inference(

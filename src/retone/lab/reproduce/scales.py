@@ -81,13 +81,13 @@ SCALES = {
     for s in (
         Scale(
             "tiny", steps=4, proxy_steps=6, batch=2, length=32768, validation=2, width=0.25,
-            pairs=2, eval_length=65536, music_length=131072, trials=1, probes=(3, 1, 1),
+            pairs=2, eval_length=65536, music_length=131072, trials=1, probes=(1, 1, 1),
             epochs=20, bench=(2, 32768, 1), clips=4,
         ),
         Scale(
             "small", steps=3000, proxy_steps=6000, batch=None, length=65536, validation=40,
             width=0.5, pairs=100, eval_length=131072, music_length=262144, trials=4,
-            probes=(60, 20, 20), epochs=400, bench=(6, 131072, 3), clips=40,
+            probes=(60, 20, 20), epochs=400, bench=(6, 131072, 1), clips=40,
         ),
         Scale(
             "paper", steps=None, proxy_steps=None, batch=None, length=None, validation=None,

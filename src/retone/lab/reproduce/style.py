@@ -11,8 +11,7 @@ from retone.lab.evaluate import probes, realistic, synthetic
 from retone.lab.evaluate.encoders import Cdpam, OpenL3, OurEncoder, RandomMel
 from retone.lab.evaluate.methods import Input, published_rules
 from retone.lab.evaluate.strategies import Trained
-from retone.lab.reproduce.filled import NOT_PRINTED, Cell, Filled, cell_of
-from retone.lab.reproduce.published import (
+from retone.lab.published import (
     TABLE_1,
     TABLE_2,
     TABLE_3,
@@ -20,8 +19,9 @@ from retone.lab.reproduce.published import (
     Group,
     Printed,
 )
-from retone.lab.reproduce.systems import System, systems
-from retone.lab.reproduce.work import Work, about_runs, deviation_notes
+from retone.lab.reproduce.filled import NOT_PRINTED, Cell, Filled, cell_of
+from retone.lab.reproduce.systems import systems
+from retone.lab.reproduce.work import Work, about_runs, deviation_notes, rows_of
 from retone.metrics import METRICS
 from retone.training.data.pairs import PairMaker
 from retone.training.data.styles import FIVE, StyleSet
@@ -74,8 +74,8 @@ def _synthetic(work: Work, printed: Printed, kind: str) -> Filled:
             trained.append(last)
         for group in filled.groups:
             _fill(filled, group, lambda g=group: _measured(work, printed, filled, g, trained))  # type: ignore[misc]
-    used = {r: known[r] for r in filled.rows if r in known}
-    filled.notes += [RMS_NOTE, WEIGHTS_NOTE, PAIRS_NOTE, *deviation_notes(used, RB_DSP)]
+    differ = deviation_notes(rows_of(printed), RB_DSP)
+    filled.notes += [RMS_NOTE, WEIGHTS_NOTE, PAIRS_NOTE, *differ]
     return filled
 
 
@@ -114,23 +114,21 @@ def table_3(work: Work) -> Filled:
     """Realistic transfer: five styles, references of other voices and tracks."""
     filled = work.start(TABLE_3, (EXACT,))
     filled.question |= {"trials": work.scale.trials}
-    used: dict[str, System] = {}
     with work.timed(filled):
         for group in filled.groups:
-            _fill(filled, group, lambda g=group: _realistic(work, filled, g, used))  # type: ignore[misc]
+            _fill(filled, group, lambda g=group: _realistic(work, filled, g))  # type: ignore[misc]
     filled.notes += [
         RMS_NOTE,
         "References are of another voice or track where there is one; the first 16,384 samples are "
         "left out for every row, in the published program for the systems only.",
         "Warm lowers the highs, as the paper says; its program raises them.",
-        *deviation_notes(used, RB_DSP),
+        *deviation_notes(rows_of(TABLE_3), RB_DSP),
     ]
     return filled
 
 
-def _realistic(work: Work, filled: Filled, group: Group, used: dict[str, System]) -> None:
+def _realistic(work: Work, filled: Filled, group: Group) -> None:
     known = systems(group.kind)
-    used |= {r: known[r] for r in filled.rows if r in known and group.kind == "speech"}
     styles = _styles(work, group)
     trained = work.methods(filled, known, group.name)
     work.say(f"table-3, {group.name}: {25 * work.scale.trials} pairs")
@@ -160,20 +158,19 @@ def table_4(work: Work) -> Filled:
     """Linear probes of encoders."""
     filled = work.start(TABLE_4)
     filled.question |= {"clips": list(work.scale.probes), "epochs": work.scale.epochs}
-    used: dict[str, System] = {}
     with work.timed(filled):
         for group in filled.groups:
-            _fill(filled, group, lambda g=group: _probed(work, filled, g, used))  # type: ignore[misc]
+            _fill(filled, group, lambda g=group: _probed(work, filled, g))  # type: ignore[misc]
     filled.notes += [
         "Every encoder gets clips at its own sample rate; the published program gives OpenL3 and "
         "CDPAM test clips at 24 kHz, which makes their rows worse.",
         "Intervals are the spread over three random seeds of a probe, not over voices.",
-        *deviation_notes(used),
+        *deviation_notes(rows_of(TABLE_4)),
     ]
     return filled
 
 
-def _probed(work: Work, filled: Filled, group: Group, used: dict[str, System]) -> None:
+def _probed(work: Work, filled: Filled, group: Group) -> None:
     styles = _styles(work, group)
     known = systems(group.kind)
     encoders: list[Any] = [RandomMel("Random Mel")]
@@ -186,8 +183,6 @@ def _probed(work: Work, filled: Filled, group: Group, used: dict[str, System]) -
             encoders.append(encoder)
     for method in work.methods(filled, known, group.name):
         encoders.append(OurEncoder(method.name, _file(method)))
-        if group.kind == "speech":
-            used[method.name] = known[method.name]
     counts = dict(zip(("train", "val", "test"), work.scale.probes, strict=True))
     work.say(f"table-4, {group.name}: {sum(work.scale.probes) * 5} clips")
     result = probes.evaluate(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retone.lab.evaluate.strategies import Trained
+from retone.lab.published import Group, Printed
 from retone.lab.reproduce.filled import Filled
-from retone.lab.reproduce.published import Group, Printed
 from retone.lab.reproduce.recordings import Recordings
 from retone.lab.reproduce.scales import Scale
-from retone.lab.reproduce.systems import Runs, System, budget
+from retone.lab.reproduce.systems import Runs, System, budget, systems
 from retone.progress import Progress, silent
 from retone.training.provenance import provenance
 from retone.training.recipes.deviations import Deviation, deviations
@@ -96,15 +96,31 @@ def about_runs(methods: Sequence[Trained]) -> dict[str, Any]:
     return {"runs": known}
 
 
-def deviation_notes(rows: Mapping[str, System], extra: Sequence[Deviation] = ()) -> list[str]:
-    """One line for each recipe behind the rows: in what it differs from the paper."""
-    by_recipe: dict[str, list[str]] = {}
-    for row, system in rows.items():
-        by_recipe.setdefault(system.recipe, []).append(row.removesuffix(" (not printed)"))
+def deviation_notes(
+    rows: Iterable[tuple[str, System]], extra: Sequence[Deviation] = ()
+) -> list[str]:
+    """In what the recipes behind rows differ from the paper; one line for those that differ alike.
+
+    Args:
+        rows: names of rows and their systems; a row of speech and music stands there twice.
+        extra: differences of rows without a recipe.
+    """
+    alike: dict[str, tuple[list[str], list[str]]] = {}
+    for row, system in rows:
+        words = "; ".join(f"{d.what}: {d.here}" for d in deviations(system.recipe))
+        names, recipes = alike.setdefault(words, ([], []))
+        names.append(row.removesuffix(" (not printed)"))
+        recipes.append(f"`{system.recipe}`")
     found = []
-    for recipe, names in by_recipe.items():
-        words = "; ".join(f"{d.what}: {d.here}" for d in deviations(recipe))
-        found.append(f"{', '.join(dict.fromkeys(names))} (`{recipe}`) differ from the paper in: "
-                     f"{words}.")  # fmt: skip
+    for words, (names, recipes) in alike.items():
+        row_names, recipe_names = (", ".join(dict.fromkeys(x)) for x in (names, recipes))
+        found.append(f"{row_names} ({recipe_names}) differ from the paper in: {words}.")
     found += [f"{d.what}: {d.here}." for d in extra]
     return found
+
+
+def rows_of(printed: Printed) -> list[tuple[str, System]]:
+    """The rows of a table of DeepAFx-ST with their systems, for speech and music where both are."""
+    kinds = dict.fromkeys(g.kind for g in printed.groups)
+    return [(r, known[r]) for k in kinds for known in [systems(k)] for r in printed.rows
+            if r in known]  # fmt: skip

@@ -83,7 +83,7 @@ def index_shards(url: str, *, sample_rate: int, say: Log = lambda text: None) ->
         path = f"{root}/{name}"
         try:
             with fs.open(path, "rb") as file:
-                clips = _clips(file, sample_rate)
+                clips = clips_of(file, sample_rate)
         except (tarfile.TarError, OSError) as error:
             raise DataError(f"{path} is not a readable tar file ({error}).") from error
         shards.append({"name": name, "bytes": int(fs.size(path)), "clips": clips})
@@ -95,7 +95,7 @@ def index_shards(url: str, *, sample_rate: int, say: Log = lambda text: None) ->
     return count
 
 
-def _clips(file: Any, sample_rate: int) -> list[list[Any]]:
+def clips_of(file: Any, sample_rate: int) -> list[list[Any]]:
     """[offset, bytes, samples, speaker] of each clip in a shard."""
     import soundfile
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,11 +29,13 @@ class Group(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of every group: its printed name, retone's metric, and what is better."""
+    """A column of every group: its printed name, retone's metric, what is better, and how its
+    numbers are printed: ``""``, ``"thousands"`` (174 k) or ``"tick"``."""
 
     name: str
     metric: str
     better: str = "lower"
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Printed:
         columns: columns of every group.
         lines: rows as printed, one string each: the name, then the values of all groups.
         baseline: the row, or column, that ratios refer to.
+        stub: heading of the column with the rows' names.
         sideways: metrics are rows and methods are columns, as in [D].
     """
 
@@ -57,6 +61,7 @@ class Printed:
     lines: tuple[str, ...]
     baseline: str = "Input"
     sideways: bool = False
+    stub: str = "Method"
 
     @functools.cached_property
     def rows(self) -> dict[str, list[float]]:
@@ -69,6 +74,19 @@ class Printed:
             name = " ".join(words[: len(words) - len(values)])
             found[name] = [float(w) for w in values] or [math.nan] * count
         return found
+
+    def group_of(self, kind: str) -> Group:
+        """The first group of ``"speech"`` or ``"music"``.
+
+        Raises:
+            LookupError: there is none.
+        """
+        return next(g for g in self.groups if g.kind == kind)
+
+    def numbers(self, group: str, columns: Sequence[str] = ()) -> dict[str, tuple[float, ...]]:
+        """Row -> its printed numbers in a group, of all columns or of those named."""
+        names = columns or [c.name for c in self.columns]
+        return {row: tuple(self.value(row, group, c) for c in names) for row in self.rows}
 
     def value(self, row: str, group: str, column: str) -> float:
         """A printed number; NaN if the paper has none there."""
@@ -185,6 +203,7 @@ TABLE_4 = Printed(
         "AD 1.00 1.00 1.00 1.00 1.00 1.00 0.98 1.00 0.95 0.54 0.50 0.79",
     ),
     baseline="",
+    stub="Features",
 )  # fmt: skip
 READABLE = ("NP", "NP-HH", "NP-FH", "SPSA", "AD")
 """Rows of Table 5 that are ticked under Interpretable."""
@@ -193,7 +212,8 @@ TABLE_5 = Printed(
     (Group("", "", "speech", 24000),),
     (
         Column("Train step (s)", "step_s"), Column("CPU", "cpu_rtf"), Column("GPU", "gpu_rtf"),
-        Column("Parameters", "weights"), Column("Interpretable", "readable", "higher"),
+        Column("Parameters", "weights", shown="thousands"),
+        Column("Interpretable", "readable", "higher", "tick"),
     ),
     (
         "RB-DSP nan 0.004 nan 0 nan",
@@ -233,6 +253,7 @@ TABLE_I = Printed(
     ),
     baseline="input",
     sideways=True,
+    stub="",
 )  # fmt: skip
 METRIC_OF_ROW = {
     "PESQ": "pesq", "STOI": "stoi", "MSE": "mse", "MSD": "msd", "RMS Error": "rms_linear",
@@ -257,6 +278,7 @@ def _quality(number: int, name: str, corpus: str) -> Printed:
         NISQA_ROWS,
         baseline="",
         sideways=True,
+        stub="",
     )  # fmt: skip
 
 
