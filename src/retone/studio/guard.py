@@ -116,6 +116,9 @@ class Guard:
         if size + sum(len(k) + len(v) for k, v in scope["headers"]) > self.header_bytes:
             await _say(send, 431, [], "The request's header is too large.\n")
             return
+        if not scope["query_string"].isascii():  # a browser writes all else as %XX
+            await _say(send, 400, [], "The request's address is not an address.\n")
+            return
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         refusal = await self._refusal(scope, headers)
         if refusal is None:
