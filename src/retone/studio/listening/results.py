@@ -14,6 +14,7 @@ from typing import Any
 
 from retone.errors import DataError, OutputExistsError
 from retone.files.atomic import write_text_atomic
+from retone.files.fields import parse, read_text
 
 FOLDER = "results"
 MOST_BYTES = 4_000_000
@@ -60,10 +61,11 @@ def read_results(folder: Path, study: Mapping[str, Any]) -> list[Row]:
         DataError: there are none, or a file is damaged or belongs to another test.
     """
     found: dict[tuple[str, int, str, str], Row] = {}
+    known = systems_of(study)
     files = sorted((folder / FOLDER).glob("*.json")) + sorted((folder / FOLDER).glob("*.csv"))
     for path in files:
         for data in _rows_of(path):
-            row = _row(data, path, study)
+            row = _row(data, path, study, known)
             found.setdefault((row.listener, row.trial, row.system, row.other), row)
     if not found:
         raise DataError(
@@ -74,18 +76,27 @@ def read_results(folder: Path, study: Mapping[str, Any]) -> list[Row]:
 
 def _rows_of(path: Path) -> Iterable[Mapping[str, Any]]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path, "a listener's results", most_bytes=MOST_BYTES)
         if path.suffix == ".csv":
-            return list(csv.DictReader(text.splitlines()))
-        rows = json.loads(text)["rows"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+            return list(csv.DictReader(text.removeprefix("\ufeff").splitlines()))
+        rows = parse(text, path.name)["rows"]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({error}). Ask for it again, or remove it.") from None
-    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+    if not isinstance(rows, list):
         raise DataError(f"{path} is damaged: 'rows' is no list. Ask for it again, or remove it.")
     return rows
 
 
-def _row(data: Mapping[str, Any], path: Path, study: Mapping[str, Any]) -> Row:
+def systems_of(study: Mapping[str, Any]) -> dict[int, set[str]]:
+    """The systems that each question of a test asks about, by its number."""
+    return {t["id"]: {s["system"] for s in t["stimuli"]} for t in study["trials"]}
+
+
+def _row(
+    data: Mapping[str, Any], path: Path, study: Mapping[str, Any], known: Mapping[int, set[str]]
+) -> Row:
+    if not isinstance(data, dict):
+        raise DataError(f"{path} is damaged: an answer is no object. Ask for it again.")
     if data.get("study") != study["id"]:
         raise DataError(
             f"{path} belongs to test {data.get('study')}, not to {study['id']}. Remove it."
@@ -105,8 +116,10 @@ def _row(data: Mapping[str, Any], path: Path, study: Mapping[str, Any]) -> Row:
             choice=str(data.get("choice") or ""),
             correct=None if correct in (None, "") else bool(int(correct)),  # type: ignore[call-overload]
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path} is damaged ({error!r}). Ask for it again, or remove it.") from None
+    if not {row.system, row.other or row.system} <= known.get(row.trial, set()):
+        raise DataError(f"{path} answers what the test does not ask. Ask for it again, or remove it.")
     low, high = (0, 100) if study["design"] == "mushra" else (1, 5)
     if row.score is not None and not low <= row.score <= high:
         raise DataError(f"{path}: score {row.score:g} is outside {low}..{high}.")
@@ -120,13 +133,14 @@ def store(folder: Path, content: bytes, study: Mapping[str, Any]) -> Path:
         DataError: it is not what the page sends.
     """
     try:
-        data = json.loads(content)
+        data = parse(content.decode("utf-8"), "results")
         rows, listener = data["rows"], str(data["listener"])
         if data["study"] != study["id"] or not isinstance(rows, list) or not rows:
             raise ValueError("another test")
+        known = systems_of(study)
         for row in rows:
-            _row(row, Path("the page's results"), study)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+            _row(row, Path("the page's results"), study, known)
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"these are no results of this test ({error}).") from None
     stem = re.sub(r"[^\w-]+", "_", listener)[:60] or "listener"
     place = folder / FOLDER
