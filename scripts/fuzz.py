@@ -186,7 +186,13 @@ def main() -> int:
         from retone.training.provenance import provenance
 
         found = {
-            n: {"inputs": c, "used": u, "refused": r, "failed": c - u - r, "seconds": round(spent[n])}
+            n: {
+                "inputs": c,
+                "used": u,
+                "refused": r,
+                "failed": c - u - r,
+                "seconds": round(spent[n]),
+            }
             for n, (c, u, r) in counts.items()
         }
         args.output.write_text(json.dumps({

@@ -185,9 +185,10 @@ class Hosted(Kind):
         for i, header in enumerate(headers):
             text = json_text(mutated_json(header, rng) if i == at else header)
             if i == at and rng.random() < 0.2:
-                text = json_text(rng.choice(([], 1, None, "x", {"error": rng.choice(NASTY_TEXT)},
-                                             {"error": [3]}, {"shape": rng.choice(("x", [], [2**62, 2],
-                                              [-1, 16], [2, 16.0], None))})))  # fmt: skip
+                shape = rng.choice(("x", [], [2**62, 2], [-1, 16], [2, 16.0], None))
+                errors = rng.choice(NASTY_TEXT), [3]
+                text = json_text(rng.choice(([], 1, None, "x", {"error": rng.choice(errors)},
+                                             {"shape": shape})))  # fmt: skip
             body = self.audio.tobytes() if i == 2 else b""
             if i == 2 and rng.random() < 0.3:
                 body = mutated_bytes(body, rng, [body])
@@ -305,8 +306,8 @@ class Listening(Kind):
 
     def __init__(self) -> None:
         super().__init__()
-        stimuli = [{"system": s, "role": r, "file": f"sounds/{s}.flac"}
-                   for s, r in (("a", "system"), ("b", "system"), ("ref", "reference"))]  # fmt: skip
+        systems = (("a", "system"), ("b", "system"), ("ref", "reference"))
+        stimuli = [{"system": s, "role": r, "file": f"sounds/{s}.flac"} for s, r in systems]
         trials = [{"id": i, "item": f"i{i}", "kind": "rate", "reference": None, "stimuli": stimuli}
                   for i in range(2)]  # fmt: skip
         self.study = {

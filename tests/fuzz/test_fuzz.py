@@ -41,8 +41,17 @@ def test_a_past_crash_is_used_or_refused(
     assert fuzz.outcome(kind, path.read_bytes(), tmp_path / path.name) in ("used", "refused")
 
 
-@pytest.mark.parametrize("name", [
-        "recording", "settings", "preset", "weights", "request", "plugin", "hosted", "list",
+@pytest.mark.parametrize(
+    "name",
+    [
+        "recording",
+        "settings",
+        "preset",
+        "weights",
+        "request",
+        "plugin",
+        "hosted",
+        "list",
         "listening",
     ],  # fmt: skip
 )

@@ -138,7 +138,7 @@ def row_of(record: Mapping[str, Any], where: str, folder: str, verb: str) -> Row
             continue
         try:
             options[name] = read(value)
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             problem = problem or f"{where}: {name} = {value!r} is not possible."
     if "to" in options:
         options["to"] = [_full(one, folder) for one in options["to"]]

@@ -313,7 +313,7 @@ def _is_description(found: Mapping[str, Any]) -> bool:
     rows, switches = found.get("parameters"), found.get("switches")
     if not (isinstance(found.get("name"), str) and isinstance(rows, list)):
         return False
-    numbers = list(switches.values()) if isinstance(switches, dict) else [None]
+    numbers: list[Any] = list(switches.values()) if isinstance(switches, dict) else [None]
     for row in rows:
         if not (isinstance(row, dict) and isinstance(row.get("name"), str)):
             return False

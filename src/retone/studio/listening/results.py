@@ -119,7 +119,9 @@ def _row(
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path} is damaged ({error!r}). Ask for it again, or remove it.") from None
     if not {row.system, row.other or row.system} <= known.get(row.trial, set()):
-        raise DataError(f"{path} answers what the test does not ask. Ask for it again, or remove it.")
+        raise DataError(
+            f"{path} answers what the test does not ask. Ask for it again, or remove it."
+        )
     low, high = (0, 100) if study["design"] == "mushra" else (1, 5)
     if row.score is not None and not low <= row.score <= high:
         raise DataError(f"{path}: score {row.score:g} is outside {low}..{high}.")

@@ -275,10 +275,12 @@ def open_corpus(
     for item in found:
         path = PurePath(item.path)
         if path.is_absolute() or ".." in path.parts:  # a list that another person wrote
-            raise DataError(f"{name}: {folder} lists {item.path}, which is not inside it. Remove it.")
+            raise DataError(
+                f"{name}: {folder} lists {item.path}, which is not inside it. Remove it."
+            )
         if item.split not in (None, "", *SPLITS) or "\0" in item.path:
-            raise DataError(f"{name}: {folder} lists {item.path} with split '{item.split}'; expected "
-                            f"one of {', '.join(SPLITS)}.")  # fmt: skip
+            known = ", ".join(SPLITS)
+            raise DataError(f"{name}: {folder} lists a split '{item.split}'; expected {known}.")
     stamp = _stamp(folder, found, sample_rate, source.rules)
     target = cache / f"{name}_{sample_rate}_{stamp[:12]}"
     manifest_path = target / "manifest.jsonl"
