@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
+from weakref import WeakSet
 
 from retone.errors import AudioError, OutputExistsError
 
@@ -23,6 +24,7 @@ SUFFIX = ".part"
 """Suffix of unfinished files, whose names also begin with a dot."""
 _LONGEST_STEM = 48  # characters, so that the hidden name fits where the target's fits
 _LEFT_BEHIND_S = 60.0
+_UNFINISHED: WeakSet[AtomicFile] = WeakSet()
 _HELD: ContextVar[list[AtomicFile] | None] = ContextVar("held", default=None)
 
 
@@ -66,6 +68,7 @@ class AtomicFile:
         self.path = folder / f".{stem}.{secrets.token_hex(4)}{SUFFIX}"
         self._owner = os.getpid()
         self._committed = False
+        _UNFINISHED.add(self)
         try:
             # 0o666 lets the user's umask decide, as for any new file
             self._lock = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -166,6 +169,16 @@ class AtomicFile:
             if self.target.exists():
                 raise OutputExistsError(self.target) from None
             self.path.rename(self.target)
+
+
+def discard_all() -> None:
+    """Drop every unfinished file of this process, which a signal is about to end.
+
+    A signal can come between the making of a file and the ``with`` block that looks after it.
+    """
+    for file in list(_UNFINISHED):
+        if not file._committed:
+            file.discard()
 
 
 @contextlib.contextmanager

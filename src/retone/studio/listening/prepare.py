@@ -265,7 +265,7 @@ def _write_page(study: Mapping[str, Any], folder: Path, one_file: bool) -> None:
             f"{MOST_INLINE / 1e6:.0f} MB). Take fewer or shorter sounds, or a folder."
         )
     packed = {n: base64.b64encode(data).decode() for n, data in sounds.items()}
-    script = f"const STUDY = {json.dumps({**study, 'sounds': packed})};".replace("</", "<\\/")
+    script = f"const STUDY = {json.dumps({**study, 'sounds': packed})};".replace("<", "\\u003c")
     html = files["index.html"]
     html = html.replace(
         '<link rel="stylesheet" href="listen.css">', f"<style>{files['listen.css']}</style>"

@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from retone.files.fields import parse, read_text
 
 FOLDER = "results"
 MOST_BYTES = 4_000_000
+MOST_FILES = 10_000
+_PLAIN = (str, int, float, bool, type(None))
 COLUMNS = (
     "listener", "study", "design", "position", "trial", "kind", "item", "system", "role", "other",
     "score", "choice", "correct", "heard_s", "seconds",
@@ -55,23 +57,37 @@ class Row:
 def read_results(folder: Path, study: Mapping[str, Any]) -> list[Row]:
     """All answers to a test that lie in its folder ``results``, in JSON or CSV files.
 
-    A listener whose results lie there in both forms counts once.
+    A listener whose results lie there in both forms counts once. Two listeners of one name count
+    as two: the second is called ``NAME (2)``.
 
     Raises:
         DataError: there are none, or a file is damaged or belongs to another test.
     """
-    found: dict[tuple[str, int, str, str], Row] = {}
+    found: dict[str, tuple[Row, ...]] = {}
     known = systems_of(study)
     files = sorted((folder / FOLDER).glob("*.json")) + sorted((folder / FOLDER).glob("*.csv"))
-    for path in files:
+    for path in files[:MOST_FILES]:
+        own: dict[str, dict[tuple[int, str, str], Row]] = {}
         for data in _rows_of(path):
             row = _row(data, path, study, known)
-            found.setdefault((row.listener, row.trial, row.system, row.other), row)
+            rows = own.setdefault(row.listener, {})
+            rows.setdefault((row.trial, row.system, row.other), row)
+        for name, rows in own.items():
+            _add(found, name, tuple(sorted(rows.values(), key=lambda r: (r.trial, r.system))))
     if not found:
         raise DataError(
             f"{folder / FOLDER} holds no results. Put the files there that listeners downloaded."
         )
-    return list(found.values())
+    return [row for rows in found.values() for row in rows]
+
+
+def _add(found: dict[str, tuple[Row, ...]], name: str, rows: tuple[Row, ...]) -> None:
+    """Add one listener's answers, under a name of their own unless they are there already."""
+    for number in itertools.count(1):
+        shown = name if number == 1 else f"{name} ({number})"
+        own = tuple(replace(row, listener=shown) for row in rows)
+        if found.setdefault(shown, own) == own:
+            return
 
 
 def _rows_of(path: Path) -> Iterable[Mapping[str, Any]]:
@@ -140,14 +156,21 @@ def store(folder: Path, content: bytes, study: Mapping[str, Any]) -> Path:
         if data["study"] != study["id"] or not isinstance(rows, list) or not rows:
             raise ValueError("another test")
         known = systems_of(study)
+        kept = []
         for row in rows:
             _row(row, Path("the page's results"), study, known)
+            kept.append({n: row[n] for n in COLUMNS if isinstance(row.get(n), _PLAIN)})
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"these are no results of this test ({error}).") from None
     stem = re.sub(r"[^\w-]+", "_", listener)[:60] or "listener"
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
-    text = json.dumps(data, indent=1) + "\n"
+    heading = {
+        n: str(data.get(n, ""))[:80] for n in ("study", "design", "listener", "begun", "ended")
+    }
+    text = json.dumps({**heading, "rows": kept}) + "\n"
+    if sum(1 for _ in place.iterdir()) >= MOST_FILES:
+        raise DataError(f"{place} holds {MOST_FILES} results, as many as are read.")
     for number in itertools.count(1):
         path = place / f"{stem}-{number}.json"
         with contextlib.suppress(OutputExistsError):
