@@ -105,11 +105,13 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
         if not words:
             parser.print_help()
             return 0
-        return _run(parser, parser.parse_args(words), signals)
+        return _run(parser, words, signals)
 
 
-def _run(parser: argparse.ArgumentParser, args: argparse.Namespace, signals: _Signals) -> int:
+def _run(parser: argparse.ArgumentParser, words: Sequence[str], signals: _Signals) -> int:
+    args = argparse.Namespace(command="")
     try:
+        args = parser.parse_args(words)
         code = args.run(args)
         sys.stdout.flush()
         signals.over = True  # too late to stop anything

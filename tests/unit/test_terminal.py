@@ -215,3 +215,23 @@ def test_a_lack_of_memory_is_said_in_a_sentence(
     parser.add_argument("x")
     assert terminal.run_command(parser, ["x"]) == 2
     assert "there is not enough memory" in capsys.readouterr().err
+
+
+def test_a_signal_while_the_words_are_read_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    class Slow(terminal.Parser):
+        def parse_args(self, *args: object, **more: object) -> argparse.Namespace:  # type: ignore[override]
+            raise KeyboardInterrupt
+
+    assert terminal.run_command(Slow(prog="p"), ["x"]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_a_signal_after_the_end_changes_nothing() -> None:
+    signals = terminal._Signals()
+    with pytest.raises(KeyboardInterrupt):
+        signals(2, None)
+    with pytest.raises(terminal.Terminated):
+        signals(15, None)
+    signals.over = True
+    signals(2, None)
+    signals(15, None)

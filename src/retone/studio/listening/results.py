@@ -18,6 +18,7 @@ from retone.files.fields import parse, read_text
 
 FOLDER = "results"
 MOST_BYTES = 4_000_000
+HEADING = ("study", "design", "listener", "begun", "ended")
 MOST_FILES = 10_000
 _PLAIN = (str, int, float, bool, type(None))
 COLUMNS = (
@@ -159,15 +160,13 @@ def store(folder: Path, content: bytes, study: Mapping[str, Any]) -> Path:
         kept = []
         for row in rows:
             _row(row, Path("the page's results"), study, known)
-            kept.append({n: row[n] for n in COLUMNS if isinstance(row.get(n), _PLAIN)})
+            kept.append({n: row[n] for n in COLUMNS if isinstance(row.get(n, []), _PLAIN)})
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"these are no results of this test ({error}).") from None
     stem = re.sub(r"[^\w-]+", "_", listener)[:60] or "listener"
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
-    heading = {
-        n: str(data.get(n, ""))[:80] for n in ("study", "design", "listener", "begun", "ended")
-    }
+    heading = {n: str(data.get(n, ""))[:80] for n in HEADING}
     text = json.dumps({**heading, "rows": kept}) + "\n"
     if sum(1 for _ in place.iterdir()) >= MOST_FILES:
         raise DataError(f"{place} holds {MOST_FILES} results, as many as are read.")
