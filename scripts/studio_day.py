@@ -233,9 +233,10 @@ def measured(day: Day) -> dict[str, float]:
     pid = day.process.pid
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     disk = 0
-    for file in day.folder.glob("retone-studio-*/**/*"):
-        with contextlib.suppress(OSError):
-            disk += file.stat().st_size if file.is_file() else 0
+    for place, _, names in os.walk(day.folder):
+        for file in names:
+            with contextlib.suppress(OSError):  # it has just gone
+                disk += (Path(place) / file).stat().st_size if "retone-studio-" in place else 0
     recent, day.recent_s = day.recent_s, 0.0
     return {
         "memory_mb": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,

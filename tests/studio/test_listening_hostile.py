@@ -78,7 +78,7 @@ def test_what_is_no_result_is_refused(port: int, body: bytes) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"trial": 999}, {"trial": -1}, {"system": "zzz"}, {"other": "zzz"}, {"trial": "1e999"},
-     {"position": float("1e300")}, {"score": 10**400}],
+     {"position": "1e999"}, {"score": 10**400}],
     ids=str,
 )  # fmt: skip
 def test_an_answer_to_no_question_is_refused(
