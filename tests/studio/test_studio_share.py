@@ -511,3 +511,19 @@ def test_a_ceiling_of_a_file_can_be_used(page: Page, voice: bytes) -> None:
     state = {"effect": effect, "setting": {}, "ceiling_dbtp": -60.0}
     assert page.post("describe", state).status == 200
     assert wav(np.zeros((1, 8)), RATE)
+
+
+def test_settings_of_many_long_filters_are_refused(page: Page, voice: bytes) -> None:
+    page.upload(voice)
+    taps = [0.5] + [0] * 99_999
+    fir = {"type": "fir", "name": "f", "taps": taps, "sample_rate_hz": RATE}
+    members = [{**fir, "name": f"f{i}"} for i in range(3)]
+    effect = {"type": "chain", "name": "c", "effects": members}
+    body = {"retone_settings": 1, "effect": effect, "setting": {}}
+    got = page.post("settings", json.dumps(body).encode())
+    assert got.status == 422 and got.error
+    from retone.effects.spec import effect_from_spec
+    from retone.errors import DataError
+
+    with pytest.raises(DataError, match="numbers in lists"):
+        effect_from_spec(effect, RATE)
