@@ -109,17 +109,29 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
 
 
 def _run(parser: argparse.ArgumentParser, words: Sequence[str], signals: _Signals) -> int:
-    args = argparse.Namespace(command="")
     try:
-        args = parser.parse_args(words)
-        code = args.run(args)
-        sys.stdout.flush()
+        code = _outcome(parser, words)
         signals.over = True  # too late to stop anything
-        return int(code or 0)
+        return code
+    except SystemExit:  # what the parser says of the words
+        signals.over = True
+        raise
     except Terminated:
         signals.over = True
         print(f"{parser.prog}: ended; no incomplete file is left behind.", file=sys.stderr)
         return 143
+    except KeyboardInterrupt:
+        signals.over = True
+        print(f"\n{parser.prog}: stopped; no incomplete file is left behind.", file=sys.stderr)
+        return 130
+
+
+def _outcome(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+    args = parser.parse_args(words)
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+        return int(code or 0)
     except OutputExistsError as e:
         fix = "Choose another name with -o or pass --force."
         print(f"{parser.prog} {args.command}: {e.path} exists. {fix}", file=sys.stderr)
@@ -130,10 +142,6 @@ def _run(parser: argparse.ArgumentParser, words: Sequence[str], signals: _Signal
     except RetoneError as e:
         print(f"{parser.prog} {args.command}: {e}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        signals.over = True
-        print(f"\n{parser.prog}: stopped; no incomplete file is left behind.", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

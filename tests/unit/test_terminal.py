@@ -12,6 +12,7 @@ import pytest
 
 from retone import terminal
 from retone.cli.main import build_parser
+from retone.errors import RetoneError
 from retone.lab.main import build_parser as build_lab_parser
 from retone.lab.main import main as lab
 from retone.progress import TRAINING
@@ -235,3 +236,20 @@ def test_a_signal_after_the_end_changes_nothing() -> None:
     signals.over = True
     signals(2, None)
     signals(15, None)
+
+
+def test_a_signal_while_an_error_is_said_is_said_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Late(RetoneError):
+        def __str__(self) -> str:
+            raise terminal.Terminated
+
+    def run(args: argparse.Namespace) -> int:
+        raise Late("x")
+
+    parser = terminal.Parser(prog="p")
+    parser.set_defaults(run=run, command="c")
+    parser.add_argument("x")
+    assert terminal.run_command(parser, ["x"]) == 143
+    assert "ended" in capsys.readouterr().err
