@@ -269,12 +269,10 @@ def test_a_signal_between_the_making_and_the_with_block_leaves_nothing(
     from retone.cli import apply, main
 
     def run(args: object) -> int:
-        held = [AtomicFile(tmp_path / "o.wav")]
-        assert held and len(list(tmp_path.iterdir())) == 1
-        kept.append(held)
+        AtomicFile(tmp_path / "o.wav")  # nobody holds it
+        assert len(list(tmp_path.iterdir())) == 1
         raise KeyboardInterrupt
 
-    kept: list[object] = []
     monkeypatch.setattr(apply, "run", run)
     (tmp_path.parent / "in.wav").write_bytes(b"")
     words = ["apply", str(tmp_path.parent / "in.wav"), "--settings", "s.json"]

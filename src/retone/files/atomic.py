@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from weakref import WeakSet
 
 from retone.errors import AudioError, OutputExistsError
 
@@ -24,7 +23,8 @@ SUFFIX = ".part"
 """Suffix of unfinished files, whose names also begin with a dot."""
 _LONGEST_STEM = 48  # characters, so that the hidden name fits where the target's fits
 _LEFT_BEHIND_S = 60.0
-_UNFINISHED: WeakSet[AtomicFile] = WeakSet()
+_UNFINISHED: dict[Path, int] = {}
+"""Unfinished files, and the processes that they belong to."""
 _HELD: ContextVar[list[AtomicFile] | None] = ContextVar("held", default=None)
 
 
@@ -68,7 +68,7 @@ class AtomicFile:
         self.path = folder / f".{stem}.{secrets.token_hex(4)}{SUFFIX}"
         self._owner = os.getpid()
         self._committed = False
-        _UNFINISHED.add(self)
+        _UNFINISHED[self.path] = self._owner
         try:
             # 0o666 lets the user's umask decide, as for any new file
             self._lock = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -114,6 +114,7 @@ class AtomicFile:
             return  # a forked process must not remove its parent's file
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+        _UNFINISHED.pop(self.path, None)
 
     def commit(self) -> None:
         """Give the file its name; inside ``together``, once all of its files are complete."""
@@ -176,9 +177,10 @@ def discard_all() -> None:
 
     A signal can come between the making of a file and the ``with`` block that looks after it.
     """
-    for file in list(_UNFINISHED):
-        if not file._committed:
-            file.discard()
+    for path, owner in list(_UNFINISHED.items()):
+        if owner == os.getpid():
+            _remove(path)
+            _UNFINISHED.pop(path, None)
 
 
 @contextlib.contextmanager
