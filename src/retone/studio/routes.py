@@ -18,32 +18,25 @@ from typing import Any
 from urllib.parse import quote
 
 from retone import __version__
-from retone.errors import DataError, RetoneError
+from retone.errors import RetoneError
 from retone.exports import TARGETS, target_named
-from retone.files.fields import parse, unicode_text
 from retone.progress import Progress
+from retone.studio.handling import Handling, json_answer, public_error, small_number
 from retone.studio.limits import Refused
 from retone.studio.sending import Sound
-from retone.studio.server_state import POLL_S, ServerState
+from retone.studio.server_state import POLL_S
 from retone.studio.session import Event, Session
 
 LONGEST_WINDOW_S = 10.0
-QUICK_BYTES = 16 << 10
-"""A JSON request of this size is read at once, a larger one in turn."""
 CLAIM_BYTES = 4 << 20
 """What an upload of unknown length claims ahead of what has arrived."""
 LOOK_S = 0.5
 """How often it is looked whether the client of an upload still waits."""
 MOST_EVENTS = 256
-MOST_ERROR = 1000
 
 
-class Routes:
+class Routes(Handling):
     """Handlers of one server."""
-
-    def __init__(self, state: ServerState) -> None:
-        self.state = state
-        self._shared: dict[str, asyncio.Future[Any]] = {}
 
     def table(self) -> list[tuple[str, str, Callable[[Any], Any]]]:
         """Method, address and handler of every route."""
@@ -68,95 +61,13 @@ class Routes:
             ("GET", "/static/core.wasm", self.core),
         ]
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, session: Session) -> AsyncIterator[None]:
-        """A session's requests take turns, as do those of one person; few of them wait."""
-        limits = self.state.limits
-        if session.turns is None:
-            session.turns = asyncio.Semaphore(limits.working)
-        if session.waiting >= limits.waiting:
-            raise Refused(429, "Too many requests of this page wait. Wait for one of them.")
-        session.waiting += 1
-        try:
-            async with session.turns, self.state.turns_of(session) or contextlib.nullcontext():
-                if session.ended:
-                    raise Refused(410, "This page's session has ended.")
-                yield
-        finally:
-            session.waiting -= 1
-
-    async def _run(
-        self, work: Callable[..., Any], *args: Any, session: Session, in_turn: bool = False
-    ) -> Any:
-        """Work in a thread, in turn; ``in_turn`` where the request has its turn already."""
-        if not in_turn:
-            async with self._turn(session):
-                return await self._run(work, *args, session=session, in_turn=True)
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self.state.pool, work, *args)
-        except Refused:
-            raise
-        except FileNotFoundError:  # removed while it was read
-            raise Refused(409, "The recording was replaced meanwhile. Try again.") from None
-        except RetoneError as error:
-            raise Refused(422, _public(error, session)) from None
-
-    async def _warm(self) -> None:
-        await asyncio.shield(asyncio.wrap_future(self.state.warm_up))
-
-    async def _session(self, request: Any) -> Session:
-        """The request's session, once the warm-up is done."""
-        await self._warm()
-        return self._own(request)
-
-    def _own(self, request: Any) -> Session:
-        holder = request.scope.get("retone.holder", "")
-        return self.state.sessions.get(request.path_params["key"], holder)
-
-    async def _text(self, request: Any, most_bytes: int) -> bytes:
-        from starlette.requests import ClientDisconnect
-
-        limits, text = self.state.limits, bytearray()
-
-        async def receive() -> None:
-            async for chunk in request.stream():
-                text.extend(chunk)
-                if len(text) > most_bytes:
-                    raise Refused(413, "The request is larger than any the page sends.")
-
-        try:
-            await asyncio.wait_for(receive(), limits.text_s)
-        except TimeoutError:
-            raise Refused(408, "The request took too long. Try again.") from None
-        except ClientDisconnect:
-            raise Refused(499, "The request was interrupted.") from None
-        return bytes(text)
-
-    async def _body(self, request: Any, session: Session) -> dict[str, Any]:
-        text = await self._text(request, self.state.limits.body_bytes)
-
-        def read() -> dict[str, Any]:
-            try:
-                found = parse((text or b"{}").decode("utf-8"), "request")
-            except (DataError, UnicodeDecodeError):
-                found = None
-            if not isinstance(found, dict):
-                raise Refused(400, "The request is not in the form the page sends.")
-            return found
-
-        if len(text) <= QUICK_BYTES:
-            return read()
-        got: dict[str, Any] = await self._run(read, session=session)
-        return got
-
     async def start(self, request: Any) -> Any:
         """Open a session at once: nothing heavy is imported for it."""
         who, holder = (request.scope.get(f"retone.{k}", "") for k in ("who", "holder"))
         session = self.state.sessions.start(
             asyncio.get_running_loop(), who, holder, shared=self.state.access.several
         )
-        return _json(self._about(session))
+        return json_answer(self._about(session))
 
     def _about(self, session: Session) -> dict[str, Any]:
         limits = self.state.limits
@@ -187,7 +98,7 @@ class Routes:
                 "spectra": spectra_of(session),
             }
 
-        return _json(self._about(session) | await self._run(look, session=session))
+        return json_answer(self._about(session) | await self._run(look, session=session))
 
     async def offers(self, request: Any) -> Any:
         """Features of this version; requested once the page is shown."""
@@ -208,15 +119,7 @@ class Routes:
             }
 
         await self._warm()
-        return _json(await self._once("offers", look))
-
-    async def _once(self, name: str, look: Callable[[], Any]) -> Any:
-        """What is the same for all pages, made once for all requests that wait for it."""
-        if name not in self._shared:
-            loop = asyncio.get_running_loop()
-            self._shared[name] = loop.run_in_executor(self.state.pool, look)
-            self._shared[name].add_done_callback(lambda _: self._shared.pop(name, None))
-        return await asyncio.shield(self._shared[name])
+        return json_answer(await self._once("offers", look))
 
     async def core(self, request: Any) -> Any:
         """The part of the C core that the page runs itself; a checkout compiles it now."""
@@ -267,7 +170,7 @@ class Routes:
         if len(session.listeners) < 2:  # else another tab has the same page
             self.state.queue.cancel(session.key)
             session.leaving, session.left_at = True, time.monotonic()
-        return _json({})
+        return json_answer({})
 
     async def upload(self, request: Any) -> Any:
         """Receive a recording as the input or as a further reference."""
@@ -312,7 +215,7 @@ class Routes:
             session.remove(path)
             session.receiving.discard(path)
         add = self._add_recording
-        return _json(await self._run(add, session, role, recording, number, session=session))
+        return json_answer(await self._run(add, session, role, recording, number, session=session))
 
     def _require_room(self, session: Session) -> None:
         most = self.state.limits.references
@@ -391,7 +294,7 @@ class Routes:
             gone = session.references.pop(index)
         session.remove(gone.path)
         session.remove(gone.preview)
-        return _json({"spectra": await self._run(spectra_of, session, session=session)})
+        return json_answer({"spectra": await self._run(spectra_of, session, session=session)})
 
     async def sound(self, request: Any) -> Any:
         """A recording as the page plays it."""
@@ -436,7 +339,7 @@ class Routes:
                     raise _replaced(recording) from None
                 if not isinstance(error, RetoneError):
                     raise
-                raise Refused(422, _public(error, session)) from None
+                raise Refused(422, public_error(error, session)) from None
             if session.input is not recording and kind != "save":
                 raise _replaced(recording)
             return found
@@ -445,7 +348,7 @@ class Routes:
             session.key, kind, named, session.say,
             holder=session.holder if self.state.access.several else None,
         )  # fmt: skip
-        return _json({"job": job.number})
+        return json_answer({"job": job.number})
 
     async def cancel(self, request: Any) -> Any:
         """Stop one job of the session."""
@@ -453,7 +356,7 @@ class Routes:
         number = small_number(request.path_params["number"])
         if number is None:
             raise Refused(404, "There is no such job.")
-        return _json({"cancelled": self.state.queue.cancel(session.key, number)})
+        return json_answer({"cancelled": self.state.queue.cancel(session.key, number)})
 
     async def describe(self, request: Any) -> Any:
         """Curves and values of the page's settings."""
@@ -463,7 +366,7 @@ class Routes:
         from retone.studio.state import describe, read_state
 
         rate = session.need_input().sample_rate
-        return _json(
+        return json_answer(
             await self._run(lambda: describe(read_state(session, body), rate), session=session)
         )
 
@@ -528,7 +431,7 @@ class Routes:
 
         most = self.state.limits.text_bytes
         text = (await self._text(request, most)).decode("utf-8", "replace")
-        return _json(await self._run(work.load_settings, session, text, session=session))
+        return json_answer(await self._run(work.load_settings, session, text, session=session))
 
     async def preset(self, request: Any) -> Any:
         """Make a preset of the session's references."""
@@ -537,7 +440,7 @@ class Routes:
 
         from retone.studio import work
 
-        return _json(await self._run(work.own_preset, session, body, session=session))
+        return json_answer(await self._run(work.own_preset, session, body, session=session))
 
     async def export(self, request: Any) -> Any:
         """The page's settings as a settings file or for another program."""
@@ -556,7 +459,11 @@ class Routes:
             settings = work.settings_file(session, read_state(session, body), gain)
             stem = Path(session.need_input().name).stem
             if name == "settings":
-                return {"name": f"{stem}.retone.json", "text": settings.to_json(), "notes": []}
+                return {
+                    "name": f"{stem}.retone.json",
+                    "text": settings.to_json(),
+                    "notes": [],
+                }
             target = target_named(name)
             done = target.write(plan_of(settings))
             file = stem + target.suffix
@@ -565,7 +472,7 @@ class Routes:
                 "usage": target.usage.format(file=shlex.quote(file)),
             }  # fmt: skip
 
-        return _json(await self._run(export, session=session))
+        return json_answer(await self._run(export, session=session))
 
     async def download(self, request: Any) -> Any:
         """A file that a job made."""
@@ -579,31 +486,6 @@ class Routes:
         path, name, kind = found
         disposition = f"attachment; filename*=UTF-8''{quote(name)}"
         return FileResponse(path, media_type=kind, headers={"content-disposition": disposition})
-
-
-def small_number(text: str) -> int | None:
-    """A whole number of a few digits; None if it is anything else."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
-
-
-def shown_error(error: Exception) -> str:
-    """An error's sentence for the page, shortened."""
-    text = unicode_text(str(error))
-    return text if len(text) <= MOST_ERROR else f"{text[:MOST_ERROR]} ..."
-
-
-def _public(error: Exception, session: Session) -> str:
-    """An error's sentence with the names that the user gave the files."""
-    from retone.studio.work import public
-
-    return public(str(error), session)
-
-
-def _json(data: Any) -> Any:
-    from starlette.responses import Response
-
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return Response(text.encode("ascii"), media_type="application/json")
 
 
 def _event(event: Event) -> str:
