@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import faulthandler
 import json
 import os
 import random
@@ -34,6 +35,7 @@ import numpy as np  # noqa: E402
 import soundfile  # noqa: E402
 
 RATE = 16000
+LIMIT_S = 60.0
 GOOD_CODES = {0, 2, 130, 141, 143}
 IMPORTS = (
     "retone.api", "retone.cli.match", "retone.cli.writing", "retone.cli.export",
@@ -220,7 +222,8 @@ def run_child(command: str, fault: str, folder: Path) -> int:
     sys.stdout, sys.stderr = (os.fdopen(os.dup(h), "w") if _is_open(h) else None for h in (1, 2))
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as ``console`` begins
+    with contextlib.suppress(Exception):  # where it hangs
+        faulthandler.dump_traceback_later(LIMIT_S - 10, file=os.fdopen(os.dup(2), "w"))
     try:
         return main(WORDS[command].line)
     except SystemExit as end:
@@ -255,14 +258,20 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def trial(command: str, fault: str, folder: Path, after_s: float = 0.3) -> Trial:
     """Run a command under a fault in a forked child, in a prepared folder."""
     before = snapshot(folder)
+    wanted = set(SIGNALS.values()) - {signal.SIGKILL}
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            for which in wanted:  # as ``console`` begins
+                signal.signal(which, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
             code = run_child(command, fault, folder)
         finally:
             os._exit(code & 255)
-    limit = time.monotonic() + 60
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
+    limit = time.monotonic() + LIMIT_S
     sent = False
     wait_s = after_s if fault in SIGNALS else 3.0 if command == "studio" else 60.0
     began = time.monotonic()
@@ -297,6 +306,8 @@ def complaints(
     ended = t.fault in SIGNALS and t.code == -SIGNALS[t.fault]  # before or after the command itself
     if t.code not in GOOD_CODES and not ended:
         wrong.append(f"exit code {t.code}")
+    if "Timeout (" in t.error:
+        wrong.append("it hangs: " + " < ".join(t.error.partition("Timeout (")[2].split("\n")[2:9]))
     if "Traceback (most" in t.error:
         wrong.append("traceback: " + t.error.strip().splitlines()[-1])
     wrong += [f"{n} was changed" for n in before if after.get(n) != before[n]]
@@ -359,6 +370,30 @@ def refreshed(model: Path, folder: Path) -> Path:
     return place
 
 
+def _read(path: Path | None) -> dict[str, Any]:
+    """What an earlier run wrote; empty if there is none."""
+    if path is not None and path.exists():
+        found: dict[str, Any] = json.loads(path.read_text())
+        return {"done": found["question"]["count"], **found}
+    return {"done": 0, "counts": {}, "complaints": {}}
+
+
+def _write(
+    args: argparse.Namespace, done: int, counts: dict[str, list[int]], said: dict[str, list[str]]
+) -> None:
+    from retone.training.provenance import provenance
+
+    text = json.dumps({
+        "provenance": provenance(),
+        "question": {"seed": args.seed, "kills": args.kills, "count": done},
+        "columns": ["trials", "finished", "wrong", "hidden files left"],
+        "counts": counts, "complaints": {k: v for k, v in said.items() if v},
+    }, indent=1)  # fmt: skip
+    part = args.output.with_suffix(".part")
+    part.write_text(text + "\n")
+    part.replace(args.output)
+
+
 def main() -> int:
     from retone.cli.main import COMMANDS
 
@@ -367,24 +402,30 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=0, help="kills at random moments instead")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "-o", "--output", type=Path, help="file for the counts (JSON); a second run goes on there"
+    )
     parser.add_argument("--json", action="store_true", help="print what was wrong as JSON, last")
     parser.add_argument("--commands", nargs="+", default=list(COMMANDS))
     args = parser.parse_args()
     load()
-    rng = random.Random(args.seed)
-    failed = 0
-    counts: dict[str, list[int]] = {}
-    said: dict[str, list[str]] = {}
+    kept = _read(args.output)
+    counts: dict[str, list[int]] = kept["counts"]
+    said: dict[str, list[str]] = kept["complaints"]
+    done, failed = kept["done"], sum(map(len, said.values()))
     with ground() as model, tempfile.TemporaryDirectory(prefix="faults-") as name:
         if args.kills:
-            busy = [c for c in args.commands if WORDS[c].makes]
+            busy = list(args.commands)
             jobs = [
                 (busy[i % len(busy)], list(SIGNALS)[i // len(busy) % 3]) for i in range(args.kills)
             ]
         else:
             jobs = [(c, f) for c in args.commands for f in FAULTS]
         lasts = {c: 0.0 for c, _ in jobs}
-        for command, fault in jobs:
+        for number, (command, fault) in enumerate(jobs):
+            rng = random.Random(f"{args.seed}:{number}")
+            if number < done:
+                continue
             if args.kills and not lasts[command]:
                 began = time.monotonic()
                 trial(command, "none", refreshed(model, Path(name)))
@@ -397,6 +438,8 @@ def main() -> int:
             row[2] += bool(found.complaints)
             row[3] += any(n.rpartition("/")[2].startswith(".") for n in found.new)
             said.setdefault(f"{command} {fault}", []).extend(found.complaints)
+            if args.output:
+                _write(args, number + 1, counts, said)
             for text in found.complaints:
                 failed += 1
                 print(f"{command} under {fault} after {after_s:.3f} s: {text}")

@@ -1,7 +1,7 @@
 """A day of a studio's use in minutes: uploads, jobs, cancels, reconnections, bad clients.
 
     python scripts/studio_day.py --minutes 10            the curves, as a table
-    python scripts/studio_day.py --minutes 10 --csv day.csv
+    python scripts/studio_day.py --minutes 10 -o FILE    and as JSON
 
 Starts ``retone studio`` as a process of its own. People come and go through a day that is squeezed
 into the minutes given: each opens a page, uploads, matches, listens, moves sliders, exports, saves,
@@ -47,7 +47,15 @@ class Day:
     end: float
     counts: dict[str, int] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
-    slowest_s: float = 0.0
+    served: list[float] = field(default_factory=list)
+    recent_s: float = 0.0
+    lines_made: int = 0
+    most_lines: int = 0
+
+    @property
+    def slowest_s(self) -> float:
+        """The slowest first answer."""
+        return max(self.served, default=0.0)
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -199,8 +207,10 @@ def bad_clients(day: Day, idle: int, slow: int) -> None:
         while len(lines) < idle + slow:
             try:
                 lines.append(socket.create_connection(("127.0.0.1", day.port), timeout=5))
+                day.lines_made += 1
             except OSError:
                 break
+        day.most_lines = max(day.most_lines, len(lines))
         for i, line in enumerate(lines[:]):
             try:
                 if i < slow:
@@ -223,22 +233,31 @@ def measured(day: Day) -> dict[str, float]:
     pid = day.process.pid
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     disk = 0
-    for file in day.folder.glob("retone-studio-*/**/*"):
-        with contextlib.suppress(OSError):
-            disk += file.stat().st_size if file.is_file() else 0
-    began = time.monotonic()
-    try:
-        day.ask("GET", "/")
-    except (OSError, http.client.HTTPException) as error:
-        day.bad.append(f"no page: {error}")
-    served = time.monotonic() - began
-    day.slowest_s = max(day.slowest_s, served)
+    for place, _, names in os.walk(day.folder):
+        for file in names:
+            with contextlib.suppress(OSError):  # it has just gone
+                disk += (Path(place) / file).stat().st_size if "retone-studio-" in place else 0
+    recent, day.recent_s = day.recent_s, 0.0
     return {
         "memory_mb": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
         "handles": len(list(Path(f"/proc/{pid}/fd").iterdir())),
         "disk_mb": disk / 1e6,
-        "served_s": served,
+        "served_s": recent,
     }
+
+
+def first_answers(day: Day) -> None:
+    """Ask for the page again and again, as somebody who has just come would."""
+    while time.monotonic() < day.end:
+        began = time.monotonic()
+        try:
+            day.ask("GET", "/")
+        except (OSError, http.client.HTTPException) as error:
+            day.bad.append(f"no page: {error}")
+        took = time.monotonic() - began
+        day.served.append(took)
+        day.recent_s = max(day.recent_s, took)
+        time.sleep(0.25)
 
 
 def main() -> int:
@@ -248,7 +267,7 @@ def main() -> int:
     parser.add_argument("--idle", type=int, default=300, help="idle connections (default: 300)")
     parser.add_argument("--slow", type=int, default=50, help="slow connections (default: 50)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--csv", type=Path, help="file for the curves")
+    parser.add_argument("-o", "--output", type=Path, help="file for curves and counts (JSON)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="day-") as name:
         folder = Path(name)
@@ -271,6 +290,7 @@ def main() -> int:
             threading.Thread(target=people, args=(day, args.seed + i)) for i in range(args.people)
         ]
         threads.append(threading.Thread(target=bad_clients, args=(day, args.idle, args.slow)))
+        threads.append(threading.Thread(target=first_answers, args=(day,)))
         for t in threads:
             t.start()
         began = time.monotonic()
@@ -292,20 +312,38 @@ def main() -> int:
             share = 24 * i / max(1, len(rows) - 1)
             print(f"{share:9.1f}h{row['memory_mb']:11.0f}{row['handles']:9.0f}{row['disk_mb']:9.1f}"
                   f"{row['served_s']:10.3f}")  # fmt: skip
-    if args.csv:
-        lines = [",".join(rows[0]), *(",".join(f"{v:.4g}" for v in r.values()) for r in rows)]
-        args.csv.write_text("\n".join(lines) + "\n")
+    seconds = time.monotonic() - began
     for what in sorted(day.counts):
         print(f"{what:24}{day.counts[what]:7}")
     tracebacks = log.count("Traceback")
+    actions = sum(day.counts.values())
     print(
-        f"{time.monotonic() - began:.0f} s, exit code {code}, slowest first answer "
+        f"{actions} actions in {seconds:.0f} s, exit code {code}, slowest first answer "
         f"{day.slowest_s:.3f} s, {tracebacks} tracebacks, {len(left)} folders left, "
         f"{len(day.bad)} complaints"
     )
     for text in day.bad[:20]:
         print(text)
-    fine = not (day.bad or tracebacks or left) and code == 143 and rows[-1]["disk_mb"] == 0
+    if args.output:
+        from retone.training.provenance import provenance
+
+        every = max(1, len(rows) // 200)
+        kept = rows[::every] + rows[-1:]
+        args.output.write_text(json.dumps({
+            "provenance": provenance(),
+            "question": {"seed": args.seed, "minutes": args.minutes, "people": args.people,
+                         "idle": args.idle, "slow": args.slow, "counts": actions},
+            "counts": dict(sorted(day.counts.items())),
+            "first_answers": len(day.served), "slowest_first_answer_s": round(day.slowest_s, 3),
+            "served_within_s": {q: round(float(np.quantile(day.served, float(q))), 3)
+                                for q in ("0.5", "0.99")},
+            "clients_held": {"idle": args.idle, "slow": args.slow, "most_at_once": day.most_lines,
+                             "made": day.lines_made},
+            "exit_code": code, "tracebacks": tracebacks, "folders_left": len(left),
+            "complaints": day.bad[:20],
+            "curves": {k: [round(r[k], 4) for r in kept] for k in rows[0]},
+        }, indent=1) + "\n")  # fmt: skip
+    fine = not (day.bad or tracebacks or left) and code == 0 and rows[-1]["disk_mb"] == 0
     return 0 if fine and day.slowest_s < SERVED_S else 1
 
 

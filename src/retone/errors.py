@@ -142,6 +142,11 @@ def printable(text: str) -> str:
     return _UNSEEN.sub(lambda c: c[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def no_formula(text: str) -> str:
+    """Text for a cell of a table that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
 def one_line(text: str) -> str:
     """Text without control characters and line ends: each becomes a space."""
     return re.sub("[\t\n]", " ", _UNSEEN.sub(" ", text))

@@ -101,21 +101,37 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
         The exit code: 0 done, 2 refused, 130 interrupted.
     """
     words = sys.argv[1:] if words is None else words
-    with printable_output(), _ended_by_signals():
+    with printable_output(), _ended_by_signals() as signals:
         if not words:
             parser.print_help()
             return 0
-        return _run(parser, parser.parse_args(words))
+        return _run(parser, words, signals)
 
 
-def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+def _run(parser: argparse.ArgumentParser, words: Sequence[str], signals: _Signals) -> int:
+    try:
+        code = _outcome(parser, words)
+        signals.over = True  # too late to stop anything
+        return code
+    except SystemExit:  # what the parser says of the words
+        signals.over = True
+        raise
+    except Terminated:
+        signals.over = True
+        print(f"{parser.prog}: ended; no incomplete file is left behind.", file=sys.stderr)
+        return 143
+    except KeyboardInterrupt:
+        signals.over = True
+        print(f"\n{parser.prog}: stopped; no incomplete file is left behind.", file=sys.stderr)
+        return 130
+
+
+def _outcome(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+    args = parser.parse_args(words)
     try:
         code = args.run(args)
         sys.stdout.flush()
         return int(code or 0)
-    except Terminated:
-        print(f"{parser.prog}: ended; no incomplete file is left behind.", file=sys.stderr)
-        return 143
     except OutputExistsError as e:
         fix = "Choose another name with -o or pass --force."
         print(f"{parser.prog} {args.command}: {e.path} exists. {fix}", file=sys.stderr)
@@ -126,9 +142,6 @@ def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     except RetoneError as e:
         print(f"{parser.prog} {args.command}: {e}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\n{parser.prog}: stopped; no incomplete file is left behind.", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -158,17 +171,28 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP came: everything open is cleaned up, as for Ctrl-C."""
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise ``Terminated``, and Ctrl-C KeyboardInterrupt, until the end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class _Signals:
+    """What signals do to a command; nothing once it is ``over``."""
 
-    def end(number: int, frame: object) -> NoReturn:
+    over = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self.over:
+            return
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise Terminated
 
-    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: end}
+
+@contextmanager
+def _ended_by_signals() -> Iterator[_Signals]:
+    """SIGTERM and SIGHUP raise ``Terminated``, and Ctrl-C KeyboardInterrupt, until the end."""
+    end = _Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield end
+        return
+
+    wanted = {signal.SIGINT: end, signal.SIGTERM: end}
     if hasattr(signal, "SIGHUP"):
         wanted[signal.SIGHUP] = end
     for which in list(wanted):
@@ -176,7 +200,7 @@ def _ended_by_signals() -> Iterator[None]:
             del wanted[which]
     before = {which: signal.signal(which, handler) for which, handler in wanted.items()}
     try:
-        yield
+        yield end
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)

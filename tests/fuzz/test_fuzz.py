@@ -41,7 +41,20 @@ def test_a_past_crash_is_used_or_refused(
     assert fuzz.outcome(kind, path.read_bytes(), tmp_path / path.name) in ("used", "refused")
 
 
-@pytest.mark.parametrize("name", ["recording", "settings", "preset", "weights", "request"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "recording",
+        "settings",
+        "preset",
+        "weights",
+        "request",
+        "plugin",
+        "hosted",
+        "list",
+        "listening",
+    ],  # fmt: skip
+)
 def test_mutated_inputs_are_used_or_refused(
     name: str, fuzz: ModuleType, kinds: dict[str, object], tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +54,21 @@ def state_of(session: Session, effect: Effect, **more: Any) -> State:
     return read_state(session, {"effect": number, "setting": values, **more})
 
 
+NEVER = math.inf
+
+
+def rendered(session: Session, state: State, turn: int | None = None) -> tuple[Any, np.ndarray]:
+    """The whole recording as the page hears it."""
+    turn = session.newest_render if turn is None else turn
+    path = session.new_file(".f32")
+    return preview.whole(session, session.need_input(), state, turn, path)
+
+
+def test_a_window_that_takes_too_long_ends(session: Session) -> None:
+    with pytest.raises(Refused, match="take too long"):
+        preview.window(session, session.need_input(), state_of(session, EFFECTS[0]), 0, 1, 0.0)
+
+
 @pytest.mark.parametrize("effect", EFFECTS, ids=lambda e: e.name)
 def test_every_effect_can_be_shown_and_heard(effect: Effect, session: Session) -> None:
     state = state_of(session, effect)
@@ -68,9 +83,10 @@ def test_every_effect_can_be_shown_and_heard(effect: Effect, session: Session) -
             assert {band[k] for k in ("x", "y", "q")} - {None} <= known
             assert 0 < band["low_hz"] < band["high_hz"] <= RATE / 2
     source = session.need_input()
-    window = preview.window(source, state, 0.2, 0.5)
-    whole = preview.whole(session, source, state, session.newest_render)
-    assert len(whole) > 4 * source.frames and len(window) > 4 * 0.3 * RATE
+    _, window = preview.window(session, source, state, 0.2, 0.5, NEVER)
+    _, whole = rendered(session, state)
+    assert whole.shape == (1, source.frames) and window.shape == (1, round(0.3 * RATE))
+    assert np.isfinite(whole).all() and np.isfinite(window).all()
 
 
 def test_the_gains_of_a_curve_are_handles_in_three_groups(session: Session) -> None:
@@ -95,8 +111,8 @@ def test_a_window_is_a_piece_of_the_whole(session: Session) -> None:
     state = state_of(session, effect)
     source = session.need_input()
     want = render_whole(effect, np.array(source.samples()), RATE, state.effective_setting())
-    data = preview.window(source, state, 0.5, 1.0)
-    got = np.frombuffer(data[-4 * RATE // 2 :], np.float32)
+    _, audio = preview.window(session, source, state, 0.5, 1.0, NEVER)
+    got = audio[0]
     piece = want[0, RATE // 2 : RATE]
     assert np.abs(got - piece).max() < 1e-3 * np.abs(piece).max()
 
@@ -104,7 +120,7 @@ def test_a_window_is_a_piece_of_the_whole(session: Session) -> None:
 def test_a_newer_change_ends_a_render(session: Session) -> None:
     state = state_of(session, EFFECTS[0])
     with pytest.raises(Refused, match="newer change"):
-        preview.whole(session, session.need_input(), state, session.newest_render - 1)
+        rendered(session, state, turn=session.newest_render - 1)
 
 
 @pytest.mark.parametrize("amount", [1.0, 0.4])
@@ -115,11 +131,10 @@ def test_the_preview_is_as_loud_as_the_result(
     """The gain that the page applies is the gain that the written file gets."""
     effect = cases(RATE)[0].settings.effect
     state = state_of(session, effect, target_lufs=-26.0, amount=amount, loudness=loudness)
-    data = preview.whole(session, session.need_input(), state, session.newest_render)
-    size = int.from_bytes(data[:4], "little")
-    head = json.loads(data[4 : 4 + size])
-    heard = np.frombuffer(data, np.float32, offset=4 + size) * 10 ** (head["gain_db"] / 20)
-    found = work.write_result(session, state, lambda phase, done, total: None)
+    head, audio = rendered(session, state)
+    heard = audio[0] * 10 ** (head["gain_db"] / 20)
+    source, others = session.need_input(), session.references
+    found = work.write_result(session, source, others, state, lambda phase, done, total: None)
     path = session.downloads[found["downloads"]["audio"]][0]
     written, _ = soundfile.read(path, dtype="float32")
     assert np.abs(written - heard).max() < 2e-3 * np.abs(written).max() + 2**-14

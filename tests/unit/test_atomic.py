@@ -159,7 +159,7 @@ def test_it_is_the_only_place_that_writes_and_renames() -> None:
         str(p.relative_to(SOURCE)) for p in SOURCE.rglob("*.py") if renames.search(p.read_text())
     }
     moves = {  # of whole files and folders that are complete already
-        str(Path("studio", "intake.py")), str(Path("training", "data", "corpora.py")),
+        str(Path("studio", "intake.py")),
         # rewrite what an AtomicWriter has not put in place yet
         *(
             str(Path("audio", "metadata", f"{n}.py"))
@@ -260,3 +260,21 @@ def test_a_link_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="leads back|could not be written"):
         AtomicFile(tmp_path / "a", force=True)
     assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_signal_between_the_making_and_the_with_block_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is there, and nobody looks after it yet."""
+    from retone.cli import apply, main
+
+    def run(args: object) -> int:
+        AtomicFile(tmp_path / "o.wav")  # nobody holds it
+        assert len(list(tmp_path.iterdir())) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(apply, "run", run)
+    (tmp_path.parent / "in.wav").write_bytes(b"")
+    words = ["apply", str(tmp_path.parent / "in.wav"), "--settings", "s.json"]
+    assert main.main(words) == 130
+    assert not list(tmp_path.iterdir())

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from retone.errors import DataError
+from retone.errors import AudioError, DataError
+from retone.training.data import corpora
 from retone.training.data.corpora import CORPORA, corpus_manifest, join_corpora, open_corpus
-from retone.training.data.manifest import Manifest, Rules, file_sha256, split_by_hours, split_groups
+from retone.training.data.manifest import (
+    Entry,
+    Manifest,
+    Rules,
+    file_sha256,
+    split_by_hours,
+    split_groups,
+)
 
 RATE = 16000
 
@@ -246,3 +259,78 @@ def test_kit_splits_never_train_on_test_only_readers(tmp_path: Path, recording: 
         "vctk/p225": "test",
         "deb-tuxpaint/ru": "test",
     }
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_copy_that_fails_leaves_nothing(
+    tmp_path: Path, recording: np.ndarray, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    for number, (path, _) in enumerate(LAYOUTS["folder"]):
+        put(tmp_path / "mine" / path, recording, number)
+    monkeypatch.setattr(corpora, "_check", _fails(corpora._check, error))
+    cache = tmp_path / "cache"
+    wanted = AudioError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(wanted) as said:
+        open_corpus("folder", tmp_path / "mine", sample_rate=RATE, cache=cache)
+    if wanted is AudioError:
+        assert "No space left on device in" in str(said.value) and "are free" in str(said.value)
+    assert [p.suffix for p in cache.iterdir()] == [".lock"]
+    monkeypatch.undo()
+    assert open_corpus("folder", tmp_path / "mine", sample_rate=RATE, cache=cache).tracks
+
+
+def _fails(real: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
+    """The second call fails, after something was written."""
+    calls: list[None] = []
+
+    def check(*args: Any) -> Any:
+        calls.append(None)
+        if len(calls) > 1:
+            raise error
+        return real(*args)
+
+    return check
+
+
+def test_what_a_killed_process_left_in_a_cache_goes_with_the_next(
+    tmp_path: Path, recording: np.ndarray
+) -> None:
+    for number, (path, _) in enumerate(LAYOUTS["folder"]):
+        put(tmp_path / "mine" / path, recording, number)
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from retone.training.data import corpora\n"
+        "corpora._header = lambda file, n: n and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "folder = Path(sys.argv[1])\n"
+        f"corpora.open_corpus('folder', folder / 'mine', sample_rate={RATE},"
+        " cache=folder / 'cache')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    cache = tmp_path / "cache"
+    assert len(list(cache.iterdir())) == 2
+    corpus = open_corpus("folder", tmp_path / "mine", sample_rate=RATE, cache=cache)
+    left = {p.name for p in cache.iterdir()} - {corpus.tracks[0].path.parent.name}
+    assert [Path(name).suffix for name in left] == [".lock"]
+
+
+@pytest.mark.parametrize("path", ["../secret.wav", "/etc/secret.wav", "a/../../secret.wav"])
+@pytest.mark.parametrize("name", ["folder", "kit", "debian-speech"])
+def test_a_list_names_nothing_outside_its_folder(
+    tmp_path: Path, recording: np.ndarray, name: str, path: str
+) -> None:
+    put(tmp_path / "secret.wav", recording)
+    mine = tmp_path / "mine"
+    put(mine / "a.wav", recording)
+    if name == "debian-speech":
+        entry = Entry(path, "x", "x/y", "speech", 2.0, RATE, "", "", "0", "train")
+        Manifest("x", (entry,)).save(mine / "manifest.jsonl")
+    else:
+        columns = {
+            "file": path, "path": path, "speaker": "x", "split": "test", "source": "x",
+            "kind": "speech", "licence": "", "author": "",
+        }  # fmt: skip
+        text = ",".join(columns) + "\n" + ",".join(columns.values()) + "\n"
+        (mine / "manifest.csv").write_text(text)
+    with pytest.raises(DataError, match="is not inside it"):
+        open_corpus(name, mine, sample_rate=RATE, cache=tmp_path / "cache")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +95,12 @@ def test_unknown_corpus(tmp_path: Path) -> None:
         debian.build("debian-films", tmp_path, print)
 
 
+needs_dpkg = pytest.mark.skipif(
+    shutil.which("dpkg-deb") is None or shutil.which("apt-get") is None,
+    reason="dpkg and apt-get are not here",
+)
+
+
 def package(folder: Path, name: str, files: dict[str, bytes]) -> None:
     """A real, tiny package of the given name in ``folder``."""
     tree = folder / f"tree-{name}"
@@ -114,10 +124,7 @@ def prompt(folder: Path, seed: int, seconds: float, suffix: str = ".flac") -> by
     return path.read_bytes()
 
 
-@pytest.mark.skipif(
-    shutil.which("dpkg-deb") is None or shutil.which("apt-get") is None,
-    reason="dpkg and apt-get are not here",
-)
+@needs_dpkg
 def test_build_lays_out_real_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "speech" / "packages"
     cache.mkdir(parents=True)
@@ -157,10 +164,7 @@ def test_build_lays_out_real_packages(tmp_path: Path, monkeypatch: pytest.Monkey
     ]
 
 
-@pytest.mark.skipif(
-    shutil.which("dpkg-deb") is None or shutil.which("apt-get") is None,
-    reason="dpkg and apt-get are not here",
-)
+@needs_dpkg
 def test_actors_keep_the_rate_of_their_recordings(tmp_path: Path) -> None:
     cache = tmp_path / "packages"
     cache.mkdir()
@@ -178,3 +182,84 @@ def test_actors_keep_the_rate_of_their_recordings(tmp_path: Path) -> None:
         "fillets-ng-data-cs/cs-v",
     }
     assert {e.sample_rate for e in manifest.entries} == {22050}
+
+
+SHORT = {"usr/share/x/a.txt": b"words"}
+APT = """#!/usr/bin/env python3
+import os, shutil, signal, sys
+if "{how}" == "refuses":
+    sys.exit("E: Unable to locate package")
+data = open("{whole}", "rb").read()
+with open(os.path.basename("{whole}"), "wb") as file:
+    file.write(data[: len(data) // 2])
+    file.flush()
+    if "{how}" == "killed":
+        os.kill(os.getppid(), signal.SIGKILL)
+    if "{how}" == "whole":
+        file.write(data[len(data) // 2 :])
+"""
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A stand-in for ``apt-get download``: it makes a whole package, half of one, or none."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "bin").mkdir()
+    package(tmp_path / "store", "words", SHORT)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+    def set_to(how: str) -> None:
+        program = tmp_path / "bin" / "apt-get"
+        text = APT.replace("{whole}", str(tmp_path / "store" / "words_1_all.deb"))
+        program.write_text(text.replace("{how}", how))
+        program.chmod(0o755)
+
+    return set_to
+
+
+@needs_dpkg
+@pytest.mark.parametrize("left", [None, 0, 100, -1])
+def test_a_torn_package_is_fetched_again(
+    tmp_path: Path, apt: Callable[[str], None], left: int | None
+) -> None:
+    """Whatever a cut download left under the package's name, or nothing."""
+    apt("whole")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    if left is not None:
+        whole = (tmp_path / "store" / "words_1_all.deb").read_bytes()
+        (cache / "words_1_all.deb").write_bytes(whole[:left])
+    tree = debian.unpack("words", cache)
+    assert (tree / "usr/share/x/a.txt").read_bytes() == b"words"
+    assert sorted(p.name for p in cache.iterdir()) == ["unpacked", "words_1_all.deb"]
+
+
+@needs_dpkg
+@pytest.mark.parametrize("how", ["half", "refuses"])
+def test_a_package_that_cannot_be_had_is_said_and_leaves_nothing(
+    tmp_path: Path, apt: Callable[[str], None], how: str
+) -> None:
+    apt(how)
+    cache = tmp_path / "cache"
+    for _ in range(2):  # a second run is not kept from trying
+        with pytest.raises(DataError, match="words: "):
+            debian.unpack("words", cache)
+        assert not [p for p in cache.iterdir() if p.name != "unpacked"]
+    apt("whole")
+    assert debian.unpack("words", cache).is_dir()
+
+
+@needs_dpkg
+def test_a_build_that_is_killed_while_it_fetches_goes_on(
+    tmp_path: Path, apt: Callable[[str], None]
+) -> None:
+    apt("killed")
+    cache = tmp_path / "cache"
+    code = "import sys; from pathlib import Path; from retone.training.debian import builder\n"
+    code += "builder.unpack('words', Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(cache)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not list(cache.glob("*.deb"))
+    apt("whole")
+    assert debian.unpack("words", cache).is_dir()
+    assert sorted(p.name for p in cache.iterdir()) == ["unpacked", "words_1_all.deb"]

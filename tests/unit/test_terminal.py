@@ -12,6 +12,7 @@ import pytest
 
 from retone import terminal
 from retone.cli.main import build_parser
+from retone.errors import RetoneError
 from retone.lab.main import build_parser as build_lab_parser
 from retone.lab.main import main as lab
 from retone.progress import TRAINING
@@ -215,3 +216,40 @@ def test_a_lack_of_memory_is_said_in_a_sentence(
     parser.add_argument("x")
     assert terminal.run_command(parser, ["x"]) == 2
     assert "there is not enough memory" in capsys.readouterr().err
+
+
+def test_a_signal_while_the_words_are_read_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    class Slow(terminal.Parser):
+        def parse_args(self, *args: object, **more: object) -> argparse.Namespace:  # type: ignore[override]
+            raise KeyboardInterrupt
+
+    assert terminal.run_command(Slow(prog="p"), ["x"]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_a_signal_after_the_end_changes_nothing() -> None:
+    signals = terminal._Signals()
+    with pytest.raises(KeyboardInterrupt):
+        signals(2, None)
+    with pytest.raises(terminal.Terminated):
+        signals(15, None)
+    signals.over = True
+    signals(2, None)
+    signals(15, None)
+
+
+def test_a_signal_while_an_error_is_said_is_said_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Late(RetoneError):
+        def __str__(self) -> str:
+            raise terminal.Terminated
+
+    def run(args: argparse.Namespace) -> int:
+        raise Late("x")
+
+    parser = terminal.Parser(prog="p")
+    parser.set_defaults(run=run, command="c")
+    parser.add_argument("x")
+    assert terminal.run_command(parser, ["x"]) == 143
+    assert "ended" in capsys.readouterr().err

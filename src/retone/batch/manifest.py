@@ -46,11 +46,12 @@ def _text(value: Any) -> str:
 
 
 def _list(value: Any) -> list[str]:
-    return (
-        [v.strip() for v in value.split(";") if v.strip()]
-        if isinstance(value, str)
-        else list(value)
-    )
+    if isinstance(value, str):
+        return [v.strip() for v in value.split(";") if v.strip()]
+    found = list(value)
+    if not all(isinstance(v, str) for v in found):
+        raise ValueError
+    return found
 
 
 def _pair(value: Any) -> list[float]:
@@ -104,6 +105,8 @@ def rows_of(name: str, verb: str) -> Iterator[Row]:
         if "input" not in record:
             raise DataError(f"{name}: there is no column 'input'. It names the recordings.")
         for column in record:
+            if column is None:  # a row with more cells than columns
+                raise DataError(f"{where}: more cells than columns. Put quotes around commas.")
             if column not in known and column not in ("input", "output"):
                 near = difflib.get_close_matches(column, [*known, "input", "output"], 1, 0.8)
                 if near:
@@ -135,7 +138,7 @@ def row_of(record: Mapping[str, Any], where: str, folder: str, verb: str) -> Row
             continue
         try:
             options[name] = read(value)
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             problem = problem or f"{where}: {name} = {value!r} is not possible."
     if "to" in options:
         options["to"] = [_full(one, folder) for one in options["to"]]
@@ -195,7 +198,7 @@ def _records(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise DataError(f"{where}: expected one JSON object per line.")

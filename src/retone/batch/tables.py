@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from retone.batch import storage
-from retone.errors import MissingExtraError
+from retone.errors import MissingExtraError, no_formula
 from retone.files.atomic import AtomicFile
 
 Record = tuple[str, str, Mapping[str, Any] | None, str]
@@ -75,7 +75,8 @@ def _csv(records: Iterable[Record], columns: tuple[str, ...], out: Any) -> None:
     table = csv.DictWriter(text, columns, extrasaction="ignore")
     table.writeheader()
     for record in records:
-        table.writerow(_cells(*record))
+        cells = _cells(*record)
+        table.writerow({n: no_formula(v) if isinstance(v, str) else v for n, v in cells.items()})
     text.flush()
     text.detach()
 

@@ -39,7 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and words[0] in MOVED:
         print(f"retone {words[0]} is now: python -m retone.lab {words[0]}", file=sys.stderr)
         return run_lab(words)
-    return terminal.run_command(build_parser(), argv)
+    code = terminal.run_command(build_parser(), argv)
+    if code in (130, 143):
+        from retone.files.atomic import discard_all
+
+        discard_all()
+    return code
 
 
 def run_lab(words: list[str]) -> int:

@@ -60,6 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-minutes", type=_minutes, default=10.0, metavar="M",
         help="longest recording allowed (default: %(default)g)",
     )  # fmt: skip
+    parser.add_argument(
+        "--max-disk", type=_gigabytes, default=8.0, metavar="GB",
+        help="most space for temporary files of all pages (default: %(default)g)",
+    )  # fmt: skip
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected gigabytes from 0.1 to 10000")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         port=args.port,
         token=args.token,
         browser=not args.no_browser,
-        limits=Limits(minutes=args.max_minutes),
+        limits=Limits(minutes=args.max_minutes, disk_bytes=round(args.max_disk * 2**30)),
         token_file=args.token_file,
         names=args.name,
         log=args.access_log,

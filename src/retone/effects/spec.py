@@ -27,6 +27,8 @@ from retone.errors import DataError, SettingError
 from retone.files.fields import Fields, number
 
 MAX_ITEMS = 1 << 17
+MAX_NUMBERS = 2 * MAX_ITEMS
+"""Most numbers in all lists together."""
 """Most numbers in a list, such as the taps of a filter: 2.7 s at 48 kHz."""
 MAX_EFFECTS, MAX_NESTING = 64, 8
 """Most effects in a chain with all of its members, and most of them inside one another."""
@@ -75,7 +77,7 @@ def effect_from_spec(
 
 def _check_size(spec: Any, where: str) -> None:
     """Refuse more effects, or deeper ones, than are ever needed, before any is made."""
-    waiting, count = [(spec, 0)], 0
+    waiting, count, numbers = [(spec, 0)], 0, 0
     while waiting:
         item, depth = waiting.pop()
         if isinstance(item, dict):
@@ -88,7 +90,11 @@ def _check_size(spec: Any, where: str) -> None:
                     "one another. Apply them one after another, in several files."
                 )
             waiting += [(v, depth) for v in item.values() if isinstance(v, (dict, list))]
-        elif isinstance(item, list) and not (item and isinstance(item[0], (int, float))):
+        elif isinstance(item, list) and item and isinstance(item[0], (int, float)):
+            numbers += len(item)
+            if numbers > MAX_NUMBERS:
+                raise DataError(f"{where}: more than {MAX_NUMBERS} numbers in lists, such as taps.")
+        elif isinstance(item, list):
             waiting += [(v, depth) for v in item if isinstance(v, (dict, list))]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from retone.errors import one_line
+from retone.errors import no_formula, one_line
 
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"}
 
@@ -45,9 +45,7 @@ def yaml_key(name: str) -> str:
 
 def csv_cell(text: str) -> str:
     """A cell of a CSV file that no spreadsheet takes for a formula."""
-    plain = one_line(text)
-    if plain[:1] in ("=", "+", "-", "@"):
-        plain = "'" + plain
+    plain = no_formula(one_line(text))
     return '"' + plain.replace('"', '""') + '"' if re.search('[,"]', plain) else plain
 
 

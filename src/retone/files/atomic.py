@@ -23,6 +23,8 @@ SUFFIX = ".part"
 """Suffix of unfinished files, whose names also begin with a dot."""
 _LONGEST_STEM = 48  # characters, so that the hidden name fits where the target's fits
 _LEFT_BEHIND_S = 60.0
+_UNFINISHED: dict[Path, int] = {}
+"""Unfinished files, and the processes that they belong to."""
 _HELD: ContextVar[list[AtomicFile] | None] = ContextVar("held", default=None)
 
 
@@ -66,6 +68,7 @@ class AtomicFile:
         self.path = folder / f".{stem}.{secrets.token_hex(4)}{SUFFIX}"
         self._owner = os.getpid()
         self._committed = False
+        _UNFINISHED[self.path] = self._owner
         try:
             # 0o666 lets the user's umask decide, as for any new file
             self._lock = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -111,6 +114,7 @@ class AtomicFile:
             return  # a forked process must not remove its parent's file
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+        _UNFINISHED.pop(self.path, None)
 
     def commit(self) -> None:
         """Give the file its name; inside ``together``, once all of its files are complete."""
@@ -166,6 +170,17 @@ class AtomicFile:
             if self.target.exists():
                 raise OutputExistsError(self.target) from None
             self.path.rename(self.target)
+
+
+def discard_all() -> None:
+    """Drop every unfinished file of this process, which a signal is about to end.
+
+    A signal can come between the making of a file and the ``with`` block that looks after it.
+    """
+    for path, owner in list(_UNFINISHED.items()):
+        if owner == os.getpid():
+            _remove(path)
+            _UNFINISHED.pop(path, None)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,9 @@ MOST_WORDS = 400
 """Most characters of a plug-in's own error message that are shown."""
 LIMIT_PER_AUDIO_S = 5.0
 """Extra time per call, in seconds for each second of audio, on top of the call's limit."""
+MOST_GROWN, SPARE_BYTES = 64, 1 << 20
+"""Largest answer: so many times the audio that went in, and bytes more. It is refused in the end,
+but a plug-in that changes the length shall hear that it does."""
 TRIES = 2
 MOST_FAILURES = 20
 """Consecutive failures after which ``on_failure="skip"`` raises too."""
@@ -93,7 +96,7 @@ class Child:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # Ctrl-C goes to this process only
         )
-        header, _ = self._watched(START_LIMIT_S, lambda: receive(self.process.stdout))  # type: ignore[arg-type]
+        header, _ = self._watched(START_LIMIT_S, lambda: receive(self.process.stdout, 0))  # type: ignore[arg-type]
         if "error" in header:
             self.close()
             raise PluginError(_words(header["error"]))
@@ -101,16 +104,18 @@ class Child:
     def ask(
         self, request: Mapping[str, Any], payload: bytes, limit_s: float
     ) -> tuple[dict[str, Any], bytes]:
-        """Send a request and wait for its answer.
+        """Send a request and wait for its answer, of which nothing is sure.
 
         Raises:
             Lost: the process died, or did not answer in time and was killed.
         """
 
+        most_bytes = MOST_GROWN * len(payload) + SPARE_BYTES
+
         def exchange() -> tuple[dict[str, Any], bytes]:
             assert self.process.stdin is not None and self.process.stdout is not None
             send(self.process.stdin, request, payload)  # type: ignore[arg-type]
-            return receive(self.process.stdout)  # type: ignore[arg-type]
+            return receive(self.process.stdout, most_bytes)  # type: ignore[arg-type]
 
         self.calls += 1
         return self._watched(limit_s, exchange)
@@ -125,11 +130,14 @@ class Child:
         timer.start()
         try:
             return work()  # type: ignore[no-any-return]
-        except (EOFError, OSError, ValueError):
+        except (EOFError, OSError, ValueError) as error:
+            self.process.kill()
             code = self.close()
-            raise Lost(
-                f"did not answer within {limit_s:.0f} s" if self._late else _ending(code)
-            ) from None
+            if self._late:
+                raise Lost(f"did not answer within {limit_s:.0f} s") from None
+            if isinstance(error, ValueError):
+                raise Lost("sent what is no answer") from None
+            raise Lost(_ending(code)) from None
         finally:
             timer.cancel()
 
@@ -176,7 +184,10 @@ class Host:
     def describe(self) -> dict[str, Any]:
         """Name, parameters and switches, as ``sources.Processor.describe`` gives them."""
         if self._description is None:
-            self._description = self._retried({"do": "describe"}, b"", START_LIMIT_S)[0]
+            found = self._retried({"do": "describe"}, b"", START_LIMIT_S)[0]
+            if not _is_description(found):
+                raise PluginError(f"the plug-in {self.name} describes its parameters wrongly.")
+            self._description = found
         return self._description
 
     def render(
@@ -273,7 +284,12 @@ class Host:
     def _checked(self, header: dict[str, Any], data: bytes, shape: tuple[int, ...]) -> Array:
         if "error" in header:
             raise PluginError(f"the plug-in {self.name} failed: {_words(header['error'])}.")
-        got = tuple(header["shape"])
+        sizes = header.get("shape")
+        if not (isinstance(sizes, list) and all(type(n) is int and n >= 0 for n in sizes)):
+            raise PluginError(f"the plug-in {self.name} failed: it returned no audio.")
+        got = tuple(sizes)
+        if got == shape and len(data) != 4 * shape[0] * shape[1]:
+            raise PluginError(f"the plug-in {self.name} failed: it returned part of the audio.")
         if got != shape:
             what = "length" if got[:-1] == shape[:-1] else "shape"
             raise PluginError(
@@ -292,9 +308,24 @@ class Host:
         return out
 
 
+def _is_description(found: Mapping[str, Any]) -> bool:
+    """Whether an answer has the form that ``Processor.describe`` gives."""
+    rows, switches = found.get("parameters"), found.get("switches")
+    if not (isinstance(found.get("name"), str) and isinstance(rows, list)):
+        return False
+    numbers: list[Any] = list(switches.values()) if isinstance(switches, dict) else [None]
+    for row in rows:
+        if not (isinstance(row, dict) and isinstance(row.get("name"), str)):
+            return False
+        if not isinstance(row.get("unit"), str):
+            return False
+        numbers += [row.get(key) for key in ("low", "high", "default")]
+    return all(type(n) in (int, float) and abs(n) < 1e300 for n in numbers)
+
+
 def _words(text: object) -> str:
     """A plug-in's message on one line, shortened."""
-    found = " ".join(one_line(str(text)).split())
+    found = " ".join(one_line(str(text)).split()) or "no reason given"
     return found if len(found) <= MOST_WORDS else f"{found[:MOST_WORDS]} ..."
 
 

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 Array = np.ndarray
+MOST_HEADER = 4 << 20
+"""Largest header of an answer, in bytes: the description of 10,000 parameters."""
 
 
 def send(pipe: BinaryIO, header: Mapping[str, Any], payload: bytes = b"") -> None:
@@ -26,14 +28,28 @@ def send(pipe: BinaryIO, header: Mapping[str, Any], payload: bytes = b"") -> Non
     pipe.flush()
 
 
-def receive(pipe: BinaryIO) -> tuple[dict[str, Any], bytes]:
+def receive(pipe: BinaryIO, most_bytes: int | None = None) -> tuple[dict[str, Any], bytes]:
     """Read one message.
+
+    Args:
+        pipe: where it comes from.
+        most_bytes: largest payload; None for any. A plug-in can write to its process's pipe, so
+            what comes from there is not trusted.
 
     Raises:
         EOFError: the other side is gone.
+        ValueError: it is no message, or larger than ``most_bytes``.
     """
-    sizes = struct.unpack("<IQ", _exactly(pipe, 12))
-    return json.loads(_exactly(pipe, sizes[0])), _exactly(pipe, sizes[1])
+    text, size = struct.unpack("<IQ", _exactly(pipe, 12))
+    if most_bytes is not None and (text > MOST_HEADER or size > most_bytes):
+        raise ValueError(f"a message of {text} and {size} bytes")
+    try:
+        header = json.loads(_exactly(pipe, text))
+    except RecursionError:
+        raise ValueError("a header that is nested too deeply") from None
+    if not isinstance(header, dict):
+        raise ValueError("a header that is no object")
+    return header, _exactly(pipe, size)
 
 
 def _exactly(pipe: BinaryIO, count: int) -> bytes:

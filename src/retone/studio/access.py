@@ -7,19 +7,25 @@ token opened: its cookies, and its pages within seconds.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import logging
 import secrets
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from retone.errors import SettingError
+from retone.errors import RetoneError, SettingError
 from retone.files.fields import read_text
 
+LOG = logging.getLogger("retone.studio")
 SHORTEST_TOKEN = 16
 MOST_BYTES = 1 << 16
-MOST_COOKIES = 4096
+MOST_COOKIES = 32
+"""Most cookies of one token: browsers in which it is open."""
+BROKEN_S = 30.0
+"""How long pages stay open while the file of tokens cannot be read."""
 COOKIE_S = 7 * 24 * 3600.0
 LOOK_S = 2.0
 
@@ -37,9 +43,20 @@ def check_token(token: str, where: str = "token") -> None:
         )
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who has a token: a name for the log, and a digest of the token itself.
+
+    Cookies and pages belong to the digest, so another token under the same name opens none of them.
+    """
+
+    name: str
+    key: str
+
+
 @dataclass
 class _Cookie:
-    who: str
+    who: Holder
     until: float
 
 
@@ -64,42 +81,58 @@ class Access:
         self._own = {} if token is None else {"token": token}
         self._cookies: dict[str, _Cookie] = {}
         self._guard = threading.Lock()
+        self._broken_since: float | None = None
         for name, value in self._own.items():
             check_token(value, name)
         if file is not None:
             self._tokens = read_tokens(file)
             self._stamp = _stamp(file)
+        self._held = {digest(t) for t in (*self._own.values(), *self._tokens.values())}
         self.open = token is None and file is None
 
-    def owner(self, given: str) -> str | None:
-        """Name of the token that was given; None if it is none of them."""
+    @property
+    def several(self) -> bool:
+        """Whether people have tokens of their own."""
+        return len(self._all()) > 1
+
+    def owner(self, given: str) -> Holder | None:
+        """Whose token was given; None if it is none of them."""
         found = None
         for name, token in self._all().items():  # all of them, so that the time tells nothing
             if hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
-                found = name
+                found = Holder(name, digest(token))
         return found
 
-    def valid(self, who: str) -> bool:
-        """Whether the token of that name is still there."""
-        return self.open or who in self._all()
+    def valid(self, key: str) -> bool:
+        """Whether the token with that digest is still there.
 
-    def cookie_for(self, who: str) -> str:
-        """A new secret that stands for a token, for a browser to keep."""
+        While the file cannot be read, nobody new gets in; what is open stays so for ``BROKEN_S``.
+        """
+        self._all()
+        if self.open:
+            return True
+        since = self._broken_since
+        return key in self._held and (since is None or time.monotonic() - since < BROKEN_S)
+
+    def cookie_for(self, who: Holder) -> str:
+        """A new secret that stands for a token, for a browser to keep; it may replace an older
+        one of the same token."""
         made = secrets.token_urlsafe(24)
         with self._guard:
-            while len(self._cookies) >= MOST_COOKIES:
-                del self._cookies[next(iter(self._cookies))]
+            own = [text for text, c in self._cookies.items() if c.who.key == who.key]
+            for text in own[: max(0, len(own) - MOST_COOKIES + 1)]:
+                del self._cookies[text]
             self._cookies[made] = _Cookie(who, time.monotonic() + COOKIE_S)
         return made
 
-    def cookie_owner(self, given: str) -> str | None:
-        """Name of the token that a cookie stands for; None if it has expired or was revoked."""
+    def cookie_owner(self, given: str) -> Holder | None:
+        """Whose token a cookie stands for; None if it has expired or was revoked."""
         with self._guard:
             found = self._cookies.get(given)
             if found is not None and found.until < time.monotonic():
                 del self._cookies[given]
                 found = None
-        return found.who if found is not None and self.valid(found.who) else None
+        return found.who if found is not None and self.valid(found.who.key) else None
 
     def _all(self) -> dict[str, str]:
         now = time.monotonic()
@@ -108,11 +141,28 @@ class Access:
             stamp = _stamp(self._file)
             if stamp != self._stamp:
                 self._stamp = stamp
-                try:
-                    self._tokens = read_tokens(self._file)
-                except Exception:  # half written, or gone: nobody gets in by it
-                    self._tokens = {}
+                self._read_again(self._file)
         return {**self._own, **self._tokens}
+
+    def _read_again(self, file: Path) -> None:
+        try:
+            self._tokens = read_tokens(file)
+        except RetoneError as error:  # half written, a typing error, or gone
+            self._tokens = {}
+            self._broken_since = self._broken_since or time.monotonic()
+            LOG.warning("nobody new gets in, and open pages end in %.0f s: %s", BROKEN_S, error)
+            return
+        self._broken_since = None
+        self._held = {digest(t) for t in (*self._own.values(), *self._tokens.values())}
+        with self._guard:
+            gone = [text for text, c in self._cookies.items() if c.who.key not in self._held]
+            for text in gone:
+                del self._cookies[text]
+
+
+def digest(token: str) -> str:
+    """What stands for a token in memory and, in part, in the log."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -136,7 +186,7 @@ def read_tokens(file: Path) -> dict[str, str]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, colon, token = line.rpartition(":")
-        name = name.strip() if colon else f"line {number}"
+        name = name.strip() if colon else f"token {digest(token.strip())[:6]}"
         check_token(token.strip(), f"{file}, line {number}")
         if name in found:
             raise SettingError(f"{file}, line {number}: the name '{name}' appears twice.")

@@ -26,6 +26,12 @@ def bounded(limits: Limits) -> type[H11Protocol]:
     return type("Bounded", (_Bounded, Protocol), {"limits": limits})
 
 
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 45\r\n"
+    b"connection: close\r\n\r\nThe server has too many clients. Wait a bit.\n"
+)
+
+
 class _Bounded(H11Protocol):
     limits: Limits
     _timer: asyncio.TimerHandle | None = None
@@ -37,21 +43,37 @@ class _Bounded(H11Protocol):
         """No request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def known(self) -> bool:
+        """The last request came from somebody who may use the server."""
+        return bool(self.scope and self.scope.get("retone.known"))
+
     def connection_made(self, transport: Any) -> None:
-        self._make_room()
+        has_room = self._make_room()
         super().connection_made(transport)
+        if not has_room:
+            transport.write(_FULL)
+            transport.close()
+            return
         self._since = time.monotonic()
         self._expect_header()
 
-    def _make_room(self) -> None:
-        """Close the connection that has been idle longest, or has been there longest."""
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle longest, or else the oldest of a stranger.
+
+        Returns:
+            False if all are of people who may use the server, and at work.
+        """
         if len(self.connections) < self.limits.connections:
-            return
+            return True
         others = [c for c in self.connections if isinstance(c, _Bounded)]
-        oldest = min(others, key=lambda c: (not c.idle, c._since), default=None)
-        if oldest is not None:
-            oldest.transport.abort()
-            self.connections.discard(oldest)
+        closable = [c for c in others if c.idle or not c.known]
+        oldest = min(closable, key=lambda c: (not c.idle, c._since), default=None)
+        if oldest is None:
+            return False
+        oldest.transport.abort()
+        self.connections.discard(oldest)
+        return True
 
     def _expect_header(self) -> None:
         if self._timer is None:
@@ -82,7 +104,18 @@ class _Bounded(H11Protocol):
         """The client does not take its answer as fast as it is made."""
         super().pause_writing()
         if self._writing is None:
-            self._writing = self.loop.call_later(self.limits.write_s, self.transport.abort)
+            self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._writing = self.loop.call_later(self.limits.write_s, self._written, left)
+
+    def _written(self, before: int) -> None:
+        """Go on as long as something is taken; abort where nothing was."""
+        if self.transport.get_write_buffer_size() < before:
+            self._watch_writing()
+        else:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
         super().resume_writing()

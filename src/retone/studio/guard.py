@@ -23,6 +23,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "retone_token"
 WRONG_TOKEN_S = 0.5
+MOST_WAITING = 8
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; "
@@ -79,6 +80,7 @@ class Guard:
     ) -> None:
         self.app, self.access, self.log = app, access, log
         self.header_bytes = header_bytes
+        self._waiting = 0
         self.hosts = tuple(h.lower().strip("[]") for h in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,7 +107,7 @@ class Guard:
                 await _say(guarded, 500, [], "Something went wrong on the server.\n")
         finally:
             if self.log is not None:
-                client = (scope.get("client") or ("-",))[0]
+                client = shown_address((scope.get("client") or ("",))[0])
                 took_ms = 1000 * (time.monotonic() - began)
                 who = scope.get("retone.who") or "-"
                 path = shown_path(scope["path"])
@@ -115,6 +117,9 @@ class Guard:
         size = len(scope["raw_path"]) + len(scope["query_string"])
         if size + sum(len(k) + len(v) for k, v in scope["headers"]) > self.header_bytes:
             await _say(send, 431, [], "The request's header is too large.\n")
+            return
+        if not scope["query_string"].isascii():  # a browser writes all else as %XX
+            await _say(send, 400, [], "The request's address is not an address.\n")
             return
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         refusal = await self._refusal(scope, headers)
@@ -139,23 +144,38 @@ class Guard:
             match = _ORIGIN.fullmatch(origin)
             if match is None or match[1] != host:
                 return 403, [], "Requests from other pages are refused.\n"
+        if headers.get("sec-fetch-site") == "cross-site" and scope["path"].startswith("/api/"):
+            return 403, [], "Requests from other pages are refused.\n"
         if self.access.open:
+            scope["retone.known"] = True
             return None
         return await self._token_refusal(scope, headers)
+
+    async def _wait(self) -> None:
+        """Let who tries tokens wait; but not so many at once that they fill the connections."""
+        if self._waiting < MOST_WAITING:
+            self._waiting += 1
+            try:
+                await asyncio.sleep(WRONG_TOKEN_S)
+            finally:
+                self._waiting -= 1
 
     async def _token_refusal(
         self, scope: Scope, headers: dict[str, str]
     ) -> tuple[int, list[tuple[bytes, bytes]], str] | None:
         query = scope["query_string"].decode("latin-1")
-        given = (
-            parse_qs(query, max_num_fields=64).get("token", [""])[0] if "token=" in query else ""
-        )
+        try:
+            given = parse_qs(query, max_num_fields=64).get("token", [""])[0]
+        except ValueError:
+            return 400, [], "The request's address is not one that the page sends.\n"
         if given and scope["path"] == "/":
             who = self.access.owner(given)
             if who is None:
-                await asyncio.sleep(WRONG_TOKEN_S)
+                await self._wait()
                 return 401, [], "The token is wrong.\n"
-            secure = "; Secure" if scope.get("scheme") == "https" else ""
+            # whoever claims it to be https, a proxy or not, gets a cookie for https alone
+            claimed = "https" in headers.get("x-forwarded-proto", "")
+            secure = "; Secure" if claimed or scope.get("scheme") == "https" else ""
             cookie = f"{COOKIE}={self.access.cookie_for(who)}; HttpOnly; SameSite=Strict; Path=/"
             more = [(b"location", b"/"), (b"set-cookie", (cookie + secure).encode("latin-1"))]
             return 303, more, ""
@@ -164,10 +184,11 @@ class Guard:
         who = self.access.owner(bearer) if bearer else None
         who = who or (self.access.cookie_owner(cookie_value) if cookie_value else None)
         if who is not None:
-            scope["retone.who"] = who
+            scope["retone.who"], scope["retone.holder"] = who.name, who.key
+            scope["retone.known"] = True
             return None
         if bearer or cookie_value:
-            await asyncio.sleep(WRONG_TOKEN_S)
+            await self._wait()
         return (
             401,
             [],
@@ -202,6 +223,14 @@ def cookie_of(header: str) -> str:
         if name == COOKIE:
             return value.strip('"')
     return ""
+
+
+def shown_address(text: str) -> str:
+    """A client's address for the log; a proxy passes on what the client claims."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return "-"
 
 
 def shown_path(path: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from retone.audio import LevelMeter, open_reader
-from retone.audio.decoders import stated_seconds
+from retone.audio.decoders import stated_seconds, watched
 from retone.audio.meters.envelope import EnvelopeMeter
 from retone.audio.meters.spectrum import SpectrumMeter
 from retone.errors import AudioError
@@ -18,6 +19,8 @@ from retone.studio.sniff import HEAD, sniff
 
 WAVE_POINTS = 1200
 MOST_NAME = 120
+UNKNOWN_FRAMES = 1 << 40
+"""From this number on, a header says that it does not know its length."""
 
 
 def plain_name(name: str) -> str:
@@ -27,12 +30,15 @@ def plain_name(name: str) -> str:
     return kept[:MOST_NAME] or "recording"
 
 
-def take(upload: Path, name: str, session: Session, limits: Limits) -> Recording:
+def take(
+    upload: Path, name: str, session: Session, limits: Limits, stop: threading.Event | None = None
+) -> Recording:
     """Read an upload in the session's folder.
 
     Args:
         upload: the received file; renamed by its content, or removed when refused.
         name: the file's name on the page; only shown.
+        stop: set once nobody waits for it.
 
     Raises:
         Refused: it is no recording, too long, or has too many channels.
@@ -55,7 +61,11 @@ def take(upload: Path, name: str, session: Session, limits: Limits) -> Recording
         session.settle(path)
         preview = session.new_file(".f32")
         made.append(preview)
-        return _read(path, preview, shown, session, limits)
+        watch = _Watch(shown, session, limits, stop)
+        with watched(watch):
+            recording = _read(path, preview, watch)
+        watch(0, 1, 1)
+        return recording
     except AudioError as error:
         _remove(made, session)
         text = str(error)
@@ -72,17 +82,36 @@ def _remove(paths: list[Path], session: Session) -> None:
         session.remove(path)
 
 
-def _read(path: Path, preview: Path, shown: str, session: Session, limits: Limits) -> Recording:
+class _Watch:
+    """Called as a recording is decoded, with the frames so far: ends what is too long, whatever
+    its header says, and what nobody waits for."""
+
+    def __init__(
+        self, shown: str, session: Session, limits: Limits, stop: threading.Event | None
+    ) -> None:
+        self.shown, self.session, self.limits, self.stop = shown, session, limits, stop
+
+    def __call__(self, frames: int, rate: int, channels: int) -> None:
+        if self.session.ended:
+            raise Refused(410, "This page's session has ended.")
+        if self.stop is not None and self.stop.is_set():
+            raise Refused(499, "The upload was cancelled.")
+        _refuse_large(channels, frames / max(rate, 1), rate, self.shown, self.limits)
+
+
+def _read(path: Path, preview: Path, watch: _Watch) -> Recording:
+    shown, session, limits = watch.shown, watch.session, watch.limits
     _bound(path, shown, limits)
     with open_reader(path) as reader:
         info = reader.info
-        _refuse_large(info.channels, info.duration_s, shown, limits)
+        _refuse_large(info.channels, info.duration_s, info.sample_rate, shown, limits)
         session.claim(preview, 4 * min(info.channels, 2) * info.frames)
         levels = LevelMeter(info.sample_rate, info.channels, info.layout)
         spectrum = SpectrumMeter(info.sample_rate)
         wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)
         with preview.open("wb") as out:
             for block in reader.blocks():
+                watch(0, 1, 1)
                 levels.update(block)
                 spectrum.update(block)
                 stereo = np.ascontiguousarray(block[:2].T, dtype=np.float32)
@@ -101,23 +130,31 @@ def _bound(path: Path, shown: str, limits: Limits) -> None:
 
     try:
         with soundfile.SoundFile(path) as file:
-            channels, seconds = int(file.channels), int(file.frames) / int(file.samplerate)
+            channels, rate = int(file.channels), int(file.samplerate)
+            frames = int(file.frames)
+            seconds = frames / rate if frames < UNKNOWN_FRAMES else 0.0
     except (soundfile.LibsndfileError, RuntimeError, OSError):
-        channels, seconds = 1, stated_seconds(path)  # the reader says what is wrong with it
-    _refuse_large(channels, seconds, shown, limits)
+        channels, seconds, rate = (
+            1,
+            stated_seconds(path),
+            1,
+        )  # the reader says what is wrong with it
+    _refuse_large(channels, seconds, rate, shown, limits)
 
 
-def _refuse_large(channels: int, seconds: float, shown: str, limits: Limits) -> None:
+def _refuse_large(channels: int, seconds: float, rate: int, shown: str, limits: Limits) -> None:
     if channels > limits.channels:
         raise Refused(
             422,
             f"{shown} has {channels} channels; the studio takes {limits.channels}. Use 'retone "
             "match' on the command line.",
         )
-    if seconds > 60 * limits.minutes:
+    minutes = limits.minutes * min(1.0, limits.rate / max(rate, 1))
+    if seconds > 60 * minutes:
+        at = f" at {rate / 1000:g} kHz" if rate > limits.rate else ""
         raise Refused(
             422,
-            f"{shown} lasts {seconds / 60:.1f} minutes; the studio takes {limits.minutes:g}. Cut a "
+            f"{shown} lasts {seconds / 60:.1f} minutes; the studio takes {minutes:.3g}{at}. Cut a "
             "typical part out, save the settings, and use 'retone apply' on the whole.",
         )
 

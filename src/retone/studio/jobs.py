@@ -33,6 +33,7 @@ class Job:
     kind: str
     owner: str
     publish: Publish
+    holder: str | None = None
     state: str = "queued"
     stop: threading.Event = field(default_factory=threading.Event)
     future: Future[None] | None = None
@@ -57,7 +58,9 @@ class JobQueue:
         self._jobs: dict[int, Job] = {}
         self._guard = threading.Lock()
 
-    def submit(self, owner: str, kind: str, work: Work, publish: Publish) -> Job:
+    def submit(
+        self, owner: str, kind: str, work: Work, publish: Publish, *, holder: str | None = None
+    ) -> Job:
         """Queue a job.
 
         Args:
@@ -66,6 +69,7 @@ class JobQueue:
             work: takes a progress callable, which raises once the job is cancelled; returns the
                 result that the page gets.
             publish: called with every change of state, from another thread.
+            holder: the person, where the limit of one person among several applies.
 
         Raises:
             Refused: the session or the server already has as many jobs as it may.
@@ -76,7 +80,10 @@ class JobQueue:
                 raise Refused(429, "Too many jobs of this page wait. Wait for one or cancel it.")
             if len(waiting) >= self.limits.queued:
                 raise Refused(503, "The server has too many jobs waiting. Try again in a minute.")
-            job = Job(next(self._numbers), kind, owner, publish)
+            own = sum(j.holder == holder for j in waiting)
+            if holder is not None and own >= self.limits.jobs_each:
+                raise Refused(429, "Too many of your jobs wait. Wait for one or cancel it.")
+            job = Job(next(self._numbers), kind, owner, publish, holder)
             self._jobs[job.number] = job
             job.notify(before=len(waiting))
             job.future = self._pool.submit(self._run, job, work)

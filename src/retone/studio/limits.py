@@ -15,6 +15,8 @@ class Limits:
         upload_bytes: largest upload.
         upload_s: longest time for one upload.
         minutes: longest recording; longer ones are for the command line.
+        rate: sample rate in Hz at which a recording may be ``minutes`` long; at a higher one it
+            may be shorter in proportion.
         channels: most channels of a recording.
         references: most reference recordings of a session.
         sessions: most pages open at once.
@@ -23,10 +25,15 @@ class Limits:
         workers: number of jobs that run at once.
         disk_bytes: most disk space of all sessions together.
         grace_s: how long a session is kept after its page is gone (reload, short disconnection).
-        text_bytes: largest JSON request.
+        text_bytes: largest settings file.
+        body_bytes: largest other JSON request.
         text_s: longest time for a JSON request to arrive.
         job_s: longest time that a job runs.
+        uploads: uploads of one session at once.
+        sessions_each, jobs_each: as ``sessions`` and ``queued``, for one token among several.
         working: requests of one session that are worked on at once.
+        working_each: requests of one token among several that are worked on at once.
+        request_s: longest time that a request is worked on.
         waiting: requests of one session that wait for that.
         streams: connections of one session for events.
         connections: most connections of all clients; the one idle longest makes room.
@@ -38,6 +45,7 @@ class Limits:
     upload_bytes: int = 256 << 20
     upload_s: float = 120.0
     minutes: float = 10.0
+    rate: int = 96_000
     channels: int = 8
     references: int = 4
     sessions: int = 32
@@ -47,9 +55,15 @@ class Limits:
     disk_bytes: int = 8 << 30
     grace_s: float = 15.0
     text_bytes: int = 4 << 20
+    body_bytes: int = 512 << 10
     text_s: float = 20.0
     job_s: float = 1800.0
+    uploads: int = 3
+    sessions_each: int = 12
+    jobs_each: int = 12
     working: int = 2
+    working_each: int = 6
+    request_s: float = 20.0
     waiting: int = 16
     streams: int = 4
     connections: int = 200

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import struct
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,20 @@ PREROLL_S = 2.0
 REDUCTION_POINTS = 800
 
 
-def window(recording: Recording, state: State, start_s: float, stop_s: float) -> bytes:
-    """Render a part, with a pre-roll so that filters and detectors have settled."""
+def window(
+    session: Session, recording: Recording, state: State, start_s: float, stop_s: float, end: float
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Render a part, with a pre-roll so that filters and detectors have settled.
+
+    Args:
+        end: time (``time.monotonic``) by which it must be done.
+
+    Returns:
+        What the page needs to know, and the sound [C, T].
+
+    Raises:
+        Refused: it takes too long, or the page is gone.
+    """
     rate = recording.sample_rate
     first = min(max(0, round(start_s * rate)), recording.frames)
     last = min(max(first, round(stop_s * rate)), recording.frames)
@@ -37,23 +49,40 @@ def window(recording: Recording, state: State, start_s: float, stop_s: float) ->
     audio = np.array(recording.samples()[:, begin : last + late])
     head = None if begin else audio[:, : head_frames(rate)]
     renderer = Renderer(state.effect, state.effective_setting(), rate, head=head)
-    y = renderer.whole(audio)[:, first - begin : last - begin]
-    about = {"start": first, "frames": y.shape[1], "channels": y.shape[0], "rate": rate}
-    return packed(about, y)
+    step = max(4096, round(0.5 * rate))
+    parts = [audio[:, :0]]
+    for _, part, _ in renderer.aligned(
+        audio[:, at : at + step] for at in range(0, audio.shape[1], step)
+    ):
+        parts.append(part)
+        if session.ended:
+            raise Refused(410, "This page's session has ended.")
+        if time.monotonic() > end:
+            raise Refused(503, "These settings take too long to be heard here. Use fewer effects.")
+    y = np.concatenate(parts, axis=1)[:, first - begin : last - begin]
+    return {"start": first, "frames": y.shape[1], "channels": y.shape[0], "rate": rate}, y
 
 
-def whole(session: Session, recording: Recording, state: State, turn: int) -> bytes:
+def whole(
+    session: Session, recording: Recording, state: State, turn: int, path: Path
+) -> tuple[dict[str, Any], np.ndarray]:
     """Render and measure the full recording.
 
     Args:
         turn: number of this request; a newer one of the same page ends it.
+        path: a file of the session for the sound.
+
+    Returns:
+        What the page needs to know, and the sound [C, T], which lies in ``path``.
 
     Raises:
         Refused: a newer request came, or the page is gone.
     """
     rate = recording.sample_rate
     reader = ArrayReader(recording.samples(), rate, recording.name)
-    out = np.empty((reader.info.channels, reader.info.frames), np.float32)
+    shape = (reader.info.channels, reader.info.frames)
+    session.claim(path, 4 * shape[0] * shape[1])
+    out = np.memmap(path, np.float32, "w+", shape=shape)
     rendering = Rendering(reader, state.decision, state.options, curve_points=REDUCTION_POINTS)
     wave = EnvelopeMeter(rate, points=WAVE_POINTS)
     at = 0
@@ -79,7 +108,7 @@ def whole(session: Session, recording: Recording, state: State, turn: int) -> by
             for v in reductions(state.effect, rendering.setting, rendering.curves)
         ],
     }  # fmt: skip
-    return packed(head, out)
+    return head, out
 
 
 def gain_for(state: State, rendered: LevelMeter, input_lufs: float | None) -> float:
@@ -94,10 +123,3 @@ def raised(levels: Mapping[str, Any], gain_db: float) -> dict[str, Any]:
     """Level figures after a constant gain."""
     moved = ("lufs", "dbtp", "dbfs")
     return {n: v + gain_db if v is not None and n.endswith(moved) else v for n, v in levels.items()}
-
-
-def packed(head: Mapping[str, Any], audio: np.ndarray) -> bytes:
-    """Length of a JSON text, the text padded to whole samples, and float32 samples by channel."""
-    text = json.dumps(head).encode()
-    text += b" " * (-(len(text) + 4) % 4)
-    return struct.pack("<I", len(text)) + text + np.ascontiguousarray(audio, np.float32).tobytes()

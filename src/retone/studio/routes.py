@@ -7,7 +7,10 @@ Heavy modules are imported inside handlers, after the warm-up thread has loaded 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import shlex
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,26 +18,25 @@ from typing import Any
 from urllib.parse import quote
 
 from retone import __version__
-from retone.errors import DataError, RetoneError
+from retone.errors import RetoneError
 from retone.exports import TARGETS, target_named
-from retone.files.fields import parse, unicode_text
 from retone.progress import Progress
+from retone.studio.handling import Handling, json_answer, public_error, small_number
 from retone.studio.limits import Refused
-from retone.studio.server_state import POLL_S, ServerState
-from retone.studio.session import Session
+from retone.studio.sending import Sound
+from retone.studio.server_state import POLL_S
+from retone.studio.session import Event, Session
 
-LONGEST_WINDOW_S = 30.0
+LONGEST_WINDOW_S = 10.0
 CLAIM_BYTES = 4 << 20
 """What an upload of unknown length claims ahead of what has arrived."""
+LOOK_S = 0.5
+"""How often it is looked whether the client of an upload still waits."""
 MOST_EVENTS = 256
-MOST_ERROR = 1000
 
 
-class Routes:
+class Routes(Handling):
     """Handlers of one server."""
-
-    def __init__(self, state: ServerState) -> None:
-        self.state = state
 
     def table(self) -> list[tuple[str, str, Callable[[Any], Any]]]:
         """Method, address and handler of every route."""
@@ -59,71 +61,13 @@ class Routes:
             ("GET", "/static/core.wasm", self.core),
         ]
 
-    async def _run(
-        self, work: Callable[..., Any], *args: Any, session: Session | None = None
-    ) -> Any:
-        """Work in a thread; a session's requests take turns, and few of them wait."""
-        loop = asyncio.get_running_loop()
-        if session is None:
-            return await loop.run_in_executor(self.state.pool, work, *args)
-        if session.turns is None:
-            session.turns = asyncio.Semaphore(self.state.limits.working)
-        if session.waiting >= self.state.limits.waiting:
-            raise Refused(429, "Too many requests of this page wait. Wait for one of them.")
-        session.waiting += 1
-        try:
-            async with session.turns:
-                if session.ended:
-                    raise Refused(410, "This page's session has ended.")
-                return await loop.run_in_executor(self.state.pool, work, *args)
-        except Refused:
-            raise
-        except RetoneError as error:
-            raise Refused(422, _public(error, session)) from None
-        finally:
-            session.waiting -= 1
-
-    async def _warm(self) -> None:
-        await asyncio.shield(asyncio.wrap_future(self.state.warm_up))
-
-    async def _session(self, request: Any) -> Session:
-        """The request's session, once the warm-up is done."""
-        await self._warm()
-        return self.state.sessions.get(request.path_params["key"])
-
-    async def _text(self, request: Any) -> bytes:
-        from starlette.requests import ClientDisconnect
-
-        limits, text = self.state.limits, bytearray()
-
-        async def receive() -> None:
-            async for chunk in request.stream():
-                text.extend(chunk)
-                if len(text) > limits.text_bytes:
-                    raise Refused(413, "The request is larger than any the page sends.")
-
-        try:
-            await asyncio.wait_for(receive(), limits.text_s)
-        except TimeoutError:
-            raise Refused(408, "The request took too long. Try again.") from None
-        except ClientDisconnect:
-            raise Refused(499, "The request was interrupted.") from None
-        return bytes(text)
-
-    async def _body(self, request: Any) -> dict[str, Any]:
-        try:
-            found = parse((await self._text(request) or b"{}").decode("utf-8"), "request")
-        except (DataError, UnicodeDecodeError):
-            found = None
-        if not isinstance(found, dict):
-            raise Refused(400, "The request is not in the form the page sends.")
-        return found
-
     async def start(self, request: Any) -> Any:
         """Open a session at once: nothing heavy is imported for it."""
-        who = request.scope.get("retone.who", "")
-        session = self.state.sessions.start(asyncio.get_running_loop(), who)
-        return _json(self._about(session))
+        who, holder = (request.scope.get(f"retone.{k}", "") for k in ("who", "holder"))
+        session = self.state.sessions.start(
+            asyncio.get_running_loop(), who, holder, shared=self.state.access.several
+        )
+        return json_answer(self._about(session))
 
     def _about(self, session: Session) -> dict[str, Any]:
         limits = self.state.limits
@@ -154,7 +98,7 @@ class Routes:
                 "spectra": spectra_of(session),
             }
 
-        return _json(self._about(session) | await self._run(look, session=session))
+        return json_answer(self._about(session) | await self._run(look, session=session))
 
     async def offers(self, request: Any) -> Any:
         """Features of this version; requested once the page is shown."""
@@ -175,7 +119,7 @@ class Routes:
             }
 
         await self._warm()
-        return _json(await self._run(look))
+        return json_answer(await self._once("offers", look))
 
     async def core(self, request: Any) -> Any:
         """The part of the C core that the page runs itself; a checkout compiles it now."""
@@ -189,26 +133,29 @@ class Routes:
             except (OSError, RuntimeError) as error:
                 raise Refused(404, str(error).partition("\n")[0]) from error
 
-        return Response(await self._run(look), media_type="application/wasm")
+        return Response(await self._once("core", look), media_type="application/wasm")
 
     async def events(self, request: Any) -> Any:
         """A stream of events; when it ends, the server knows that the page is gone."""
         from starlette.responses import StreamingResponse
 
-        session = self.state.sessions.get(request.path_params["key"])
+        session = self._own(request)
         if len(session.listeners) >= self.state.limits.streams:
             raise Refused(429, "This page listens already. Close it elsewhere.")
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=MOST_EVENTS)
+        queue: asyncio.Queue[Event] = asyncio.Queue(maxsize=MOST_EVENTS)
+        last = small_number(request.headers.get("last-event-id", ""))
+        missed = [] if last is None else session.missed(last)
         session.listeners.append(queue)
         session.seen, session.leaving = True, False
 
         async def stream() -> AsyncIterator[str]:
             try:
                 yield 'data: {"type": "hello"}\n\n'
+                for event in missed:  # the page comes back and says what it heard last
+                    yield _event(event)
                 while not session.ended and not session.leaving:
                     try:
-                        event = await asyncio.wait_for(queue.get(), POLL_S)
-                        yield f"data: {json.dumps(event)}\n\n"
+                        yield _event(await asyncio.wait_for(queue.get(), POLL_S))
                     except TimeoutError:
                         yield ": keep-alive\n\n"
             finally:
@@ -219,10 +166,11 @@ class Routes:
 
     async def leave(self, request: Any) -> Any:
         """The page is being closed, or loaded again, which shows a moment later."""
-        session = self.state.sessions.get(request.path_params["key"])
-        self.state.queue.cancel(session.key)
-        session.leaving, session.left_at = True, time.monotonic()
-        return _json({})
+        session = self._own(request)
+        if len(session.listeners) < 2:  # else another tab has the same page
+            self.state.queue.cancel(session.key)
+            session.leaving, session.left_at = True, time.monotonic()
+        return json_answer({})
 
     async def upload(self, request: Any) -> Any:
         """Receive a recording as the input or as a further reference."""
@@ -240,13 +188,20 @@ class Routes:
         number = int(turn) if turn.isdecimal() and len(turn) < 16 else 0
         if role == "input":
             session.newest_input = max(session.newest_input, number)
+        if len(session.receiving) >= self.state.limits.uploads:
+            raise Refused(429, "Too many uploads of this page at once. Wait for one of them.")
         path = session.new_file(".upload")
+        session.receiving.add(path)
+        stop = threading.Event()
         try:
             work = self._receive(request, path, session)
             await asyncio.wait_for(work, self.state.limits.upload_s)
             name = request.query_params.get("name", "")
-            limits = self.state.limits
-            recording = await self._run(take, path, name, session, limits, session=session)
+            limits, loop = self.state.limits, asyncio.get_running_loop()
+            reading = loop.run_in_executor(
+                self.state.readers, take, path, name, session, limits, stop
+            )
+            recording = await _unless_gone(request, reading, stop)
         except TimeoutError:
             raise Refused(408, "The upload took too long. Try again.") from None
         except ClientDisconnect:
@@ -258,8 +213,9 @@ class Routes:
             raise Refused(507, f"The server cannot store the upload ({what}).") from None
         finally:
             session.remove(path)
+            session.receiving.discard(path)
         add = self._add_recording
-        return _json(await self._run(add, session, role, recording, number, session=session))
+        return json_answer(await self._run(add, session, role, recording, number, session=session))
 
     def _require_room(self, session: Session) -> None:
         most = self.state.limits.references
@@ -310,17 +266,17 @@ class Routes:
         )
         if stated > most:
             raise too_large
-        claimed = stated
-        session.claim(path, claimed)
-        total = 0
+        claimed = total = 0
         with path.open("wb") as file:
             async for chunk in request.stream():
                 total += len(chunk)
+                if session.ended:
+                    raise Refused(410, "This page's session has ended.")
                 if total > most:
                     raise too_large
                 if total > claimed:
-                    claimed = min(most, total + CLAIM_BYTES)
-                    session.claim(path, claimed)
+                    claimed = min(most, stated or most, total + CLAIM_BYTES)
+                    session.claim(path, max(claimed, total))
                 file.write(chunk)
         if total == 0:
             raise Refused(422, "The file is empty. Copy or export it again.")
@@ -338,13 +294,11 @@ class Routes:
             gone = session.references.pop(index)
         session.remove(gone.path)
         session.remove(gone.preview)
-        return _json({"spectra": await self._run(spectra_of, session, session=session)})
+        return json_answer({"spectra": await self._run(spectra_of, session, session=session)})
 
     async def sound(self, request: Any) -> Any:
         """A recording as the page plays it."""
         session, which = await self._session(request), request.path_params["which"]
-
-        from retone.studio.preview import packed
 
         found = session.need_input() if which == "input" else None
         if found is None:
@@ -354,7 +308,7 @@ class Routes:
             found = session.references[index]
         head = {"start": 0, "frames": found.frames, "channels": min(found.channels, 2),
                 "rate": found.sample_rate}  # fmt: skip
-        return _bytes(await self._run(lambda: packed(head, found.samples()), session=session))
+        return Sound(head, await self._run(found.samples, session=session))
 
     async def job(self, request: Any) -> Any:
         """Queue a match, a preset, an enhancement or the saving of the result."""
@@ -363,28 +317,38 @@ class Routes:
         from retone.studio import work
         from retone.studio.state import read_state
 
-        body = await self._body(request)
-        session.need_input()
+        body = await self._body(request, session)
+        recording, references = session.need_input(), tuple(session.references)
         if kind == "save":
             state = await self._run(read_state, session, body, session=session)
 
             def run(progress: Progress) -> dict[str, Any]:
-                return work.write_result(session, state, progress)
+                return work.write_result(session, recording, references, state, progress)
         elif kind in ("match", "preset", "enhance"):
 
             def run(progress: Progress) -> dict[str, Any]:
-                return work.find(session, kind, body, progress)
+                return work.find(session, recording, references, kind, body, progress)
         else:
             raise Refused(404, "There is no such job.")
 
         def named(progress: Progress) -> dict[str, Any]:
             try:
-                return run(progress)
-            except RetoneError as error:
-                raise Refused(422, _public(error, session)) from None
+                found = run(progress)
+            except (RetoneError, FileNotFoundError) as error:
+                if session.input is not recording:
+                    raise _replaced(recording) from None
+                if not isinstance(error, RetoneError):
+                    raise
+                raise Refused(422, public_error(error, session)) from None
+            if session.input is not recording and kind != "save":
+                raise _replaced(recording)
+            return found
 
-        job = self.state.queue.submit(session.key, kind, named, session.say)
-        return _json({"job": job.number})
+        job = self.state.queue.submit(
+            session.key, kind, named, session.say,
+            holder=session.holder if self.state.access.several else None,
+        )  # fmt: skip
+        return json_answer({"job": job.number})
 
     async def cancel(self, request: Any) -> Any:
         """Stop one job of the session."""
@@ -392,22 +356,24 @@ class Routes:
         number = small_number(request.path_params["number"])
         if number is None:
             raise Refused(404, "There is no such job.")
-        return _json({"cancelled": self.state.queue.cancel(session.key, number)})
+        return json_answer({"cancelled": self.state.queue.cancel(session.key, number)})
 
     async def describe(self, request: Any) -> Any:
         """Curves and values of the page's settings."""
-        session, body = await self._session(request), await self._body(request)
+        session = await self._session(request)
+        body = await self._body(request, session)
 
         from retone.studio.state import describe, read_state
 
         rate = session.need_input().sample_rate
-        return _json(
+        return json_answer(
             await self._run(lambda: describe(read_state(session, body), rate), session=session)
         )
 
     async def window(self, request: Any) -> Any:
         """The sound of the page's settings over a few seconds."""
-        session, body = await self._session(request), await self._body(request)
+        session = await self._session(request)
+        body = await self._body(request, session)
 
         from retone.studio.preview import window
         from retone.studio.state import read_state
@@ -418,14 +384,20 @@ class Routes:
             raise Refused(400, "The request needs start_s and stop_s in seconds.")
         stop = min(stop, start + LONGEST_WINDOW_S)
 
-        def render() -> bytes:
-            return window(source, read_state(session, body), start, stop)
+        def render() -> tuple[dict[str, Any], Any]:
+            end = time.monotonic() + self.state.limits.request_s
+            return window(session, source, read_state(session, body), start, stop, end)
 
-        return _bytes(await self._run(render, session=session))
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._turn(session))
+            head, audio = await self._run(render, session=session, in_turn=True)
+            # the turn ends when the answer is sent: what nobody takes is held at most so often
+            return Sound(head, audio, stack.pop_all().aclose)
 
     async def render(self, request: Any) -> Any:
         """The sound of the page's settings over the whole recording."""
-        session, body = await self._session(request), await self._body(request)
+        session = await self._session(request)
+        body = await self._body(request, session)
 
         from retone.studio.preview import whole
         from retone.studio.state import read_state
@@ -435,11 +407,21 @@ class Routes:
             session.newest_render += 1
             turn = session.newest_render
 
-        def work() -> bytes:
-            with session.rendering:
-                return whole(session, source, read_state(session, body), turn)
+        path = session.new_file(".f32")
 
-        return _bytes(await self._run(work, session=session))
+        def work() -> tuple[dict[str, Any], Any]:
+            return whole(session, source, read_state(session, body), turn, path)
+
+        async def end() -> None:
+            session.remove(path)
+
+        try:
+            async with session.rendering:
+                head, audio = await self._run(work, session=session)
+        except BaseException:
+            await end()
+            raise
+        return Sound(head, audio, end)
 
     async def settings(self, request: Any) -> Any:
         """Load a settings file into the page."""
@@ -447,20 +429,23 @@ class Routes:
 
         from retone.studio import work
 
-        text = (await self._text(request)).decode("utf-8", "replace")
-        return _json(await self._run(work.load_settings, session, text, session=session))
+        most = self.state.limits.text_bytes
+        text = (await self._text(request, most)).decode("utf-8", "replace")
+        return json_answer(await self._run(work.load_settings, session, text, session=session))
 
     async def preset(self, request: Any) -> Any:
         """Make a preset of the session's references."""
-        session, body = await self._session(request), await self._body(request)
+        session = await self._session(request)
+        body = await self._body(request, session)
 
         from retone.studio import work
 
-        return _json(await self._run(work.own_preset, session, body, session=session))
+        return json_answer(await self._run(work.own_preset, session, body, session=session))
 
     async def export(self, request: Any) -> Any:
         """The page's settings as a settings file or for another program."""
-        session, body = await self._session(request), await self._body(request)
+        session = await self._session(request)
+        body = await self._body(request, session)
 
         from retone.exports.plan import plan_of
         from retone.studio import work
@@ -474,16 +459,20 @@ class Routes:
             settings = work.settings_file(session, read_state(session, body), gain)
             stem = Path(session.need_input().name).stem
             if name == "settings":
-                return {"name": f"{stem}.retone.json", "text": settings.to_json(), "notes": []}
+                return {
+                    "name": f"{stem}.retone.json",
+                    "text": settings.to_json(),
+                    "notes": [],
+                }
             target = target_named(name)
             done = target.write(plan_of(settings))
             file = stem + target.suffix
             return {
                 "name": file, "text": done.text, "notes": list(done.notes),
-                "usage": target.usage.format(file=file),
+                "usage": target.usage.format(file=shlex.quote(file)),
             }  # fmt: skip
 
-        return _json(await self._run(export, session=session))
+        return json_answer(await self._run(export, session=session))
 
     async def download(self, request: Any) -> Any:
         """A file that a job made."""
@@ -499,35 +488,27 @@ class Routes:
         return FileResponse(path, media_type=kind, headers={"content-disposition": disposition})
 
 
-def small_number(text: str) -> int | None:
-    """A whole number of a few digits; None if it is anything else."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+def _event(event: Event) -> str:
+    """An event of the stream with its number, which a browser that comes back repeats."""
+    return f"id: {event[0]}\ndata: {json.dumps(event[1])}\n\n"
 
 
-def shown_error(error: Exception) -> str:
-    """An error's sentence for the page, shortened."""
-    text = unicode_text(str(error))
-    return text if len(text) <= MOST_ERROR else f"{text[:MOST_ERROR]} ..."
+def _replaced(recording: Any) -> Refused:
+    return Refused(409, f"{recording.name} was replaced meanwhile.")
 
 
-def _public(error: Exception, session: Session) -> str:
-    """An error's sentence with the names that the user gave the files."""
-    from retone.studio.work import public
-
-    return public(str(error), session)
-
-
-def _json(data: Any) -> Any:
-    from starlette.responses import Response
-
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return Response(text.encode("ascii"), media_type="application/json")
-
-
-def _bytes(data: bytes) -> Any:
-    from starlette.responses import Response
-
-    return Response(data, media_type="application/octet-stream")
+async def _unless_gone(request: Any, reading: Any, stop: threading.Event) -> Any:
+    """What a thread reads of an upload; stopped where the client does not wait for it."""
+    while True:
+        done, _ = await asyncio.wait([reading], timeout=LOOK_S)
+        if await request.is_disconnected():
+            stop.set()
+        if done:
+            break
+    recording = reading.result()
+    if stop.is_set():
+        raise Refused(499, "The upload was cancelled.")
+    return recording
 
 
 def _described(recording: Any) -> dict[str, Any]:

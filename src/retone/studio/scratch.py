@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
@@ -51,8 +52,9 @@ class DiskShare:
             others = sum(self._claims.values()) - before
             if others + size > self.most_bytes:
                 raise Refused(507, "The server's disk share is used up. Try again later.")
-            more = size - before
-            if more > 0 and shutil.disk_usage(self.folder).free < more + _SPARE_BYTES:
+            coming = sum(max(0, n - _size(p)) for p, n in self._claims.items() if p != path)
+            coming += max(0, size - _size(path))
+            if size > before and shutil.disk_usage(self.folder).free < coming + _SPARE_BYTES:
                 raise Refused(507, "The server's disk is full. Try again later.")
             self._claims[path] = size
 
@@ -72,11 +74,19 @@ class DiskShare:
             if path in self._claims:
                 self._claims[to] = self._claims.pop(path)
 
-    def forget(self, folder: Path) -> None:
-        """A folder is gone with all of its files."""
+    def forget(self, folder: Path, held: Collection[Path] = ()) -> None:
+        """A folder is gone with all of its files, but for those in ``held``: they are still being
+        written to, which keeps them on the disk."""
         with self._guard:
-            for path in [p for p in self._claims if folder in p.parents]:
+            for path in [p for p in self._claims if folder in p.parents and p not in held]:
                 del self._claims[path]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 class ScratchFolder:

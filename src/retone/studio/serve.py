@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ def serve(
     names: Sequence[str] = (),
     log: bool = False,
 ) -> None:
-    """Run the studio until it is interrupted.
+    """Run the studio until SIGINT, SIGTERM or SIGHUP ends it, which is how a server ends.
 
     Args:
         host: address to listen on.
@@ -78,15 +79,40 @@ def serve(
             shown = f"[{host}]" if ":" in host else "127.0.0.1" if is_loopback(host) else host
             address = f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
             server = uvicorn.Server(config_of(studio))
-            print(f"retone studio: {address}  (Ctrl-C ends it)", flush=True)
-            if browser:
-                threading.Timer(0.3, webbrowser.open, (address,)).start()
-            server.run(sockets=[listener])
+            with _ended_by_signals(server):
+                print(f"retone studio: {address}  (Ctrl-C ends it)", flush=True)
+                if browser:
+                    threading.Timer(0.3, webbrowser.open, (address,)).start()
+                server.run(sockets=[listener])
         finally:
             listener.close()  # first: removing files needs a handle
             studio.close()
     finally:
         listener.close()
+
+
+@contextlib.contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """The signals that end programs ask the server to end; a second SIGINT does not wait.
+
+    uvicorn's own handlers are not there before its loop runs, do not know SIGHUP, and raise the
+    signal again after the end, so that a server that ended well looks like one that was killed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    wanted = [s for n in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, n, None))]
+    before = {
+        which: signal.signal(which, server.handle_exit)
+        for which in wanted
+        if signal.getsignal(which) != signal.SIG_IGN  # as for a program in the background
+    }
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def config_of(studio: Studio) -> uvicorn.Config:

@@ -15,8 +15,9 @@ from typing import Any
 from retone.errors import MissingExtraError, RetoneError
 from retone.studio.access import Access
 from retone.studio.guard import Guard
+from retone.studio.handling import shown_error
 from retone.studio.limits import Limits, Refused
-from retone.studio.routes import Routes, shown_error
+from retone.studio.routes import Routes
 from retone.studio.server_state import ServerState
 
 TYPES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +12,16 @@ from retone.studio.access import Access
 from retone.studio.jobs import JobQueue
 from retone.studio.limits import Limits
 from retone.studio.scratch import ScratchFolder
-from retone.studio.session import Sessions
+from retone.studio.session import Session, Sessions
 
+LOG = logging.getLogger("retone.studio")
 POLL_S = 1.0
-LOST_S = 3.0
-"""A page that has been disconnected for this long has its jobs stopped."""
+LOST_S = 10.0
+"""A page that has been disconnected for this long has its jobs stopped; browsers come back in 3."""
+THREADS = 16
+"""The processor divides itself among them, so that short requests pass long ones."""
+READERS = 2
+"""Uploads that are read at once."""
 
 
 class ServerState:
@@ -28,6 +34,8 @@ class ServerState:
 
     Attributes:
         pool: threads for the work of single requests.
+        readers: threads that read uploads.
+        turns: for each of several tokens, the requests that are worked on at once.
         warm_up: completes when all heavy modules are imported.
     """
 
@@ -42,33 +50,49 @@ class ServerState:
         self.scratch = ScratchFolder(parent, self.limits.disk_bytes)
         self.sessions = Sessions(self.scratch, self.limits)
         self.queue = JobQueue(self.limits)
-        self.pool = ThreadPoolExecutor(4, thread_name_prefix="retone-studio")
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="retone-studio")
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="retone-reader")
+        self.turns: dict[str, asyncio.Semaphore] = {}
         self.warm_up = self.pool.submit(_warm_up)
 
     async def watch(self) -> None:
         """Stop the jobs of closed pages and end their sessions, until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
-            now = time.monotonic()
             for session in self.sessions.all():
-                if not self.access.valid(session.who):  # its token was revoked
-                    self.queue.cancel(session.key)
-                    session.ended = True
-                    if not self.queue.busy(session.key):
-                        self.sessions.end(session)
-                    continue
-                gone_s = 0.0 if session.listeners else now - session.left_at
-                if gone_s > min(LOST_S, self.limits.grace_s):
-                    if session.seen or gone_s > self.limits.grace_s:
-                        self.queue.cancel(session.key)
-                if gone_s > self.limits.grace_s and not self.queue.busy(session.key):
-                    self.sessions.end(session)
+                try:
+                    self._look(session)
+                except Exception:  # a bug: the other pages are still looked after
+                    LOG.exception("a page could not be looked after")
+
+    def _look(self, session: Session) -> None:
+        if not self.access.valid(session.holder):  # its token was revoked
+            self.queue.cancel(session.key)
+            session.ended = True
+            if not self.queue.busy(session.key):
+                self.sessions.end(session)
+            return
+        gone_s = 0.0 if session.listeners else time.monotonic() - session.left_at
+        if gone_s > min(LOST_S, self.limits.grace_s):
+            if session.seen or gone_s > self.limits.grace_s:
+                self.queue.cancel(session.key)
+        if gone_s > self.limits.grace_s and not self.queue.busy(session.key):
+            self.sessions.end(session)
+
+    def turns_of(self, session: Session) -> asyncio.Semaphore | None:
+        """The turns of a page's token; None where all have the same one, or none."""
+        if not self.access.several:
+            return None
+        if session.holder not in self.turns:
+            self.turns[session.holder] = asyncio.Semaphore(self.limits.working_each)
+        return self.turns[session.holder]
 
     def close(self) -> None:
         """Stop all work and remove all files."""
         for session in self.sessions.all():
             session.ended = True
         self.queue.close()
+        self.readers.shutdown(wait=True, cancel_futures=True)
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.scratch.close()
 

@@ -7,8 +7,9 @@ import secrets
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,13 @@ from retone.studio.scratch import DiskShare, ScratchFolder
 if TYPE_CHECKING:
     from retone.presets import Preset
     from retone.process.result import Decision
+
+
+KEPT = 64
+"""Decisions that a page can go back to."""
+KEPT_BYTES = 24 << 20
+Event = tuple[int, dict[str, Any]]
+"""An event with its number in the session."""
 
 
 @dataclass
@@ -55,9 +63,12 @@ class Session:
     effects: dict[int, Decision] = field(default_factory=dict)
     presets: dict[str, Preset] = field(default_factory=dict)
     downloads: dict[str, tuple[Path, str, str]] = field(default_factory=dict)
-    listeners: list[asyncio.Queue[dict[str, Any]]] = field(default_factory=list)
+    listeners: list[asyncio.Queue[Event]] = field(default_factory=list)
     left_at: float = field(default_factory=time.monotonic)
     seen: bool = False
+    holder: str = ""
+    receiving: set[Path] = field(default_factory=set)
+    ends: deque[tuple[int, dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=16))
     newest_render: int = 0
     ended: bool = False
     who: str = ""
@@ -67,15 +78,30 @@ class Session:
     leaving: bool = False
     newest_input: int = 0
     guard: threading.Lock = field(default_factory=threading.Lock)
-    rendering: threading.Lock = field(default_factory=threading.Lock)
+    rendering: asyncio.Lock = field(default_factory=asyncio.Lock)
     _count: int = 0
+    _events: int = 0
+    _sizes: dict[int, int] = field(default_factory=dict)
 
     def say(self, event: dict[str, Any]) -> None:
-        """Tell every open connection of this page; may be called from any thread."""
+        """Tell every open connection of this page; may be called from any thread.
+
+        The ends of jobs are kept, for a connection that comes back.
+        """
+        with self.guard:
+            self._events += 1
+            numbered = self._events, event
+            if event.get("state") in ("done", "failed", "cancelled"):
+                self.ends.append(numbered)
         if self.loop is None or self.loop.is_closed():
             return
         for queue in list(self.listeners):
-            self.loop.call_soon_threadsafe(_put, queue, event)
+            self.loop.call_soon_threadsafe(_put, queue, numbered)
+
+    def missed(self, after: int) -> list[Event]:
+        """The ends of jobs after the event of that number."""
+        with self.guard:
+            return [e for e in self.ends if e[0] > after]
 
     def new_file(self, suffix: str) -> Path:
         """A new path in this session's folder, with a random name."""
@@ -85,8 +111,10 @@ class Session:
         """Claim space for a file of this session.
 
         Raises:
-            Refused: the server has not that much left.
+            Refused: the server has not that much left, or the session has ended.
         """
+        if self.ended:
+            raise Refused(410, "This page's session has ended.")
         if self.share is not None:
             self.share.claim(path, size)
 
@@ -100,13 +128,22 @@ class Session:
         path.unlink(missing_ok=True)
         self.settle(path)
 
-    def remember(self, decision: Decision, *, keep: int = 24) -> int:
-        """Store a decision and return its number for the page; the oldest are dropped."""
+    def remember(self, decision: Decision, *, keep: int = KEPT) -> int:
+        """Store a decision and return its number for the page.
+
+        Those used longest ago are dropped, so that ``keep`` and ``KEPT_BYTES`` are not exceeded.
+        """
+        decision = replace(decision, references=())
+        size = bytes_of(decision.effect)
         with self.guard:
             self._count += 1
             self.effects[self._count] = decision
-            while len(self.effects) > keep:
-                del self.effects[min(self.effects)]
+            self._sizes[self._count] = size
+            while len(self.effects) > 1 and (
+                len(self.effects) > keep or sum(self._sizes.values()) > KEPT_BYTES
+            ):
+                oldest = next(iter(self.effects))
+                del self.effects[oldest], self._sizes[oldest]
             return self._count
 
     def decision(self, number: object) -> Decision:
@@ -116,7 +153,9 @@ class Session:
             Refused: it was forgotten, or never was.
         """
         with self.guard:
-            found = self.effects.get(number) if isinstance(number, int) else None
+            found = None
+            if isinstance(number, int) and (found := self.effects.pop(number, None)) is not None:
+                self.effects[number] = found  # now the one used last
         if found is None:
             raise Refused(409, "These settings are no longer known here. Match again or load them.")
         return found
@@ -132,7 +171,22 @@ class Session:
         return self.input
 
 
-def _put(queue: asyncio.Queue[dict[str, Any]], event: dict[str, Any]) -> None:
+def bytes_of(effect: Any) -> int:
+    """About the memory of what an effect holds besides its parameters, such as a filter's taps."""
+    found, waiting = 0, [effect]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, (tuple, list)):
+            if item and isinstance(item[0], (int, float)):
+                found += 40 * len(item)
+            else:
+                waiting += item
+        elif is_dataclass(item) and not isinstance(item, type):
+            waiting += [getattr(item, f.name) for f in fields(item)]
+    return found
+
+
+def _put(queue: asyncio.Queue[Event], event: Event) -> None:
     """Add an event; where a page does not read them, the oldest is lost."""
     if queue.full():
         queue.get_nowait()
@@ -147,31 +201,43 @@ class Sessions:
         self._all: dict[str, Session] = {}
         self._guard = threading.Lock()
 
-    def start(self, loop: asyncio.AbstractEventLoop | None, who: str = "") -> Session:
-        """A new session with a key nobody can guess; ``who`` names the token that opened it.
+    def start(
+        self, loop: asyncio.AbstractEventLoop | None, who: str = "", holder: str = "",
+        *, shared: bool = False,
+    ) -> Session:  # fmt: skip
+        """A new session with a key nobody can guess.
+
+        Args:
+            loop: where its connections are served.
+            who: name of the token that opened it.
+            holder: digest of that token.
+            shared: others have tokens of their own, so nobody may take all pages.
 
         Raises:
-            Refused: there are as many as the server takes.
+            Refused: there are as many as the server, or the person, may have.
         """
         with self._guard:
             if len(self._all) >= self.limits.sessions:
                 raise Refused(503, "The server has as many open pages as it takes. Close one.")
+            own = sum(s.holder == holder for s in self._all.values())
+            if shared and own >= self.limits.sessions_each:
+                raise Refused(503, f"You have {own} open pages, as many as one may. Close one.")
             key = secrets.token_urlsafe(18)
             folder = self.place.folder / secrets.token_hex(8)
             folder.mkdir(mode=0o700)
-            session = Session(key, folder, loop, who=who, share=self.place.share)
+            session = Session(key, folder, loop, who=who, holder=holder, share=self.place.share)
             self._all[key] = session
         return session
 
-    def get(self, key: str) -> Session:
-        """The session of that key.
+    def get(self, key: str, holder: str = "") -> Session:
+        """The session of that key, for who opened it.
 
         Raises:
             Refused: there is none.
         """
         with self._guard:
             found = self._all.get(key)
-        if found is None:
+        if found is None or found.holder != holder:
             raise Refused(410, "This page's session has ended. Reload the page to start again.")
         return found
 
@@ -186,4 +252,4 @@ class Sessions:
             self._all.pop(session.key, None)
         session.ended = True
         shutil.rmtree(session.folder, ignore_errors=True)
-        self.place.share.forget(session.folder)
+        self.place.share.forget(session.folder, session.receiving)

@@ -107,7 +107,7 @@ def read_state(session: Session, body: Mapping[str, Any]) -> State:
         tuple(str(n) for n in locks),
         _number(body.get("amount", 1.0), "amount", 0.0, 1.0),
         loudness,
-        None if ceiling is None else _number(ceiling, "true peak", -20.0, 0.0),
+        None if ceiling is None else _number(ceiling, "true peak", -60.0, 0.0),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from retone.dsp.effect import Effect
 from retone.effects import SOUND_CHAIN
 from retone.errors import RetoneError
 from retone.estimators.choose import DEFAULT, NAMES, estimator_named
+from retone.files.fields import number
 from retone.presets import available, open_preset
 from retone.process.decide import decide
 from retone.process.level import speech_loudness
@@ -70,13 +71,16 @@ def strengths() -> dict[str, Any]:
     }
 
 
-def _page_state(session: Session, decision: Decision) -> dict[str, Any]:
-    """A decision as JSON for the page."""
+def _page_state(
+    session: Session, decision: Decision, recording: Recording | None = None
+) -> dict[str, Any]:
+    """A decision as JSON for the page; ``recording`` is what it was made for."""
+    rate = (recording or session.need_input()).sample_rate
     return {
         "effect": session.remember(decision),
         "stages": stages(decision.effect),
         "setting": {n: float(v[0]) for n, v in decision.setting.items()},
-        "plan": plan_of(decision.effect, session.need_input().sample_rate),
+        "plan": plan_of(decision.effect, rate),
         "estimator": decision.estimator,
         "strength": decision.strength,
         "eq": None if decision.strength is None else _eq_of(decision.effect),
@@ -94,21 +98,27 @@ def _eq_of(effect: Effect) -> str | None:
 
 
 def find(
-    session: Session, kind: str, body: Mapping[str, Any], progress: Progress
+    session: Session,
+    recording: Recording,
+    references: Sequence[Recording],
+    kind: str,
+    body: Mapping[str, Any],
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Choose settings for the session's recording.
+    """Choose settings for a recording.
 
     Args:
+        recording, references: those that the page had when it asked.
         kind: ``"match"`` (to the session's references), ``"preset"`` or ``"enhance"``.
         body: ``locks`` (fixed values), ``part``, ``estimator``, ``strength``, ``eq``
             and ``preset``.
     """
-    recording = session.need_input()
     locks = body.get("locks") or {}
     if not isinstance(locks, dict):
         raise Refused(400, "The request's locks are not what a page sends.")
+    fixed = {str(n): number(v, str(n), low=-1e9, high=1e9) for n, v in locks.items()}
     loudness: str | float = "match"
-    references: list[Any] = []
+    sounds: list[Any] = []
     if kind == "enhance":
         from retone.estimators.reference_free import ReferenceFree
 
@@ -117,16 +127,16 @@ def find(
         known = set(estimator.effect.params.names)
     else:
         estimator = _estimator(body)
-        references = _references(session, kind, body)
+        sounds = _references(session, references, kind, body)
         known = set(getattr(estimator, "effect", SOUND_CHAIN).params.names)
     part = str(body.get("part") or "all")
     options = Options(
         part=part if part in PARTS and kind != "enhance" else "all",
-        locks={str(n): float(v) for n, v in locks.items() if n in known},
+        locks={n: v for n, v in fixed.items() if n in known},
         loudness=loudness,
     )
-    decision = decide(recording.path, references, options, estimator=estimator, progress=progress)
-    return _page_state(session, decision) | {
+    decision = decide(recording.path, sounds, options, estimator=estimator, progress=progress)
+    return _page_state(session, decision, recording) | {
         "warnings": [public(w, session) for w in decision.warnings],
         "style": _style(decision, recording.sample_rate) if kind == "preset" else None,
     }
@@ -154,7 +164,9 @@ def _matching(body: Mapping[str, Any]) -> Any:
     return Matching(strength=None if strength is None else float(strength), eq=eq)
 
 
-def _references(session: Session, kind: str, body: Mapping[str, Any]) -> list[Any]:
+def _references(
+    session: Session, references: Sequence[Recording], kind: str, body: Mapping[str, Any]
+) -> list[Any]:
     if kind == "preset":
         named = str(body.get("preset"))
         if named in session.presets:
@@ -162,9 +174,9 @@ def _references(session: Session, kind: str, body: Mapping[str, Any]) -> list[An
         if named not in [p["name"] for p in presets()]:
             raise Refused(400, "No preset has that name.")
         return [open_preset(named).profile]
-    if not session.references:
+    if not references:
         raise Refused(409, "Choose a reference recording first.")
-    return [r.path for r in session.references]
+    return [r.path for r in references]
 
 
 MOST_PRESETS = 16
@@ -200,9 +212,17 @@ def _style(decision: Decision, sample_rate: int) -> dict[str, Any] | None:
     return {"name": profile.name, "spectrum_db": short(spectrum, 1)}
 
 
-def write_result(session: Session, state: State, progress: Progress) -> dict[str, Any]:
-    """Render the original file with the page's settings: audio, settings file and report."""
-    recording = session.need_input()
+def write_result(
+    session: Session,
+    recording: Recording,
+    references: Sequence[Recording],
+    state: State,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Render an original file with the page's settings: audio, settings file and report.
+
+    ``recording`` and ``references`` are those that the page had when it asked.
+    """
     suffix = Path(recording.name).suffix.lower()
     suffix = suffix if suffix in CONTAINERS else ".wav"
     output = session.new_file(suffix)
@@ -217,7 +237,8 @@ def write_result(session: Session, state: State, progress: Progress) -> dict[str
                 reader, output, state.decision, state.options, progress=progress
             )
         session.settle(output)
-        settings = _named(result.settings, session, f"{stem}.retone{suffix}")
+        output_name = f"{stem}.retone{suffix}"
+        settings = _named(result.settings, session, recording, references, output_name)
         report = render_report(
             replace(report_of(result), settings=settings, sound=sound_of(result))
         )
@@ -306,15 +327,21 @@ def load_settings(session: Session, text: str) -> dict[str, Any]:
     }
 
 
-def _named(settings: SettingsFile, session: Session, output: str) -> SettingsFile:
+def _named(
+    settings: SettingsFile,
+    session: Session,
+    recording: Recording,
+    references: Sequence[Recording],
+    output: str,
+) -> SettingsFile:
     """Recordings, including references, under the names that the user gave them."""
     sources = []
     for s in settings.sources:
         if s.role == "input":
-            sources.append(replace(s, file=session.need_input().name))
+            sources.append(replace(s, file=recording.name))
         elif s.role == "output":
             sources.append(replace(s, file=output))
-    sources += [_source("reference", r) for r in session.references]
+    sources += [_source("reference", r) for r in references]
     return replace(
         settings,
         sources=tuple(sources),

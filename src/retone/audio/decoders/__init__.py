@@ -8,10 +8,10 @@ from pathlib import Path
 
 from retone.audio.decoders import boxes, ffmpeg_file, riff
 from retone.audio.decoders.sndfile import READ_ERRORS, open_sndfile
-from retone.audio.decoders.source import Source, open_binary
+from retone.audio.decoders.source import Source, open_binary, watched
 from retone.errors import AudioError
 
-__all__ = ["Source", "open_source", "stated_seconds"]
+__all__ = ["Source", "open_source", "stated_seconds", "watched"]
 
 _MP3_IN_WAV = 0x55
 _SNDFILE = re.compile(

@@ -16,7 +16,7 @@ import numpy as np
 from retone.audio.decoders import boxes
 from retone.audio.decoders.ffmpeg_blocks import ERRORS, Blocks
 from retone.audio.decoders.ffmpeg_file import opened
-from retone.audio.decoders.source import Source, open_binary
+from retone.audio.decoders.source import WATCH, Source, open_binary
 from retone.errors import AudioError
 
 _CONTAINERS = {
@@ -217,9 +217,11 @@ class FfmpegSource(Source):
 
 def _scan(stream: Blocks) -> _Scan:
     """Decode a stream to its end."""
-    frames = 0
+    frames, watch = 0, WATCH.get()
     while (block := stream.next_block(count_bits=True)) is not None:
         frames += block.shape[1]
+        if watch is not None:
+            watch(frames, stream.rate, stream.channels)
     layout = stream.layout
     names: tuple[str, ...] | None = None
     if layout is not None and stream.channels > 2 and not _NUMBERED.fullmatch(layout.name):

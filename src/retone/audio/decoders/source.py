@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+
+Watch = Callable[[int, int, int], None]
+"""Called while a file is decoded, with the frames so far, the rate in Hz and the channels."""
+WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextlib.contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Call ``watch`` where opening a file means decoding all of it, which its header need not
+    tell; what it raises ends the decoding."""
+    token = WATCH.set(watch)
+    try:
+        yield
+    finally:
+        WATCH.reset(token)
 
 
 class Source(ABC):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from retone.errors import no_formula
 from retone.report.svg import Axis, Plot, ticks
 from retone.studio.listening.prepare import read_study
 from retone.studio.listening.results import COLUMNS, Row, read_results
@@ -169,9 +170,17 @@ def _described(x: Line) -> dict[str, Any]:
     return {"system": x.system, "other": x.other, "role": x.role, **e, "p": x.p}
 
 
+_NUMBERS = ("value", "low", "high", "p", "score")
+"""Columns that may begin with a minus."""
+
+
 def _csv(table: Sequence[Sequence[str]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(table)
+    head, *rows = table
+    numbers = [i for i, name in enumerate(head) if name in _NUMBERS]
+    csv.writer(out, lineterminator="\n").writerows(
+        [head, *([c if i in numbers else no_formula(c) for i, c in enumerate(r)] for r in rows)]
+    )
     return out.getvalue()
 
 

@@ -26,7 +26,8 @@ from retone.audio.meters.loudness import LoudnessMeter, loudness_lufs
 from retone.audio.meters.true_peak import true_peak_dbtp
 from retone.errors import DataError, OutputExistsError, SettingError
 from retone.files.atomic import new_folder
-from retone.studio.listening.plan import Item, Plan
+from retone.files.fields import parse, read_text
+from retone.studio.listening.plan import DESIGNS, Item, Plan
 
 VERSION = 1
 CEILING_DBTP = -1.0
@@ -39,6 +40,7 @@ LEAST_CHECKS = 6
 TRAP = 2
 """The answer that an attention check of an ACR test asks for."""
 PAGE = ("index.html", "listen.css", "order.js", "sound.js", "listen.js")
+MOST_STUDY_BYTES = 16 << 20
 MOST_INLINE = 60_000_000
 """Largest page in one file, in bytes of sound."""
 
@@ -263,7 +265,7 @@ def _write_page(study: Mapping[str, Any], folder: Path, one_file: bool) -> None:
             f"{MOST_INLINE / 1e6:.0f} MB). Take fewer or shorter sounds, or a folder."
         )
     packed = {n: base64.b64encode(data).decode() for n, data in sounds.items()}
-    script = f"const STUDY = {json.dumps({**study, 'sounds': packed})};".replace("</", "<\\/")
+    script = f"const STUDY = {json.dumps({**study, 'sounds': packed})};".replace("<", "\\u003c")
     html = files["index.html"]
     html = html.replace(
         '<link rel="stylesheet" href="listen.css">', f"<style>{files['listen.css']}</style>"
@@ -287,12 +289,29 @@ def read_study(folder: Path) -> dict[str, Any]:
         DataError: there is none, or it is damaged.
     """
     path = folder / "study.json"
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing: {folder} holds no listening test.") from None
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Prepare the test again.") from None
+    if not path.exists():
+        raise DataError(f"{path} is missing: {folder} holds no listening test.")
+    found = parse(read_text(path, "a listening test", most_bytes=MOST_STUDY_BYTES), str(path))
     if not isinstance(found, dict) or found.get("retone_listening") != VERSION:
         raise DataError(f"{path} is no listening test of version {VERSION}. Prepare it again.")
+    if not _is_study(found):
+        raise DataError(f"{path} is damaged. Prepare the test again.")
     return found
+
+
+def _is_study(found: Mapping[str, Any]) -> bool:
+    """Whether the fields that are used have the types that ``_study`` writes."""
+    texts = [found.get(k) for k in ("id", "title", "question", "design")]
+    trials, words = found.get("trials"), found.get("categories")
+    if not (isinstance(trials, list) and trials and isinstance(words, list)):
+        return False
+    for number, trial in enumerate(trials):
+        if not isinstance(trial, dict) or trial.get("id") != number or "reference" not in trial:
+            return False
+        stimuli = trial.get("stimuli")
+        if not (isinstance(stimuli, list) and all(isinstance(s, dict) for s in stimuli)):
+            return False
+        given = [trial["reference"]] if trial["reference"] is not None else []
+        texts += [trial.get("kind"), trial.get("item"), *given]
+        texts += [s.get(k) for s in stimuli for k in ("system", "role", "file")]
+    return found.get("design") in DESIGNS and all(isinstance(t, str) for t in texts)

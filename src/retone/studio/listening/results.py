@@ -8,15 +8,19 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from retone.errors import DataError, OutputExistsError
 from retone.files.atomic import write_text_atomic
+from retone.files.fields import parse, read_text
 
 FOLDER = "results"
 MOST_BYTES = 4_000_000
+HEADING = ("study", "design", "listener", "begun", "ended")
+MOST_FILES = 10_000
+_PLAIN = (str, int, float, bool, type(None))
 COLUMNS = (
     "listener", "study", "design", "position", "trial", "kind", "item", "system", "role", "other",
     "score", "choice", "correct", "heard_s", "seconds",
@@ -54,38 +58,62 @@ class Row:
 def read_results(folder: Path, study: Mapping[str, Any]) -> list[Row]:
     """All answers to a test that lie in its folder ``results``, in JSON or CSV files.
 
-    A listener whose results lie there in both forms counts once.
+    A listener whose results lie there in both forms counts once. Two listeners of one name count
+    as two: the second is called ``NAME (2)``.
 
     Raises:
         DataError: there are none, or a file is damaged or belongs to another test.
     """
-    found: dict[tuple[str, int, str, str], Row] = {}
+    found: dict[str, tuple[Row, ...]] = {}
+    known = systems_of(study)
     files = sorted((folder / FOLDER).glob("*.json")) + sorted((folder / FOLDER).glob("*.csv"))
-    for path in files:
+    for path in files[:MOST_FILES]:
+        own: dict[str, dict[tuple[int, str, str], Row]] = {}
         for data in _rows_of(path):
-            row = _row(data, path, study)
-            found.setdefault((row.listener, row.trial, row.system, row.other), row)
+            row = _row(data, path, study, known)
+            rows = own.setdefault(row.listener, {})
+            rows.setdefault((row.trial, row.system, row.other), row)
+        for name, rows in own.items():
+            _add(found, name, tuple(sorted(rows.values(), key=lambda r: (r.trial, r.system))))
     if not found:
         raise DataError(
             f"{folder / FOLDER} holds no results. Put the files there that listeners downloaded."
         )
-    return list(found.values())
+    return [row for rows in found.values() for row in rows]
+
+
+def _add(found: dict[str, tuple[Row, ...]], name: str, rows: tuple[Row, ...]) -> None:
+    """Add one listener's answers, under a name of their own unless they are there already."""
+    for number in itertools.count(1):
+        shown = name if number == 1 else f"{name} ({number})"
+        own = tuple(replace(row, listener=shown) for row in rows)
+        if found.setdefault(shown, own) == own:
+            return
 
 
 def _rows_of(path: Path) -> Iterable[Mapping[str, Any]]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_text(path, "a listener's results", most_bytes=MOST_BYTES)
         if path.suffix == ".csv":
-            return list(csv.DictReader(text.splitlines()))
-        rows = json.loads(text)["rows"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+            return list(csv.DictReader(text.removeprefix("\ufeff").splitlines()))
+        rows = parse(text, path.name)["rows"]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({error}). Ask for it again, or remove it.") from None
-    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+    if not isinstance(rows, list):
         raise DataError(f"{path} is damaged: 'rows' is no list. Ask for it again, or remove it.")
     return rows
 
 
-def _row(data: Mapping[str, Any], path: Path, study: Mapping[str, Any]) -> Row:
+def systems_of(study: Mapping[str, Any]) -> dict[int, set[str]]:
+    """The systems that each question of a test asks about, by its number."""
+    return {t["id"]: {s["system"] for s in t["stimuli"]} for t in study["trials"]}
+
+
+def _row(
+    data: Mapping[str, Any], path: Path, study: Mapping[str, Any], known: Mapping[int, set[str]]
+) -> Row:
+    if not isinstance(data, dict):
+        raise DataError(f"{path} is damaged: an answer is no object. Ask for it again.")
     if data.get("study") != study["id"]:
         raise DataError(
             f"{path} belongs to test {data.get('study')}, not to {study['id']}. Remove it."
@@ -105,8 +133,12 @@ def _row(data: Mapping[str, Any], path: Path, study: Mapping[str, Any]) -> Row:
             choice=str(data.get("choice") or ""),
             correct=None if correct in (None, "") else bool(int(correct)),  # type: ignore[call-overload]
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path} is damaged ({error!r}). Ask for it again, or remove it.") from None
+    if not {row.system, row.other or row.system} <= known.get(row.trial, set()):
+        raise DataError(
+            f"{path} answers what the test does not ask. Ask for it again, or remove it."
+        )
     low, high = (0, 100) if study["design"] == "mushra" else (1, 5)
     if row.score is not None and not low <= row.score <= high:
         raise DataError(f"{path}: score {row.score:g} is outside {low}..{high}.")
@@ -120,18 +152,24 @@ def store(folder: Path, content: bytes, study: Mapping[str, Any]) -> Path:
         DataError: it is not what the page sends.
     """
     try:
-        data = json.loads(content)
+        data = parse(content.decode("utf-8"), "results")
         rows, listener = data["rows"], str(data["listener"])
         if data["study"] != study["id"] or not isinstance(rows, list) or not rows:
             raise ValueError("another test")
+        known = systems_of(study)
+        kept = []
         for row in rows:
-            _row(row, Path("the page's results"), study)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+            _row(row, Path("the page's results"), study, known)
+            kept.append({n: row[n] for n in COLUMNS if isinstance(row.get(n, []), _PLAIN)})
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"these are no results of this test ({error}).") from None
     stem = re.sub(r"[^\w-]+", "_", listener)[:60] or "listener"
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
-    text = json.dumps(data, indent=1) + "\n"
+    heading = {n: str(data.get(n, ""))[:80] for n in HEADING}
+    text = json.dumps({**heading, "rows": kept}) + "\n"
+    if sum(1 for _ in place.iterdir()) >= MOST_FILES:
+        raise DataError(f"{place} holds {MOST_FILES} results, as many as are read.")
     for number in itertools.count(1):
         path = place / f"{stem}-{number}.json"
         with contextlib.suppress(OutputExistsError):

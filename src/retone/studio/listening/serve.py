@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import webbrowser
@@ -14,6 +15,12 @@ from retone.errors import DataError, SettingError
 from retone.studio.listening.prepare import PAGE, read_study
 from retone.studio.listening.results import MOST_BYTES, store
 
+WAIT_S = 30.0
+"""How long a client may take to send a part of its request."""
+POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 TYPES = {
     "": "text/html",
     ".html": "text/html",
@@ -44,6 +51,8 @@ def server_of(folder: Path, port: int = 0) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         """Files from a table: no path from a request is opened."""
 
+        timeout = WAIT_S
+
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
 
@@ -61,6 +70,7 @@ def server_of(folder: Path, port: int = 0) -> ThreadingHTTPServer:
             self.send_header("Content-Length", str(len(content)))
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header("Cache-Control", "no-cache")
+            self.send_header("Content-Security-Policy", POLICY)
             self.end_headers()
             self.wfile.write(content)
 
@@ -84,14 +94,16 @@ def server_of(folder: Path, port: int = 0) -> ThreadingHTTPServer:
             kind = (self.headers.get("Content-Type") or "").partition(";")[0]
             if self.path != "/results" or site not in (None, "same-origin"):
                 self._send(404, b"There is no such address.", "text/plain")
-            elif kind != "application/json" or not size.isdecimal() or int(size) > MOST_BYTES:
+            elif kind != "application/json" or small_number(size) not in range(MOST_BYTES + 1):
                 self._send(413, b"The results are larger than a page sends.", "text/plain")
             else:
                 try:
-                    store(folder, self.rfile.read(int(size)), study)
+                    store(folder, self.rfile.read(small_number(size) or 0), study)
                     self._send(200, b"{}", "application/json")
                 except DataError as error:
                     self._send(422, str(error).encode(), "text/plain")
+                except OSError as error:  # a client that does not send, or a full disk
+                    self._send(507, f"Not stored ({error.strerror}).".encode(), "text/plain")
 
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), Handler)
@@ -100,6 +112,11 @@ def server_of(folder: Path, port: int = 0) -> ThreadingHTTPServer:
         raise SettingError(
             f"cannot listen on port {port}: {reason}. Try another port, or none."
         ) from None
+
+
+def small_number(text: str) -> int | None:
+    """A whole number of a few digits; None if it is anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def serve(folder: Path, *, port: int, browser: bool) -> None:
@@ -115,6 +132,7 @@ def serve(folder: Path, *, port: int, browser: bool) -> None:
     if browser:
         threading.Timer(0.3, webbrowser.open, (address,)).start()
     try:
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):  # which is how it ends
+            server.serve_forever()
     finally:
         server.server_close()

@@ -10,18 +10,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 import numpy as np
 
 from retone.errors import DataError, SettingError
-from retone.files.atomic import locked
+from retone.files.atomic import locked, new_folder
 from retone.registry import Registry, called
 from retone.training.data import layouts
 from retone.training.data.manifest import (
@@ -274,6 +272,15 @@ def open_corpus(
     if not folder.is_dir():
         raise DataError(f"{name}: no folder {folder}; get the corpus from {source.where}.")
     found = source.find(folder)
+    for item in found:
+        path = PurePath(item.path)
+        if path.is_absolute() or ".." in path.parts:  # a list that another person wrote
+            raise DataError(
+                f"{name}: {folder} lists {item.path}, which is not inside it. Remove it."
+            )
+        if item.split not in (None, "", *SPLITS) or "\0" in item.path:
+            known = ", ".join(SPLITS)
+            raise DataError(f"{name}: {folder} lists a split '{item.split}'; expected {known}.")
     stamp = _stamp(folder, found, sample_rate, source.rules)
     target = cache / f"{name}_{sample_rate}_{stamp[:12]}"
     manifest_path = target / "manifest.jsonl"
@@ -303,14 +310,9 @@ def _fill_whole(
     target: Path,
     say: Log,
 ) -> None:
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{target.name}."))
-    manifest = _fill(source, folder, found, sample_rate, aside, say)
-    manifest.save(aside / "manifest.jsonl")
-    aside.chmod(0o755)  # mkdtemp's folder is private
-    try:
-        aside.rename(target)
-    except OSError:  # another machine with the same disk was faster
-        shutil.rmtree(aside)
+    with new_folder(target) as aside:
+        manifest = _fill(source, folder, found, sample_rate, aside, say)
+        manifest.save(aside / "manifest.jsonl")
     say(manifest.summary())
 
 

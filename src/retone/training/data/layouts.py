@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from retone.errors import DataError
-from retone.training.data.manifest import AUDIO_SUFFIXES, Found, Manifest
+from retone.files.fields import read_text
+from retone.training.data.manifest import AUDIO_SUFFIXES, MOST_BYTES, Found, Manifest
 from retone.training.debian.lists import MUSIC_PACKAGES
 
 
@@ -137,8 +140,8 @@ def listed(folder: Path) -> list[Found]:
     above 8 kHz.
     """
     table, found = folder / "manifest.csv", []
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+    with _rows(table) as rows:
+        for row in rows:
             who = row.get("speaker") or row.get("track")
             if not row.get("file") or not who:
                 raise _wrong("folder", folder, "manifest.csv with columns file and speaker.")
@@ -159,6 +162,20 @@ def listed(folder: Path) -> list[Found]:
     if not found:
         raise _wrong("folder", folder, "at least one row in manifest.csv.")
     return found
+
+
+@contextlib.contextmanager
+def _rows(table: Path) -> Iterator[Iterator[dict[str, str]]]:
+    """The rows of a table, which another person may have written.
+
+    Raises:
+        DataError: it cannot be read, or a cell is not what its column says.
+    """
+    text = read_text(table, "a table (CSV)", most_bytes=MOST_BYTES)
+    try:
+        yield csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    except (csv.Error, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{table} is not a table that can be read ({error}).") from None
 
 
 def _bandwidth(row: dict[str, str]) -> float | None:
@@ -182,8 +199,8 @@ def kit(folder: Path) -> list[Found]:
     if not table.is_file():
         raise _wrong("kit", folder, "manifest.csv next to the folders of recordings.")
     found = []
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+    with _rows(table) as rows:
+        for row in rows:
             try:
                 split = "test" if row["split"] == "test" else None
                 if split is None and row["source"] in ("libritts", "vctk"):

@@ -7,13 +7,18 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from retone.errors import DataError
 from retone.files.atomic import write_text_atomic
+from retone.files.fields import read_text
 
+MOST_BYTES = 512 << 20
+"""Largest manifest: two million files."""
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+MOST_NUMBER = 1e9
 SPLITS = ("train", "val", "test")
 
 Log = Callable[[str], None]
@@ -182,6 +187,22 @@ def assign_splits(found: Sequence[Found], order: str) -> dict[str, str]:
     return {**free, **stated}
 
 
+def _entry(row: dict[str, Any]) -> Entry:
+    """One line of a manifest; TypeError or ValueError if it is none."""
+    entry = Entry(**row)
+    for name, value in asdict(entry).items():
+        if name == "bandwidth_hz" and value is None:
+            continue
+        if name in ("seconds", "sample_rate", "bandwidth_hz"):
+            if isinstance(value, bool) or not 0 <= value <= MOST_NUMBER:
+                raise ValueError(f"{name} = {value!r}")
+        elif not isinstance(value, str) or "\0" in value:
+            raise ValueError(f"{name} = {value!r}")
+    if entry.split and entry.split not in SPLITS:
+        raise ValueError(f"split = {entry.split!r}")
+    return entry
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The usable files of a corpus and, by reason, the skipped ones."""
@@ -224,12 +245,13 @@ class Manifest:
             DataError: there is no such file or it is not a manifest.
         """
         try:
-            heading, *rows = path.read_text(encoding="utf-8").splitlines()
+            if not path.exists():
+                raise DataError(f"{path}: there is no manifest; build the corpus first.")
+            text = read_text(path, "a manifest", most_bytes=MOST_BYTES)
+            heading, *rows = text.splitlines()
             head = json.loads(heading)
             skipped = {reason: tuple(paths) for reason, paths in head["skipped"].items()}
-            entries = tuple(Entry(**json.loads(row)) for row in rows)
-            return cls(head["manifest"], entries, skipped)
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: there is no manifest; build the corpus first.") from error
-        except (ValueError, KeyError, TypeError) as error:
+            entries = tuple(_entry(json.loads(row)) for row in rows)
+            return cls(str(head["manifest"]), entries, skipped)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: not a manifest ({error}); build it again.") from error

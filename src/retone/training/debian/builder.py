@@ -131,21 +131,53 @@ def unpack(package: str, cache: Path) -> Path:
             f"{package}: apt-get and dpkg are needed to fetch it; run this on Debian or Ubuntu, "
             "or use another corpus."
         )
-    if not list(cache.glob(f"{package}_*.deb")):
-        done = subprocess.run(
-            ["apt-get", "download", package], cwd=cache, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise DataError(f"{package}: apt-get could not fetch it ({last}); try apt-get update.")
-    archive = max(cache.glob(f"{package}_*.deb"))
     tree = cache / "unpacked" / package
-    shutil.rmtree(tree, ignore_errors=True)
-    tree.mkdir(parents=True)
-    subprocess.run(["dpkg", "-x", str(archive.resolve()), str(tree)], check=True)
+    archives = sorted(cache.glob(f"{package}_*.deb"))
+    if not (archives and _unpacked(archives[-1], tree)):
+        for torn in archives:  # an earlier download that was cut
+            torn.unlink()
+        archive = _fetched(package, cache)
+        if not _unpacked(archive, tree):
+            archive.unlink()
+            raise DataError(
+                f"{package}: dpkg cannot unpack what apt-get fetched. Try apt-get update, and that "
+                f"there is space in {cache}."
+            )
     for bundle in sorted(tree.rglob("*.pk3")):
         _open_bundle(bundle)
     return tree
+
+
+def _fetched(package: str, cache: Path) -> Path:
+    """Download a package; it takes its name in ``cache`` once it is complete.
+
+    Raises:
+        DataError: apt-get cannot fetch it.
+    """
+    place = cache / "download"
+    shutil.rmtree(place, ignore_errors=True)  # of a build that was killed
+    place.mkdir()
+    try:
+        done = subprocess.run(
+            ["apt-get", "download", package], cwd=place, capture_output=True, text=True, check=False
+        )
+        found = sorted(place.glob(f"{package}_*.deb"))
+        if done.returncode or not found:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise DataError(f"{package}: apt-get could not fetch it ({last}); try apt-get update.")
+        return found[-1].replace(cache / found[-1].name)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _unpacked(archive: Path, tree: Path) -> bool:
+    """Unpack a package into an empty ``tree``; False if dpkg refuses it."""
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    done = subprocess.run(
+        ["dpkg", "-x", str(archive.resolve()), str(tree)], capture_output=True, check=False
+    )
+    return done.returncode == 0
 
 
 def _open_bundle(bundle: Path) -> None:
