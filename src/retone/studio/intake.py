@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from retone.studio.session import Recording, Session
 from retone.studio.sniff import HEAD, sniff
 
 WAVE_POINTS = 1200
+SHOWN_EVERY_S = 0.25
+Follow = Callable[[Recording], None]
 MOST_NAME = 120
 
 
@@ -27,12 +31,15 @@ def plain_name(name: str) -> str:
     return kept[:MOST_NAME] or "recording"
 
 
-def take(upload: Path, name: str, session: Session, limits: Limits) -> Recording:
+def take(
+    upload: Path, name: str, session: Session, limits: Limits, follow: Follow | None = None
+) -> Recording:
     """Read an upload in the session's folder.
 
     Args:
         upload: the received file; renamed by its content, or removed when refused.
         name: the file's name on the page; only shown.
+        follow: called with a long recording while it is read; what it raises ends the reading.
 
     Raises:
         Refused: it is no recording, too long, or has too many channels.
@@ -55,7 +62,7 @@ def take(upload: Path, name: str, session: Session, limits: Limits) -> Recording
         session.settle(path)
         preview = session.new_file(".f32")
         made.append(preview)
-        return _read(path, preview, shown, session, limits)
+        return _read(path, preview, shown, session, limits, follow)
     except AudioError as error:
         _remove(made, session)
         text = str(error)
@@ -72,7 +79,14 @@ def _remove(paths: list[Path], session: Session) -> None:
         session.remove(path)
 
 
-def _read(path: Path, preview: Path, shown: str, session: Session, limits: Limits) -> Recording:
+def _read(
+    path: Path,
+    preview: Path,
+    shown: str,
+    session: Session,
+    limits: Limits,
+    follow: Follow | None,
+) -> Recording:
     _bound(path, shown, limits)
     with open_reader(path) as reader:
         info = reader.info
@@ -81,6 +95,12 @@ def _read(path: Path, preview: Path, shown: str, session: Session, limits: Limit
         levels = LevelMeter(info.sample_rate, info.channels, info.layout)
         spectrum = SpectrumMeter(info.sample_rate)
         wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)
+        found = Recording(
+            shown, path, preview, info.sample_rate, info.channels, info.frames,
+            str(info).partition(": ")[2], {}, spectrum, wave_of(wave),
+            long=info.duration_s > limits.long_s,
+        )  # fmt: skip
+        shown_at = 0.0
         with preview.open("wb") as out:
             for block in reader.blocks():
                 levels.update(block)
@@ -88,11 +108,15 @@ def _read(path: Path, preview: Path, shown: str, session: Session, limits: Limit
                 stereo = np.ascontiguousarray(block[:2].T, dtype=np.float32)
                 wave.update(block.mean(axis=0, keepdims=True))
                 out.write(stereo.tobytes())
-        about = str(info).partition(": ")[2]
-        return Recording(
-            shown, path, preview, info.sample_rate, info.channels, info.frames, about,
-            levels.result().to_dict(), spectrum, wave_of(wave),
-        )  # fmt: skip
+                found.ready += block.shape[1]
+                now = time.monotonic()
+                if follow and found.long and now - shown_at > SHOWN_EVERY_S:
+                    shown_at = now
+                    out.flush()
+                    found.wave = wave_of(wave)
+                    follow(found)
+        found.levels, found.wave = levels.result().to_dict(), wave_of(wave)
+        return found
 
 
 def _bound(path: Path, shown: str, limits: Limits) -> None:

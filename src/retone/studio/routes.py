@@ -20,6 +20,7 @@ from retone.exports import TARGETS, target_named
 from retone.files.fields import parse, unicode_text
 from retone.progress import Progress
 from retone.studio.limits import Refused
+from retone.studio.reading import Follower, described
 from retone.studio.server_state import POLL_S, ServerState
 from retone.studio.session import Session
 
@@ -148,8 +149,8 @@ class Routes:
             with session.guard:
                 own, others = session.input, list(session.references)
             return {
-                "input": None if own is None else _described(own),
-                "references": [_described(r) for r in others],
+                "input": None if own is None else described(own),
+                "references": [described(r) for r in others],
                 "effects": list(session.effects),
                 "spectra": spectra_of(session),
             }
@@ -246,7 +247,9 @@ class Routes:
             await asyncio.wait_for(work, self.state.limits.upload_s)
             name = request.query_params.get("name", "")
             limits = self.state.limits
-            recording = await self._run(take, path, name, session, limits, session=session)
+            follow = Follower(session, role, number)
+            read = self._run(take, path, name, session, limits, follow, session=session)
+            recording = await follow.watch(request, read)
         except TimeoutError:
             raise Refused(408, "The upload took too long. Try again.") from None
         except ClientDisconnect:
@@ -258,8 +261,11 @@ class Routes:
             raise Refused(507, f"The server cannot store the upload ({what}).") from None
         finally:
             session.remove(path)
-        add = self._add_recording
-        return _json(await self._run(add, session, role, recording, number, session=session))
+        try:
+            add = self._add_recording
+            return _json(await self._run(add, session, role, recording, number, session=session))
+        finally:
+            session.arriving = None if session.arriving is recording else session.arriving
 
     def _require_room(self, session: Session) -> None:
         most = self.state.limits.references
@@ -291,7 +297,7 @@ class Routes:
             session.remove(old.preview)
         if old is not None and old is recording:
             raise Refused(409, f"{recording.name} was replaced by a newer choice.")
-        found = _described(recording) | {"index": len(session.references) - 1}
+        found = described(recording) | {"index": len(session.references) - 1}
         if role == "input":
             found |= {"manual": work.manual(session)}
         found["spectra"] = spectra_of(session)
@@ -346,15 +352,29 @@ class Routes:
 
         from retone.studio.preview import packed
 
-        found = session.need_input() if which == "input" else None
+        found = session.arriving if which == "arriving" else None
+        if which == "input" or (which == "arriving" and found is None):
+            found = session.need_input()
         if found is None:
             index = small_number(which)
             if index is None or index >= len(session.references):
                 raise Refused(404, "There is no such recording.")
             found = session.references[index]
-        head = {"start": 0, "frames": found.frames, "channels": min(found.channels, 2),
-                "rate": found.sample_rate}  # fmt: skip
-        return _bytes(await self._run(lambda: packed(head, found.samples()), session=session))
+        first, frames = (small_number(request.query_params.get(n, "")) for n in ("first", "frames"))
+        most = round(LONGEST_WINDOW_S * found.sample_rate)
+        if first is None and found.long:
+            raise Refused(413, "The recording is played in pieces. Reload the page.")
+
+        def look() -> bytes:
+            if first is None:
+                samples = found.samples()
+            else:
+                samples = found.part(first, min(frames or 0, most))
+            head = {"start": first or 0, "frames": samples.shape[1], "channels": len(samples),
+                    "rate": found.sample_rate}  # fmt: skip
+            return packed(head, samples)
+
+        return _bytes(await self._run(look, session=session))
 
     async def job(self, request: Any) -> Any:
         """Queue a match, a preset, an enhancement or the saving of the result."""
@@ -528,15 +548,3 @@ def _bytes(data: bytes) -> Any:
     from starlette.responses import Response
 
     return Response(data, media_type="application/octet-stream")
-
-
-def _described(recording: Any) -> dict[str, Any]:
-    """A recording as the page shows it."""
-    return {
-        "name": recording.name,
-        "about": recording.about,
-        "rate": recording.sample_rate,
-        "seconds": recording.frames / recording.sample_rate,
-        "levels": recording.levels,
-        "wave": recording.wave,
-    }
