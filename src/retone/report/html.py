@@ -117,7 +117,7 @@ def _details(data: ReportData) -> str:
 
 
 def _player(sound: Sound | None) -> str:
-    """Before, after and reference, to be heard and compared."""
+    """Before, after and reference, to play and compare."""
     if sound is None:
         return ""
     roles = [t.role for t in sound.tracks]

@@ -219,7 +219,7 @@ class Fir extends Stage {
     core.c.rt_fir_spectra(this.response, this.spectra, this.table, this.scratch, BigInt(this.count));
   }
 
-  run(x, n) { // a shorter block ends what can be heard of this state
+  run(x, n) { // after a shorter block this state is not used again
     const f = this.core.f64, at = x >> 3, b = this.block >> 3, channels = Number(this.channels);
     for (let c = 0; c < channels; c++) {
       f.fill(0, b + c * BLOCK + n, b + (c + 1) * BLOCK);

@@ -1,4 +1,4 @@
-// The effect in the browser's own audio thread: moved sliders are heard in its next block, without
+// The effect in the browser's own audio thread: moved sliders take effect in its next block, without
 // the server. The page's own instance designs filters and prepares the states to start with.
 import { Core, Effect } from "./engine.js";
 import { Pieces } from "./pieces.js";

@@ -175,7 +175,7 @@ const renderWhole = latest(async () => {
   }
 });
 
-// The effect runs in the page itself if the browser can; else the server renders what is heard.
+// The effect runs in the page itself if the browser can; else the server renders what is played.
 async function runHere() {
   const live = await Live.load();
   live.heard = () => { document.body.dataset.heardAfterMs = (performance.now() - page.changed).toFixed(1); };
@@ -198,7 +198,7 @@ function follow() {
 
 function notHere(error) {
   player.live = null;
-  page.notHere = `Changes are heard a moment later, when the server has rendered them. ${error.message}`;
+  page.notHere = `Changes take effect a moment later, when the server has rendered them. ${error.message}`;
   if (page.input) sayNotHere();
 }
 

@@ -72,7 +72,7 @@ export function showTimes() {
   const gain = (n) => 10 ** ((page.gains[n] ?? 0) / 20);
   const tracks = [{ wave: page.input.wave, css: "before", gain: gain("before"), alpha: 0.55,
     ready: page.input.arriving ? page.input.ready_s / page.input.seconds : 1 }];
-  if (player.blind) { /* the picture must not tell what is heard */
+  if (player.blind) { /* the picture must not tell what is playing */
   } else if (player.heard === "reference" && page.references[0]) {
     tracks.push({ wave: page.references[0].wave, css: "reference", gain: gain("reference"), alpha: 0.75 });
   } else if (page.whole && !page.input.long) {
@@ -134,7 +134,7 @@ export function tick() {
 
 export function buttons() {
   const has = page.input !== null, read = has && !page.input.arriving;
-  // Only what is heard and shown can be downloaded, and only once it differs from the recording.
+  // Only what is playing and shown can be downloaded, and only once it differs from the recording.
   const current = page.whole !== null && page.shown === JSON.stringify(sent());
   const made = has && current && page.job === null && !parts.sources.going && history.canUndo;
   for (const id of ["play", "hear-before"]) $(id).disabled = !has;

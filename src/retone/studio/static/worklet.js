@@ -1,9 +1,9 @@
-// Runs in the audio thread: plays a recording through an effect. A change is heard from the next block
-// on, into which the old and the new settings are crossfaded.
+// Runs in the audio thread: plays a recording through an effect. A change takes effect in the next
+// block, into which the old and the new settings are crossfaded.
 import { BLOCK, Core, Effect } from "./engine.js";
 import { Pieces } from "./pieces.js";
 
-// Half a cosine: without kinks, which are heard as clicks on low tones.
+// Half a cosine: without kinks, which click on low tones.
 const FADE = Float64Array.from({ length: BLOCK }, (_, i) => (1 - Math.cos((Math.PI * (i + 1)) / BLOCK)) / 2);
 
 class Live extends AudioWorkletProcessor {
