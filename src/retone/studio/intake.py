@@ -20,6 +20,7 @@ from retone.studio.sniff import HEAD, sniff
 
 WAVE_POINTS = 1200
 SHOWN_EVERY_S = 0.25
+BLOCK = 65536  # frames
 Follow = Callable[[Recording], None]
 MOST_NAME = 120
 
@@ -102,7 +103,7 @@ def _read(
         )  # fmt: skip
         shown_at = 0.0
         with preview.open("wb") as out:
-            for block in reader.blocks():
+            for block in reader.blocks(BLOCK):
                 levels.update(block)
                 spectrum.update(block)
                 stereo = np.ascontiguousarray(block[:2].T, dtype=np.float32)

@@ -36,6 +36,7 @@ class Row:
         score: 0 to 100 (MUSHRA) or 1 to 5 (ACR), None for pairs.
         choice: the system that was chosen, or ``tie``.
         correct: for ABX and checks: whether the answer was right.
+        seconds: time from the question to the answer; None where it is not known.
     """
 
     listener: str
@@ -49,6 +50,7 @@ class Row:
     score: float | None = None
     choice: str = ""
     correct: bool | None = None
+    seconds: float | None = None
 
 
 def read_results(folder: Path, study: Mapping[str, Any]) -> list[Row]:
@@ -91,7 +93,7 @@ def _row(data: Mapping[str, Any], path: Path, study: Mapping[str, Any]) -> Row:
             f"{path} belongs to test {data.get('study')}, not to {study['id']}. Remove it."
         )
     try:
-        score, correct = (data.get(k) for k in ("score", "correct"))
+        score, correct, seconds = (data.get(k) for k in ("score", "correct", "seconds"))
         row = Row(
             listener=str(data["listener"]),
             trial=int(data["trial"]),
@@ -104,6 +106,7 @@ def _row(data: Mapping[str, Any], path: Path, study: Mapping[str, Any]) -> Row:
             score=None if score in (None, "") else float(score),  # type: ignore[arg-type]
             choice=str(data.get("choice") or ""),
             correct=None if correct in (None, "") else bool(int(correct)),  # type: ignore[call-overload]
+            seconds=None if seconds in (None, "") else float(seconds),  # type: ignore[arg-type]
         )
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error!r}). Ask for it again, or remove it.") from None

@@ -113,7 +113,7 @@ export function showLevels() {
   $("levels").title = limited;
   const some = page.whole?.measured_s;
   $("levels-note").hidden = !some;
-  if (some) $("levels-note").textContent = `After: estimated from ${Math.round(some)} s of this long recording. The download is measured as a whole.`;
+  if (some) $("levels-note").textContent = `after: estimated from ${Math.round(some)} s`;
 }
 
 export function tick() {

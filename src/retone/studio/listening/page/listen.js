@@ -61,10 +61,11 @@
     $("progress").value = state.position / state.order.length;
     $("count").textContent = `${state.position + 1} of ${state.order.length}`;
     $("question").textContent = STUDY.question;
-    const trap = STUDY.design === "acr" && spec.kind === "check";
+    const trap = spec.kind === "check" && (spec.told || STUDY.design === "acr");
+    const wanted = () => (STUDY.design === "acr" ? STUDY.categories[spec.expected - 1]
+      : `I prefer ${keys[order.sounds.findIndex((s) => spec.stimuli[s].system === spec.expected)]}`);
     $("notice").hidden = !trap;
-    $("notice").textContent = trap
-      ? `Attention check: please choose "${STUDY.categories[spec.expected - 1]}" here, whatever you hear.` : "";
+    $("notice").textContent = trap ? `Attention check: please choose "${wanted()}" here, whatever you hear.` : "";
     await deck.load(files, groups);
     $("transport").replaceChildren(...Object.keys(files).map((key) => {
       const button = make("button", { type: "button", textContent: key });
