@@ -35,8 +35,9 @@ def results_folder(folder: Path, seconds: float = 0.8, items: int = 2) -> Path:
 
 
 def answers(study: Mapping[str, Any], name: str, *, bad: bool = False) -> list[Row]:
-    """A listener's rows; a bad one answers at random."""
-    return simulate.answers(study, name, "random" if bad else "attentive", quality=QUALITY)
+    """A listener's rows, without slips; a bad one answers at random."""
+    kind = "random" if bad else "attentive"
+    return simulate.answers(study, name, kind, quality=QUALITY, slips=float(bad))
 
 
 def sent(study: Mapping[str, Any], name: str, rows: list[Row]) -> bytes:

@@ -52,6 +52,7 @@ def answers(
     *,
     quality: Mapping[str, float] | None = None,
     spread: float = 0.15,
+    slips: float | None = None,
 ) -> list[Row]:
     """The rows of a listener.
 
@@ -61,8 +62,10 @@ def answers(
         kind: one of ``KINDS``.
         quality: of each system, 0 to 1; None for ``qualities``.
         spread: standard deviation of each judgement.
+        slips: share of answers at random; None for the kind's.
     """
     listener = _Listener(study, name, kind, quality or qualities(study), spread)
+    listener.slips = SLIPS.get(kind, 0.0) if slips is None else slips
     return [row for place in enumerate(order_of(study, name)) for row in listener.rows(*place)]
 
 
@@ -79,6 +82,7 @@ class _Listener:
         self.quality, self.spread = quality, spread
         self.random = random.Random(f"{name}{kind}{study['id']}")
         self.design = str(study["design"])
+        self.slips = 0.0
 
     def felt(self, stimulus: Mapping[str, str]) -> float:
         return self.quality[stimulus["system"]] + self.random.gauss(0, self.spread)
@@ -92,7 +96,7 @@ class _Listener:
             "kind": trial["kind"], "item": trial["item"],
             "seconds": round(took * least_s, 2) if least_s else None,
         }  # fmt: skip
-        blind = self.random.random() < SLIPS.get(self.kind, 0.0)
+        blind = self.random.random() < self.slips
         stimuli = trial["stimuli"]
         if self.design == "mushra":
             for s in stimuli:
