@@ -177,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(plan: object, args: argparse.Namespace) -> None:
+    from retone.files.names import shell_word
     from retone.studio.listening.plan import Plan
     from retone.studio.listening.prepare import prepare
 
@@ -191,7 +192,10 @@ def _prepare(plan: object, args: argparse.Namespace) -> None:
     if args.one_file:
         print(f"open {args.output / 'index.html'}, or send it to listeners")
     else:
-        print(f"next: retone listen serve {args.output}, or copy the folder to a web server")
+        print(
+            f"next: retone listen serve {shell_word(args.output)}, or copy the folder to a web "
+            "server"
+        )
 
 
 def _simulate(args: argparse.Namespace) -> None:

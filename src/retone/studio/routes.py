@@ -18,6 +18,7 @@ from retone import __version__
 from retone.errors import DataError, RetoneError
 from retone.exports import TARGETS, target_named
 from retone.files.fields import parse, unicode_text
+from retone.files.names import shell_word
 from retone.progress import Progress
 from retone.studio.limits import Refused
 from retone.studio.reading import Follower, described
@@ -500,7 +501,7 @@ class Routes:
             file = stem + target.suffix
             return {
                 "name": file, "text": done.text, "notes": list(done.notes),
-                "usage": target.usage.format(file=file),
+                "usage": target.usage.format(file=shell_word(file)),
             }  # fmt: skip
 
         return _json(await self._run(export, session=session))
