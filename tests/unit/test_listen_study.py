@@ -14,6 +14,8 @@ from retone.lab.evaluate.listen_study import LEVEL_LUFS, make_study
 from retone.lab.main import build_parser
 
 RATE = 24000
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+"""Of matchering's own dependencies."""
 
 
 def test_every_method_gets_the_same_passages(tmp_path: Path) -> None:
@@ -45,7 +47,6 @@ def test_every_method_gets_the_same_passages(tmp_path: Path) -> None:
         make_study(files, tmp_path / "more")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_matchering_is_a_row_where_it_is_installed(tmp_path: Path) -> None:
     """Its result has the reference's spectrum and the passage of the input."""
     pytest.importorskip("matchering", reason="matchering needs pip install 'retone[peers]'")

@@ -18,6 +18,7 @@ evaluate enhance-response --corpus ...     Figure 1: a dynamic against a static 
 evaluate formats --folder EMPTY            every format in and out, checked by ffmpeg; --mutated
                                            for damaged files; writes docs/formats.md
 evaluate peers-tests                       what neighbouring packages' tests ask, asked of retone
+evaluate objectives FILE FILE ...          the fit of match against fits of perceptual losses
 
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md
@@ -36,6 +37,7 @@ from retone.lab.commands import (
     evaluate_enhance,
     evaluate_formats,
     evaluate_natural,
+    evaluate_objectives,
     evaluate_peers,
     evaluate_strategies,
     evaluate_styles,
@@ -51,6 +53,7 @@ VERBS: tuple[Verb, ...] = (
     *evaluate_enhance.VERBS,
     *evaluate_formats.VERBS,
     *evaluate_peers.VERBS,
+    *evaluate_objectives.VERBS,
     *evaluate_docs.VERBS,
 )
 
