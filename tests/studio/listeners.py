@@ -34,10 +34,12 @@ def results_folder(folder: Path, seconds: float = 0.8, items: int = 2) -> Path:
     return folder
 
 
-def answers(study: Mapping[str, Any], name: str, *, bad: bool = False) -> list[Row]:
+def answers(
+    study: Mapping[str, Any], name: str, *, bad: bool = False, sure: float = 0.15
+) -> list[Row]:
     """A listener's rows, without slips; a bad one answers at random."""
     kind = "random" if bad else "attentive"
-    return simulate.answers(study, name, kind, quality=QUALITY, slips=float(bad))
+    return simulate.answers(study, name, kind, quality=QUALITY, spread=sure, slips=float(bad))
 
 
 def sent(study: Mapping[str, Any], name: str, rows: list[Row]) -> bytes:

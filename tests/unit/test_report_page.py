@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,9 @@ import pytest
 import soundfile as sf
 
 import retone
+from chromium import browser_only, launched, violations, with_axe
 from retone.report import theme
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-AXE = os.environ.get("RETONE_AXE", "")
-browser_only = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 RATE = 22050
 
 
@@ -40,11 +35,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        arguments = ["--autoplay-policy=no-user-gesture-required"]
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
@@ -189,7 +181,7 @@ def test_every_control_has_a_name_and_headings_have_no_gaps(page: Any) -> None:
 
 
 @browser_only
-@pytest.mark.skipif(not AXE, reason="RETONE_AXE is not set to a file axe.min.js (npm: axe-core)")
+@with_axe
 @pytest.mark.parametrize(("width", "scheme"), [(1366, "light"), (1366, "dark"), (420, "light")])
 def test_axe_finds_nothing(chromium: Any, report: Path, width: int, scheme: str) -> None:
     context = chromium.new_context(
@@ -197,10 +189,9 @@ def test_axe_finds_nothing(chromium: Any, report: Path, width: int, scheme: str)
     )
     opened = context.new_page()
     opened.goto(report.as_uri())
-    opened.add_script_tag(path=AXE)
-    found = opened.evaluate("async () => (await axe.run()).violations")
+    wrong = violations(opened)
     context.close()
-    assert [(v["id"], [n["target"] for n in v["nodes"][:4]]) for v in found] == []
+    assert wrong == []
 
 
 def _luminance(colour: str) -> float:

@@ -256,6 +256,7 @@ def _study(
         "sample_rate": rate,
         "loudness_lufs": round(goal, 2),
         "least_heard_s": 1.0,
+        "shortest_s": round(min(s.audio.shape[1] for _, own in items for s in own) / rate, 3),
         "trials": trials,
     }
     text = json.dumps(content, sort_keys=True).encode()

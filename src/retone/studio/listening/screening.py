@@ -142,8 +142,9 @@ def _hurried(study: Mapping[str, Any], rows: Sequence[Row]) -> str | None:
 
 
 def least_seconds(study: Mapping[str, Any], trial: int) -> float:
-    """The least time that the page asks for a trial: each sound for a moment. (ACR: not known.)"""
+    """The least time that the page asks for a trial: each sound for a moment; 0 if not known."""
     if study["design"] == "acr" or not 0 <= trial < len(study["trials"]):
         return 0.0
     sounds = len(study["trials"][trial]["stimuli"]) + (study["design"] == "abx")
-    return sounds * float(study.get("least_heard_s", 0.0))
+    shortest_s = float(study.get("shortest_s", 0.0))
+    return sounds * min(float(study.get("least_heard_s", 0.0)), 0.9 * shortest_s)
