@@ -42,6 +42,7 @@ class Parser(argparse.ArgumentParser):
         """Report unknown options before missing arguments, which may only be misspelt."""
         words = list(sys.argv[1:] if args is None else args)
         known = self._option_string_actions
+        self.words = words
         for word in words:
             if word == "--" or (self._subparsers is not None and not word.startswith("-")):
                 break  # the rest is not for this parser
@@ -49,6 +50,19 @@ class Parser(argparse.ArgumentParser):
             if name.startswith("--") and not any(option.startswith(name) for option in known):
                 self.error(f"there is no option '{name}'{_nearest(name, known)}")
         return super().parse_known_args(words, namespace)
+
+    words: Sequence[str] = ()
+
+    def _dashed(self) -> str | None:
+        """The first word that begins with a dash and is none of the options."""
+        known = self._option_string_actions
+        words = self.words[: self.words.index("--")] if "--" in self.words else self.words
+        for word in words:
+            short = word[:2] in known and not word.startswith("--")
+            if len(word) > 1 and word.startswith("-") and word.partition("=")[0] not in known:
+                if not short and not word[1:2].isdigit() and not word.startswith("--"):
+                    return word
+        return None
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -59,6 +73,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         end = "" if message.endswith(("?", ".")) else "."
+        if dashed := self._dashed():
+            end += (
+                f" If '{dashed}' is a name, write './{dashed}', or join it to its option with '='."
+            )
         self.exit(2, f"{self.prog}: {message}{end} See '{self.prog} --help'.\n")
 
 

@@ -125,3 +125,29 @@ def test_help_does_not_touch_the_folder(retone, tmp_path: Path, monkeypatch) -> 
     monkeypatch.chdir(tmp_path)
     retone("match", "--help")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "-take.wav"),
+        ("match", "in.wav", "--to", "-reference.wav"),
+        ("listen", "make", "results", "-o", "-test"),
+        ("listen", "make", "-results", "-o", "test"),
+        ("listen", "make", "results", "-o", "test", "--pair", "-a,b"),
+        ("listen", "analyse", "-test"),
+        ("studio", "--token-file", "-tokens"),
+    ],
+)
+def test_a_name_that_looks_like_an_option_is_told_how_to_write_it(
+    retone, words: tuple[str, ...]
+) -> None:
+    done = retone(*words)
+    dashed = next(w for w in words if w.startswith("-") and w not in ("--to", "-o", "--pair")
+                  and not w.startswith("--"))  # fmt: skip
+    assert done.code == 2 and f"'./{dashed}'" in done.err
+
+
+def test_other_errors_do_not_speak_of_names(retone) -> None:
+    for words in (("match",), ("match", "a.wav", "--strenght", "1"), ("live", "x", "--chunk=-5")):
+        assert "If '" not in retone(*words).err

@@ -97,14 +97,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium."""
-    from studio_browser import CHROMIUM, playwright
+    from chromium import launched
 
-    with playwright.sync_playwright() as driver:
-        arguments = ["--autoplay-policy=no-user-gesture-required", "--use-fake-ui-for-media-stream",
-                     "--use-fake-device-for-media-stream"]  # fmt: skip
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
+    with launched(
+        "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"
+    ) as found:  # fmt: skip
+        yield found
 
 
 @pytest.fixture

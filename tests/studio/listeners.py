@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from retone.studio.listening.order import order_of
+from retone.studio.listening import simulate
 from retone.studio.listening.results import Row
 
 RATE = 16000
@@ -36,62 +35,11 @@ def results_folder(folder: Path, seconds: float = 0.8, items: int = 2) -> Path:
 
 
 def answers(
-    study: Mapping[str, Any],
-    name: str,
-    *,
-    quality: Mapping[str, float] = QUALITY,
-    sure: float = 0.15,
-    bad: bool = False,
+    study: Mapping[str, Any], name: str, *, bad: bool = False, sure: float = 0.15
 ) -> list[Row]:
-    """A listener's rows.
-
-    Args:
-        quality: of each system; ``sure`` is the standard deviation of each judgement.
-        bad: answers at random.
-    """
-    rng = random.Random(f"{name}{study['id']}")
-    rows: list[Row] = []
-    design = study["design"]
-    for position, place in enumerate(order_of(study, name)):
-        trial = study["trials"][place["trial"]]
-        stimuli = trial["stimuli"]
-        base: dict[str, Any] = {
-            "listener": name, "trial": trial["id"], "position": position, "kind": trial["kind"],
-            "item": trial["item"],
-        }  # fmt: skip
-
-        def felt(s: Mapping[str, str]) -> float:
-            return rng.random() if bad else quality[s["system"]] + rng.gauss(0, sure)
-
-        if design == "mushra":
-            for s in stimuli:
-                heard = 1.0 if s["role"] == "reference" and not bad else felt(s)
-                score = round(100 * min(max(heard, 0), 1))
-                rows.append(Row(**base, system=s["system"], role=s["role"], score=score))
-            continue
-        first = stimuli[0]
-        row: dict[str, Any] = {**base, "system": first["system"], "role": first["role"]}
-        if design == "acr":
-            score = min(max(round(1 + 4 * felt(first)), 1), 5)
-            if trial["kind"] == "check" and not bad:
-                score = trial["expected"]
-            row["score"] = float(score)
-            if trial["kind"] == "check":
-                row["correct"] = score == trial["expected"]
-        else:
-            row["other"] = stimuli[1]["system"]
-            apart = felt(stimuli[0]) - felt(stimuli[1])
-            if design == "ab":
-                better = stimuli[0] if apart > 0 else stimuli[1]
-                row["choice"] = better["system"]
-                if trial["kind"] == "check":
-                    row["correct"] = row["choice"] == trial["expected"]
-            else:
-                knows = abs(quality[first["system"]] - quality[row["other"]]) > 0.1 and not bad
-                row["correct"] = knows or rng.random() < 0.5
-                row["choice"] = first["system"]
-        rows.append(Row(**row))
-    return rows
+    """A listener's rows, without slips; a bad one answers at random."""
+    kind = "random" if bad else "attentive"
+    return simulate.answers(study, name, kind, quality=QUALITY, spread=sure, slips=float(bad))
 
 
 def sent(study: Mapping[str, Any], name: str, rows: list[Row]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from retone.studio.listening.order import Random, order_of
 from retone.studio.listening.plan import DESIGNS, Plan, plan_of_folder
 from retone.studio.listening.prepare import low_passed, prepare, read_study
 from retone.studio.listening.results import Row, store
-from retone.studio.listening.statistics import binomial_p, bootstrap
+from retone.studio.listening.screening import pressed
+from retone.studio.listening.simulate import KINDS, rates
+from retone.studio.listening.simulate import answers as simulated
+from retone.studio.listening.statistics import binomial_p, bootstrap, proportion
 from retone.studio.listening.webmushra import config_of_study, plan_of_config
 
 
@@ -112,7 +116,7 @@ def test_the_analysis_finds_known_preferences_and_leaves_bad_listeners_out(
     found = analyse(study, good + bad)
     caught = {n for n in found.left_out if n.startswith("bad")}
     assert not [n for n in found.left_out if n.startswith("good")]
-    assert len(caught) >= (4 if design != "abx" else 1)
+    assert len(caught) >= 5
     many = [r for i in range(150) for r in answers(study, f"many {i}")]
     inside = []
     for line in found.lines:
@@ -137,6 +141,44 @@ def test_the_analysis_finds_known_preferences_and_leaves_bad_listeners_out(
             assert ours.estimate.low > 0.5 and ours.p is not None and ours.p < 1e-6
     svg = figure(found).render(standalone=True)
     assert svg.count("<circle") == len(found.lines)
+
+
+FOUND = {
+    "attentive": (0.0, 0.05), "random": (0.95, 1.0), "hurried": (0.95, 1.0), "first": (1.0, 1.0),
+    "same": (1.0, 1.0), "careless": (0.3, 1.0),
+}  # fmt: skip
+"""Kind of listener -> least and most share that is left out."""
+
+
+@pytest.mark.parametrize("other_content", [False, True])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_screening_finds_bad_listeners_and_spares_good_ones(
+    folder: Path, tmp_path: Path, design: str, other_content: bool
+) -> None:
+    study = prepare(plan_of_folder(folder, design, aligned=not other_content), tmp_path / "test")
+    found = {r.kind: r for r in rates(study, 200)}
+    assert set(found) == set(KINDS) == set(FOUND)
+    for kind, (least, most) in FOUND.items():
+        share = found[kind].left_out / 200
+        assert least <= share <= most, (kind, share)
+        assert found[kind].low <= share <= found[kind].high
+
+
+def test_intervals_of_shares_are_exact() -> None:
+    low, high = proportion(8, 10)
+    assert (low, high) == pytest.approx((0.4439, 0.9748), abs=1e-4)
+    assert proportion(0, 20)[0] == 0 and proportion(0, 20)[1] == pytest.approx(0.1684, abs=1e-4)
+    assert proportion(20, 20)[1] == 1
+
+
+def test_buttons_are_known_from_the_order_and_not_after_renaming(studies: dict[str, Any]) -> None:
+    for design in ("ab", "abx"):
+        study = studies[design]
+        rows = simulated(study, "ann", "first")
+        assert pressed(study, rows) == [0] * len(rows)
+        assert pressed(study, [replace(r, listener="bob") for r in rows]) == []
+        assert pressed(study, rows[:0] or [replace(rows[0], position=10**6)]) == []
+    assert pressed(studies["acr"], simulated(studies["acr"], "ann", "first")) == []
 
 
 def test_with_everybody_s_answers_the_bad_would_count(studies: dict[str, Any]) -> None:
@@ -200,6 +242,9 @@ def test_a_whole_test_by_commands(folder: Path, tmp_path: Path, capsys: Any) -> 
         store(test, sent(study, f"l{i}", answers(study, f"l{i}")), study)
     assert main(["listen", "analyse", str(test)]) == 0
     out = capsys.readouterr().out
+    assert main(["listen", "simulate", str(test), "--listeners", "20"]) == 0
+    told = capsys.readouterr().out
+    assert "mushra: 2 questions" in told and "random         20 of 20 100.0 %" in told
     assert "8 of 8 listeners count" in out and "differences are outside chance" in out
     names = {p.name for p in (test / "analysis").iterdir()}
     assert names == {"analysis.json", "analysis.csv", "answers.csv", "analysis.svg"}

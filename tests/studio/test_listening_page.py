@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from listeners import QUALITY, answers, results_folder, sent
 
+from chromium import browser_only, launched, violations, with_axe
 from retone.studio.listening.analysis import analyse_folder
 from retone.studio.listening.order import order_of
 from retone.studio.listening.plan import DESIGNS, plan_of_folder
@@ -20,19 +20,13 @@ from retone.studio.listening.prepare import prepare
 from retone.studio.listening.results import store
 from retone.studio.listening.serve import server_of
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-AXE = os.environ.get("RETONE_AXE", "")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+pytestmark = browser_only
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        arguments = ["--autoplay-policy=no-user-gesture-required"]
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture
@@ -214,7 +208,7 @@ def test_the_server_answers_this_machine_and_its_own_page_only(
     assert len(list((tmp_path / "results").iterdir())) == 1
 
 
-@pytest.mark.skipif(not AXE, reason="RETONE_AXE is not set to a file axe.min.js (npm: axe-core)")
+@with_axe
 @pytest.mark.parametrize("design", DESIGNS)
 def test_axe_finds_nothing(browser: Any, results: Path, tmp_path: Path, design: str) -> None:
     prepare(plan_of_folder(results, design), tmp_path, one_file=True)
@@ -225,7 +219,6 @@ def test_axe_finds_nothing(browser: Any, results: Path, tmp_path: Path, design: 
     for button in found.locator("[data-play]").all():
         button.click()
         found.wait_for_timeout(350)
-    found.add_script_tag(path=AXE)
-    wrong = found.evaluate("async () => (await axe.run()).violations")
+    wrong = violations(found)
     context.close()
-    assert [(v["id"], [n["target"] for n in v["nodes"][:4]]) for v in wrong] == []
+    assert wrong == []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,57 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studio_client import Page, Server, running, wait_for, wav
+from studio_client import Page, Server, wait_for, wav
 
+from chromium import browser_only, violations, with_axe
 from studio.conftest import Quick
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-AXE = os.environ.get("RETONE_AXE", "")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+pytestmark = browser_only
 MODEL = "async () => { const m = await import('/static/model.js'); return "
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("place")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        arguments = ["--autoplay-policy=no-user-gesture-required"]
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def page(browser: Any, served: Server) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
-    found = context.new_page()
-    found.set_default_timeout(60_000)
-    wrong: list[str] = []
-    found.on("console", lambda m: None if fine(m) else wrong.append(m.text))
-    found.on("pageerror", lambda e: wrong.append(str(e)))
-    found.goto(served.url)
-    found.locator("body[data-ready=true]").wait_for()
-    yield found
-    context.close()
-    assert wrong == []
-
-
-def fine(message: Any) -> bool:
-    return message.type not in ("error", "warning") or "status of 4" in message.text
-
-
-@pytest.fixture
-def files(tmp_path: Path, voice: bytes, other: bytes) -> tuple[str, str]:
-    one, two = tmp_path / "my voice.wav", tmp_path / "podcast.wav"
-    one.write_bytes(voice)
-    two.write_bytes(other)
-    return str(one), str(two)
+def page(tab: Any) -> Any:
+    return tab
 
 
 def ready(page: Any, files: tuple[str, str]) -> None:
@@ -375,7 +334,7 @@ def test_a_preset_is_made_of_one_s_references(page: Any, files: tuple[str, str])
 # --- accessibility -----------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not AXE, reason="RETONE_AXE is not set to a file axe.min.js (npm: axe-core)")
+@with_axe
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(
     browser: Any, served: Server, files: tuple[str, str], theme: str
@@ -387,8 +346,6 @@ def test_axe_finds_nothing(
     found.goto(served.url)
     found.locator("body[data-ready=true]").wait_for()
     ready(found, files)
-    found.add_script_tag(path=AXE)
-    wrong = found.evaluate("async () => (await axe.run()).violations")
+    wrong = violations(found)
     context.close()
-    told = [(v["id"], [n["target"] for n in v["nodes"][:4]]) for v in wrong]
-    assert told == [], json.dumps(told)
+    assert wrong == []

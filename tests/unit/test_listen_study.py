@@ -14,6 +14,8 @@ from retone.lab.evaluate.listen_study import LEVEL_LUFS, make_study
 from retone.lab.main import build_parser
 
 RATE = 24000
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+"""Of matchering's own dependencies."""
 
 
 def test_every_method_gets_the_same_passages(tmp_path: Path) -> None:
@@ -43,6 +45,29 @@ def test_every_method_gets_the_same_passages(tmp_path: Path) -> None:
         make_study([files[0], files[0]], out)
     with pytest.raises(DataError, match="lasts 9.0 s; expected 20 s"):
         make_study(files, tmp_path / "more")
+
+
+def test_matchering_is_a_row_where_it_is_installed(tmp_path: Path) -> None:
+    """Its result has the reference's spectrum and the passage of the input."""
+    pytest.importorskip("matchering", reason="matchering needs pip install 'retone[peers]'")
+    rng = np.random.default_rng(1)
+    level = 0.1 * (1 + 0.5 * np.sin(np.arange(22 * RATE) / RATE))
+    sf.write(tmp_path / "one.wav", level * rng.standard_normal(22 * RATE), RATE)
+    out = tmp_path / "study"
+    rows = ["input", "rb-dsp", "matchering", "ours-0", "ours-50", "ours-90", "oracle"]
+    counts = make_study([tmp_path / "one.wav"], out, styles=("bright",))
+    assert set(counts) == {*rows, "reference"} and set(counts.values()) == {1}
+    sounds = {name: sf.read(out / name / "one-bright.wav")[0] for name in counts}
+    assert len(sounds["matchering"]) == len(sounds["input"]) == 10 * RATE
+    spectra = {n: np.abs(np.fft.rfft(a)).reshape(1, -1)[0] for n, a in sounds.items()}
+    top = slice(len(spectra["input"]) * 3 // 4, None)
+    share = {n: float((s[top] ** 2).sum() / (s**2).sum()) for n, s in spectra.items()}
+    apart = abs(np.log(share["matchering"] / share["reference"]))
+    assert apart < 0.5 * abs(np.log(share["input"] / share["reference"]))
+    like = {
+        n: abs(np.corrcoef(sounds["matchering"], sounds[n])[0, 1]) for n in ("input", "reference")
+    }
+    assert like["input"] > 5 * like["reference"]  # the input's passage, filtered
 
 
 def test_the_command_is_known() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,9 @@ import pytest
 import soundfile as sf
 
 import retone
+from chromium import browser_only, launched, violations, with_axe
 from retone.report import theme
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-AXE = os.environ.get("RETONE_AXE", "")
-browser_only = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 RATE = 22050
 
 
@@ -40,11 +35,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        arguments = ["--autoplay-policy=no-user-gesture-required"]
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
@@ -100,6 +92,52 @@ def test_it_plays_and_switches_at_the_playhead(page: Any) -> None:
     assert page.evaluate("document.getElementById('player').player.position()") == 3
 
 
+ELEMENTS = """async () => {
+  const p = document.getElementById("player").player;
+  await new Promise((r) => setTimeout(r, 250));
+  return [...p.tracks].map(([n, t]) => [n, t.audio.volume, t.audio.currentTime, t.audio.duration]);
+}"""
+
+
+@browser_only
+def test_it_plays_whole_recordings_from_files_beside_it(
+    chromium: Any, report: Path, tmp_path: Path
+) -> None:
+    from retone.cli.main import main
+
+    own, out = report.parent, tmp_path / "ä b.wav"
+    words = ["match", str(own / "mine.wav"), "--to", str(own / "theirs.wav"), "-o", str(out), "-q"]
+    assert main([*words, "--report-sound", "beside"]) == 0
+    names = {p.name for p in tmp_path.glob("*.opus")}
+    assert names == {f"ä b.{role}.opus" for role in ("before", "after", "reference")}
+    assert sf.info(tmp_path / "ä b.after.opus").duration == pytest.approx(60, abs=0.05)
+    html = out.with_suffix(".html")
+    assert html.stat().st_size < 400_000 and main([*words, "--report-sound", "beside"]) == 2
+    context = chromium.new_context(offline=True)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda m: wrong.append(m.text))
+    page.on("pageerror", lambda e: wrong.append(str(e)))
+    page.on("request", lambda r: wrong.append(r.url) if r.url.startswith("http") else None)
+    page.goto(html.as_uri())
+    page.click("#play")
+    page.locator("body[data-playing=true]").wait_for()
+    page.locator("#seek").fill("41")
+    for role in ("reference", "before", "after"):
+        page.locator(f"label.key-{role}").click()
+        found = {n: more for n, *more in page.evaluate(ELEMENTS)}
+        assert found[role][0] > 0.05 and sum(v[0] > 0 for v in found.values()) == 1
+    assert 41 < found["after"][1] < 50 and abs(found["after"][1] - found["before"][1]) < 0.3
+    assert found["after"][2] == pytest.approx(60, abs=0.05)
+    page.click("#play")
+    assert wrong == []
+    (tmp_path / "ä b.after.opus").unlink()
+    page.reload()
+    page.click("#play")
+    page.locator("#player-note", has_text="Keep them in its folder").wait_for()
+    context.close()
+
+
 @browser_only
 def test_what_changed_is_on_the_first_screen_at_any_width(page: Any) -> None:
     for width, height in ((1366, 768), (820, 1100), (420, 800)):
@@ -143,7 +181,7 @@ def test_every_control_has_a_name_and_headings_have_no_gaps(page: Any) -> None:
 
 
 @browser_only
-@pytest.mark.skipif(not AXE, reason="RETONE_AXE is not set to a file axe.min.js (npm: axe-core)")
+@with_axe
 @pytest.mark.parametrize(("width", "scheme"), [(1366, "light"), (1366, "dark"), (420, "light")])
 def test_axe_finds_nothing(chromium: Any, report: Path, width: int, scheme: str) -> None:
     context = chromium.new_context(
@@ -151,10 +189,9 @@ def test_axe_finds_nothing(chromium: Any, report: Path, width: int, scheme: str)
     )
     opened = context.new_page()
     opened.goto(report.as_uri())
-    opened.add_script_tag(path=AXE)
-    found = opened.evaluate("async () => (await axe.run()).violations")
+    wrong = violations(opened)
     context.close()
-    assert [(v["id"], [n["target"] for n in v["nodes"][:4]]) for v in found] == []
+    assert wrong == []
 
 
 def _luminance(colour: str) -> float:

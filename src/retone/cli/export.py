@@ -8,10 +8,10 @@ a network's weights instead of settings.
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
 from retone.exports import TARGETS
+from retone.files.names import shell_word
 
 OTHERS = {"csv": ".curves.csv", "onnx": ".onnx"}
 
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"{'impulse response' if path.suffix in ('.wav', '.irs') else 'beside it'}: {path}"
             )
-        print(f"use: {target.usage.format(file=shlex.quote(str(output)))}")
+        print(f"use: {target.usage.format(file=shell_word(output))}")
     if args.verify:
         _verify(args, settings)
     return 0

@@ -3,6 +3,7 @@
 retone listen make FOLDER -o TEST --design mushra     FOLDER has one folder of recordings per system
 retone listen serve TEST                              hold the test on this machine
 retone listen analyse TEST                            screen listeners, estimate, draw
+retone listen simulate TEST                           which bad listeners the test would find
 retone listen import CONFIG.yaml -o TEST              a configuration of webMUSHRA
 retone listen export TEST CONFIG.yaml
 
@@ -29,6 +30,12 @@ def _pair(text: str) -> tuple[str, str]:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a port from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to 100000")
     return int(text)
 
 
@@ -111,6 +118,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to write tables and figure (default: TEST/analysis)",
     )
     analyse.add_argument("--force", action="store_true", help="overwrite an earlier analysis")
+    simulate = actions.add_parser(
+        "simulate", help="how many simulated good and bad listeners a test leaves out"
+    )
+    simulate.add_argument("tests", nargs="+", type=Path, metavar="TEST", help="prepared tests")
+    simulate.add_argument(
+        "--listeners", type=_count, default=500, metavar="N", help="of each kind (default: 500)"
+    )
+    simulate.add_argument("--json", type=Path, metavar="FILE", help="also write the rates as JSON")
+    simulate.add_argument("--force", action="store_true", help="overwrite an existing FILE")
     importing = actions.add_parser("import", help="prepare a test from a webMUSHRA configuration")
     importing.add_argument("config", type=Path, metavar="CONFIG.yaml", help="file to read")
     _output(importing)
@@ -148,6 +164,8 @@ def run(args: argparse.Namespace) -> int:
             serve(args.test, port=args.port, browser=not args.no_browser)
         case "analyse":
             _analyse(args)
+        case "simulate":
+            _simulate(args)
         case "export":
             from retone.files.atomic import write_text_atomic
             from retone.studio.listening.prepare import read_study
@@ -159,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(plan: object, args: argparse.Namespace) -> None:
+    from retone.files.names import shell_word
     from retone.studio.listening.plan import Plan
     from retone.studio.listening.prepare import prepare
 
@@ -173,7 +192,40 @@ def _prepare(plan: object, args: argparse.Namespace) -> None:
     if args.one_file:
         print(f"open {args.output / 'index.html'}, or send it to listeners")
     else:
-        print(f"next: retone listen serve {args.output}, or copy the folder to a web server")
+        print(
+            f"next: retone listen serve {shell_word(args.output)}, or copy the folder to a web "
+            "server"
+        )
+
+
+def _simulate(args: argparse.Namespace) -> None:
+    import json
+    from dataclasses import asdict
+
+    from retone.files.atomic import write_text_atomic
+    from retone.studio.listening.prepare import read_study
+    from retone.studio.listening.simulate import KINDS, rates
+
+    found = []
+    for folder in args.tests:
+        study = read_study(folder)
+        trials = study["trials"]
+        checks = sum(t["kind"] == "check" for t in trials)
+        print(f"{study['design']}: {len(trials)} questions, {checks} of them attention checks")
+        print(f"{'':11}{'left out':>12}{'share':>8}{'95 % interval':>18}")
+        made = rates(study, args.listeners)
+        for r in made:
+            interval = f"{100 * r.low:.1f} to {100 * r.high:.1f} %"
+            share = f"{100 * r.left_out / r.listeners:.1f} %"
+            count = f"{r.left_out} of {r.listeners}"
+            print(f"{r.kind:11}{count:>12}{share:>8}{interval:>18}   {KINDS[r.kind]}")
+        found.append(
+            {"design": study["design"], "questions": len(trials), "checks": checks,
+             "rates": [asdict(r) for r in made]}
+        )  # fmt: skip
+    if args.json:
+        write_text_atomic(args.json, json.dumps(found, indent=1) + "\n", args.force)
+        print(args.json)
 
 
 def _analyse(args: argparse.Namespace) -> None:

@@ -208,7 +208,13 @@ def add_output_arguments(
     add_format_arguments(parser)
     parser.add_argument("--no-report", action="store_true", help="do not write OUT.html")
     parser.add_argument(
-        "--no-report-sound", action="store_true", help="write OUT.html without the sound it plays"
+        "--report-sound",
+        choices=("embedded", "beside", "none"),
+        default="embedded",
+        help="what OUT.html plays: sound in it, OUT.before.opus and so on beside it, or nothing",
+    )
+    parser.add_argument(
+        "--no-report-sound", action="store_true", help="the same as --report-sound none"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 

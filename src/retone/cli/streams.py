@@ -74,7 +74,7 @@ class Ends:
             for sentence in () if args.quiet else (*result.decision.notes, *result.warnings):
                 print(f"note: {sentence}", file=sys.stderr)
             return
-        sound = not args.no_report_sound
+        sound = "none" if args.no_report_sound else args.report_sound
         write_companions(result, self.paths, force=args.force, sound=sound)
         if not args.quiet:
             print_result(result, self.paths)

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--access-log", action="store_true", help="write a line to standard error for every request"
     )
     parser.add_argument(
-        "--max-minutes", type=_minutes, default=10.0, metavar="M",
+        "--max-minutes", type=_minutes, default=200.0, metavar="M",
         help="longest recording allowed (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument(

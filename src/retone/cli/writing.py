@@ -83,14 +83,23 @@ def report_paths(
     return paths
 
 
-def write_companions(result: Result, paths: Paths, *, force: bool, sound: bool = True) -> None:
-    """Write the settings file and, if wanted, the report, with or without sound."""
-    from retone.files.atomic import content_of, write_text_atomic
+def write_companions(result: Result, paths: Paths, *, force: bool, sound: str = "embedded") -> None:
+    """Write the settings file and the report, its sound embedded, beside it or left out."""
+    from retone.files.atomic import AtomicFile, content_of, protect, write_text_atomic
 
     write_text_atomic(paths.settings, result.settings.to_json(), force)
-    if paths.report is not None:
-        page = result.page(sound=sound, output=content_of(paths.audio))
-        write_text_atomic(paths.report, page, force)
+    if paths.report is None:
+        return
+    if sound == "beside":
+        page, files = result.page_beside(paths.report.stem, content_of(paths.audio))
+        sounds = {paths.report.with_name(name): data for name, data in files.items()}
+        protect({s.path: "a recording that was read" for s in result.sides}, sounds)
+        for path, data in sounds.items():
+            with AtomicFile(path, force=force) as file:
+                file.path.write_bytes(data)
+    else:
+        page = result.page(sound=sound == "embedded", output=content_of(paths.audio))
+    write_text_atomic(paths.report, page, force)
 
 
 def print_result(result: Result, paths: Paths) -> None:

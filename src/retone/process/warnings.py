@@ -38,7 +38,7 @@ def lost_sound(before: Side, after: Side) -> list[str]:
         return []
     if before.levels.sample_peak_dbfs == -math.inf or after.levels.sample_peak_dbfs > _SILENT_DBFS:
         return []
-    return ["Nothing is heard in the result: the settings turn the sound off. Check their gains."]
+    return ["The result is silent: the settings turn the sound off. Check their gains."]
 
 
 def peak_above_ceiling(written: Path, name: str, ceiling_dbtp: float) -> list[str]:

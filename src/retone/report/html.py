@@ -6,6 +6,7 @@ import base64
 import json
 from html import escape
 from importlib import resources
+from urllib.parse import quote
 
 from retone.process.settings_file import SettingsFile, Source
 from retone.report import figures, pictures
@@ -34,6 +35,8 @@ _LEVELS = (
 )
 _ROLES = (("before", "Before"), ("after", "After"), ("reference", "Reference"))
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+_BESIDE = "; media-src 'self' file:"
+"""Added where the page plays files beside it."""
 
 
 def render_report(data: ReportData) -> str:
@@ -63,12 +66,14 @@ def render_report(data: ReportData) -> str:
     ]
     body = "".join(_section(x) for x in parts)
     body += _section(legend(body))
+    files = [t.file for t in data.sound.tracks if t.file] if data.sound else []
+    policy = _POLICY + (_BESIDE if files else "")
     script = SCRIPT
     if data.sound is not None:
         script += resources.files("retone.report").joinpath("player.js").read_text("utf-8")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{PAGE_STYLE}</style></head>"
         f'<body><main>{body}{_footer(s)}</main><div id="tip" aria-hidden="true"></div>'
@@ -117,7 +122,7 @@ def _details(data: ReportData) -> str:
 
 
 def _player(sound: Sound | None) -> str:
-    """Before, after and reference, to be heard and compared."""
+    """Before, after and reference, to play and compare."""
     if sound is None:
         return ""
     roles = [t.role for t in sound.tracks]
@@ -136,6 +141,8 @@ def _player(sound: Sound | None) -> str:
     )
     passages = "" if whole else f'<div class="passages">{buttons}</div>'
     about = "" if whole else f"{len(sound.passages)} passages of the recording. "
+    if files := [t.file for t in sound.tracks if t.file]:
+        about += f"The sound is in files beside this page ({', '.join(map(escape, files))}). "
     if "reference" in roles:
         about += "The reference plays in a loop. "
     gains = sound.gains_db()
@@ -144,7 +151,7 @@ def _player(sound: Sound | None) -> str:
         "passages": [{"start_s": p.start_s, "stop_s": p.stop_s} for p in sound.passages],
         "tracks": [
             {"role": t.role, "seconds": seconds_of[t.role], "gain_db": round(gains[t.role], 2),
-             "data": base64.b64encode(t.data).decode()}
+             **({"file": quote(t.file)} if t.file else {"data": base64.b64encode(t.data).decode()})}
             for t in sound.tracks
         ],
     }  # fmt: skip

@@ -158,7 +158,7 @@ def _only_plain(data: ReportData) -> bool:
 
 
 def _empty_above(data: ReportData) -> float | None:
-    """The frequency above which the recording holds nothing that is heard, if below 14 kHz."""
+    """The frequency above which the recording holds nothing audible, if below 14 kHz."""
     before = data.spectra.get("before")
     if before is None:
         return None

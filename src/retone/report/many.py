@@ -45,7 +45,8 @@ _COLUMNS = {
 _STANDS_OUT = 3.0
 _STYLE = (
     ".failed td{color:var(--warn)}td.why{color:var(--soft);font-size:13px}"
-    "td.name{overflow-wrap:anywhere}.hist rect.before{fill:var(--before);fill-opacity:.45}"
+    "td.name{overflow-wrap:anywhere;min-width:12em}"
+    ".hist rect.before{fill:var(--before);fill-opacity:.45}"
     ".hist rect.after{fill:var(--after);fill-opacity:.55}"
 )
 

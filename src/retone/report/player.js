@@ -13,10 +13,32 @@
   const gain = (t) => 10 ** (($("fair").checked ? t.gain_db : 0) / 20);
   const position = () => {
     if (!playing) return at;
+    if (files) return first.audio.currentTime % total;
     return Math.max(context.currentTime - started, at) % total;
   };
 
+  // Files beside the page: elements play them, which need not be read as a whole.
+  const files = sound.tracks.some((t) => t.file);
+  const first = tracks.get("before");
+
+  function opened(t) {
+    return new Promise((done, failed) => {
+      t.audio ??= Object.assign(new Audio(t.file), { loop: true, preload: "auto" });
+      if (t.audio.readyState >= 3) done();
+      t.audio.addEventListener("canplay", done, { once: true });
+      t.audio.addEventListener("error", () => failed(t.audio.error), { once: true });
+    });
+  }
+
+  function together(t) { // to where the first one is, or its own loop
+    const at = position() % t.seconds;
+    if (Math.abs(t.audio.currentTime - at) > 0.02) t.audio.currentTime = at;
+  }
+
   function load() {
+    if (files) {
+      return Promise.all([...tracks.values()].map(opened));
+    }
     context ??= new AudioContext();
     ready ??= Promise.all([...tracks.values()].map(async (t) => {
       t.buffer = await context.decodeAudioData(bytes(t.data));
@@ -25,6 +47,15 @@
   }
 
   function begin() {
+    if (files) {
+      first.audio.currentTime = at;
+      for (const [role, t] of tracks) {
+        t.audio.volume = role === heard ? gain(t) : 0;
+        t.audio.currentTime = at % t.seconds;
+        t.audio.play();
+      }
+      return;
+    }
     const now = context.currentTime + AHEAD;
     started = now - at;
     for (const [role, t] of tracks) {
@@ -40,6 +71,7 @@
 
   function end() {
     for (const t of tracks.values()) {
+      t.audio?.pause();
       if (!t.node) continue;
       t.gain.gain.setTargetAtTime(0, context.currentTime, FADE);
       t.node.stop(context.currentTime + 10 * FADE);
@@ -51,10 +83,11 @@
     $("player-note").textContent = "Preparing the sound.";
     try {
       await load();
-      await context.resume();
+      await context?.resume();
     } catch {
-      $("player-note").textContent =
-        "This browser cannot play Opus. Current versions of Chrome, Edge, Firefox and Safari can.";
+      $("player-note").textContent = files
+        ? "The files beside this page cannot be played. Keep them in its folder, under their names."
+        : "This browser cannot play Opus. Current versions of Chrome, Edge, Firefox and Safari can.";
       return;
     }
     $("player-note").textContent = "";
@@ -88,6 +121,11 @@
   function balance() {
     if (!playing) return;
     for (const [role, t] of tracks) {
+      if (files) {
+        if (role === heard) together(t);
+        t.audio.volume = role === heard ? gain(t) : 0;
+        continue;
+      }
       t.gain.gain.setTargetAtTime(role === heard ? gain(t) : 0, context.currentTime, FADE);
     }
   }

@@ -10,7 +10,7 @@ from pathlib import Path
 from retone.process.result import Rendered
 from retone.report.collect import measured_of, report_of
 from retone.report.html import render_report
-from retone.report.sound import sound_of
+from retone.report.sound import beside, sound_of
 from retone.report.summary import noticed
 
 
@@ -48,6 +48,23 @@ class Result(Rendered):
         """
         data = report_of(self)
         return render_report(replace(data, sound=sound_of(self, output)) if sound else data)
+
+    def page_beside(self, stem: str, output: Path | None = None) -> tuple[str, dict[str, bytes]]:
+        """The report as a page that plays files beside it.
+
+        Args:
+            stem: of the page's name; the files begin with it.
+            output: where the output's content is, if it does not have its name yet.
+
+        Returns:
+            The page, and the content of each file by name: whole recordings of up to half an
+            hour as Ogg Opus.
+        """
+        sound = sound_of(self, output, whole=True)
+        if sound is None:
+            return self.page(sound=False), {}
+        sound, files = beside(sound, stem)
+        return render_report(replace(report_of(self), sound=sound)), files
 
     def _repr_html_(self) -> str:
         return (

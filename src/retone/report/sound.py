@@ -1,7 +1,7 @@
 """The sound of a report: the recording before and after and its reference, as compressed audio.
 
 A short recording is embedded whole. Of a long one, the loudest stretch, a quiet one and the one
-that changed most are.
+that changed most are; or the page plays whole recordings from files beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WHOLE_S = 40.0
 """Recordings up to this length are embedded whole."""
+LONGEST_S = 1800.0
+"""Recordings up to this length are written whole beside a report."""
 PASSAGE_S, REFERENCE_S = 10.0, 15.0
 BIT_RATE = {1: 64_000, 2: 96_000}
 _QUIET_LU = 15.0  # a quiet passage is at most this far below the loudest
@@ -47,6 +49,7 @@ class Track:
         data: the encoded sound.
         seconds: its length.
         lufs: its integrated loudness.
+        file: its address, seen from the page, if it is not embedded.
     """
 
     role: str
@@ -54,6 +57,7 @@ class Track:
     data: bytes
     seconds: float
     lufs: float
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,20 @@ class Sound:
         return {t.role: goal - t.lufs if math.isfinite(t.lufs) else 0.0 for t in self.tracks}
 
 
-def sound_of(result: Rendered, output: Path | None = None) -> Sound | None:
+def sound_of(result: Rendered, output: Path | None = None, *, whole: bool = False) -> Sound | None:
     """The sound of a rendered recording; None if it can no longer be read.
 
     Args:
         result: what was rendered, to a file or to memory.
         output: where the output's content is, if it does not have its name yet.
+        whole: all of a recording of at most ``LONGEST_S``, however long.
     """
     before, after = result.sides[:2]
     if min(before.duration_s, after.duration_s) < 0.1:
         return None
-    passages = passages_of(before, after)
+    length = min(before.duration_s, after.duration_s)
+    all_of_it = (Passage(WHOLE, 0.0, length),)
+    passages = all_of_it if whole and length <= LONGEST_S else passages_of(before, after)
     reference = next((s for s in result.sides if s.role == "reference" and s.levels), None)
     wanted = [(before, before.path, passages), (after, output or after.path, passages)]
     if reference is not None:
@@ -157,3 +164,18 @@ def _track(side: Side, path: Path, passages: Sequence[Passage]) -> Track | None:
     if found is None:
         return None
     return Track(side.role, side.path.name, found.data, found.seconds, found.lufs)
+
+
+def beside(sound: Sound, stem: str) -> tuple[Sound, dict[str, bytes]]:
+    """The same sound with its data in files beside the page.
+
+    Args:
+        sound: as it would be embedded.
+        stem: of the page's name; the files are ``STEM.before.opus`` and so on.
+
+    Returns:
+        The sound without its data, and the content of each file by name.
+    """
+    files = {f"{stem}.{t.role}.opus": t.data for t in sound.tracks}
+    tracks = [replace(t, data=b"", file=name) for t, name in zip(sound.tracks, files, strict=True)]
+    return replace(sound, tracks=tuple(tracks)), files

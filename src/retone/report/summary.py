@@ -33,7 +33,7 @@ _MIDDLE = ((200.0, "more bass", "less bass"), (900.0, "warmer", "leaner"),
 class ToneChange:
     """A region of the spectrum that changed, by ``change_db`` on average.
 
-    ``low_hz`` is None where it begins at the lowest frequency heard, ``high_hz`` where it ends at
+    ``low_hz`` is None where it begins at the lowest audible frequency, ``high_hz`` where it ends at
     the highest. ``text`` says it in words, ``where`` [F] marks it.
     """
 
@@ -76,7 +76,7 @@ def loudness_change_db(data: ReportData) -> float:
 
 
 def heard(frequency_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Where [F] a spectrum holds something that is heard."""
+    """Where [F] a spectrum holds something audible."""
     inside = (frequency_hz >= _HEARD_HZ[0]) & (frequency_hz <= _HEARD_HZ[1]) & np.isfinite(level_db)
     weighted = np.where(inside, level_db + a_weighting_db(frequency_hz), -np.inf)
     most = weighted.max(initial=-np.inf)

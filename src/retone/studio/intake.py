@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from retone.studio.session import Recording, Session
 from retone.studio.sniff import HEAD, sniff
 
 WAVE_POINTS = 1200
+SHOWN_EVERY_S = 0.25
+BLOCK = 65536  # frames
+Follow = Callable[[Recording], None]
 MOST_NAME = 120
 UNKNOWN_FRAMES = 1 << 40
 """From this number on, a header says that it does not know its length."""
@@ -31,7 +36,12 @@ def plain_name(name: str) -> str:
 
 
 def take(
-    upload: Path, name: str, session: Session, limits: Limits, stop: threading.Event | None = None
+    upload: Path,
+    name: str,
+    session: Session,
+    limits: Limits,
+    stop: threading.Event | None = None,
+    follow: Follow | None = None,
 ) -> Recording:
     """Read an upload in the session's folder.
 
@@ -39,6 +49,7 @@ def take(
         upload: the received file; renamed by its content, or removed when refused.
         name: the file's name on the page; only shown.
         stop: set once nobody waits for it.
+        follow: called with a long recording while it is read; what it raises ends the reading.
 
     Raises:
         Refused: it is no recording, too long, or has too many channels.
@@ -63,7 +74,7 @@ def take(
         made.append(preview)
         watch = _Watch(shown, session, limits, stop)
         with watched(watch):
-            recording = _read(path, preview, watch)
+            recording = _read(path, preview, watch, follow)
         watch(0, 1, 1)
         return recording
     except AudioError as error:
@@ -99,7 +110,7 @@ class _Watch:
         _refuse_large(channels, frames / max(rate, 1), rate, self.shown, self.limits)
 
 
-def _read(path: Path, preview: Path, watch: _Watch) -> Recording:
+def _read(path: Path, preview: Path, watch: _Watch, follow: Follow | None) -> Recording:
     shown, session, limits = watch.shown, watch.session, watch.limits
     _bound(path, shown, limits)
     with open_reader(path) as reader:
@@ -109,19 +120,29 @@ def _read(path: Path, preview: Path, watch: _Watch) -> Recording:
         levels = LevelMeter(info.sample_rate, info.channels, info.layout)
         spectrum = SpectrumMeter(info.sample_rate)
         wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)
+        found = Recording(
+            shown, path, preview, info.sample_rate, info.channels, info.frames,
+            str(info).partition(": ")[2], {}, spectrum, wave_of(wave),
+            long=info.duration_s > limits.long_s,
+        )  # fmt: skip
+        shown_at = 0.0
         with preview.open("wb") as out:
-            for block in reader.blocks():
+            for block in reader.blocks(BLOCK):
                 watch(0, 1, 1)
                 levels.update(block)
                 spectrum.update(block)
                 stereo = np.ascontiguousarray(block[:2].T, dtype=np.float32)
                 wave.update(block.mean(axis=0, keepdims=True))
                 out.write(stereo.tobytes())
-        about = str(info).partition(": ")[2]
-        return Recording(
-            shown, path, preview, info.sample_rate, info.channels, info.frames, about,
-            levels.result().to_dict(), spectrum, wave_of(wave),
-        )  # fmt: skip
+                found.ready += block.shape[1]
+                now = time.monotonic()
+                if follow and found.long and now - shown_at > SHOWN_EVERY_S:
+                    shown_at = now
+                    out.flush()
+                    found.wave = wave_of(wave)
+                    follow(found)
+        found.levels, found.wave = levels.result().to_dict(), wave_of(wave)
+        return found
 
 
 def _bound(path: Path, shown: str, limits: Limits) -> None:

@@ -17,6 +17,7 @@ class Limits:
         minutes: longest recording; longer ones are for the command line.
         rate: sample rate in Hz at which a recording may be ``minutes`` long; at a higher one it
             may be shorter in proportion.
+        long_s: a recording longer than this is played in pieces and measured on passages.
         channels: most channels of a recording.
         references: most reference recordings of a session.
         sessions: most pages open at once.
@@ -42,17 +43,18 @@ class Limits:
         write_s: longest time in which a client takes nothing of its answer.
     """
 
-    upload_bytes: int = 256 << 20
-    upload_s: float = 120.0
-    minutes: float = 10.0
+    upload_bytes: int = 1 << 30
+    upload_s: float = 300.0
+    minutes: float = 200.0
     rate: int = 96_000
+    long_s: float = 600.0
     channels: int = 8
     references: int = 4
     sessions: int = 32
     jobs: int = 4
     queued: int = 64
     workers: int = 1
-    disk_bytes: int = 8 << 30
+    disk_bytes: int = 16 << 30
     grace_s: float = 15.0
     text_bytes: int = 4 << 20
     body_bytes: int = 512 << 10

@@ -1,4 +1,4 @@
-"""An effect as a plan for the page, which runs it itself, so that moved sliders are heard at once.
+"""An effect as a plan for the page, which runs it itself, so that sliders act as they move.
 
 A plan is JSON and names no effect: it consists of a few building blocks, and of references to
 parameters by their dotted names. Numbers stand for values that no slider moves.

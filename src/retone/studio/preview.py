@@ -23,6 +23,8 @@ from retone.studio.session import Recording, Session
 from retone.studio.state import POINTS, State, spectrum_of
 
 BLOCK_S = 2.0
+PASSAGES = 24
+PASSAGE_S = 5.0
 PREROLL_S = 2.0
 REDUCTION_POINTS = 800
 
@@ -66,7 +68,7 @@ def window(
 def whole(
     session: Session, recording: Recording, state: State, turn: int, path: Path
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Render and measure the full recording.
+    """Render and measure the full recording; of a long one, measure passages of it.
 
     Args:
         turn: number of this request; a newer one of the same page ends it.
@@ -78,11 +80,14 @@ def whole(
     Raises:
         Refused: a newer request came, or the page is gone.
     """
-    rate = recording.sample_rate
-    reader = ArrayReader(recording.samples(), rate, recording.name)
-    shape = (reader.info.channels, reader.info.frames)
-    session.claim(path, 4 * shape[0] * shape[1])
-    out = np.memmap(path, np.float32, "w+", shape=shape)
+    rate, own_lufs = recording.sample_rate, recording.levels["integrated_lufs"]
+    samples = passages(recording) if recording.long else recording.samples()
+    reader = ArrayReader(samples, rate, recording.name)
+    shape = (samples.shape[0], 0 if recording.long else samples.shape[1])
+    out = np.zeros(shape, np.float32)
+    if not recording.long:
+        session.claim(path, 4 * shape[0] * shape[1])
+        out = np.memmap(path, np.float32, "w+", shape=shape)
     rendering = Rendering(reader, state.decision, state.options, curve_points=REDUCTION_POINTS)
     wave = EnvelopeMeter(rate, points=WAVE_POINTS)
     at = 0
@@ -91,15 +96,19 @@ def whole(
             raise Refused(410, "This page's session has ended.")
         if session.newest_render != turn:
             raise Refused(409, "A newer change is being rendered.")
-        out[:, at : at + block.shape[1]] = block
-        at += block.shape[1]
+        if not recording.long:
+            out[:, at : at + block.shape[1]] = block
+            at += block.shape[1]
         wave.update(block.mean(axis=0, keepdims=True))
     measured = rendering.after.levels.result().to_dict()
-    gain_db = gain_for(state, rendering.after.levels, recording.levels["integrated_lufs"])
+    gain_db = gain_for(state, rendering.after.levels, own_lufs)
+    if recording.long:
+        measured, gain_db = _of_all(recording, samples, state, measured)
     spectrum = rendering.after.spectrum
     head = {
         "start": 0, "frames": at, "channels": len(out), "rate": rate,
         "gain_db": gain_db,
+        "measured_s": samples.shape[1] / rate if recording.long else None,
         "levels": raised(measured, gain_db),
         "spectrum_db": spectrum_of(spectrum, rate, log_frequencies(rate, count=POINTS)),
         "wave": wave_of(wave),
@@ -109,6 +118,32 @@ def whole(
         ],
     }  # fmt: skip
     return head, out
+
+
+def passages(recording: Recording) -> np.ndarray:
+    """Passages from all parts of a long recording in a row, [C, n]: none of its quietest."""
+    rate, high = recording.sample_rate, np.array(recording.wave["high"], dtype=float)
+    size, found = round(PASSAGE_S * rate), []
+    for points in np.array_split(np.arange(len(high)), PASSAGES):
+        middle = points[np.argsort(high[points])[3 * len(points) // 4]]  # loud, but not the loudest
+        first = round((middle + 0.5) / len(high) * recording.frames) - size // 2
+        found.append(recording.part(min(max(0, first), recording.frames - size), size))
+    return np.concatenate(found, axis=1)
+
+
+def _of_all(
+    recording: Recording, samples: np.ndarray, state: State, measured: Mapping[str, Any]
+) -> tuple[dict[str, Any], float]:
+    """Levels and gain of a long recording: as much louder than before as its passages became."""
+    meter = LevelMeter(recording.sample_rate, samples.shape[0])
+    meter.update(samples)
+    before, own = meter.result().to_dict(), recording.levels
+    levels = {n: v if None in (v, before[n], own[n]) else own[n] + v - before[n]
+              for n, v in measured.items()}  # fmt: skip
+    target, lufs = state.target_lufs, levels["integrated_lufs"]
+    if target is None or lufs is None:
+        return levels, 0.0
+    return levels, round(goal_loudness(state.options, target, own["integrated_lufs"]) - lufs, 2)
 
 
 def gain_for(state: State, rendered: LevelMeter, input_lufs: float | None) -> float:

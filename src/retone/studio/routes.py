@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shlex
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,12 +19,14 @@ from urllib.parse import quote
 from retone import __version__
 from retone.errors import RetoneError
 from retone.exports import TARGETS, target_named
+from retone.files.names import shell_word
 from retone.progress import Progress
 from retone.studio.handling import Handling, json_answer, public_error, small_number
 from retone.studio.limits import Refused
+from retone.studio.reading import Follower, described
 from retone.studio.sending import Sound
 from retone.studio.server_state import POLL_S
-from retone.studio.session import Event, Session
+from retone.studio.session import Event, Recording, Session
 
 LONGEST_WINDOW_S = 10.0
 CLAIM_BYTES = 4 << 20
@@ -92,8 +93,8 @@ class Routes(Handling):
             with session.guard:
                 own, others = session.input, list(session.references)
             return {
-                "input": None if own is None else _described(own),
-                "references": [_described(r) for r in others],
+                "input": None if own is None else described(own),
+                "references": [described(r) for r in others],
                 "effects": list(session.effects),
                 "spectra": spectra_of(session),
             }
@@ -192,16 +193,18 @@ class Routes(Handling):
             raise Refused(429, "Too many uploads of this page at once. Wait for one of them.")
         path = session.new_file(".upload")
         session.receiving.add(path)
-        stop = threading.Event()
+        stop, follow = threading.Event(), Follower(session, role, number)
         try:
             work = self._receive(request, path, session)
             await asyncio.wait_for(work, self.state.limits.upload_s)
             name = request.query_params.get("name", "")
-            limits, loop = self.state.limits, asyncio.get_running_loop()
-            reading = loop.run_in_executor(
-                self.state.readers, take, path, name, session, limits, stop
+            reading = asyncio.get_running_loop().run_in_executor(
+                self.state.readers, take, path, name, session, self.state.limits, stop, follow
             )
-            recording = await _unless_gone(request, reading, stop)
+            recording = await _unless_gone(request, reading, stop, session)
+            add = self._add_recording
+            found = await self._run(add, session, role, recording, number, session=session)
+            return json_answer(found)
         except TimeoutError:
             raise Refused(408, "The upload took too long. Try again.") from None
         except ClientDisconnect:
@@ -214,8 +217,7 @@ class Routes(Handling):
         finally:
             session.remove(path)
             session.receiving.discard(path)
-        add = self._add_recording
-        return json_answer(await self._run(add, session, role, recording, number, session=session))
+            follow.end()
 
     def _require_room(self, session: Session) -> None:
         most = self.state.limits.references
@@ -247,7 +249,7 @@ class Routes(Handling):
             session.remove(old.preview)
         if old is not None and old is recording:
             raise Refused(409, f"{recording.name} was replaced by a newer choice.")
-        found = _described(recording) | {"index": len(session.references) - 1}
+        found = described(recording) | {"index": len(session.references) - 1}
         if role == "input":
             found |= {"manual": work.manual(session)}
         found["spectra"] = spectra_of(session)
@@ -300,15 +302,26 @@ class Routes(Handling):
         """A recording as the page plays it."""
         session, which = await self._session(request), request.path_params["which"]
 
-        found = session.need_input() if which == "input" else None
+        found = session.arriving if which == "arriving" else None
+        if which == "input" or (which == "arriving" and found is None):
+            found = session.need_input()
         if found is None:
             index = small_number(which)
             if index is None or index >= len(session.references):
                 raise Refused(404, "There is no such recording.")
             found = session.references[index]
-        head = {"start": 0, "frames": found.frames, "channels": min(found.channels, 2),
+        first, frames = (small_number(request.query_params.get(n, "")) for n in ("first", "frames"))
+        most = round(LONGEST_WINDOW_S * found.sample_rate)
+        if first is None and found.long:
+            raise Refused(413, "The recording is played in pieces. Reload the page.")
+
+        def look() -> Any:
+            return found.samples() if first is None else found.part(first, min(frames or 0, most))
+
+        samples = await self._run(look, session=session)
+        head = {"start": first or 0, "frames": samples.shape[1], "channels": len(samples),
                 "rate": found.sample_rate}  # fmt: skip
-        return Sound(head, await self._run(found.samples, session=session))
+        return Sound(head, samples)
 
     async def job(self, request: Any) -> Any:
         """Queue a match, a preset, an enhancement or the saving of the result."""
@@ -469,7 +482,7 @@ class Routes(Handling):
             file = stem + target.suffix
             return {
                 "name": file, "text": done.text, "notes": list(done.notes),
-                "usage": target.usage.format(file=shlex.quote(file)),
+                "usage": target.usage.format(file=shell_word(file)),
             }  # fmt: skip
 
         return json_answer(await self._run(export, session=session))
@@ -497,7 +510,9 @@ def _replaced(recording: Any) -> Refused:
     return Refused(409, f"{recording.name} was replaced meanwhile.")
 
 
-async def _unless_gone(request: Any, reading: Any, stop: threading.Event) -> Any:
+async def _unless_gone(
+    request: Any, reading: Any, stop: threading.Event, session: Session
+) -> Recording:
     """What a thread reads of an upload; stopped where the client does not wait for it."""
     while True:
         done, _ = await asyncio.wait([reading], timeout=LOOK_S)
@@ -505,19 +520,9 @@ async def _unless_gone(request: Any, reading: Any, stop: threading.Event) -> Any
             stop.set()
         if done:
             break
-    recording = reading.result()
+    recording: Recording = reading.result()
     if stop.is_set():
+        session.remove(recording.path)
+        session.remove(recording.preview)
         raise Refused(499, "The upload was cancelled.")
     return recording
-
-
-def _described(recording: Any) -> dict[str, Any]:
-    """A recording as the page shows it."""
-    return {
-        "name": recording.name,
-        "about": recording.about,
-        "rate": recording.sample_rate,
-        "seconds": recording.frames / recording.sample_rate,
-        "levels": recording.levels,
-        "wave": recording.wave,
-    }

@@ -32,7 +32,10 @@ Event = tuple[int, dict[str, Any]]
 
 @dataclass
 class Recording:
-    """An upload that was read: ``preview`` holds float32 [frames, channels], at most stereo."""
+    """An upload: ``preview`` holds float32 [frames, channels], at most stereo.
+
+    ``ready`` frames of it were read so far. Of a ``long`` one the page gets pieces.
+    """
 
     name: str
     path: Path
@@ -44,11 +47,20 @@ class Recording:
     levels: Mapping[str, Any]
     spectrum: Any
     wave: Any
+    ready: int = 0
+    long: bool = False
 
     def samples(self) -> np.ndarray:
         """The preview as [C, T], read from disk as it is used."""
         shape = (self.frames, min(self.channels, 2))
         return np.memmap(self.preview, np.float32, "r", shape=shape).T
+
+    def part(self, first: int, frames: int) -> np.ndarray:
+        """Some frames of the preview as [C, n], fewer where not as many were read."""
+        width = min(self.channels, 2)
+        count = max(0, min(frames, self.ready - first)) * width
+        found = np.fromfile(self.preview, np.float32, count, offset=4 * width * first)
+        return found.reshape(-1, width).T
 
 
 @dataclass
@@ -59,6 +71,7 @@ class Session:
     folder: Path
     loop: asyncio.AbstractEventLoop | None = None
     input: Recording | None = None
+    arriving: Recording | None = None
     references: list[Recording] = field(default_factory=list)
     effects: dict[int, Decision] = field(default_factory=dict)
     presets: dict[str, Preset] = field(default_factory=dict)

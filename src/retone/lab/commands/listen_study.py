@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from retone.files.names import shell_word
     from retone.lab.evaluate.listen_study import make_study
     from retone.training.data.styles import FIVE
 
@@ -45,5 +46,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.output / name}: {count} files")
     if "matchering" not in counts:
         print("matchering is left out: it is not installed (pip install 'retone[peers]')")
-    print(f"next: retone listen make {args.output} -o test --other-content")
+    print(f"next: retone listen make {shell_word(args.output)} -o test --other-content")
     return 0

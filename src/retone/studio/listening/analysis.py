@@ -68,7 +68,7 @@ def analyse(study: Mapping[str, Any], rows: Sequence[Row]) -> Analysis:
     count for screening only.
     """
     design = study["design"]
-    left_out = screened(design, rows)
+    left_out = screened(study, rows)
     kept = [r for r in rows if r.listener not in left_out and r.kind == "rate"]
     if design in ("mushra", "acr"):
         lines, contrasts = _scores(kept)

@@ -48,7 +48,7 @@ class Plan:
     Args:
         title: shown to listeners.
         design: one of ``DESIGNS``.
-        items: what is heard.
+        items: the recordings.
         question: what listeners are asked; empty for the design's usual question.
         anchors: cut-off frequencies in Hz of low-passed anchors (BS.1534: 7000 and 3500), which
             also serve as attention checks.

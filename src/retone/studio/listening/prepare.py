@@ -35,8 +35,10 @@ SECONDS = 12.0
 LUFS = -23.0
 _FADE_S = 0.005  # BS.1534: 5 ms
 CATEGORIES = ("Bad", "Poor", "Fair", "Good", "Excellent")
-LEAST_CHECKS = 6
-"""Attention checks of a test of pairs: who guesses passes one in nine times."""
+CHECKS = 12
+"""Attention checks of a test of pairs. Ten must be right, which guessing reaches in 1.9 %."""
+LEAST_TRAPS = 5
+"""Attention checks of an ACR test, where the page says what to choose. Four must be right."""
 TRAP = 2
 """The answer that an attention check of an ACR test asks for."""
 PAGE = ("index.html", "listen.css", "order.js", "sound.js", "listen.js")
@@ -137,12 +139,18 @@ def _item(plan: Plan, item: Item, rate: int, seconds: float) -> tuple[Item, list
     if reference is not None:
         start, size = (first, count) if plan.aligned else _stretch(reference, rate, seconds)
         found.append(_prepared("reference", "reference", reference[:, start : start + size], rate))
-    for cut_hz in plan.anchors if (reference is None or plan.aligned) else ():
+    for cut_hz in _anchors(plan, reference is not None):
         if cut_hz < 0.45 * rate:
             source = guide[:, first : first + count]
             name = f"anchor{cut_hz / 100:.0f}"
             found.append(_prepared(name, "anchor", low_passed(source, rate, cut_hz), rate))
     return item, found
+
+
+def _anchors(plan: Plan, with_reference: bool) -> tuple[float, ...]:
+    """Cut-off frequencies in Hz; none where a dull sound may be what the reference is like."""
+    dull_is_worse = plan.aligned or plan.design == "abx" or not with_reference
+    return plan.anchors if dull_is_worse else ()
 
 
 def low_passed(audio: np.ndarray, sample_rate: int, cut_hz: float) -> np.ndarray:
@@ -201,6 +209,7 @@ def _study(
     goal: float,
 ) -> dict[str, Any]:
     trials: list[dict[str, Any]] = []
+    checks: list[dict[str, Any]] = []
     for item, sounds in items:
         described = [{"system": s.system, "role": s.role, "file": names[id(s)]} for s in sounds]
         reference = next((d["file"] for d in described if d["role"] == "reference"), None)
@@ -220,14 +229,21 @@ def _study(
                 pair = [next(d for d in own if d["system"] == name) for name in (a, b)]
                 trials += [{**base, "reference": given, "kind": "rate", "stimuli": pair}] * repeats
             if anchors:
-                clean = next((d for d in described if d["role"] == "reference"), own[0])
+                hidden = [d for d in described if d["role"] == "reference" and plan.aligned]
+                clean = (hidden or own)[0]
                 check = {"kind": "check", "expected": clean["system"], "reference": given}
-                again = math.ceil(LEAST_CHECKS / len(items))
-                trials += [{**base, **check, "stimuli": [clean, anchors[-1]]}] * again
+                checks.append({**base, **check, "stimuli": [clean, anchors[-1]]})
+    if plan.design == "ab" and plan.anchors and not checks:
+        pairs = list(itertools.islice(itertools.cycle(trials), CHECKS))
+        checks = [
+            {**t, "kind": "check", "expected": t["stimuli"][i % 2]["system"], "told": True}
+            for i, t in enumerate(pairs)
+        ]
+    trials += itertools.islice(itertools.cycle(checks), CHECKS if checks else 0)
     if plan.design == "acr":
-        every = max(1, len(trials) // 10)
-        traps = [{**t, "kind": "check", "expected": TRAP} for t in trials[::every][:10]]
-        trials += traps[: max(1, len(traps) // 2)]
+        count = max(LEAST_TRAPS, min(10, len(trials) // 10))
+        traps = itertools.islice(itertools.cycle(trials[:: max(1, len(trials) // count)]), count)
+        trials += [{**t, "kind": "check", "expected": TRAP} for t in traps]
     for number, trial in enumerate(trials):
         trial = trials[number] = dict(trial)
         trial["id"] = number
@@ -242,6 +258,7 @@ def _study(
         "sample_rate": rate,
         "loudness_lufs": round(goal, 2),
         "least_heard_s": 1.0,
+        "shortest_s": round(min(s.audio.shape[1] for _, own in items for s in own) / rate, 3),
         "trials": trials,
     }
     text = json.dumps(content, sort_keys=True).encode()

@@ -40,6 +40,7 @@ class Row:
         score: 0 to 100 (MUSHRA) or 1 to 5 (ACR), None for pairs.
         choice: the system that was chosen, or ``tie``.
         correct: for ABX and checks: whether the answer was right.
+        seconds: time from the question to the answer; None where it is not known.
     """
 
     listener: str
@@ -53,6 +54,7 @@ class Row:
     score: float | None = None
     choice: str = ""
     correct: bool | None = None
+    seconds: float | None = None
 
 
 def read_results(folder: Path, study: Mapping[str, Any]) -> list[Row]:
@@ -119,7 +121,7 @@ def _row(
             f"{path} belongs to test {data.get('study')}, not to {study['id']}. Remove it."
         )
     try:
-        score, correct = (data.get(k) for k in ("score", "correct"))
+        score, correct, seconds = (data.get(k) for k in ("score", "correct", "seconds"))
         row = Row(
             listener=str(data["listener"]),
             trial=int(data["trial"]),
@@ -132,6 +134,7 @@ def _row(
             score=None if score in (None, "") else float(score),  # type: ignore[arg-type]
             choice=str(data.get("choice") or ""),
             correct=None if correct in (None, "") else bool(int(correct)),  # type: ignore[call-overload]
+            seconds=None if seconds in (None, "") else float(seconds),  # type: ignore[arg-type]
         )
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path} is damaged ({error!r}). Ask for it again, or remove it.") from None

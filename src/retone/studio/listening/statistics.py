@@ -84,3 +84,13 @@ def differences(
 def binomial_p(right: int, count: int) -> float:
     """Probability of at least ``right`` correct answers of ``count`` by guessing one of two."""
     return sum(math.comb(count, k) for k in range(right, count + 1)) / 2**count
+
+
+def proportion(count: int, total: int, level: float = LEVEL) -> tuple[float, float]:
+    """The exact interval (Clopper and Pearson) of a share, seen in ``count`` of ``total``."""
+    from scipy.stats import beta
+
+    edge = (1 - level) / 2
+    low = float(beta.ppf(edge, count, total - count + 1)) if count else 0.0
+    high = float(beta.ppf(1 - edge, count + 1, total - count)) if count < total else 1.0
+    return low, high

@@ -79,8 +79,11 @@ export function unpack(buffer) {
   return { head, data };
 }
 
-export const sound = async (which) =>
-  unpack(await (await ask(`/api/sound/${key}/${which}`)).arrayBuffer());
+// All of a recording, or `part`: its first sample and their number.
+export const sound = async (which, part) => {
+  const range = part ? `?first=${part[0]}&frames=${part[1]}` : "";
+  return unpack(await (await ask(`/api/sound/${key}/${which}${range}`)).arrayBuffer());
+};
 
 export const rendered = async (what, data, signal) =>
   unpack(await (await ask(`/api/${what}/${key}`, { ...body(data), signal })).arrayBuffer());
@@ -102,5 +105,18 @@ export function upload(role, file, name, onProgress) {
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     request.send(file);
   });
-  return { done, cancel: () => request.abort() };
+  return { done, turn, cancel: () => request.abort() };
+}
+
+export function fetchFile(address, name) {
+  const a = Object.assign(document.createElement("a"), { href: address, download: name });
+  document.body.append(a);
+  a.click();
+  a.remove();
+}
+
+export function hand(text, name) {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  fetchFile(address, name);
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
 }

@@ -40,8 +40,9 @@ export function wave(element, tracks, share) {
     g.globalAlpha = t.alpha;
     const k = (0.94 * middle * t.gain) / peak;
     g.beginPath();
-    for (let i = 0; i < n; i++) g.lineTo((i / n) * w, middle - t.wave.high[i] * k);
-    for (let i = n - 1; i >= 0; i--) g.lineTo((i / n) * w, middle - t.wave.low[i] * k + 1);
+    const x = (i) => (i / n) * w * (t.ready ?? 1); // the part that has been read
+    for (let i = 0; i < n; i++) g.lineTo(x(i), middle - t.wave.high[i] * k);
+    for (let i = n - 1; i >= 0; i--) g.lineTo(x(i), middle - t.wave.low[i] * k + 1);
     g.fill();
   }
   g.globalAlpha = 1;

@@ -219,7 +219,7 @@ class Fir extends Stage {
     core.c.rt_fir_spectra(this.response, this.spectra, this.table, this.scratch, BigInt(this.count));
   }
 
-  run(x, n) { // a shorter block ends what can be heard of this state
+  run(x, n) { // after a shorter block this state is not used again
     const f = this.core.f64, at = x >> 3, b = this.block >> 3, channels = Number(this.channels);
     for (let c = 0; c < channels; c++) {
       f.fill(0, b + c * BLOCK + n, b + (c + 1) * BLOCK);
@@ -365,15 +365,19 @@ export class Effect {
     return out;
   }
 
+  beginning(sound, n) {
+    return Array.from({ length: sound.channels }, (_, c) => sound.read(c, 0, new Float64Array(n)));
+  }
+
   // Come into the state in which position `at` of a recording is played. Returns the position of the
-  // block to go on with: at most a block before it.
+  // block to go on with: at most a block before it. `sound` are Pieces.
   prepare(sound, at) {
     const { rate, latency } = this.plan;
     const begin = Math.max(0, at + latency - Math.round(SETTLE_S * rate));
     if (begin) this.restore(null);
-    else this.warm(sound.map((s) => Float64Array.from(s.subarray(0, Math.round(WARM_S * rate)))));
+    else this.warm(this.beginning(sound, Math.min(sound.length, Math.round(WARM_S * rate))));
     const end = begin + Math.floor((at + latency - begin) / BLOCK) * BLOCK;
-    for (let i = begin; i < end; i += BLOCK) this.run((c, to) => { to.fill(0); to.set(sound[c].subarray(i, i + BLOCK)); });
+    for (let i = begin; i < end; i += BLOCK) this.run((c, to) => sound.read(c, i, to));
     return end - latency;
   }
 }

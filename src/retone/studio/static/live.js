@@ -1,6 +1,7 @@
-// The effect in the browser's own audio thread: moved sliders are heard in its next block, without
+// The effect in the browser's own audio thread: moved sliders take effect in its next block, without
 // the server. The page's own instance designs filters and prepares the states to start with.
 import { Core, Effect } from "./engine.js";
+import { Pieces } from "./pieces.js";
 
 const QUANTUM = 128;
 const GONE_MS = 150; // longer than the player's fades
@@ -31,16 +32,18 @@ export class Live {
   // Whether the effect at hand can be played; once a context is open.
   get ready() { return this.node !== null && this.effect !== null; }
 
-  // Another recording: [channels][samples] at a rate in Hz.
+  // Another recording: [channels][samples] at a rate in Hz, or a Stream.
   load(sound, rate) {
     this.close();
-    Object.assign(this, { sound, rate, effect: null });
+    if (this.sound) this.sound.changed = () => {};
+    Object.assign(this, { sound: sound instanceof Pieces ? sound : Pieces.whole(sound), rate, effect: null });
+    this.sound.changed = (piece, samples) => this.node?.port.postMessage({ piece, samples });
   }
 
   // Another effect; without a plan the page leaves it to the server.
   follow(plan, values) {
-    const known = plan && this.sound && this.sound.length <= 2;
-    this.effect = known ? new Effect(this.core.clear(), plan, this.sound.length, true) : null;
+    const known = plan && this.sound && this.sound.channels <= 2;
+    this.effect = known ? new Effect(this.core.clear(), plan, this.sound.channels, true) : null;
     if (known) this.set(values, true);
   }
 
@@ -75,7 +78,8 @@ export class Live {
     await context.audioWorklet.addModule("/static/worklet.js");
     if (sound !== this.sound) return; // another recording came meanwhile
     this.node = new AudioWorkletNode(context, "live", { numberOfInputs: 0,
-      outputChannelCount: [sound.length], processorOptions: { module, sound, rate } });
+      outputChannelCount: [sound.channels],
+      processorOptions: { module, shape: sound.shape, pieces: [...sound.pieces], rate } });
     this.node.port.onmessage = ({ data }) => this.heard(data.heard);
     if (this.effect) this.tell();
   }

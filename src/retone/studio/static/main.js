@@ -7,8 +7,9 @@ import { Live } from "./live.js";
 import { Matching } from "./matching.js";
 import { effective, history, page, param, parts, player, sent, snapshot, state } from "./model.js";
 import { NAMES } from "./player.js";
-import { tidy } from "./scale.js";
+import { clock, tidy } from "./scale.js";
 import { Sources } from "./sources.js";
+import { load, rendition } from "./tracks.js";
 import {
   buttons, quiet, say, showControls, showCurves, showHeard, showLevels, showTimes, tick,
 } from "./view.js";
@@ -70,8 +71,7 @@ async function resume(info) {
   page.references = info.references;
   parts.sources.list("input", [info.input]);
   parts.sources.list("reference", page.references);
-  const { data, head } = await api.sound("input");
-  player.setTrack("before", data, head.rate);
+  await load("before", "input", info.input);
   await loadReference();
   restore(history.past[history.at]);
   balance();
@@ -109,6 +109,7 @@ function reset(names) {
 function refresh() {
   showControls();
   buttons();
+  if (page.input?.arriving) return; // there is nothing to set yet
   page.changed = performance.now();
   player.live?.set(effective());
   describe();
@@ -140,6 +141,12 @@ const listenAgain = latest(async () => {
 
 // A few seconds from the playhead on; at the end of the recording also its beginning.
 async function renderWindow(begun) {
+  if (page.input.long) {
+    const stream = rendition(sent());
+    await stream.missing(player.position);
+    player.setTrack("after", stream, page.input.rate);
+    return;
+  }
   const at = Math.max(0, player.position - WINDOW.back);
   const found = await api.rendered("window", { ...sent(), start_s: at, stop_s: at + WINDOW.on });
   player.patch("after", found.data, found.head.start);
@@ -147,12 +154,14 @@ async function renderWindow(begun) {
 }
 
 const renderWhole = latest(async () => {
+  const asked = sent(), { input } = page;
+  if (!input || input.arriving) return;
   try {
-    const asked = sent();
     const { head, data } = await api.rendered("render", asked);
+    if (page.input !== input) return;
     page.whole = head;
     page.shown = JSON.stringify(asked);
-    player.setTrack("after", data, head.rate);
+    player.setTrack("after", input.long ? rendition(asked) : data, head.rate);
     page.spectra.after = { db: head.spectrum_db, lufs: head.levels.integrated_lufs - head.gain_db };
     balance();
     showCurves();
@@ -166,15 +175,15 @@ const renderWhole = latest(async () => {
   }
 });
 
-// The effect runs in the page itself if the browser can; else the server renders what is heard.
+// The effect runs in the page itself if the browser can; else the server renders what is played.
 async function runHere() {
   const live = await Live.load();
   live.heard = () => { document.body.dataset.heardAfterMs = (performance.now() - page.changed).toFixed(1); };
   live.where = () => (player.playing ? player.position : 0);
   const t = player.tracks.before;
-  if (t) live.load(t.data, t.rate);
+  if (t) live.load(t.data ?? t.stream, t.rate);
   player.live = live;
-  if (t) follow();
+  if (t && !page.input.arriving) follow();
 }
 
 // Play the current effect here. A node is opened when playing starts.
@@ -189,7 +198,7 @@ function follow() {
 
 function notHere(error) {
   player.live = null;
-  page.notHere = `Changes are heard a moment later, when the server has rendered them. ${error.message}`;
+  page.notHere = `Changes take effect a moment later, when the server has rendered them. ${error.message}`;
   if (page.input) sayNotHere();
 }
 
@@ -248,21 +257,67 @@ function busy(text, share, cancel) {
 
 const idle = () => { if (page.job === null) $("work").hidden = true; };
 
-async function added(role, found) {
+function replace(found) {
+  quiet();
+  player.pause();
+  if (!page.input?.arriving) page.former = page.input;
+  page.input = found;
+  page.whole = null;
+  page.spectra.after = null;
+  parts.sources.list("input", found ? [found] : []);
+  player.dropTrack("after");
+  player.at = 0;
+}
+
+// A long recording is shown and played while the server reads it.
+function reading(found) {
+  const { going } = parts.sources;
+  if (!going || found.turn !== going.turn) return;
+  if (page.input?.turn !== found.turn) {
+    replace(Object.assign(found, { arriving: true }));
+    load("before", "arriving", page.input);
+    player.hear("before");
+    showCurves();
+  }
+  Object.assign(page.input, { wave: found.wave, ready_s: found.ready_s });
+  player.tracks.before.stream.grow(Math.floor(found.ready_s * found.rate));
+  busy(`Reading ${found.name}: ${clock(found.ready_s)} of ${clock(found.seconds)}`,
+    found.ready_s / found.seconds, going.cancel);
+  buttons();
+  showTimes();
+}
+
+// It was not read to its end: the one before is back.
+async function abandoned() {
+  if (!page.input?.arriving) return;
+  const { former } = page;
+  replace(former);
+  player.dropTrack("before");
+  if (former) {
+    await load("before", "input", former);
+    player.live?.load(player.tracks.before.data ?? player.tracks.before.stream, former.rate);
+    follow();
+    refresh();
+  }
+  player.hear("before");
+  buttons();
+  showLevels();
+}
+
+async function added(role, found, turn) {
   page.spectra = { ...found.spectra, after: page.spectra.after };
   if (role === "input") {
-    quiet();
-    player.pause();
-    page.input = found;
-    page.whole = null;
-    page.spectra.after = null;
-    parts.sources.list("input", [found]);
-    const { data, head } = await api.sound("input");
-    player.setTrack("before", data, head.rate);
-    player.live?.load(data, head.rate);
-    player.dropTrack("after");
-    player.at = 0;
-    player.hear("before");
+    const { stream } = page.input?.turn === turn ? player.tracks.before : {};
+    if (stream) { // it may be playing
+      page.input.arriving = false;
+      page.input = found;
+      stream.grow(found.frames);
+    } else {
+      replace(found);
+      await load("before", "input", found);
+      player.hear("before");
+    }
+    player.live?.load(stream ?? player.tracks.before.data ?? player.tracks.before.stream, found.rate);
     adopt(found.manual);
     sayNotHere();
     history.clear();
@@ -281,8 +336,7 @@ async function added(role, found) {
 
 async function loadReference() {
   if (!page.references.length) { player.dropTrack("reference"); if (player.heard === "reference") player.hear("before"); return; }
-  const { data, head } = await api.sound("0");
-  player.setTrack("reference", data, head.rate);
+  await load("reference", "0", page.references[0]);
 }
 
 async function removed(index) {
@@ -323,6 +377,7 @@ async function work(kind, data) {
 const WORDS = { match: "Matching", preset: "Matching", enhance: "Enhancing", save: "Writing" };
 
 function happened(event) {
+  if (event.type === "reading") reading(event);
   if (event.type !== "job" || page.job === null) return;
   if (page.job.number === null) { (page.early ??= []).push(event); return; }
   if (event.job !== page.job.number) return;
@@ -370,29 +425,16 @@ async function save(what) {
 }
 
 function saved(found) {
-  fetchFile(api.downloadAddress(found.downloads[wanted]), found.names[wanted]);
+  api.fetchFile(api.downloadAddress(found.downloads[wanted]), found.names[wanted]);
   for (const text of found.warnings) say(text);
   if (found.limiter_most_db > 0.05) say(`The true-peak limiter reduced peaks by up to ${found.limiter_most_db.toFixed(1)} dB.`);
   say(`${found.names[wanted]} is ready.`);
 }
 
-function fetchFile(address, name) {
-  const a = Object.assign(document.createElement("a"), { href: address, download: name });
-  document.body.append(a);
-  a.click();
-  a.remove();
-}
-
-function hand(text, name) {
-  const address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-  fetchFile(address, name);
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
-}
-
 async function take(target) {
   quiet();
   const found = await api.post(["export", target], { ...sent(), gain_db: page.whole?.gain_db ?? 0 });
-  hand(found.text, found.name);
+  api.hand(found.text, found.name);
   if (found.usage) say(`${found.name}: ${found.usage}`);
   for (const note of found.notes) say(note);
 }
@@ -474,7 +516,7 @@ function wire() {
     quiet();
     const made = await api.post(["preset"], { name: $("preset-name").value.trim(), kind: $("preset-kind").value });
     parts.sources.own(made.preset);
-    hand(made.text, made.file);
+    api.hand(made.text, made.file);
     say(`${made.file} holds the preset. 'retone preset import' adds it for good.`);
   }));
   $("load").addEventListener("click", () => $("load-file").click());
@@ -519,7 +561,7 @@ async function begin() {
   parts.eq = new Eq($("eq"), { change, reset, pick: (names) => parts.controls.pick(names[0]) });
   parts.matching = new Matching();
   const goal = (kind) => { parts.matching.toGoal(kind); buttons(); };
-  parts.sources = new Sources(info, { added, removed: guarded(removed), goal, busy, idle, say });
+  parts.sources = new Sources(info, { added, abandoned: guarded(abandoned), removed: guarded(removed), goal, busy, idle, say });
   api.events(happened, () => say("The connection to the studio was lost. Reload the page when it runs again.", true));
   wire();
   buttons();

@@ -45,6 +45,7 @@ export function hertz(f) {
 
 export function clock(seconds) {
   const s = Math.max(0, seconds);
-  const whole = Math.floor(s / 60);
-  return `${whole}:${(s - 60 * whole).toFixed(1).padStart(4, "0")}`;
+  const whole = Math.floor(s / 60), hours = Math.floor(whole / 60);
+  const minutes = hours ? `${hours}:${String(whole % 60).padStart(2, "0")}` : whole;
+  return `${minutes}:${(s - 60 * whole).toFixed(1).padStart(4, "0")}`;
 }

@@ -5,7 +5,7 @@ import { clock } from "./scale.js";
 
 const $ = (id) => document.getElementById(id);
 
-// callbacks: added(role, found), removed(index), goal(kind), busy(text, share, cancel), idle(), say(text, error)
+// callbacks: added(role, found, turn), abandoned(), removed(index), goal(kind), busy(text, share, cancel), idle(), say(text, error)
 export class Sources {
   constructor(info, callbacks) {
     this.info = info;
@@ -92,9 +92,10 @@ export class Sources {
     try {
       const found = await going.done;
       if (role === "input" && this.going !== going) return;
-      await this.callbacks.added(role, found);
+      await this.callbacks.added(role, found, going.turn);
       if (role === "reference") this.pick("match");
     } catch (error) {
+      if (role === "input" && this.going === going) this.callbacks.abandoned();
       if (error instanceof Refusal) this.callbacks.say(error.message, true);
       else if (error.name !== "AbortError") throw error;
     } finally {

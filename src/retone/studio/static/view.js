@@ -70,11 +70,12 @@ export function showTimes() {
   wave.setAttribute("aria-valuetext", clock(player.position));
   if (!page.input) return;
   const gain = (n) => 10 ** ((page.gains[n] ?? 0) / 20);
-  const tracks = [{ wave: page.input.wave, css: "before", gain: gain("before"), alpha: 0.55 }];
-  if (player.blind) { /* the picture must not tell what is heard */
+  const tracks = [{ wave: page.input.wave, css: "before", gain: gain("before"), alpha: 0.55,
+    ready: page.input.arriving ? page.input.ready_s / page.input.seconds : 1 }];
+  if (player.blind) { /* the picture must not tell what is playing */
   } else if (player.heard === "reference" && page.references[0]) {
     tracks.push({ wave: page.references[0].wave, css: "reference", gain: gain("reference"), alpha: 0.75 });
-  } else if (page.whole) {
+  } else if (page.whole && !page.input.long) {
     tracks.push({ wave: page.whole.wave, css: "after", gain: gain("after"), alpha: player.heard === "after" ? 0.8 : 0.35 });
   }
   draw.wave(wave, tracks, share);
@@ -110,6 +111,9 @@ export function showLevels() {
     return row;
   }));
   $("levels").title = limited;
+  const some = page.whole?.measured_s;
+  $("levels-note").hidden = !some;
+  if (some) $("levels-note").textContent = `after: estimated from ${Math.round(some)} s`;
 }
 
 export function tick() {
@@ -120,7 +124,7 @@ export function tick() {
     a.getFloatTimeDomainData(samples);
     let peak = 1e-6, sum = 0;
     for (const v of samples) { peak = Math.max(peak, Math.abs(v)); sum += v * v; }
-    const rows = player.heard === "after" && !player.blind ? page.whole?.reductions ?? [] : [];
+    const rows = player.heard === "after" && !player.blind && !page.input.long ? page.whole?.reductions ?? [] : [];
     const at = (r) => r.low[Math.min(r.low.length - 1, Math.floor((player.position / player.duration) * r.low.length))] ?? 0;
     const reduction = rows.length ? Math.min(0, ...rows.map(at)) : 0;
     draw.meter($("meter"), 20 * Math.log10(peak), 10 * Math.log10(sum / samples.length + 1e-12), reduction);
@@ -129,11 +133,12 @@ export function tick() {
 }
 
 export function buttons() {
-  const has = page.input !== null;
-  // Only what is heard and shown can be downloaded, and only once it differs from the recording.
+  const has = page.input !== null, read = has && !page.input.arriving;
+  // Only what is playing and shown can be downloaded, and only once it differs from the recording.
   const current = page.whole !== null && page.shown === JSON.stringify(sent());
   const made = has && current && page.job === null && !parts.sources.going && history.canUndo;
-  for (const id of ["play", "hear-before", "load"]) $(id).disabled = !has;
+  for (const id of ["play", "hear-before"]) $(id).disabled = !has;
+  $("load").disabled = !read;
   $("hear-after").disabled = $("blind").disabled = !has || page.whole === null;
   $("save").title = made || !has ? "" : page.job || parts.sources.going ? "Wait until it is done" : history.canUndo ? "" : "Match, or change a setting, first";
   for (const id of ["save", "save-settings", "save-report", "export", "target"]) $(id).disabled = !made;
@@ -142,7 +147,7 @@ export function buttons() {
   $("redo").disabled = !history.canRedo;
   const goal = parts.sources.goal;
   $("go").textContent = { match: "Match", preset: "Match preset", enhance: "Enhance" }[goal];
-  $("go").disabled = !has || page.job !== null || (goal === "match" && !page.references.length) ||
+  $("go").disabled = !read || page.job !== null || (goal === "match" && !page.references.length) ||
     (goal === "preset" && !parts.sources.preset) || (goal === "enhance" && Boolean(page.offers.enhance));
   $("welcome").hidden = has;
 }

@@ -1,25 +1,28 @@
-// Runs in the audio thread: plays a recording through an effect. A change is heard from the next block
-// on, into which the old and the new settings are crossfaded.
+// Runs in the audio thread: plays a recording through an effect. A change takes effect in the next
+// block, into which the old and the new settings are crossfaded.
 import { BLOCK, Core, Effect } from "./engine.js";
+import { Pieces } from "./pieces.js";
 
-// Half a cosine: without kinks, which are heard as clicks on low tones.
+// Half a cosine: without kinks, which click on low tones.
 const FADE = Float64Array.from({ length: BLOCK }, (_, i) => (1 - Math.cos((Math.PI * (i + 1)) / BLOCK)) / 2);
 
 class Live extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
     super();
-    Object.assign(this, processorOptions); // module, sound, rate
-    this.channels = this.sound.length;
-    this.ratio = this.rate / sampleRate;
-    this.block = this.sound.map(() => new Float64Array(BLOCK));
-    this.before = this.sound.map(() => 0); // last sample of the previous block
+    const { module, shape, pieces, rate } = processorOptions;
+    Object.assign(this, { module, channels: shape.channels, sound: new Pieces(shape) });
+    for (const [k, data] of pieces) this.sound.put(k, data);
+    this.ratio = rate / sampleRate;
+    this.block = Array.from({ length: this.channels }, () => new Float64Array(BLOCK));
+    this.before = this.block.map(() => 0); // last sample of the previous block
     this.from = 0; // position of the block's first sample
     this.now = this.twin = this.change = this.start = this.spare = null;
     this.sounding = this.ended = false;
     this.port.onmessage = ({ data }) => this.take(data);
   }
 
-  take({ plan, values, spectra, state, number, start, stop, end }) {
+  take({ plan, values, spectra, state, number, start, stop, end, piece, samples }) {
+    if (samples) this.sound.put(piece, samples); else if (piece !== undefined) this.sound.drop(piece);
     if (plan) {
       const core = (this.change?.effect?.core ?? this.spare ?? new Core(this.module)).clear();
       const [effect, twin] = [0, 1].map(() => new Effect(core, plan, this.channels, false));
@@ -50,11 +53,8 @@ class Live extends AudioWorkletProcessor {
   }
 
   run(effect, to) {
-    const { sound } = this, length = sound[0].length;
     const first = this.from + effect.plan.latency;
-    const io = effect.run((c, x) => {
-      for (let i = 0; i < BLOCK; i++) x[i] = sound[c][(((first + i) % length) + length) % length];
-    });
+    const io = effect.run((c, x) => this.sound.read(c, first, x));
     to.forEach((t, c) => t.set(io.subarray(c * BLOCK, (c + 1) * BLOCK)));
   }
 

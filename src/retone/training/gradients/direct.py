@@ -42,7 +42,7 @@ class FrequencySampled:
 
     Args:
         exact_inference: render with the effect itself after training. The paper renders as in
-            training, so its release time, which gets no gradient, is not heard either.
+            training, so its release time, which gets no gradient, has no effect either.
     """
 
     name: str = "frequency_sampled"

@@ -10,7 +10,7 @@
 
   const HOW = {
     mushra: ["Play the reference and each sound; you may switch at any time.",
-      "Rate each sound. A slider works once you have heard its sound.",
+      "Rate each sound. A slider works once you have played its sound.",
       "The reference itself is among the sounds: it deserves 100."],
     abx: ["Play A, B and X; you may switch at any time.", "X is one of the two. Say which one."],
     ab: ["Play both; you may switch at any time.", "Say which one you prefer."],
@@ -61,10 +61,11 @@
     $("progress").value = state.position / state.order.length;
     $("count").textContent = `${state.position + 1} of ${state.order.length}`;
     $("question").textContent = STUDY.question;
-    const trap = STUDY.design === "acr" && spec.kind === "check";
+    const trap = spec.kind === "check" && (spec.told || STUDY.design === "acr");
+    const wanted = () => (STUDY.design === "acr" ? STUDY.categories[spec.expected - 1]
+      : `I prefer ${keys[order.sounds.findIndex((s) => spec.stimuli[s].system === spec.expected)]}`);
     $("notice").hidden = !trap;
-    $("notice").textContent = trap
-      ? `Attention check: please choose "${STUDY.categories[spec.expected - 1]}" here, whatever you hear.` : "";
+    $("notice").textContent = trap ? `Attention check: please choose "${wanted()}" here, whatever you hear.` : "";
     await deck.load(files, groups);
     $("transport").replaceChildren(...Object.keys(files).map((key) => {
       const button = make("button", { type: "button", textContent: key });
@@ -85,7 +86,7 @@
     return button;
   }
 
-  // How long a sound must be heard before it can be judged.
+  // How long a sound must be played before it can be judged.
   function needed(key) {
     const length = deck.duration(key);
     return STUDY.design === "acr" ? 0.98 * length : Math.min(STUDY.least_heard_s, 0.9 * length);
@@ -139,7 +140,7 @@
       (t, picked) => ({ score: Number(picked) })),
   };
 
-  // One answer of several; possible once all of ``listened`` were heard.
+  // One answer of several; possible once all of ``listened`` were played.
   function choices(options, listened, result) {
     const field = make("fieldset");
     field.append(make("legend", { textContent: "Your answer" }));

@@ -47,7 +47,7 @@ class Deck {
 
   position() { return this.context.currentTime - this.started; }
 
-  count() { // adds what was heard since the last call
+  count() { // adds what was played since the last call
     if (this.now === null) return;
     const time = this.context.currentTime;
     this.heard.set(this.now, this.heard.get(this.now) + Math.max(0, time - this.since));
