@@ -28,8 +28,8 @@ def _run(args: argparse.Namespace) -> int:
 
     with progress_bar() as progress:
         result = evaluate(
-            args.recordings, args.sample_rate, seconds=args.seconds, steps=args.steps, seed=args.seed,
-            path=args.output, progress=progress,
+            args.recordings, args.sample_rate, seconds=args.seconds, steps=args.steps,
+            seed=args.seed, path=args.output, progress=progress,
         )  # fmt: skip
     print(page(result))
     return 0
