@@ -11,6 +11,7 @@ from retone.lab.commands.verbs import Verb
 
 def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recordings", nargs="+", type=Path, metavar="FILE", help="clean voices")
+    parser.add_argument("--sample-rate", type=int, required=True, help="in Hz, such as 24000")
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="length of each clip (default: %(default)g)"
     )
@@ -27,8 +28,8 @@ def _run(args: argparse.Namespace) -> int:
 
     with progress_bar() as progress:
         result = evaluate(
-            args.recordings, seconds=args.seconds, steps=args.steps, seed=args.seed,
-            path=args.output, progress=progress,
+            args.recordings, args.sample_rate, seconds=args.seconds, steps=args.steps,
+            seed=args.seed, path=args.output, progress=progress,
         )  # fmt: skip
     print(page(result))
     return 0

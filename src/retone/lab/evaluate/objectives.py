@@ -95,12 +95,12 @@ class _Pair:
 
 def evaluate(
     recordings: Sequence[Path],
+    sample_rate: int,
     *,
     seconds: float = 5.0,
     steps: int = 40,
     learning_rate: float = 0.05,
     seed: int = 0,
-    sample_rate: int = 24000,
     path: Path | None = None,
     progress: Progress = silent,
 ) -> Result:
@@ -108,10 +108,10 @@ def evaluate(
 
     Args:
         recordings: voices, at least two, each of ``seconds`` or more.
+        sample_rate: at which everything is measured, in Hz.
         seconds: length of each clip.
         steps, learning_rate: of Adam, on logits of unit parameters.
         seed: of the styles' settings.
-        sample_rate: at which everything is measured, in Hz.
         path: result file; rows in it are not measured again.
 
     Raises:
