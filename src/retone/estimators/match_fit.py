@@ -31,8 +31,8 @@ ROUNDS, FITS, PATIENCE = 10, 2, 4
 EASED = 0.75
 CLOSE_DB = 0.1
 MOST_LIFT_DB = 2.8
-MISSING_DB = 0.5
-TONE_LOSS_DB = 0.3
+MISSING_DB, TONE_LOSS_DB = 0.5, 0.3
+"""How far the spread must miss for another compressor, and what that may cost in tone."""
 SETTLED_SHARES = (1.0, 0.7, 0.4)
 LEAST_RATIO = 1.005
 GATES_DB = (28.0, 24.0, 20.0, 16.0, 12.0)
@@ -232,7 +232,7 @@ class MatchFit(Trial):
         if missing < MISSING_DB:
             return setting, look
         whole = Trial(self.effect, self.passage[0, 0].numpy(), self.rate, self.guard)
-        allowed = (*self._worth(look), *self._worth(whole.look(setting)))
+        allowed = np.add(self._worth(look, whole.look(setting)), (0.0, TONE_LOSS_DB))
         lift = max(MOST_LIFT_DB, self.lift_db(setting))
         found, _ = self.compressor(setting, change_db, WIDE)
         for share in SETTLED_SHARES:
@@ -242,18 +242,19 @@ class MatchFit(Trial):
             if abs(self.spread_db(tried, self.effect) - wanted) > missing - MISSING_DB:
                 continue
             seen = self.look(tried)
-            found_db = (*self._worth(seen), *self._worth(whole.look(tried)))
-            slack = (0.0, -TONE_LOSS_DB) * 2
-            if all(f + s <= a for f, s, a in zip(found_db, slack, allowed, strict=True)):
-                if not self.lift_db(tried) > lift:
-                    return tried, seen
+            kept = np.all(self._worth(seen, whole.look(tried)) <= allowed)
+            if kept and not self.lift_db(tried) > lift:
+                return tried, seen
         return setting, look
 
-    def _worth(self, look: Look) -> tuple[float, float]:
-        """How far the guarantee is broken, and what is missing in tone, in dB."""
-        left = np.abs(self.guard.left_db(look.gain_db)[self.guard.matched])
-        tone = float(left.mean()) if left.size else 0.0
-        return max(TOLERATED_DB, self.guard.excess_db(look.gain_db)), tone + TONE_LOSS_DB
+    def _worth(self, *looks: Look) -> Array:
+        """How far each look breaks the guarantee, and what is missing in tone, in dB [N, 2]."""
+        rows = []
+        for look in looks:
+            left = np.abs(self.guard.left_db(look.gain_db)[self.guard.matched])
+            tone = float(left.mean()) if left.size else 0.0
+            rows.append((max(TOLERATED_DB, self.guard.excess_db(look.gain_db)), tone))
+        return np.array(rows)
 
     def quiet(
         self, setting: Setting, look: Look, fixed: Setting
