@@ -159,7 +159,7 @@ def test_a_save_gives_what_was_asked_for(
     write, go_on = work.write_result, threading.Event()
     monkeypatch.setattr(work, "write_result", lambda *a: go_on.wait(30) and write(*a))
     downloads: list[Any] = []
-    tab.on("download", downloads.append)
+    tab.on("download", lambda found: downloads.append(found))
     tab.locator("#save:enabled").click()
     tab.wait_for_timeout(200)
     tab.set_input_files("#file-input", files[1])

@@ -64,9 +64,9 @@ export class Sources {
     try {
       const stop = await record();
       const most = Math.max(1, 60 * this.info.limits.minutes - 1);
-      const end = () => {
+      const end = async () => {
+        await this.record(role, button);
         this.callbacks.say(`The recording was ended: the limit is ${this.info.limits.minutes} minutes.`);
-        this.record(role, button);
       };
       this.microphone = { role, stop, timer: setTimeout(end, Math.min(1000 * most, 2 ** 31 - 1)) };
       button.classList.add("on");
