@@ -174,6 +174,43 @@ def test_one_file_plays_without_a_server_and_a_reload_goes_on(
     assert nameless == 0
 
 
+def test_results_stay_until_they_are_stored(page: Any, results: Path, tmp_path: Path) -> None:
+    """The server is away at the end, and another listener begins: nothing is overwritten."""
+    study = prepare(plan_of_folder(results, "ab"), tmp_path)
+    server = server_of(tmp_path)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/"
+    kept = "Object.keys(localStorage).length"
+    try:
+        page.goto(address)
+        begin(page, "ann")
+        page.evaluate(
+            "() => { const real = fetch; window.fetch = (a, o) => (o?.method === 'POST'"
+            " ? Promise.reject(new TypeError('away')) : real(a, o)); }"
+        )
+        session(page, study, "ann")
+        assert "could not be stored" in page.locator("#stored").inner_text()
+        page.reload()
+        begin(page, "bob")
+        for button in page.locator("[data-play]").all():
+            button.click()
+            page.wait_for_timeout(420)
+        page.check("input[value=A]")
+        page.locator("#next:enabled").click()
+        page.locator("body[data-trial='1']").wait_for()
+        page.reload()
+        assert page.evaluate(kept) == 2
+        page.get_by_text("Results of ann").click()
+        page.locator("body[data-finished=true]").wait_for()
+        assert "are stored" in page.locator("#stored").inner_text()
+        assert page.evaluate(kept) == 1  # what bob has answered so far
+    finally:
+        server.shutdown()
+        server.server_close()
+    stored = [json.loads(p.read_text()) for p in (tmp_path / "results").glob("*.json")]
+    assert [s["listener"] for s in stored] == ["ann"]
+
+
 def test_the_server_answers_this_machine_and_its_own_page_only(
     results: Path, tmp_path: Path
 ) -> None:

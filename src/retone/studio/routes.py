@@ -48,7 +48,9 @@ class Routes(Handling):
             ("GET", "/api/events/{key}", self.events),
             ("POST", "/api/leave/{key}", self.leave),
             ("POST", "/api/upload/{key}/{role}", self.upload),
+            ("POST", "/api/abandon/{key}/{turn}", self.abandon),
             ("POST", "/api/forget/{key}/{index}", self.forget),
+            ("POST", "/api/manual/{key}", self.manual),
             ("GET", "/api/sound/{key}/{which}", self.sound),
             ("POST", "/api/job/{key}/{kind}", self.job),
             ("POST", "/api/cancel/{key}/{number}", self.cancel),
@@ -185,8 +187,7 @@ class Routes(Handling):
             raise Refused(404, "A recording is either the input or a reference.")
         if role == "reference":
             self._require_room(session)
-        turn = request.query_params.get("turn", "")
-        number = int(turn) if turn.isdecimal() and len(turn) < 16 else 0
+        number = _turn(request.query_params.get("turn", ""))
         if role == "input":
             session.newest_input = max(session.newest_input, number)
         if len(session.receiving) >= self.state.limits.uploads:
@@ -232,8 +233,8 @@ class Routes(Handling):
 
         old = None
         with session.guard:
-            if role == "input" and number < session.newest_input:
-                old = recording  # a newer choice came while this one was read
+            if number in session.abandoned or (role == "input" and number < session.newest_input):
+                old = recording  # cancelled, or a newer choice came, while this one was read
             elif role == "input":
                 old, session.input = session.input, recording
             else:
@@ -244,11 +245,15 @@ class Routes(Handling):
                     session.remove(recording.preview)
                     raise
                 session.references.append(recording)
+            if old is not recording:
+                session.taken.append(number)
         if old is not None:
             session.remove(old.path)
             session.remove(old.preview)
         if old is not None and old is recording:
-            raise Refused(409, f"{recording.name} was replaced by a newer choice.")
+            gone = number in session.abandoned
+            why = "cancelled" if gone else "replaced by a newer choice"
+            raise Refused(409, f"{recording.name} was {why}.")
         found = described(recording) | {"index": len(session.references) - 1}
         if role == "input":
             found |= {"manual": work.manual(session)}
@@ -282,6 +287,23 @@ class Routes(Handling):
                 file.write(chunk)
         if total == 0:
             raise Refused(422, "The file is empty. Copy or export it again.")
+
+    async def abandon(self, request: Any) -> Any:
+        """Cancel the upload of that turn; ``late`` where its recording is already in use."""
+        session, turn = self._own(request), _turn(request.path_params["turn"])
+        with session.guard:
+            late = turn in session.taken
+            if turn and not late:
+                session.abandoned.append(turn)
+        return json_answer({"late": late})
+
+    async def manual(self, request: Any) -> Any:
+        """Neutral settings for the session's recording, for a page that has none."""
+        session = await self._session(request)
+
+        from retone.studio import work
+
+        return json_answer(await self._run(work.manual, session, session=session))
 
     async def forget(self, request: Any) -> Any:
         """Remove one reference."""
@@ -504,6 +526,11 @@ class Routes(Handling):
 def _event(event: Event) -> str:
     """An event of the stream with its number, which a browser that comes back repeats."""
     return f"id: {event[0]}\ndata: {json.dumps(event[1])}\n\n"
+
+
+def _turn(text: str) -> int:
+    """The number that a page gives an upload; 0 if it gives none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
 
 
 def _replaced(recording: Any) -> Refused:

@@ -90,6 +90,8 @@ class Session:
     waiting: int = 0
     leaving: bool = False
     newest_input: int = 0
+    taken: deque[int] = field(default_factory=lambda: deque(maxlen=64))
+    abandoned: deque[int] = field(default_factory=lambda: deque(maxlen=64))
     guard: threading.Lock = field(default_factory=threading.Lock)
     rendering: asyncio.Lock = field(default_factory=asyncio.Lock)
     _count: int = 0

@@ -32,6 +32,8 @@ from retone.studio.session import Recording, Session
 from retone.studio.state import POINTS, State, stages
 
 MANUAL = "by hand"
+KEPT_FILE = 64 << 10
+"""The longest settings file, in characters, that a page keeps for itself."""
 COMPANION_BYTES = 2 << 20
 """More than the tags, settings file and report of a recording."""
 
@@ -76,8 +78,11 @@ def _page_state(
 ) -> dict[str, Any]:
     """A decision as JSON for the page; ``recording`` is what it was made for."""
     rate = (recording or session.need_input()).sample_rate
+    number = session.remember(decision)
     return {
-        "effect": session.remember(decision),
+        "effect": number,
+        "known": list(session.effects),
+        "file": _short_file(decision, rate),
         "stages": stages(decision.effect),
         "setting": {n: float(v[0]) for n, v in decision.setting.items()},
         "plan": plan_of(decision.effect, rate),
@@ -87,6 +92,20 @@ def _page_state(
         "target_lufs": decision.target_lufs,
         "notes": list(decision.notes),
     }
+
+
+def _short_file(decision: Decision, rate: int) -> str | None:
+    """A settings file that the page keeps, to load it after this session; None if it is long."""
+    text = SettingsFile(
+        effect=decision.effect,
+        setting={n: float(v[0]) for n, v in decision.setting.items()},
+        sample_rate=rate,
+        estimator=decision.estimator,
+        strength=decision.strength,
+        level_plan=LevelPlan(0.0, decision.target_lufs, None),
+        notes=decision.notes,
+    ).to_json()
+    return text if len(text) <= KEPT_FILE else None
 
 
 def _eq_of(effect: Effect) -> str | None:

@@ -7,7 +7,10 @@ let key = "";
 // What this tab keeps over a reload; nothing where the browser forbids it.
 export const kept = {
   read(name) { try { return sessionStorage.getItem(`retone-${name}`); } catch { return null; } },
-  write(name, text) { try { sessionStorage.setItem(`retone-${name}`, text); } catch { /* full or forbidden */ } },
+  write(name, text) { // whether there was room for it
+    try { sessionStorage.setItem(`retone-${name}`, text); return true; } catch { return false; }
+  },
+  drop(name) { try { sessionStorage.removeItem(`retone-${name}`); } catch { /* forbidden */ } },
 };
 let left = false;
 
@@ -27,16 +30,27 @@ async function ask(address, options) {
   }
 }
 
+// Whether no other tab has this session: a duplicated tab brings the key of the first one along.
+// A page that is loaded again may have to wait until its former self is gone.
+const alone = (session) => new Promise((resolve) => {
+  if (!navigator.locks) { resolve(true); return; }
+  const hold = () => { resolve(true); return new Promise(() => {}); };
+  navigator.locks.request(`retone-${session}`, { signal: AbortSignal.timeout(1500) }, hold).catch(() => resolve(false));
+});
+
 // A session of this tab goes on after a reload, as long as the server keeps it.
 export async function start() {
   const known = kept.read("key");
   let found = null;
   try {
-    if (known) found = await (await ask(`/api/resume/${known}`, { method: "POST" })).json();
+    if (known && await alone(known)) found = await (await ask(`/api/resume/${known}`, { method: "POST" })).json();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
   }
-  found ??= await (await ask("/api/session", { method: "POST" })).json();
+  if (!found) {
+    found = await (await ask("/api/session", { method: "POST" })).json();
+    await alone(found.session);
+  }
   key = found.session;
   kept.write("key", key);
   addEventListener("pagehide", () => { left = true; navigator.sendBeacon(`/api/leave/${key}`); });
@@ -105,7 +119,12 @@ export function upload(role, file, name, onProgress) {
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     request.send(file);
   });
-  return { done, turn, cancel: () => request.abort() };
+  // The server says whether it has the recording already; then the page takes it too.
+  const cancel = async () => {
+    const { late } = await post(["abandon", turn]).catch(() => ({ late: false }));
+    if (!late) request.abort();
+  };
+  return { done, turn, cancel, drop: () => request.abort() };
 }
 
 export function fetchFile(address, name) {
@@ -115,8 +134,8 @@ export function fetchFile(address, name) {
   a.remove();
 }
 
-export function hand(text, name) {
-  const address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+export function hand(content, name) { // a text or a Blob
+  const address = URL.createObjectURL(new Blob([content], { type: content.type || "text/plain" }));
   fetchFile(address, name);
   setTimeout(() => URL.revokeObjectURL(address), 10000);
 }

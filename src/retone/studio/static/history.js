@@ -11,7 +11,20 @@ export class History {
     this.at = this.past.length - 1;
   }
 
-  keep() { return JSON.stringify({ past: this.past.slice(-60), at: this.at - Math.max(0, this.past.length - 60) }); }
+  // The last ``most`` steps; the current one is among them.
+  keep(most) {
+    const first = Math.max(0, Math.min(this.past.length - most, this.at));
+    return JSON.stringify({ past: this.past.slice(first, first + most), at: this.at - first });
+  }
+
+  // Without the steps whose effect is not among ``known``.
+  drop(known) {
+    const stays = this.past.map((text) => known.has(JSON.parse(text).effect));
+    if (!stays.includes(false)) return;
+    this.at = stays.slice(0, this.at + 1).filter(Boolean).length - 1;
+    this.past = this.past.filter((_, i) => stays[i]);
+    if (this.past.length) this.at = Math.max(this.at, 0);
+  }
 
   restore(text) {
     const { past, at } = JSON.parse(text);

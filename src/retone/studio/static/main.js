@@ -26,6 +26,7 @@ function adopt(found, more = {}) {
   state.locks = new Set([...(more.locks ?? state.locks)].filter((n) => params.has(n)));
   Object.assign(state, more, { locks: state.locks });
   page.tab = 0;
+  if (found.known) history.drop(new Set(found.known)); // the server has forgotten the others
   parts.matching.follow(found);
   rebuild();
   follow();
@@ -43,12 +44,14 @@ function commit() {
   buttons();
 }
 
-// What a reload needs: the history, and the effects that it names.
+// What a reload needs: the history, and the effects that it names; fewer steps where room is short.
 function keep() {
-  const used = new Set(history.past.map((text) => JSON.parse(text).effect));
-  const effects = [...page.effects].filter(([number]) => used.has(number)).map(([, e]) => e.about);
-  api.kept.write("history", history.keep());
-  api.kept.write("effects", JSON.stringify(effects));
+  for (const most of [60, 15, 4, 1]) {
+    const text = history.keep(most);
+    const used = new Set(JSON.parse(text).past.map((step) => JSON.parse(step).effect));
+    const effects = [...page.effects].filter(([number]) => used.has(number)).map(([, e]) => e.about);
+    if (api.kept.write("history", text) && api.kept.write("effects", JSON.stringify(effects))) break;
+  }
   api.kept.write("style", JSON.stringify(page.style));
 }
 
@@ -58,25 +61,67 @@ function learn(found) {
   return params;
 }
 
-// Go on after a reload with what this tab and the server still know.
+// Go on after a reload: the recordings are those of the server, the settings those of this tab.
 async function resume(info) {
-  const texts = ["history", "effects", "style"].map(api.kept.read);
-  if (!info.input || !texts[0] || !texts[1]) return;
-  for (const about of JSON.parse(texts[1])) if (info.effects.includes(about.effect)) learn(about);
-  history.restore(texts[0]);
-  if (!history.past.every((t) => page.effects.has(JSON.parse(t).effect))) { history.clear(); return; }
-  page.style = JSON.parse(texts[2]);
+  if (!info.references) { former(); return; } // a new session
   page.spectra = info.spectra;
-  page.input = info.input;
   page.references = info.references;
-  parts.sources.list("input", [info.input]);
   parts.sources.list("reference", page.references);
-  await load("before", "input", info.input);
   await loadReference();
-  restore(history.past[history.at]);
+  if (info.input) {
+    const texts = ["history", "effects", "style"].map(api.kept.read);
+    if (texts[0] && texts[1]) {
+      for (const about of JSON.parse(texts[1])) if (info.effects.includes(about.effect)) learn(about);
+      history.restore(texts[0]);
+      history.drop(new Set(page.effects.keys()));
+      page.style = JSON.parse(texts[2]);
+    }
+    page.input = info.input;
+    parts.sources.list("input", [info.input]);
+    await load("before", "input", info.input);
+    if (history.past.length) restore(history.past[history.at]);
+    else {
+      adopt(await api.post(["manual"]));
+      commit();
+      refresh();
+    }
+  }
+  offerFormer();
+  buttons();
   balance();
   showLevels();
   showHeard();
+}
+
+// Settings of a session that the server no longer has; they are kept until they are used or refused.
+function former() {
+  const texts = ["history", "effects"].map(api.kept.read);
+  if (texts.every(Boolean)) {
+    const { past, at } = JSON.parse(texts[0]);
+    const last = JSON.parse(past[at] ?? "null");
+    const about = JSON.parse(texts[1]).find((a) => a.effect === last?.effect);
+    if (about?.file && past.length > 1) api.kept.write("former", JSON.stringify({ state: last, about }));
+  }
+  for (const name of ["history", "effects", "style"]) api.kept.drop(name);
+  offerFormer();
+}
+
+const offerFormer = () => { $("former").hidden = !api.kept.read("former"); };
+
+async function useFormer() {
+  const { state: last, about } = JSON.parse(api.kept.read("former"));
+  const file = { ...JSON.parse(about.file), setting: last.setting };
+  const found = await api.text("settings", JSON.stringify(file));
+  const { amount, loudness, ceiling_dbtp } = last;
+  adopt(found, { locks: new Set(last.locks), amount, loudness, ceiling_dbtp });
+  commit();
+  refresh();
+  dropFormer();
+}
+
+function dropFormer() {
+  api.kept.drop("former");
+  offerFormer();
 }
 
 function restore(text) {
@@ -320,6 +365,9 @@ async function added(role, found, turn) {
     player.live?.load(stream ?? player.tracks.before.data ?? player.tracks.before.stream, found.rate);
     adopt(found.manual);
     sayNotHere();
+    if (page.job && page.job.kind !== "save" && page.job.number !== null) {
+      api.post(["cancel", page.job.number]).catch(complain); // it is for the former recording
+    }
     history.clear();
     commit();
     refresh();
@@ -356,8 +404,8 @@ async function go() {
   await work(parts.sources.goal, { ...parts.matching.request, locks, preset: parts.sources.preset });
 }
 
-async function work(kind, data) {
-  page.job = { number: null, kind };
+async function work(kind, data, what) {
+  page.job = { number: null, kind, what, input: page.input };
   quiet();
   busy("Waiting", null, () => {});
   buttons();
@@ -385,11 +433,14 @@ function happened(event) {
   if (event.state === "queued") busy(event.before ? `Waiting, ${event.before} ahead` : "Waiting", null, $("cancel").onclick);
   if (event.state === "running") busy(event.phase ? `${WORDS[event.kind]}: ${event.phase}` : WORDS[event.kind], share || null, $("cancel").onclick);
   if (!["done", "failed", "cancelled"].includes(event.state)) return;
+  const { what, input } = page.job;
+  const replaced = event.kind !== "save" && page.input !== input;
   page.job = null;
   idle();
-  if (event.state === "failed") say(event.message, true);
-  if (event.state === "cancelled") say("Cancelled.");
-  if (event.state === "done") (event.kind === "save" ? saved : matched)(event.result);
+  if (replaced) say(`The settings for ${input.name} are not used, because another recording was chosen.`);
+  else if (event.state === "failed") say(event.message, true);
+  if (event.state === "cancelled" && !replaced) say("Cancelled.");
+  if (event.state === "done" && !replaced) { if (event.kind === "save") saved(event.result, what); else matched(event.result); }
   buttons();
 }
 
@@ -418,13 +469,9 @@ function matched(found) {
   document.body.dataset.matched = String(Number(document.body.dataset.matched || 0) + 1);
 }
 
-let wanted = "audio";
-async function save(what) {
-  wanted = what;
-  await work("save", sent());
-}
+const save = (what) => work("save", sent(), what);
 
-function saved(found) {
+function saved(found, wanted) {
   api.fetchFile(api.downloadAddress(found.downloads[wanted]), found.names[wanted]);
   for (const text of found.warnings) say(text);
   if (found.limiter_most_db > 0.05) say(`The true-peak limiter reduced peaks by up to ${found.limiter_most_db.toFixed(1)} dB.`);
@@ -485,6 +532,9 @@ const toggle = guarded(async () => {
 });
 
 function wire() {
+  $("former-use").addEventListener("click", guarded(useFormer));
+  $("former-drop").addEventListener("click", dropFormer);
+  addEventListener("beforeunload", (e) => { if (parts.sources.unsaved) e.preventDefault(); });
   $("play").addEventListener("click", toggle);
   NAMES.forEach((name, i) => {
     const b = $(`hear-${name}`);

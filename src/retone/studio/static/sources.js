@@ -1,5 +1,5 @@
 // The left column: choosing, dropping or recording sounds, and what the result should be like.
-import { Refusal, upload } from "./api.js";
+import { Refusal, hand, upload } from "./api.js";
 import { record } from "./record.js";
 import { clock } from "./scale.js";
 
@@ -12,6 +12,7 @@ export class Sources {
     this.callbacks = callbacks;
     this.goal = "match";
     this.preset = null;
+    this.microphone = null; // the role that is being recorded, and how to stop it
     this.zone("input");
     this.zone("reference");
     this.tabs();
@@ -42,23 +43,62 @@ export class Sources {
     button.addEventListener("click", () => this.record(role, button));
   }
 
+  // One recording at a time; the button that began it ends it.
   async record(role, button) {
-    if (this.stop) {
-      const stop = this.stop;
-      this.stop = null;
+    const other = $(`record-${role === "input" ? "reference" : "input"}`);
+    if (this.microphone) {
+      const { stop, timer } = this.microphone;
+      if (this.microphone.role !== role || !stop) return;
+      clearTimeout(timer);
+      this.microphone.stop = null;
+      const sound = await stop();
+      this.microphone = null;
       button.classList.remove("on");
       button.textContent = "Record";
-      const sound = await stop();
-      await this.send(role, sound, "recording.wav");
+      other.disabled = false;
+      await this.deliver(role, sound);
       return;
     }
+    this.microphone = { role };
+    other.disabled = true;
     try {
-      this.stop = await record();
+      const stop = await record();
+      const most = Math.max(1, 60 * this.info.limits.minutes - 1);
+      const end = async () => {
+        await this.record(role, button);
+        this.callbacks.say(`The recording was ended: the limit is ${this.info.limits.minutes} minutes.`);
+      };
+      this.microphone = { role, stop, timer: setTimeout(end, Math.min(1000 * most, 2 ** 31 - 1)) };
       button.classList.add("on");
       button.textContent = "Stop";
     } catch (error) {
+      this.microphone = null;
+      other.disabled = false;
       this.callbacks.say(`The microphone cannot be used (${error.name}).`, true);
     }
+  }
+
+  // What the microphone gave exists only here: it is kept until the server has it or it is refused.
+  async deliver(role, sound) {
+    if (await this.send(role, sound, "recording.wav")) return;
+    const li = document.createElement("li");
+    const action = (text, does) => {
+      const button = Object.assign(document.createElement("button"), { textContent: text });
+      button.addEventListener("click", does);
+      return button;
+    };
+    const row = document.createElement("span");
+    row.append(
+      action("Try again", () => { li.remove(); this.deliver(role, sound); }),
+      action("Download it", () => { hand(sound, "recording.wav"); li.dataset.saved = "true"; }),
+      action("Discard", () => li.remove()));
+    li.append(Object.assign(document.createElement("b"), { textContent: "recording.wav was not taken" }), row);
+    $(`kept-${role}`).append(li);
+  }
+
+  // Whether closing the page would lose a sound from the microphone.
+  get unsaved() {
+    return this.microphone !== null || document.querySelector("[id^=kept-] li:not([data-saved])") !== null;
   }
 
   // A new recording ends the reading of an earlier one; references are read one after the other.
@@ -75,13 +115,14 @@ export class Sources {
     await this.line;
   }
 
+  // Whether the recording was taken.
   async send(role, file, name) {
-    if (role === "input") this.going?.cancel();
+    if (role === "input") this.going?.drop();
     const most = this.info.limits.upload_bytes;
     if (file.size > most) {
       this.callbacks.say(`${name} is larger than the limit of ${Math.round(most / 2 ** 20)} MB. Save it ` +
         "as FLAC or M4A, which are smaller, or use 'retone match' on the command line, which has no limit.", true);
-      return;
+      return false;
     }
     const words = `Reading ${name}`;
     const cancel = () => going.cancel();
@@ -91,13 +132,15 @@ export class Sources {
     this.callbacks.busy(words, 0, cancel);
     try {
       const found = await going.done;
-      if (role === "input" && this.going !== going) return;
+      if (role === "input" && this.going !== going) return false;
       await this.callbacks.added(role, found, going.turn);
       if (role === "reference") this.pick("match");
+      return true;
     } catch (error) {
       if (role === "input" && this.going === going) this.callbacks.abandoned();
       if (error instanceof Refusal) this.callbacks.say(error.message, true);
       else if (error.name !== "AbortError") throw error;
+      return false;
     } finally {
       if (role !== "input" || this.going === going) {
         if (role === "input") this.going = null;
@@ -126,7 +169,7 @@ export class Sources {
     drop.querySelector("strong").textContent = items.length
       ? (role === "input" ? "Choose another" : "Add another reference")
       : (role === "input" ? "Drop it here" : "Drop a reference");
-    $(`record-${role}`).hidden = items.length > 0 && !this.stop;
+    $(`record-${role}`).hidden = items.length > 0 && this.microphone?.role !== role;
   }
 
   tabs() {

@@ -138,7 +138,7 @@ export function buttons() {
   const current = page.whole !== null && page.shown === JSON.stringify(sent());
   const made = has && current && page.job === null && !parts.sources.going && history.canUndo;
   for (const id of ["play", "hear-before"]) $(id).disabled = !has;
-  $("load").disabled = !read;
+  $("load").disabled = $("former-use").disabled = !read;
   $("hear-after").disabled = $("blind").disabled = !has || page.whole === null;
   $("save").title = made || !has ? "" : page.job || parts.sources.going ? "Wait until it is done" : history.canUndo ? "" : "Match, or change a setting, first";
   for (const id of ["save", "save-settings", "save-report", "export", "target"]) $(id).disabled = !made;

@@ -21,8 +21,13 @@
   function trouble(error) { $("trouble").textContent = error.message || String(error); }
   const guarded = (work) => (...args) => Promise.resolve(work(...args)).catch(trouble);
 
+  // Each session has a place of its own, so that the next listener does not overwrite it.
+  const place = () => `${STORE}/${state.begun}`;
   function save() {
-    try { localStorage.setItem(STORE, JSON.stringify(state)); } catch { /* a private window */ }
+    try { localStorage.setItem(place(), JSON.stringify(state)); } catch { /* a private window */ }
+  }
+  function forget() {
+    try { localStorage.removeItem(place()); } catch { /* a private window */ }
   }
 
   function begin(from = null) {
@@ -219,10 +224,10 @@
           body: JSON.stringify(results()) });
         if (!answer.ok) throw new Error(String(answer.status));
         said = "Your results are stored.";
+        forget();
       } catch { said = `Your results could not be stored. ${said}`; }
     }
     $("stored").textContent = said;
-    try { localStorage.removeItem(STORE); } catch { /* a private window */ }
     document.body.dataset.finished = "true";
   }
 
@@ -232,6 +237,7 @@
     document.body.append(a);
     a.click();
     a.remove();
+    forget();
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   }
 
@@ -262,10 +268,13 @@
   addEventListener("keydown", keys);
   setInterval(() => { if (deck.now && trial) show(); }, 100);
   try {
-    const kept = JSON.parse(localStorage.getItem(STORE) ?? "null");
-    if (kept?.position) {
-      const again = make("button", { type: "button", textContent: `Go on as ${kept.listener} at question ${kept.position + 1}` });
-      again.id = "go-on";
+    const places = Object.keys(localStorage).filter((name) => name.startsWith(`${STORE}/`)).sort().reverse();
+    for (const name of places) {
+      const kept = JSON.parse(localStorage.getItem(name));
+      const whole = kept.position >= orderOf(STUDY, kept.listener).length;
+      const again = make("button", { type: "button", id: $("go-on") ? "" : "go-on", textContent: whole
+        ? `Results of ${kept.listener}: store or download them`
+        : `Go on as ${kept.listener} at question ${kept.position + 1}` });
       again.addEventListener("click", guarded(() => begin(kept)));
       $("resume").append(again);
       $("resume").hidden = false;
