@@ -218,12 +218,11 @@ def run_child(command: str, fault: str, folder: Path) -> int:
     os.dup2(err, 2)
     os.close(out)
     os.close(err)
+    faulthandler.dump_traceback_later(LIMIT_S - 10, file=os.fdopen(os.dup(2), "w"))
     FAULTS[fault]()
     sys.stdout, sys.stderr = (os.fdopen(os.dup(h), "w") if _is_open(h) else None for h in (1, 2))
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-    with contextlib.suppress(Exception):  # where it hangs
-        faulthandler.dump_traceback_later(LIMIT_S - 10, file=os.fdopen(os.dup(2), "w"))
     try:
         return main(WORDS[command].line)
     except SystemExit as end:

@@ -87,7 +87,7 @@ def test_a_long_recording_is_served_in_parts_and_never_whole(
         want = recording[:, first : first + frames]
         assert head["start"] == first and np.array_equal(samples, want)
     most = page.get("sound", "input?first=0&frames=99999999").sound()[1]
-    assert most.shape[1] == 30 * RATE
+    assert most.shape[1] == 10 * RATE
     assert page.get("sound", f"input?first={10**8}&frames=5").sound()[0]["frames"] == 0
 
 
@@ -152,7 +152,7 @@ def test_the_wave_and_the_sound_come_while_the_rest_is_read(
     tab.locator("#play:enabled").wait_for()
     wait_for(lambda: 0.4 < model(tab, "m.page.input.ready_s") / SECONDS < 0.6)
     assert model(tab, "m.page.input.arriving") and tab.locator("#go").is_disabled()
-    assert "Reading talk.wav: 0:4" in tab.locator("#work-text").inner_text()
+    wait_for(lambda: "Reading talk.wav: 0:4" in tab.locator("#work-text").inner_text())
     tab.click("#play")
     wait_for(lambda: model(tab, "m.player.position") > 0.3)
     box = tab.locator("#wave").bounding_box()

@@ -248,7 +248,8 @@ def test_a_high_rate_makes_no_larger_recording(place: Path) -> None:
         assert page.upload(silence(5, 96000), "a.flac").status == 200
         got = page.upload(silence(5, 192000), "a.flac")
         assert got.status == 422 and "at 192 kHz" in got.error
-    assert Limits().minutes * 60 * Limits().rate * 2 * 4 < 500 << 20
+    most = Limits().minutes * 60 * Limits().full_length_hz * 2 * 4
+    assert most < Limits().disk_bytes
 
 
 def test_settings_that_a_page_keeps_are_bounded(page: Page, voice: bytes) -> None:
@@ -308,7 +309,7 @@ def test_reading_ends_with_its_page_or_its_upload(  # type: ignore[no-untyped-de
 
     ended: list[str] = []
 
-    def slow(path: Path, preview: Path, watch: Any) -> Any:
+    def slow(path: Path, preview: Path, watch: Any, follow: Any) -> Any:
         try:
             for _ in range(400):
                 time.sleep(0.05)

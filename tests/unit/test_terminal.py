@@ -195,6 +195,8 @@ def test_a_signal_cleans_up_and_is_said(name: str, capsys: pytest.CaptureFixture
     parser.set_defaults(run=run, command="c", x=None)
     parser.add_argument("x")
     before = signal.getsignal(number)
+    if before is signal.SIG_IGN:
+        pytest.skip("the tests were started with this signal ignored")
     assert terminal.run_command(parser, ["x"]) == (130 if name == "SIGINT" else 143)
     assert cleaned and signal.getsignal(number) == before
     assert "Traceback" not in capsys.readouterr().err

@@ -170,9 +170,9 @@ def _refuse_large(channels: int, seconds: float, rate: int, shown: str, limits: 
             f"{shown} has {channels} channels; the studio takes {limits.channels}. Use 'retone "
             "match' on the command line.",
         )
-    minutes = limits.minutes * min(1.0, limits.rate / max(rate, 1))
+    minutes = limits.minutes * min(1.0, limits.full_length_hz / max(rate, 1))
     if seconds > 60 * minutes:
-        at = f" at {rate / 1000:g} kHz" if rate > limits.rate else ""
+        at = f" at {rate / 1000:g} kHz" if rate > limits.full_length_hz else ""
         raise Refused(
             422,
             f"{shown} lasts {seconds / 60:.1f} minutes; the studio takes {minutes:.3g}{at}. Cut a "

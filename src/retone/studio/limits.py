@@ -15,8 +15,8 @@ class Limits:
         upload_bytes: largest upload.
         upload_s: longest time for one upload.
         minutes: longest recording; longer ones are for the command line.
-        rate: sample rate in Hz at which a recording may be ``minutes`` long; at a higher one it
-            may be shorter in proportion.
+        full_length_hz: highest sample rate at which a recording may be ``minutes`` long; at a
+            higher one it may be shorter in proportion.
         long_s: a recording longer than this is played in pieces and measured on passages.
         channels: most channels of a recording.
         references: most reference recordings of a session.
@@ -46,7 +46,7 @@ class Limits:
     upload_bytes: int = 1 << 30
     upload_s: float = 300.0
     minutes: float = 200.0
-    rate: int = 96_000
+    full_length_hz: int = 96_000
     long_s: float = 600.0
     channels: int = 8
     references: int = 4

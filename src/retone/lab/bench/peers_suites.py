@@ -131,10 +131,12 @@ def run_suite(peer: str, folder: Path, *, timeout_s: float = 7200.0) -> Suite:
         (root / "tests" / "__init__.py").touch()
         words = ["-q", "-p", SHIMS, "-p", "no:cacheprovider", "-c", os.devnull]
         words += [f"--rootdir={root}", f"--junitxml={report}", "tests"]
+        paths = [os.path.abspath(p) for p in sys.path if p]  # the tests run in another folder
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         try:
             subprocess.run(
                 [sys.executable, "-m", "pytest", *words], cwd=root, capture_output=True,
-                check=False, timeout=timeout_s,
+                check=False, timeout=timeout_s, env=env,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             suite.missing = f"not finished after {timeout_s:.0f} s"

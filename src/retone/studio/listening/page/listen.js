@@ -208,7 +208,9 @@
 
   const COLUMNS = ["listener", "study", "design", "position", "trial", "kind", "item", "system", "role", "other",
     "score", "choice", "correct", "heard_s", "seconds"];
-  const cell = (v) => (/[",\r\n]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v));
+  const plain = (v) => (/^[=+@-]/.test(v) && Number.isNaN(Number(v)) ? `'${v}` : v); // no formula
+  const quoted = (v) => (/[",\r\n]/.test(v) ? `"${v.replaceAll('"', '""')}"` : v);
+  const cell = (v) => quoted(plain(String(v)));
   const csv = () => [COLUMNS, ...state.rows.map((r) => COLUMNS.map((c) => cell(r[c] ?? "")))]
     .map((r) => r.join(",")).join("\r\n") + "\r\n";
   const results = () => ({ study: STUDY.id, design: STUDY.design, listener: state.listener,
