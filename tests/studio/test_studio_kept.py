@@ -120,23 +120,21 @@ def test_settings_found_for_another_recording_are_not_applied(
     tab: Any, files: tuple[str, str], estimator: Callable[[Any], Any]
 ) -> None:
     """Its end is on its way while another recording is chosen."""
-    estimator(Quick())
+    estimator(Quick(steps=20, wait_s=0.05))
     ready(tab, files)
     tab.evaluate(
-        f"""async () => {{
+        """async () => {
           const m = await import('/static/model.js');
           const chosen = m.page.input;
-          window.hurry = setInterval(() => {{ // as if the choice had come just before the end
-            if (m.page.job?.number) m.page.input = {{ ...chosen, name: "another.wav" }};
-          }}, 1);
-          window.gain = () => {GAIN};
-        }}"""
+          window.hurry = setInterval(() => { // as if the choice had come just before the end
+            if (m.page.job?.number) m.page.input = { ...chosen, name: "another.wav" };
+          }, 1);
+        }"""
     )
     tab.locator("#go:enabled").click()
-    tab.wait_for_function("document.getElementById('go').disabled === false")
-    tab.evaluate("clearInterval(window.hurry)")
-    assert model(tab, GAIN) == 0
     tab.locator("#messages p", has_text="my voice.wav are not used").wait_for()
+    tab.evaluate("clearInterval(window.hurry)")
+    assert model(tab, GAIN) == 0 and tab.locator("#go").is_enabled()
 
 
 def test_a_new_recording_ends_the_search_for_settings(
@@ -259,6 +257,31 @@ def test_settings_outlast_the_session(
     assert tab.locator("#former").is_hidden() and model(tab, GAIN) == 6
 
 
+def test_settings_loaded_while_a_recording_is_read_stay(
+    tab: Any, files: tuple[str, str], estimator: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    estimator(Quick())
+    ready(tab, files)
+    tab.locator("#go:enabled").click()
+    tab.locator("body[data-matched]").wait_for()
+    with tab.expect_download() as download:
+        tab.locator("#save-settings:enabled").click()
+    saved = tmp_path / "saved.json"
+    saved.write_bytes(Path(download.value.path()).read_bytes())
+    held: list[Any] = []
+    tab.route("**/api/upload/**", lambda route: held.append(route))
+    tab.set_input_files("#file-input", files[1])
+    wait_for(lambda: tab.wait_for_timeout(20) or held)
+    tab.set_input_files("#load-file", str(saved))
+    tab.wait_for_timeout(300)
+    held[0].continue_()
+    tab.locator("#list-input b", has_text="podcast.wav").wait_for()
+    tab.locator("#messages p", has_text="was loaded").wait_for()
+    tab.wait_for_timeout(300)
+    assert model(tab, GAIN) == 6
+    tab.unroute("**/api/upload/**")
+
+
 # --- the microphone ------------------------------------------------------------------------------
 
 
@@ -281,7 +304,7 @@ def test_a_refused_recording_of_the_microphone_is_kept(tab: Any, served: Server)
         assert Path(download.value.path()).read_bytes()[:4] == b"RIFF"
         assert not model(tab, "m.parts.sources.unsaved")
         kept.get_by_text("Try again").click()
-        tab.wait_for_function("document.querySelectorAll('#kept-input li').length === 1")
+        tab.locator("#kept-input li:not([data-saved])").wait_for()
     finally:
         state.limits = limits
     kept.get_by_text("Try again").click()

@@ -111,6 +111,7 @@ const offerFormer = () => { $("former").hidden = !api.kept.read("former"); };
 async function useFormer() {
   const { state: last, about } = JSON.parse(api.kept.read("former"));
   const file = { ...JSON.parse(about.file), setting: last.setting };
+  await read();
   const found = await api.text("settings", JSON.stringify(file));
   const { amount, loudness, ceiling_dbtp } = last;
   adopt(found, { locks: new Set(last.locks), amount, loudness, ceiling_dbtp });
@@ -486,7 +487,13 @@ async function take(target) {
   for (const note of found.notes) say(note);
 }
 
+// A recording that is being read would set its own neutral settings afterwards.
+async function read() {
+  while (parts.sources.going) await new Promise((ok) => { setTimeout(ok, 50); });
+}
+
 async function loadSettings(file) {
+  await read();
   quiet();
   const found = await api.text("settings", await file.text());
   adopt(found, { locks: new Set(found.locks), amount: found.amount, loudness: found.loudness, ceiling_dbtp: found.ceiling_dbtp });
