@@ -131,7 +131,7 @@ def run_suite(peer: str, folder: Path, *, timeout_s: float = 7200.0) -> Suite:
         (root / "tests" / "__init__.py").touch()
         words = ["-q", "-p", SHIMS, "-p", "no:cacheprovider", "-c", os.devnull]
         words += [f"--rootdir={root}", f"--junitxml={report}", "tests"]
-        paths = [os.path.abspath(p) for p in sys.path if p]  # the tests run in another folder
+        paths = [str(Path(p).resolve()) for p in sys.path if p]  # the tests run in another folder
         env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         try:
             subprocess.run(

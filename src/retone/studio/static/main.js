@@ -319,6 +319,7 @@ function replace(found) {
 function reading(found) {
   const { going } = parts.sources;
   if (!going || found.turn !== going.turn) return;
+  going.reading = true; // its progress is shown from here on, no longer that of the upload
   if (page.input?.turn !== found.turn) {
     replace(Object.assign(found, { arriving: true }));
     load("before", "arriving", page.input);

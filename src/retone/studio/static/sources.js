@@ -126,7 +126,9 @@ export class Sources {
     }
     const words = `Reading ${name}`;
     const cancel = () => going.cancel();
-    const shown = (share) => { if (role !== "input" || this.going === going) this.callbacks.busy(words, share, cancel); };
+    const shown = (share) => {
+      if (role !== "input" || (this.going === going && !going.reading)) this.callbacks.busy(words, share, cancel);
+    };
     const going = upload(role, file, name, shown);
     if (role === "input") this.going = going;
     this.callbacks.busy(words, 0, cancel);
