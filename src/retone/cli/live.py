@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise SettingError(f"--{name} {value}: expected 1 or more.")
-    SettingsFile.read(args.settings)  # a file that cannot be used is said before any audio system
+    SettingsFile.read(args.settings)  # report an unusable file before opening an audio system
     engine = live_engines.open_engine(
         args.engine, args.settings,
         source=args.input, to=args.output, channels=args.channels, block=args.block,

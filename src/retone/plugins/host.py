@@ -26,7 +26,7 @@ LIMIT_PER_AUDIO_S = 5.0
 """Extra time per call, in seconds for each second of audio, on top of the call's limit."""
 MOST_GROWN, SPARE_BYTES = 64, 1 << 20
 """Largest answer: so many times the audio that went in, and bytes more. It is refused in the end,
-but a plug-in that changes the length shall hear that it does."""
+but a plug-in that changes the length gets an error that says so."""
 TRIES = 2
 MOST_FAILURES = 20
 """Consecutive failures after which ``on_failure="skip"`` raises too."""

@@ -60,7 +60,7 @@ def window(
         if session.ended:
             raise Refused(410, "This page's session has ended.")
         if time.monotonic() > end:
-            raise Refused(503, "These settings take too long to be heard here. Use fewer effects.")
+            raise Refused(503, "A preview of these settings takes too long. Use fewer effects.")
     y = np.concatenate(parts, axis=1)[:, first - begin : last - begin]
     return {"start": first, "frames": y.shape[1], "channels": y.shape[0], "rate": rate}, y
 

@@ -154,7 +154,7 @@ class Routes(Handling):
         async def stream() -> AsyncIterator[str]:
             try:
                 yield 'data: {"type": "hello"}\n\n'
-                for event in missed:  # the page comes back and says what it heard last
+                for event in missed:  # a page that reconnects names the last event it received
                     yield _event(event)
                 while not session.ended and not session.leaving:
                     try:

@@ -19,7 +19,6 @@ evaluate formats --folder EMPTY            every format in and out, checked by f
                                            for damaged files; writes docs/formats.md
 evaluate peers-tests                       what neighbouring packages' tests ask, asked of retone
 evaluate peers-suites                      their own tests, from their releases, run on retone
-evaluate objectives FILE FILE ...          the fit of match against fits of perceptual losses
 
 In a clone of the repository, from the results in docs/results:
 evaluate render-docs                       writes docs/closeness.md and docs/styles.md
@@ -38,7 +37,6 @@ from retone.lab.commands import (
     evaluate_enhance,
     evaluate_formats,
     evaluate_natural,
-    evaluate_objectives,
     evaluate_peers,
     evaluate_strategies,
     evaluate_styles,
@@ -54,7 +52,6 @@ VERBS: tuple[Verb, ...] = (
     *evaluate_enhance.VERBS,
     *evaluate_formats.VERBS,
     *evaluate_peers.VERBS,
-    *evaluate_objectives.VERBS,
     *evaluate_docs.VERBS,
 )
 
