@@ -242,6 +242,9 @@ def _first_sentence(device: Device) -> str:
 def page(results: Sequence[Result]) -> str:
     """The whole page."""
     lines = [*HEAD]
+    label = ROWS["six-band"].label
+    if any(row.method == label for result in results for row in result.rows):
+        lines += SIX_BANDS
     for result in results:
         lines += section(result)
     return "\n".join(lines).rstrip() + "\n"
@@ -287,6 +290,8 @@ HEAD = (
     "  that fall without any note to the user.",
     "- **CPU s**: median CPU time to find the settings (for other programs: of the whole match).",
     "",
+)
+SIX_BANDS = (
     "*Six bands, fitted freely* is the equaliser of `retone match` fitted to the whole difference",
     "without any of its safeguards: no setting of six bands comes much nearer in tone.",
     "",
