@@ -33,7 +33,7 @@ from retone.progress import Progress, silent
 from retone.report.result import Result
 
 if TYPE_CHECKING:
-    from retone.estimators.matching import EqKind
+    from retone.estimators.matching import DynamicsKind, EqKind, StereoKind
 
 Audio = Any
 """A path (``str`` or ``Path``), or a NumPy array or torch tensor: [T] or [C, T], float32 or
@@ -53,6 +53,8 @@ def match(
     eq_phase: str | None = None,
     eq_smooth_octaves: float = 0.0,
     eq_range_hz: Sequence[float] | None = None,
+    dynamics: DynamicsKind = "broadband",
+    stereo: StereoKind = "linked",
     part: str = "all",
     locks: Mapping[str, float] | None = None,
     loudness: str | float = "match",
@@ -82,6 +84,10 @@ def match(
         eq_phase: of the curve: ``"minimum"`` (None) or ``"linear"``.
         eq_smooth_octaves: width over which the curve is smoothed, 0 to 3 octaves.
         eq_range_hz: lowest and highest frequency that the curve changes; None for 20 to 20000.
+        dynamics: ``"broadband"``, one compressor, or ``"multiband"``, six bands in front of it that
+            follow the reference's dynamics octave by octave.
+        stereo: ``"linked"``, both channels alike, or ``"mid-side"``, the tone of mid and side
+            apart, and the width.
         part: ``"all"``, ``"eq"`` or ``"dynamics"``.
         locks: fixed values of parameters by name: ``{"compressor.ratio": 2.0}``.
         loudness: ``"match"``, ``"off"`` or a target in LUFS.
@@ -89,7 +95,8 @@ def match(
         mono_as: where mono meets stereo: ``"dual"``, mono is played by two loudspeakers, or
             ``"single"``.
         estimator: another estimator of the settings, or its name; None is
-            ``retone.estimators.matching.Matching``, which ``strength`` and ``eq`` are for.
+            ``retone.estimators.matching.Matching``, which ``strength``, ``eq``, ``dynamics`` and
+            ``stereo`` are for.
         force: replace an existing output.
         output_format: format, bit depth and sample rate of the output
             (``retone.audio.OutputFormat``), where its name and the input do not decide.
@@ -108,7 +115,9 @@ def match(
     input = _renamed(input, source)
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp, mono_as=mono_as)
     recording, references = _recordings("match", input, to, preset, sample_rate)
-    chosen = _estimator(estimator, strength, eq, eq_phase, eq_smooth_octaves, eq_range_hz)
+    chosen = _estimator(
+        estimator, strength, eq, eq_phase, eq_smooth_octaves, eq_range_hz, dynamics, stereo
+    )
     return _transfer(
         recording, references, output, "matched", options, chosen, force, output_format, progress,
         {preset: "the preset"} if isinstance(preset, (str, Path)) else {},
@@ -242,6 +251,8 @@ def decide(
     preset: str | Path | Preset | None = None,
     strength: float | None = None,
     eq: EqKind = "bands",
+    dynamics: DynamicsKind = "broadband",
+    stereo: StereoKind = "linked",
     part: str = "all",
     locks: Mapping[str, float] | None = None,
     loudness: str | float = "match",
@@ -251,9 +262,9 @@ def decide(
     """Find the settings that ``match`` would use, and render nothing.
 
     Args:
-        input, to, sample_rate, preset, strength, eq, part, locks, loudness, estimator, progress: as
-            in ``match``. Neither ``to`` nor ``preset`` is needed by an estimator that works
-            without a reference.
+        input, to, sample_rate, preset, strength, eq, dynamics, stereo, part, locks, loudness,
+            estimator, progress: as in ``match``. Neither ``to`` nor ``preset`` is needed by an
+            estimator that works without a reference.
 
     Returns:
         The effect, its setting, the target loudness, and the estimator's notes.
@@ -273,7 +284,7 @@ def decide(
         recording,
         references,
         options,
-        estimator=_estimator(estimator, strength, eq),
+        estimator=_estimator(estimator, strength, eq, dynamics=dynamics, stereo=stereo),
         progress=progress,
     )
 
@@ -416,6 +427,8 @@ def _estimator(
     phase: str | None = None,
     smooth_octaves: float = 0.0,
     range_hz: Sequence[float] | None = None,
+    dynamics: DynamicsKind = "broadband",
+    stereo: StereoKind = "linked",
 ) -> Estimator:
     curve = None
     if phase or smooth_octaves or range_hz:
@@ -432,11 +445,14 @@ def _estimator(
         if smooth_octaves or range_hz:
             curve = CurveRules(smooth_octaves, low, high)
     if estimator is None or isinstance(estimator, str):
-        return estimator_named(estimator, strength=strength, eq=eq, phase=phase, curve=curve)
-    if strength is not None or eq != "bands":
+        return estimator_named(
+            estimator, strength=strength, eq=eq, phase=phase, curve=curve,
+            dynamics=dynamics, stereo=stereo,
+        )  # fmt: skip
+    if (strength, eq, dynamics, stereo) != (None, "bands", "broadband", "linked"):
         raise SettingError(
-            "match: 'strength' and 'eq' belong to the default estimator. Leave out 'estimator', or "
-            "them."
+            "match: 'strength', 'eq', 'dynamics' and 'stereo' belong to the default estimator. "
+            "Leave out 'estimator', or them."
         )
     return estimator
 

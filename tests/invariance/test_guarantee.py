@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy import signal
 from retone.audio import Clip
 from retone.dsp.short_levels import noise_floor_change_db
 from retone.dsp.third_octaves import third_octave_levels_db, tone_difference_db, used_bands
-from retone.estimators.matching import EqKind, Matching
+from retone.estimators.matching import Matching
 from retone.metrics.natural import boost_of_nothing_db
 from retone.process.decide import decide
 from retone.process.result import Options
@@ -48,11 +49,18 @@ PAIRS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
 }
 
 
+KINDS: dict[str, dict[str, Any]] = {
+    "bands": {},
+    "curve": {"eq": "curve"},
+    "multiband": {"dynamics": "multiband"},
+}
+
+
 @functools.cache
-def matched(pair: str, strength: float, eq: EqKind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def matched(pair: str, strength: float, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The whole input, result and reference."""
     source, reference = PAIRS[pair]()
-    estimator = Matching(strength=strength, eq=eq)
+    estimator = Matching(strength=strength, **KINDS[kind])
     decision = decide(
         Clip(source[None], RATE), [Clip(reference[None], RATE)], Options(), estimator=estimator
     )
@@ -60,23 +68,23 @@ def matched(pair: str, strength: float, eq: EqKind) -> tuple[np.ndarray, np.ndar
     return source, result[0], reference
 
 
-def levels(pair: str, strength: float, eq: EqKind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def levels(pair: str, strength: float, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Third-octave levels of the whole input, result and reference."""
-    before, after, goal = (third_octave_levels_db(x, RATE) for x in matched(pair, strength, eq))
+    before, after, goal = (third_octave_levels_db(x, RATE) for x in matched(pair, strength, kind))
     return before, after, goal
 
 
 CASES = [
-    *((pair, 1.0, eq) for pair in PAIRS for eq in ("bands", "curve")),
+    *((pair, 1.0, kind) for pair in PAIRS for kind in KINDS),
     *(("brighter voice", strength, "bands") for strength in (0.0, 0.5, 0.9)),
     *(("telephone to studio", strength, "curve") for strength in (0.0, 0.9)),
 ]
-each_case = pytest.mark.parametrize(("pair", "strength", "eq"), CASES)
+each_case = pytest.mark.parametrize(("pair", "strength", "kind"), CASES)
 
 
 @each_case
-def test_no_band_moves_away_from_the_reference(pair: str, strength: float, eq: EqKind) -> None:
-    before, after, goal = levels(pair, strength, eq)
+def test_no_band_moves_away_from_the_reference(pair: str, strength: float, kind: str) -> None:
+    before, after, goal = levels(pair, strength, kind)
     used = used_bands(before, goal)
     need, left = (np.abs(tone_difference_db(x, goal, used)[used]) for x in (before, after))
     far = need > FAR_DB
@@ -84,22 +92,22 @@ def test_no_band_moves_away_from_the_reference(pair: str, strength: float, eq: E
 
 
 @each_case
-def test_a_band_that_holds_nothing_is_not_boosted(pair: str, strength: float, eq: EqKind) -> None:
-    before, after, _ = levels(pair, strength, eq)
+def test_a_band_that_holds_nothing_is_not_boosted(pair: str, strength: float, kind: str) -> None:
+    before, after, _ = levels(pair, strength, kind)
     boost_db = boost_of_nothing_db(before, after)
     assert np.isnan(boost_db) or boost_db <= LIFT_DB
 
 
 @each_case
-def test_noise_in_pauses_stays_low(pair: str, strength: float, eq: EqKind) -> None:
-    source, result, _ = matched(pair, strength, eq)
+def test_noise_in_pauses_stays_low(pair: str, strength: float, kind: str) -> None:
+    source, result, _ = matched(pair, strength, kind)
     change_db = noise_floor_change_db(source, result, RATE)
     assert np.isnan(change_db) or change_db <= NOISE_DB
 
 
-@pytest.mark.parametrize("eq", ["bands", "curve"])
-def test_a_full_match_brings_the_tone_nearer(eq: EqKind) -> None:
-    before, after, goal = levels("brighter microphone", 1.0, eq)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_match_brings_the_tone_nearer(kind: str) -> None:
+    before, after, goal = levels("brighter microphone", 1.0, kind)
     used = used_bands(before, goal)
     need, left = (np.abs(tone_difference_db(x, goal, used)[used]).mean() for x in (before, after))
     assert left < 0.5 * need

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt
 
-from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, short_levels_db
+from retone.dsp.short_levels import (
+    dynamics_db,
+    noise_floor_change_db,
+    octave_dynamics_db,
+    short_levels_db,
+)
 from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db
 from retone.errors import ShapeError
-from retone.metrics.natural import boost_of_nothing_db, octave_dynamics_db, tone
+from retone.metrics.natural import boost_of_nothing_db, tone
 
 RATE = 44100
 FLAT = np.where(CENTRES_HZ < 19000, -40.0, np.nan)

@@ -80,8 +80,9 @@ _OUTPUT: dict[str, Callable[[Any], Any]] = {
 OPTIONS: dict[str, dict[str, Callable[[Any], Any]]] = {
     "match": {
         "to": _list, "preset": _text, "strength": _number, "eq": _text, "eq_phase": _text,
-        "eq_smooth_octaves": _number, "eq_range_hz": _pair, "part": _text, "locks": _locks,
-        "loudness": _number_or("match", "off"), "mono_as": _text, "estimator": _text, **_OUTPUT,
+        "eq_smooth_octaves": _number, "eq_range_hz": _pair, "dynamics": _text, "stereo": _text,
+        "part": _text, "locks": _locks, "loudness": _number_or("match", "off"), "mono_as": _text,
+        "estimator": _text, **_OUTPUT,
     },
     "enhance": {
         "weights": _text, "locks": _locks, "loudness": _number_or("off"), **_OUTPUT,

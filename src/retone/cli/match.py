@@ -275,6 +275,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest and highest frequency that the curve changes, in Hz (default: all)",
     )
     parser.add_argument(
+        "--dynamics",
+        choices=("broadband", "multiband"),
+        default="broadband",
+        help="one compressor, or six bands in front of it that follow the reference octave by "
+        "octave (default: broadband)",
+    )
+    parser.add_argument(
+        "--stereo",
+        choices=("linked", "mid-side"),
+        default="linked",
+        help="both channels alike, or the tone of mid and side apart, and the width "
+        "(default: linked)",
+    )
+    parser.add_argument(
         "--mono-as",
         choices=("dual", "single"),
         default="dual",
@@ -324,6 +338,7 @@ def _dial(args: argparse.Namespace) -> dict[str, Any]:
     if low >= high:
         raise SettingError(f"--eq-range {low:g} {high:g}: give the lowest frequency first.")
     found: dict[str, Any] = {"strength": args.strength, "eq": args.eq, "phase": args.eq_phase}
+    found |= {"dynamics": args.dynamics, "stereo": args.stereo}
     if args.eq_smooth or args.eq_range:
         from retone.estimators.curve_fit import CurveRules
 
@@ -408,7 +423,7 @@ def _run_many(args: argparse.Namespace) -> int:
     dial = _dial(args)  # refuses what does not go together
     options |= {"strength": dial["strength"], "eq": args.eq, "estimator": args.estimator}
     options |= {"eq_phase": args.eq_phase, "eq_smooth_octaves": args.eq_smooth or 0.0}
-    options["eq_range_hz"] = args.eq_range
+    options |= {"eq_range_hz": args.eq_range, "dynamics": args.dynamics, "stereo": args.stereo}
     return run_many("match", args, options)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from retone.dsp.third_octaves import Array
+from retone.dsp.third_octaves import Array, occupied_bands, third_octave_levels_db
 from retone.errors import ShapeError, expect
 
 SHORT_S = 0.05
@@ -17,6 +17,7 @@ QUIET_SHARE = 0.1
 PAUSE_DB = 20.0
 """The quietest tenth is a noise floor if it lies at least this far below the programme."""
 DIGITAL_SILENCE_DB = 90.0
+OCTAVES_HZ = tuple(125.0 * 2.0**n for n in range(7))
 
 
 def short_levels_db(audio: Any, sample_rate: float) -> Array:
@@ -54,6 +55,27 @@ def spreads_db(levels: Array) -> Array:
 def dynamics_db(audio: Any, sample_rate: float) -> float:
     """Spread of the short levels of a recording [T] or [C, T], in dB."""
     return spread_db(short_levels_db(audio, sample_rate))
+
+
+def octave_dynamics_db(audio: Any, sample_rate: float) -> Array:
+    """Spread of the short levels in each octave from 125 Hz to 8 kHz [7], in dB.
+
+    Butterworth band-passes of fourth order, forwards and backwards. NaN where the octave does not
+    fit below half the sample rate or holds nothing: no third octave in it is occupied.
+    """
+    from scipy import signal  # slow to import, and a match seldom needs it
+
+    x = np.asarray(audio, dtype=np.float64)
+    occupied = occupied_bands(third_octave_levels_db(x, sample_rate))
+    found = np.full(len(OCTAVES_HZ), np.nan)
+    for i, centre_hz in enumerate(OCTAVES_HZ):
+        edges_hz = centre_hz / np.sqrt(2), centre_hz * np.sqrt(2)
+        # CENTRES_HZ holds 125 Hz as its eighth band; every octave is three bands.
+        if edges_hz[1] >= 0.99 * sample_rate / 2 or not occupied[3 * i + 6 : 3 * i + 9].any():
+            continue
+        sections = signal.butter(2, edges_hz, "bandpass", fs=sample_rate, output="sos")
+        found[i] = dynamics_db(signal.sosfiltfilt(sections, x, axis=-1), sample_rate)
+    return found
 
 
 def noise_floor_change_db(input: Any, output: Any, sample_rate: float) -> float:

@@ -96,21 +96,34 @@ class MultibandEqualizer(Banded):
         own["makeup_db"] = self._bands(setting, "gain_db").reshape(-1)
         return own
 
-    def _render(
-        self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
-    ) -> Rendered:
-        batch, channels, length = audio.shape
+    def split_bands(
+        self, audio: Tensor, sample_rate: float, setting: Mapping[str, Tensor]
+    ) -> Tensor:
+        """What each band's dynamics receive, [B, 6, C, T] float64; the bands sum to ``audio``."""
+        return self._split(audio.double(), sample_rate, setting, None)[0]
+
+    def _split(
+        self, x: Tensor, sample_rate: float, setting: Mapping[str, Tensor], state: State | None
+    ) -> tuple[Tensor, Tensor]:
         # Bands are differences and the result is a sum of them: in double precision, so that a
         # sum much smaller than its parts keeps its digits.
-        x = audio.double()
+        batch, channels, length = x.shape
         sections = biquad.low_pass_first_order(self.crossovers_hz(setting), sample_rate)
         count = batch * (BANDS - 1) * channels
         rows = x[:, None].expand(-1, BANDS - 1, -1, -1).reshape(count, length)
         low, split_state = cascade(
-            rows, sections.reshape(-1, 1, 5).to(audio.device), state["split"] if state else None
+            rows, sections.reshape(-1, 1, 5).to(x.device), state["split"] if state else None
         )
         low = low.reshape(batch, BANDS - 1, channels, length)
         bands = torch.cat([low[:, :1], low[:, 1:] - low[:, :-1], x[:, None] - low[:, -1:]], dim=1)
+        return bands, split_state
+
+    def _render(
+        self, audio: Tensor, sample_rate: float, setting: Setting, state: State | None, curves: bool
+    ) -> Rendered:
+        batch, channels, length = audio.shape
+        x = audio.double()
+        bands, split_state = self._split(x, sample_rate, setting, state)
         shaped, dynamics_state, own = self.compressor._render(
             bands.reshape(batch * BANDS, channels, length),
             sample_rate,

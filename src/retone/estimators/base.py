@@ -43,6 +43,7 @@ class Excerpt:
     tone_db: Array | None = None
     passage: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     spread_db: float | None = None
+    side: Excerpt | None = None
 
 
 def samples_of(audio: Any, most: int, parts: int = 4) -> Any:
@@ -51,7 +52,8 @@ def samples_of(audio: Any, most: int, parts: int = 4) -> Any:
         return audio
     size = most // parts
     starts = np.linspace(0, len(audio) - size, parts).astype(int)
-    return np.concatenate([audio[start : start + size] for start in starts])
+    parts = [audio[start : start + size] for start in starts]
+    return torch.cat(parts) if isinstance(audio, torch.Tensor) else np.concatenate(parts)
 
 
 Reference = Excerpt | Profile

@@ -47,6 +47,9 @@ NAMES = ESTIMATORS
 FORMER_NAMES = {"faithful": "full-match"}
 """Names of earlier versions, still accepted."""
 
+USUAL = ("bands", "broadband", "linked")
+"""Kinds of equaliser, dynamics and stereo that the default estimator takes by itself."""
+
 CHOICES = (*_OWN, *FORMER_NAMES)
 """retone's own names, for command lines: the names of other packages take time to look up."""
 
@@ -60,7 +63,7 @@ def estimator_named(
         name: its name in ``ESTIMATORS``; None for the default one.
         weights: of the network, for ``"network"`` and ``"frames"``.
         options: fields of the default estimator (``matching.Matching``), such as ``strength`` and
-            ``eq``; None and ``"bands"`` are what it takes by itself.
+            ``eq``; None and ``USUAL`` are what it takes by itself.
 
     Raises:
         SettingError: no estimator has that name, or its factory returns something else, or another
@@ -71,7 +74,7 @@ def estimator_named(
     name = name or DEFAULT
     name = FORMER_NAMES.get(name, name)
     make = ESTIMATORS.named(name)
-    given = {n: v for n, v in options.items() if v not in (None, "bands")}
+    given = {n: v for n, v in options.items() if v not in (None, *USUAL)}
     if given and name != DEFAULT:
         raise SettingError(
             f"{' and '.join(given)}: for the default estimator only, not for '{name}'. Leave out "

@@ -18,8 +18,7 @@ from retone.dsp.measure import Array
 from retone.dsp.param import Setting
 from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, short_levels_db
 from retone.effects import SOUND_CHAIN, Chain, Compressor
-from retone.effects.equalizer import Equalizer
-from retone.estimators import bands_fit, spread_fit
+from retone.estimators import spread_fit
 from retone.estimators.base import Excerpt, samples_of
 from retone.estimators.closed_form import normalised, split_locks
 from retone.estimators.guard import TOLERATED_DB, Guard
@@ -46,7 +45,12 @@ class Fitted(Protocol):
     """An equaliser that can be set to a wanted gain."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Where its parameters stand in the chain."""
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """Where in a third octave its response is read, as multiples of the centre."""
 
     def fit(
         self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
@@ -66,10 +70,10 @@ class MatchFit(Trial):
     """The search for the setting of an equaliser and a compressor that makes an input match.
 
     Args:
-        chain: an equaliser and a compressor with an expander.
+        chain: an equaliser, perhaps behind other effects, and a compressor with an expander.
         source: the input.
         guard: what each band needs.
-        equalizer: the first member of the chain, and how it is fitted.
+        equalizer: the chain's equaliser, and how it is fitted.
         fixed: parameters that stay as they are, under their full names.
     """
 
@@ -84,8 +88,11 @@ class MatchFit(Trial):
         audio = samples_of(normalised(source), round(RENDERED_S * source.sample_rate))
         super().__init__(chain, audio, source.sample_rate, guard)
         self.chain, self.equalizer, self.fixed = chain, equalizer, dict(fixed)
+        self.source = source
+        self.front = Chain("front", chain.members[:-1])
+        self.ahead: Setting = {}
         self.locks = split_locks(fixed, "compressor")
-        self.points = bands_fit.INSIDE if isinstance(chain.members[0], Equalizer) else (1.0,)
+        self.points = equalizer.points
         passage = source.passage if source.passage.numel() else torch.as_tensor(audio)
         self.passage = passage[None, None]
         self.before_db = dynamics_db(passage.numpy(), self.rate)
@@ -110,7 +117,7 @@ class MatchFit(Trial):
             dynamics: compressor to begin with.
             change_db: wanted change of the spread; None keeps the compressor.
         """
-        setting, best = self.chain.params.neutral(1), None
+        setting, best = self.chain.params.neutral(1) | self.ahead, None
         put(setting, "compressor", dynamics)
         values, programme = split_numbers(setting, "compressor"), None
         for number in range(ROUNDS):
@@ -181,15 +188,12 @@ class MatchFit(Trial):
     ) -> tuple[dict[str, float], float]:
         """A compressor behind this setting's equaliser that changes the input's spread, and the
         programme's level there."""
-        equalizer, compressor = self.chain.members
+        compressor = self.chain.members[-1]
         assert isinstance(compressor, Compressor)
-        with torch.no_grad():
-            own = split_setting(setting, equalizer.name)
-            toned = equalizer.render(self.passage, self.rate, own).audio[0, 0]
-            noise_db = None
-            if self.pauses is not None:
-                quiet = equalizer.render(self.pauses, self.rate, own).audio[0, 0]
-                noise_db = level_db(quiet.numpy())
+        toned = self._toned(setting, self.passage)
+        noise_db = None
+        if self.pauses is not None:
+            noise_db = level_db(self._toned(setting, self.pauses).numpy())
         signal = spread_fit.Signal(
             toned, self.passage[0, 0].numpy(), self.rate, compressor, noise_db
         )
@@ -203,12 +207,15 @@ class MatchFit(Trial):
         return found, signal.programme_db
 
     def programme_db(self, setting: Setting) -> float:
-        """Level of the loudest twentieth behind this setting's equaliser."""
-        equalizer = self.chain.members[0]
-        with torch.no_grad():
-            own = split_setting(setting, equalizer.name)
-            toned = equalizer.render(self.passage, self.rate, own).audio[0, 0].numpy()
+        """Level of the loudest twentieth in front of the compressor."""
+        toned = self._toned(setting, self.passage).numpy()
         return float(np.percentile(short_levels_db(toned, self.rate), 95.0))
+
+    def _toned(self, setting: Setting, audio: torch.Tensor) -> torch.Tensor:
+        """Audio [1, 1, T] as the compressor receives it, [T]."""
+        own = {n: setting[n] for n in self.front.params.names}
+        with torch.no_grad():
+            return self.front.render(audio, self.rate, own).audio[0, 0]
 
     def lift_db(self, setting: Setting) -> float:
         """How far the noise in pauses rises against the programme; NaN without pauses."""
@@ -274,9 +281,11 @@ class MatchFit(Trial):
         if gated is not None:
             return *gated, ()
         made = []
-        ways = [("of the compression", self._less_compressed), ("of the tone", self._less_toned)]
-        if float(setting["compressor.ratio"][0]) <= LEAST_RATIO:
-            del ways[0]
+        ways = [("of the tone", self._less_toned)]
+        if float(setting["compressor.ratio"][0]) > LEAST_RATIO:
+            ways.insert(0, ("of the compression", self._less_compressed))
+        if self.ahead:
+            ways.insert(0, ("of the dynamics of single bands", self._less_ahead))
         for text, eased in ways:
             setting, look, share = self.limited(setting, look, fixed, holds, eased)
             made.append(f"{100 * share:.0f} % {text}")
@@ -310,6 +319,24 @@ class MatchFit(Trial):
                 return tried, seen
         return None
 
+    def kept(self, setting: Setting, look: Look, fixed: Setting) -> tuple[Setting, Look]:
+        """``Trial.kept``, where dynamics of single bands give way first, and are checked on all of
+        the excerpt: they change more from passage to passage."""
+        if self.ahead:
+            whole = Trial(self.effect, normalised(self.source), self.rate, self.guard)
+
+            def holds(tried: Setting, seen: Look) -> bool:
+                seen_both = (seen, whole.look(tried))
+                return max(self.guard.excess_db(v.gain_db) for v in seen_both) <= 0
+
+            setting, look, _ = self.limited(setting, look, fixed, holds, self._less_ahead)
+        return super().kept(setting, look, fixed)
+
+    def _less_ahead(self, setting: Setting, share: float) -> Setting:
+        """A share of what stands in front of the equaliser."""
+        less = scaled(self.effect, setting, share)
+        return {n: less[n] if n in self.ahead else v for n, v in setting.items()}
+
     def _less_compressed(self, setting: Setting, share: float) -> Setting:
         """A share of the compression."""
         name = "compressor.ratio"
@@ -318,7 +345,7 @@ class MatchFit(Trial):
     def _less_toned(self, setting: Setting, share: float) -> Setting:
         """A share of the equaliser; the expander, which keeps pauses quiet, follows its level."""
         less = scaled(self.effect, setting, share)
-        tried = {n: v if n.startswith("compressor.") else less[n] for n, v in setting.items()}
+        tried = setting | {n: v for n, v in less.items() if n.startswith(self.equalizer.name)}
         moved = self.programme_db(tried) - self.programme_db(setting)
         put(tried, "compressor", _shifted(split_numbers(setting, "compressor"), moved, {}))
         return tried

@@ -15,20 +15,32 @@ from typing import Literal
 
 import numpy as np
 
+from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
+from retone.dsp.short_levels import octave_dynamics_db
 from retone.dsp.third_octaves import CENTRES_HZ
-from retone.effects import EXPANDER_TABLE, SOUND_CHAIN, Chain, Compressor, CurveEqualizer, chain
+from retone.effects import (
+    EXPANDER_TABLE,
+    SOUND_CHAIN,
+    Chain,
+    Compressor,
+    CurveEqualizer,
+    MidSide,
+    MultibandEqualizer,
+    chain,
+)
 from retone.effects.curve_equalizer import Phase
 from retone.effects.equalizer import Equalizer
 from retone.errors import AudioError, SettingError
-from retone.estimators import bands_fit, curve_fit
+from retone.estimators import bands_fit, curve_fit, octave_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import frequencies_in_words, split_locks
 from retone.estimators.guard import TOLERATED_DB, Guard
 from retone.estimators.match_fit import Fitted, MatchFit, put, split_numbers
 from retone.estimators.profile import Profile
+from retone.estimators.side_fit import SideFit
 from retone.estimators.sound import Sound, mean_of, sound_of
 from retone.estimators.trial import as_setting, response_db
 from retone.progress import ESTIMATING, Progress, silent
@@ -36,6 +48,10 @@ from retone.progress import ESTIMATING, Progress, silent
 STRENGTH, PRESET_STRENGTH = 0.9, 0.0
 EqKind = Literal["bands", "curve"]
 EQ_KINDS: tuple[EqKind, ...] = ("bands", "curve")
+DynamicsKind = Literal["broadband", "multiband"]
+DYNAMICS_KINDS: tuple[DynamicsKind, ...] = ("broadband", "multiband")
+StereoKind = Literal["linked", "mid-side"]
+STEREO_KINDS: tuple[StereoKind, ...] = ("linked", "mid-side")
 STEPS = 4
 LARGE_TONE_DB, LARGE_RATIO = 4.5, 2.0
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
@@ -51,6 +67,9 @@ class Matching:
         strength: 0 copies only the reference's processing, 1 its whole sound; None is
             ``STRENGTH`` for recordings and ``PRESET_STRENGTH`` for profiles.
         eq: ``"bands"``, six readable bands, or ``"curve"``, a gain per third octave.
+        dynamics: ``"broadband"``, one compressor, or ``"multiband"``, six bands before it.
+        stereo: ``"linked"``, both channels alike, or ``"mid-side"``, the tone of mid and side apart
+            and the width.
         phase: of the curve.
         curve: limits of the curve.
         processing: estimator of the processing, used below strength 1.
@@ -59,6 +78,8 @@ class Matching:
     name: str = "match"
     strength: float | None = None
     eq: EqKind = "bands"
+    dynamics: DynamicsKind = "broadband"
+    stereo: StereoKind = "linked"
     phase: Phase = "minimum"
     curve: curve_fit.CurveRules = curve_fit.CurveRules()
     processing: Estimator = field(default_factory=Automatic)
@@ -66,17 +87,29 @@ class Matching:
     def __post_init__(self) -> None:
         if self.strength is not None and not 0 <= self.strength <= 1:
             raise SettingError(f"strength = {self.strength} is outside 0..1.")
-        if self.eq not in EQ_KINDS:
-            raise SettingError(f"eq = {self.eq!r}: expected one of {', '.join(EQ_KINDS)}.")
+        for name, kinds in (
+            ("eq", EQ_KINDS), ("dynamics", DYNAMICS_KINDS), ("stereo", STEREO_KINDS),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value not in kinds:
+                raise SettingError(f"{name} = {value!r}: expected one of {', '.join(kinds)}.")
+
+    @property
+    def wants_side(self) -> bool:
+        """Whether excerpts need ``Excerpt.side``."""
+        return self.stereo == "mid-side"
 
     @property
     def effect(self) -> Chain:
         """The chain that is set."""
-        if self.eq == "bands":
+        if (self.eq, self.dynamics, self.stereo) == ("bands", "broadband", "linked"):
             return SOUND_CHAIN
-        return chain(
-            "match_curve", CurveEqualizer(phase=self.phase), Compressor(table=EXPANDER_TABLE)
-        )
+        tone: Effect = Equalizer() if self.eq == "bands" else CurveEqualizer(phase=self.phase)
+        if self.wants_side:
+            tone = MidSide(mid=tone, side=tone)
+        ahead = (MultibandEqualizer(),) if self.dynamics == "multiband" else ()
+        name = "match_curve" if self.eq == "curve" else "sound"
+        return chain(name, *ahead, tone, Compressor(table=EXPANDER_TABLE))
 
     def estimate(
         self,
@@ -99,7 +132,7 @@ class Matching:
         fixed = {name: float(checked[name][0]) for name in locks}
         own, reference = sound_of(source), mean_of([sound_of(r) for r in references])
         guard = Guard.of(own, reference)
-        equalizer = _equalizer(chain, source.sample_rate, guard, fixed, self.curve)
+        equalizer = self._equalizer(source.sample_rate, guard, fixed)
         work = MatchFit(chain, source, guard, equalizer, fixed)
         progress(ESTIMATING, 1, STEPS)
         s = self._strength(references)
@@ -108,7 +141,7 @@ class Matching:
             {**base, **as_setting({n: v for n, v in fixed.items() if n in base})}, SOUND_CHAIN
         )
         progress(ESTIMATING, 2, STEPS)
-        if self.eq == "bands" and s == 0 and guard.excess_db(first.gain_db) <= 0:
+        if chain is SOUND_CHAIN and s == 0 and guard.excess_db(first.gain_db) <= 0:
             put(base, "", fixed)
             base, _, held = work.quiet(base, first, as_setting(fixed))
             return Estimate(chain, base, notes + held, s)
@@ -122,9 +155,13 @@ class Matching:
             )
         change = work.change_of_spread(own, reference, base if s < 1 else None, s)
         dynamics = split_numbers(base, "compressor")
+        if self.dynamics == "multiband":
+            notes += self._octaves(work, references, s)
         found = work.search(wanted, added, start, dynamics, change if s > 0 else None)
         if s > 0 and found.broken_db > TOLERATED_DB:
+            ahead, work.ahead = work.ahead, {}
             still = work.search(wanted, 0 * wanted, start, {}, None)
+            work.ahead = ahead
             found = min(found, still, key=lambda f: f.broken_db)
         progress(ESTIMATING, 3, STEPS)
         setting, last = work.kept(found.setting, found.look, as_setting(fixed))
@@ -134,9 +171,48 @@ class Matching:
         level_db = (1 - s) * first.level_db + s * work.own_level_db
         put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
         put(setting, "", fixed)
+        if self.wants_side:
+            side = SideFit(chain, source, references, s, first.gain_db, fixed)
+            setting, more = side.fit(setting, self._equalizer)
+            held += more
         progress(ESTIMATING, 4, STEPS)
         large = _large_change(guard, last.gain_db, setting)
         return Estimate(chain, setting, notes + _notes(guard, own) + held + large, s)
+
+    def _octaves(
+        self, work: MatchFit, references: Sequence[Reference], strength: float
+    ) -> tuple[str, ...]:
+        """Fit the multiband dynamics that stand in front, and a note if that is not possible."""
+        passages = [r for r in references if isinstance(r, Excerpt)]
+        if not passages:
+            return ("A profile holds no dynamics of single bands; those stay as they are.",)
+        multiband = work.chain.members[0]
+        assert isinstance(multiband, MultibandEqualizer)
+        passage = work.passage[0, 0]
+        own = octave_dynamics_db(passage.numpy(), work.rate)
+        heard = [(r.passage if r.passage.numel() else r.audio, r.sample_rate) for r in passages]
+        rows = [octave_dynamics_db(audio.numpy(), rate) for audio, rate in heard]
+        change = strength * (np.stack(rows) - own)
+        known = np.isfinite(change)
+        mean = np.where(known, change, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        goal = np.where(known.any(axis=0), mean, np.nan)
+        locks = split_locks(work.fixed, multiband.name)
+        found = octave_fit.fit(multiband, passage, work.rate, goal, locks)
+        work.ahead = {f"{multiband.name}.{n}": v for n, v in found.items()}
+        return ()
+
+    def _equalizer(
+        self, sample_rate: int, guard: Guard, locks: Mapping[str, float], part: str = "mid"
+    ) -> Fitted:
+        """How the chain's equaliser is fitted, or that of the mid or side."""
+        member = self.effect.members[-2]
+        name = member.name
+        if isinstance(member, MidSide):
+            name, member = f"{name}.{part}", getattr(member, part)
+        own = split_locks(locks, name)
+        if isinstance(member, Equalizer):
+            return _Bands(name, member, guard, sample_rate, own)
+        return _Curve(name, guard, own, self.curve)
 
     def _strength(self, references: Sequence[Reference]) -> float:
         if self.strength is not None:
@@ -161,11 +237,12 @@ class Matching:
 
 @dataclass(frozen=True, eq=False)
 class _Bands:
+    name: str
     effect: Equalizer
     guard: Guard
     sample_rate: int
     locks: Mapping[str, float]
-    name: str = "equalizer"
+    points: tuple[float, ...] = bands_fit.INSIDE
 
     def fit(
         self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
@@ -178,28 +255,16 @@ class _Bands:
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
+    name: str
     guard: Guard
     locks: Mapping[str, float]
     rules: curve_fit.CurveRules
-    name: str
+    points: tuple[float, ...] = (1.0,)
 
     def fit(
         self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
     ) -> dict[str, float]:
         return curve_fit.fit(self.guard, wanted_db, added_db, self.locks, self.rules)
-
-
-def _equalizer(
-    chain: Chain,
-    sample_rate: int,
-    guard: Guard,
-    locks: Mapping[str, float],
-    rules: curve_fit.CurveRules,
-) -> Fitted:
-    first = chain.members[0]
-    if isinstance(first, Equalizer):
-        return _Bands(first, guard, sample_rate, split_locks(locks, "equalizer"))
-    return _Curve(guard, split_locks(locks, first.name), rules, first.name)
 
 
 def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:

@@ -43,7 +43,6 @@ PLACES = (0.0, 0.25, 0.5, 0.8)
 COMPRESSIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 EXPANSIONS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6)
 EFFORT_DB = 0.3
-"""Spread that a stronger setting must gain over a weaker one for each step of the grid."""
 CLOSE_DB = 0.3
 RENDERED, CORRECTIONS = 3, 3
 HIGHEST_DB = NORMAL_PEAK_DB
@@ -58,12 +57,14 @@ AT_ONCE = 12
 @dataclass(frozen=True)
 class Grid:
     """What is tried: thresholds by place, and slopes of the compressor, of an expander that makes a
-    recording livelier, and of one that lowers pauses."""
+    recording livelier, and of one that lowers pauses. ``effort_db`` is the spread that a stronger
+    setting must gain over a weaker one for each step."""
 
     places: tuple[float, ...] = PLACES
     compressions: tuple[float, ...] = COMPRESSIONS
     expansions: tuple[float, ...] = EXPANSIONS
     pauses: tuple[float, ...] = EXPANSIONS
+    effort_db: float = EFFORT_DB
 
 
 USUAL = Grid()
@@ -177,7 +178,7 @@ def fit(
             away += NOISE_WEIGHT * max(found.noise_lift_db - most_lift_db, 0.0)
             if evener:  # a gate would make the speech more even by taking its pauses away
                 away += LOWER_WEIGHT * max(LOWEST_LIFT_DB - found.noise_lift_db, 0.0)
-        return away + EFFORT_DB * one.steps
+        return away + grid.effort_db * one.steps
 
     tries = _tries(signal, evener, dict(locks), grid)
     coarse = signal.coarse([t.values for t in tries])

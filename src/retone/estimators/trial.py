@@ -41,9 +41,7 @@ class Trial:
 
     def look(self, setting: Setting, effect: Effect | None = None) -> Look:
         """Render with a setting and measure."""
-        effect = effect or self.effect
-        with torch.no_grad():
-            out = effect.render(self.audio, self.rate, setting).audio[0, 0].numpy()
+        out = self.rendered(setting, effect or self.effect)
         known = self.guard.known
         before, after = self.levels_db[known], third_octave_levels_db(out, self.rate)[known]
         floor = before.max() - INAUDIBLE_DB
@@ -52,6 +50,11 @@ class Trial:
         moved = float(np.median((after - before)[audible])) if audible.any() else 0.0
         gain[known] = np.maximum(after, floor + moved) - np.maximum(before, floor)
         return Look(gain, level_db(out))
+
+    def rendered(self, setting: Setting, effect: Effect) -> Array:
+        """The input [T] behind an effect with a setting."""
+        with torch.no_grad():
+            return np.asarray(effect.render(self.audio, self.rate, setting).audio[0, 0].numpy())
 
     def kept(self, setting: Setting, look: Look, fixed: Setting) -> tuple[Setting, Look]:
         """The setting, moved towards no change as far as the guarantee asks for.

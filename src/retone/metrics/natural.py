@@ -9,16 +9,12 @@ by the input and the reference, so the output cannot choose its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import signal
 
-from retone.dsp.short_levels import dynamics_db
 from retone.dsp.third_octaves import (
     Array,
     occupied_bands,
-    third_octave_levels_db,
     tone_difference_db,
     used_bands,
 )
@@ -26,7 +22,6 @@ from retone.dsp.third_octaves import (
 APART_DB = 3.0
 """Bands further apart than this before count for the direction."""
 WORSE_DB = 0.5
-OCTAVES_HZ = tuple(125.0 * 2.0**n for n in range(7))
 INAUDIBLE_DB = 100.0
 
 
@@ -84,22 +79,3 @@ def boost_of_nothing_db(input_db: Array, output_db: Array) -> float:
     # The floor is a level of the input; in the output it is moved by the gain of the programme.
     gain = np.maximum(output_db, floor_db + middle) - np.maximum(input_db, floor_db)
     return float(np.max(gain[empty]) - middle)
-
-
-def octave_dynamics_db(audio: Any, sample_rate: float) -> Array:
-    """Spread of the short levels in each octave from 125 Hz to 8 kHz [7], in dB.
-
-    Butterworth band-passes of fourth order, forwards and backwards. NaN where the octave does not
-    fit below half the sample rate or holds nothing: no third octave in it is occupied.
-    """
-    x = np.asarray(audio, dtype=np.float64)
-    occupied = occupied_bands(third_octave_levels_db(x, sample_rate))
-    found = np.full(len(OCTAVES_HZ), np.nan)
-    for i, centre_hz in enumerate(OCTAVES_HZ):
-        edges_hz = centre_hz / np.sqrt(2), centre_hz * np.sqrt(2)
-        # CENTRES_HZ holds 125 Hz as its eighth band; every octave is three bands.
-        if edges_hz[1] >= 0.99 * sample_rate / 2 or not occupied[3 * i + 6 : 3 * i + 9].any():
-            continue
-        sections = signal.butter(2, edges_hz, "bandpass", fs=sample_rate, output="sos")
-        found[i] = dynamics_db(signal.sosfiltfilt(sections, x, axis=-1), sample_rate)
-    return found

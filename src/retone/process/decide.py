@@ -81,7 +81,8 @@ def _decide(
         and same_audio(reader.info.path, path)
     ]
     total = 1 + len(references)
-    own, peak = load_excerpt(reader)
+    side = bool(getattr(estimator, "wants_side", False))
+    own, peak = load_excerpt(reader, side=side)
     progress(ANALYSING, 1, total)
     others: list[Reference] = []
     sides: list[Side] = []
@@ -92,7 +93,7 @@ def _decide(
         else:
             name = "reference" if len(references) == 1 else f"reference {number}"
             with open_recording(reference, name) as opened:
-                others.append(load_excerpt(opened)[0])
+                others.append(load_excerpt(opened, side=side)[0])
                 sides.append(_measure(opened, "reference"))
                 warnings += [f"{opened.info.path.name}: {w}" for w in opened.warnings]
         progress(ANALYSING, 1 + number, total)

@@ -41,7 +41,7 @@ _PIECE_S = 10.0
 _CANDIDATES = 4
 _DECISION_S = 15.0
 _WEAK_DB = -15.0
-_CANCELLED = 0.25
+_CANCELLED, _CANCELLED_DB = 0.25, -15.0
 _CLICK_DB, _CLICK_HOPS, _CLICK_SHARE = 10.0, 10, 0.005
 _FADE_S = 0.005
 
@@ -51,7 +51,7 @@ Gains = NDArray[np.float32]
 """Factor of each channel in the mono mix, [C]."""
 
 
-def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
+def load_excerpt(reader: AudioReader, *, side: bool = False) -> tuple[Excerpt, float]:
     """Return the analysis excerpt of a recording and the excerpt's own peak (full scale is 1).
 
     Of up to a minute and a half of sound everything is used. More is divided into six stretches,
@@ -59,8 +59,13 @@ def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
     passage dominates and the cost does not grow with the length. Pauses, digital silence and
     noise between phrases do not count as sound.
 
+    Args:
+        reader: the recording.
+        side: of two channels, analyse half their sum and add half their difference.
+
     Raises:
-        AudioError: the recording is silent or shorter than `SHORTEST_S`.
+        AudioError: the recording is silent or shorter than `SHORTEST_S`, or the two channels cancel
+            where their sum is to be analysed.
     """
     info = reader.info
     if info.frames < SHORTEST_S * info.sample_rate:
@@ -70,13 +75,16 @@ def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
         )
     power = _powers(reader)
     found = activity(power, noise=True)
-    audio, gains, tone = _sounding(reader, found)
+    side &= info.channels == 2
+    audio, gains, tone = _sounding(reader, found, side)
     if found.gate_db > GATE_DB:
         # what is steady and low may be noise behind a voice, or music
         start = torch.from_numpy(audio[: round(_DECISION_S * info.sample_rate)])
         if content_of(Excerpt(start, info.sample_rate)).kind == "music":
             found = activity(power, noise=False)
-            audio, gains, tone = _sounding(reader, found)
+            audio, gains, tone = _sounding(reader, found, side)
+    if side:
+        _refuse_cancelled(reader, found, audio)
     peak = _robust_peak(audio, info.sample_rate)
     fine = (bit_depth(info.subtype) or 0) > 16
     least_dbfs = FINE_SILENCE_DBFS if fine else SILENCE_DBFS
@@ -86,14 +94,34 @@ def load_excerpt(reader: AudioReader) -> tuple[Excerpt, float]:
     limit = np.float32(db_to_gain(NORMAL_PEAK_DB))
     scaled = torch.from_numpy(np.clip(audio * factor, -limit, limit))
     quiet = torch.from_numpy(pauses * factor)
+    other = _side(reader, found, factor) if side else None
     passage = _mono(reader, _with_pauses(found, reader), gains) * factor
     spread_db = dynamics_db(passage, info.sample_rate)
     passage = samples_of(passage, round(PASSAGE_S * info.sample_rate))
     excerpt = Excerpt(
         scaled, info.sample_rate, quiet, tone, torch.from_numpy(np.clip(passage, -limit, limit)),
-        spread_db,
+        spread_db, other,
     )  # fmt: skip
     return excerpt, peak
+
+
+def _refuse_cancelled(reader: AudioReader, found: Activity, mid: NDArray[np.float32]) -> None:
+    """Refuse a recording whose mid is far below its side."""
+    parts = _segments(_chosen(found), reader)
+    side = _mono(reader, parts, np.array([0.5, -0.5], np.float32))
+    if np.square(side).mean() * db_to_power(_CANCELLED_DB) > np.square(mid).mean():
+        raise AudioError(
+            f"{reader.info.path}: the two channels nearly cancel, so there is no mid to match. "
+            "Match both channels alike."
+        )
+
+
+def _side(reader: AudioReader, found: Activity, factor: np.float32) -> Excerpt:
+    """Half the difference of the channels where the recording sounds, and in its pauses."""
+    gains, rate = np.array([0.5, -0.5], np.float32), reader.info.sample_rate
+    audio = _mono(reader, _segments(_chosen(found), reader), gains)
+    pauses = _mono(reader, _pauses(found, reader), gains, fade=round(_FADE_S * rate))
+    return Excerpt(torch.from_numpy(audio * factor), rate, torch.from_numpy(pauses * factor))
 
 
 def content_of_recording(recording: Recording) -> Content:
@@ -116,14 +144,15 @@ def _powers(reader: AudioReader) -> NDArray[np.float64]:
 
 
 def _sounding(
-    reader: AudioReader, found: Activity
+    reader: AudioReader, found: Activity, mid: bool
 ) -> tuple[NDArray[np.float32], Gains, NDArray[np.float64] | None]:
     """The parts to analyse as mono [n], the gains of the mix, and the third-octave levels of all
-    channels; None for mono, whose levels are those of the mix."""
+    channels; None for mono and for the mid, whose levels are those of the mix."""
     parts = _segments(_chosen(found), reader)
     channels = reader.info.channels
-    if channels == 1:
-        return _mono(reader, parts, np.ones(1, np.float32)), np.ones(1, np.float32), None
+    if channels == 1 or mid:
+        gains = np.full(channels, 1 / channels, np.float32)
+        return _mono(reader, parts, gains), gains, None
     tone = ToneMeter(reader.info.sample_rate)
     gains = mix_gains(tone.passed(_blocks(reader, parts)), channels)
     return _mono(reader, parts, gains), gains, tone.levels_db()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from retone.audio import Clip, open_reader
-from retone.dsp.short_levels import dynamics_db, noise_floor_change_db
+from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, octave_dynamics_db
 from retone.dsp.third_octaves import CENTRES_HZ, occupied_bands, third_octave_levels_db
 from retone.errors import DataError
 from retone.lab.evaluate.devices import played
@@ -28,7 +28,7 @@ from retone.lab.evaluate.enhance import predicted
 from retone.lab.evaluate.natural_rows import ROWS, rendered
 from retone.lab.evaluate.parallel import measured
 from retone.lab.evaluate.result import Result, Row
-from retone.metrics.natural import boost_of_nothing_db, octave_dynamics_db, tone
+from retone.metrics.natural import boost_of_nothing_db, tone
 from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import corpus_source
 from retone.training.data.manifest import assign_splits, file_sha256
