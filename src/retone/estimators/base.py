@@ -35,6 +35,10 @@ class Excerpt:
             dynamics are judged; empty if that is ``audio``.
         spread_db: spread of the short-term levels with pauses (``retone.metrics.natural``); None
             if it is that of ``audio``.
+        louder_db: how far the peaks of the loudest channel, which detectors see, lie above those of
+            ``audio``.
+        side: half the difference of the two channels at the same scale, where ``audio`` is half
+            their sum; None unless an estimator wants it, and for recordings without two channels.
     """
 
     audio: torch.Tensor
@@ -43,6 +47,7 @@ class Excerpt:
     tone_db: Array | None = None
     passage: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     spread_db: float | None = None
+    louder_db: float = 0.0
     side: Excerpt | None = None
 
 

@@ -29,10 +29,12 @@ RENDERED_S = 30.0
 ROUNDS, FITS, PATIENCE = 10, 2, 4
 EASED = 0.75
 CLOSE_DB = 0.1
-MOST_LIFT_DB = 2.8
-MISSING_DB, TONE_LOSS_DB = 0.5, 0.3
-"""How far the spread must miss for another compressor, and what that may cost in tone."""
-SETTLED_SHARES = (1.0, 0.7, 0.4)
+MOST_LIFT_DB, MOST_LIFT_STEREO_DB = 2.8, 1.6
+"""How far noise may rise in the mix; of two channels its pauses are not quite those of the mix."""
+MISSING_DB, TONE_LOSS_DB, TONE_LOSS_SHARE = 0.5, 0.3, 0.08
+"""How far the spread must miss for another compressor, and what that may cost in tone: an amount,
+or a share of what the spread comes nearer."""
+SETTLED_SHARES, REFITS = (1.0, 0.7, 0.4), 2
 LEAST_RATIO = 1.005
 GATES_DB = (28.0, 24.0, 20.0, 16.0, 12.0)
 GATE_RATIOS = (1.2, 1.5, 2.0, 3.0, 4.5)
@@ -89,6 +91,8 @@ class MatchFit(Trial):
         super().__init__(chain, audio, source.sample_rate, guard)
         self.chain, self.equalizer, self.fixed = chain, equalizer, dict(fixed)
         self.source = source
+        stereo = source.tone_db is not None or source.side is not None
+        self.most_lift_db = MOST_LIFT_STEREO_DB if stereo else MOST_LIFT_DB
         self.front = Chain("front", chain.members[:-1])
         self.ahead: Setting = {}
         self.locks = split_locks(fixed, "compressor")
@@ -202,7 +206,7 @@ class MatchFit(Trial):
             self.before_db + change_db,
             self.locks,
             grid,
-            most_lift_db=spread_fit.NOISE_LIFT_DB,
+            most_lift_db=min(spread_fit.NOISE_LIFT_DB, self.most_lift_db),
         )
         return found, signal.programme_db
 
@@ -239,19 +243,21 @@ class MatchFit(Trial):
         if missing < MISSING_DB:
             return setting, look
         whole = Trial(self.effect, self.passage[0, 0].numpy(), self.rate, self.guard)
-        allowed = np.add(self._worth(look, whole.look(setting)), (0.0, TONE_LOSS_DB))
-        lift = max(MOST_LIFT_DB, self.lift_db(setting))
+        allowed = self._worth(look, whole.look(setting))
+        lift = max(self.most_lift_db, self.lift_db(setting))
         found, _ = self.compressor(setting, change_db, WIDE)
         for share in SETTLED_SHARES:
             tried = dict(setting)
             put(tried, "compressor", _eased(found, share, self.locks))
-            tried = self.refit(tried, wanted_db)
-            if abs(self.spread_db(tried, self.effect) - wanted) > missing - MISSING_DB:
-                continue
-            seen = self.look(tried)
-            kept = np.all(self._worth(seen, whole.look(tried)) <= allowed)
-            if kept and not self.lift_db(tried) > lift:
-                return tried, seen
+            for _ in range(REFITS):
+                tried = self.refit(tried, wanted_db)
+                gained = missing - abs(self.spread_db(tried, self.effect) - wanted)
+                if gained < MISSING_DB or self.lift_db(tried) > lift:
+                    break
+                seen = self.look(tried)
+                loss = max(TONE_LOSS_DB, TONE_LOSS_SHARE * gained)
+                if np.all(self._worth(seen, whole.look(tried)) <= np.add(allowed, (0.0, loss))):
+                    return tried, seen
         return setting, look
 
     def _worth(self, *looks: Look) -> Array:
@@ -273,7 +279,7 @@ class MatchFit(Trial):
         """
 
         def holds(tried: Setting, _: Look) -> bool:
-            return not self.lift_db(tried) > MOST_LIFT_DB
+            return not self.lift_db(tried) > self.most_lift_db
 
         if holds(setting, look):
             return setting, look, ()
@@ -310,7 +316,7 @@ class MatchFit(Trial):
                 tried = dict(setting)
                 put(tried, "compressor", {"expander_threshold_db": at, "expander_ratio": ratio})
                 tried |= fixed
-                if not self.lift_db(tried) > MOST_LIFT_DB:
+                if not self.lift_db(tried) > self.most_lift_db:
                     found.append((abs(self.spread_db(tried, self.effect) - goal), tried))
                     break  # a higher ratio lowers them further than they have to
         for _, tried in sorted(found, key=lambda f: f[0]):

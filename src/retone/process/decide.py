@@ -97,7 +97,7 @@ def _decide(
                 sides.append(_measure(opened, "reference"))
                 warnings += [f"{opened.info.path.name}: {w}" for w in opened.warnings]
         progress(ANALYSING, 1 + number, total)
-    shift_db = gain_to_db(peak) - NORMAL_PEAK_DB
+    shift_db = gain_to_db(peak) - NORMAL_PEAK_DB + own.louder_db
     locks = shift_locks(_lockable(estimator), options.locks, -shift_db) if options.locks else {}
     estimate = estimator.estimate(own, others, locks=locks, progress=progress)
     effect, setting, notes = _at_own_level(estimate, options, shift_db)

@@ -17,7 +17,7 @@ from retone.audio.files import SILENCE_DBFS, require_analysable
 from retone.audio.formats import bit_depth
 from retone.audio.meters.activity import HOP_S, ActivityMeter
 from retone.audio.reader import AudioReader
-from retone.dsp.short_levels import dynamics_db
+from retone.dsp.short_levels import LIVE_DB, dynamics_db
 from retone.dsp.third_octaves import BANDS, levels_db, segment_powers, segment_samples
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt, samples_of
@@ -44,6 +44,7 @@ _WEAK_DB = -15.0
 _CANCELLED, _CANCELLED_DB = 0.25, -15.0
 _CLICK_DB, _CLICK_HOPS, _CLICK_SHARE = 10.0, 10, 0.005
 _FADE_S = 0.005
+_SOUNDS_DB = -30.0
 
 Segments = Sequence[tuple[int, int]]
 """First frame and the one after the last of each part, in order."""
@@ -95,14 +96,34 @@ def load_excerpt(reader: AudioReader, *, side: bool = False) -> tuple[Excerpt, f
     scaled = torch.from_numpy(np.clip(audio * factor, -limit, limit))
     quiet = torch.from_numpy(pauses * factor)
     other = _side(reader, found, factor) if side else None
-    passage = _mono(reader, _with_pauses(found, reader), gains) * factor
+    passage, louder_db = _passage(reader, _with_pauses(found, reader), gains)
+    passage *= factor
     spread_db = dynamics_db(passage, info.sample_rate)
     passage = samples_of(passage, round(PASSAGE_S * info.sample_rate))
     excerpt = Excerpt(
         scaled, info.sample_rate, quiet, tone, torch.from_numpy(np.clip(passage, -limit, limit)),
-        spread_db, other,
+        spread_db, louder_db, other,
     )  # fmt: skip
     return excerpt, peak
+
+
+def _passage(
+    reader: AudioReader, parts: Segments, gains: Gains
+) -> tuple[NDArray[np.float32], float]:
+    """The parts as mono [n], and how far the loudest channel's peaks lie above the mix's in dB."""
+    loudest = None if len(gains) == 1 else np.empty(sum(b - a for a, b in parts), np.float32)
+    mono = _mono(reader, parts, gains, loudest=loudest)
+    hop = round(HOP_S * reader.info.sample_rate)
+    count = len(mono) // hop
+    if loudest is None or not count:
+        return mono, 0.0
+    own, all_of_them = (
+        np.abs(x[: count * hop]).reshape(count, hop).max(axis=1) for x in (mono, loudest)
+    )
+    sounds = own > own.max() * db_to_gain(_SOUNDS_DB)
+    if not sounds.any():
+        return mono, 0.0
+    return mono, float(20 * np.log10(np.median(all_of_them[sounds] / own[sounds])))
 
 
 def _refuse_cancelled(reader: AudioReader, found: Activity, mid: NDArray[np.float32]) -> None:
@@ -202,10 +223,14 @@ def _chosen(found: Activity) -> Mask:
 
 
 def _with_pauses(found: Activity, reader: AudioReader) -> Segments:
-    """The parts to analyse with their pauses, of which the middle of long ones is left out."""
+    """The parts to analyse with their pauses. Of long pauses the middle is left out where it is so
+    quiet that it does not count for the spread, or where only pieces are analysed."""
     chosen = _chosen(found)
     audible = found.power > 0
-    return _segments(widened(chosen, PAUSE_S, PAUSE_S) & audible, reader)
+    parts = widened(chosen, PAUSE_S, PAUSE_S)
+    if (chosen >= found.keep).all():
+        parts |= found.power > found.power.max() * db_to_power(-LIVE_DB)
+    return _segments(parts & audible, reader)
 
 
 def _pauses(found: Activity, reader: AudioReader) -> Segments:
@@ -260,11 +285,18 @@ def mix_gains(blocks: Iterator[np.ndarray], channels: int) -> Gains:
     return np.asarray(signs / max(1, strong.sum()), np.float32)
 
 
-def _mono(reader: AudioReader, parts: Segments, gains: Gains, fade: int = 0) -> NDArray[np.float32]:
+def _mono(
+    reader: AudioReader,
+    parts: Segments,
+    gains: Gains,
+    fade: int = 0,
+    loudest: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
     """The parts of a recording one after the other, mixed to [n].
 
     Args:
         fade: frames over which parts overlap, as noise: at equal power.
+        loudest: [n] gets the magnitude of the loudest channel; only without a fade.
     """
     out = np.empty(sum(b - a for a, b in parts), np.float32)
     done = 0
@@ -276,6 +308,8 @@ def _mono(reader: AudioReader, parts: Segments, gains: Gains, fade: int = 0) -> 
         for block in _blocks(reader, [part]):
             mono = _mean(block) if (gains * len(gains) == 1).all() else gains @ block
             out[done : done + block.shape[1]] = mono
+            if loudest is not None:
+                np.abs(block).max(axis=0, out=loudest[done : done + block.shape[1]])
             done += block.shape[1]
         if before.size:
             own = out[start : start + fade]
