@@ -24,7 +24,7 @@ from retone.effects import MATCH_CHAIN, Equalizer
 from retone.estimators import equalizer_fit
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
-from retone.estimators.matching import EqKind, Matching
+from retone.estimators.matching import DynamicsKind, EqKind, Matching
 from retone.process.decide import decide
 from retone.process.recording import open_recording
 from retone.process.render import render_to_array
@@ -183,8 +183,10 @@ def _estimator(name: str) -> Callable[[str], NaturalMethod]:
     return lambda kind: Estimated(estimator_named(name))
 
 
-def _matching(strength: float, eq: EqKind = "bands") -> Callable[[str], NaturalMethod]:
-    return lambda kind: Estimated(Matching(strength=strength, eq=eq))
+def _matching(
+    strength: float, eq: EqKind = "bands", dynamics: DynamicsKind = "broadband"
+) -> Callable[[str], NaturalMethod]:
+    return lambda kind: Estimated(Matching(strength=strength, eq=eq, dynamics=dynamics))
 
 
 def _network(kind: str) -> NaturalMethod:
@@ -209,6 +211,9 @@ ROWS: dict[str, NaturalRow] = {
         )
         for strength in (0.9, 1.0)
     },
+    "multiband-0.9": NaturalRow(
+        "retone, strength 0.9, multiband", _matching(0.9, dynamics="multiband")
+    ),
 }
 """Rows by name; the first is the baseline. A further setting of an estimator is one line."""
 
