@@ -261,6 +261,12 @@ def test_strength_belongs_to_the_default_method_and_to_each_goal(page: Any) -> N
     assert asked(page)["strength"] == offers["strength"]["match"]
     assert page.locator("#estimator").is_hidden()
     page.locator("#more > summary").click()
+    for name in ("dynamics", "stereo"):
+        choice = page.locator(f"#{name}-kind")
+        values = choice.locator("option").evaluate_all("(all) => all.map((e) => e.value)")
+        assert values == offers[name] and asked(page)[name] == values[0]
+        choice.select_option(values[1])
+        assert asked(page)[name] == values[1]
     page.locator("#advanced > summary").click()
     assert page.locator("#estimator").input_value() == offers["estimator"]
     page.select_option("#estimator", "rules")

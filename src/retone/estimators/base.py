@@ -57,8 +57,8 @@ def samples_of(audio: Any, most: int, parts: int = 4) -> Any:
         return audio
     size = most // parts
     starts = np.linspace(0, len(audio) - size, parts).astype(int)
-    parts = [audio[start : start + size] for start in starts]
-    return torch.cat(parts) if isinstance(audio, torch.Tensor) else np.concatenate(parts)
+    pieces: list[Any] = [audio[start : start + size] for start in starts]
+    return torch.cat(pieces) if isinstance(audio, torch.Tensor) else np.concatenate(pieces)
 
 
 Reference = Excerpt | Profile

@@ -52,6 +52,12 @@ DynamicsKind = Literal["broadband", "multiband"]
 DYNAMICS_KINDS: tuple[DynamicsKind, ...] = ("broadband", "multiband")
 StereoKind = Literal["linked", "mid-side"]
 STEREO_KINDS: tuple[StereoKind, ...] = ("linked", "mid-side")
+KINDS: dict[str, tuple[str, ...]] = {
+    "eq": EQ_KINDS,
+    "dynamics": DYNAMICS_KINDS,
+    "stereo": STEREO_KINDS,
+}
+"""Choices of ``Matching`` by field; the first of each is the default."""
 STEPS = 4
 LARGE_TONE_DB, LARGE_RATIO = 4.5, 2.0
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
@@ -87,9 +93,7 @@ class Matching:
     def __post_init__(self) -> None:
         if self.strength is not None and not 0 <= self.strength <= 1:
             raise SettingError(f"strength = {self.strength} is outside 0..1.")
-        for name, kinds in (
-            ("eq", EQ_KINDS), ("dynamics", DYNAMICS_KINDS), ("stereo", STEREO_KINDS),
-        ):  # fmt: skip
+        for name, kinds in KINDS.items():
             value = getattr(self, name)
             if value not in kinds:
                 raise SettingError(f"{name} = {value!r}: expected one of {', '.join(kinds)}.")

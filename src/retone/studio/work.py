@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,13 +64,13 @@ def manual(session: Session) -> dict[str, Any]:
 
 
 def strengths() -> dict[str, Any]:
-    """What the page's strength and equaliser start with, and the method that they belong to."""
-    from retone.estimators.matching import EQ_KINDS, PRESET_STRENGTH, STRENGTH
+    """What the page's strength and choices start with, and the method that they belong to."""
+    from retone.estimators.matching import KINDS, PRESET_STRENGTH, STRENGTH
 
     return {
         "estimator": DEFAULT,
         "strength": {"match": STRENGTH, "preset": PRESET_STRENGTH},
-        "eq": list(EQ_KINDS),
+        **{name: list(kinds) for name, kinds in KINDS.items()},
     }
 
 
@@ -88,7 +89,7 @@ def _page_state(
         "plan": plan_of(decision.effect, rate),
         "estimator": decision.estimator,
         "strength": decision.strength,
-        "eq": None if decision.strength is None else _eq_of(decision.effect),
+        **({} if decision.strength is None else _kinds_of(decision.effect)),
         "target_lufs": decision.target_lufs,
         "notes": list(decision.notes),
     }
@@ -108,12 +109,15 @@ def _short_file(decision: Decision, rate: int) -> str | None:
     return text if len(text) <= KEPT_FILE else None
 
 
-def _eq_of(effect: Effect) -> str | None:
-    """The kind of equaliser with which the default estimator sets this effect's parameters."""
-    from retone.estimators.matching import EQ_KINDS, Matching
+def _kinds_of(effect: Effect) -> dict[str, str]:
+    """The choices with which the default estimator sets this effect's parameters."""
+    from retone.estimators.matching import KINDS, Matching
 
-    names = effect.params.names
-    return next((k for k in EQ_KINDS if Matching(eq=k).effect.params.names == names), None)
+    for choice in itertools.product(*KINDS.values()):
+        kinds: dict[str, Any] = dict(zip(KINDS, choice, strict=True))
+        if Matching(**kinds).effect.params.names == effect.params.names:
+            return kinds
+    return {}
 
 
 def find(
@@ -170,17 +174,19 @@ def _estimator(body: Mapping[str, Any]) -> Any:
 
 
 def _matching(body: Mapping[str, Any]) -> Any:
-    """The default estimator with the page's strength and kind of equaliser."""
-    from retone.estimators.matching import EQ_KINDS, Matching
+    """The default estimator with the page's strength and choices."""
+    from retone.estimators.matching import KINDS, Matching
 
     strength = body.get("strength")
     number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
     if strength is not None and not (number and 0 <= strength <= 1):
         raise Refused(400, "The strength must be a number from 0 to 1.")
-    eq = body.get("eq") or "bands"
-    if eq not in EQ_KINDS:
-        raise Refused(400, f"No equaliser is called that; expected one of {', '.join(EQ_KINDS)}.")
-    return Matching(strength=None if strength is None else float(strength), eq=eq)
+    kinds: dict[str, Any] = {}
+    for name, known in KINDS.items():
+        kinds[name] = body.get(name) or known[0]
+        if kinds[name] not in known:
+            raise Refused(400, f"{name}: expected one of {', '.join(known)}.")
+    return Matching(strength=None if strength is None else float(strength), **kinds)
 
 
 def _references(
