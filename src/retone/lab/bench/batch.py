@@ -263,8 +263,10 @@ class _Bench:
             self.program(*words, "-o", whole, "--jobs", 2)
         wanted = _tree(whole)
         chance, out = random.Random(self.question["seed"]), self.work / f"out_{engine}"
-        kills = finished = half = restarts = 0
+        kills = finished = half = again = 0
+        began = time.time()
         while kills < count:
+            known = _finished(out)
             process = subprocess.Popen(
                 [sys.executable, "-c", _RUN, self.entry, *map(str, words), "-o", str(out),
                  "--engine", engine, "--jobs", "2"],
@@ -285,19 +287,20 @@ class _Bench:
                 for name, content in _tree(out).items()
                 if not name.startswith(".retone") and not name.endswith(".part")
             )
+            again += sum(_identity(out / name) != was for name, was in known.items())
             if process.returncode == 0:
                 finished += 1
                 if _tree(out) != wanted:
                     raise BenchmarkError("a job that was killed ended in another tree.")
                 shutil.rmtree(out)
-                restarts += 1
             self.say(f"{engine}: {kills} kills, {_count(out)} files, {half} half written")
         if out.exists():
             self.program(*words, "-o", out, "--engine", engine, "--jobs", 2)
         same = not out.exists() or _tree(out) == wanted
         return {
             "kills": kills, "files": rows, "equal_trees": same, "half_written": half,
-            "jobs_finished_between": finished, "parts_left": _parts(out),
+            "written_again": again, "jobs_finished_between": finished, "parts_left": _parts(out),
+            "wall_s": time.time() - began,
         }  # fmt: skip
 
 
@@ -307,6 +310,26 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _count(folder: Path) -> int:
     return sum(1 for _ in folder.glob("*.wav"))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written again, even with the same bytes; None if it is gone."""
+    try:
+        use = path.stat()
+    except FileNotFoundError:
+        return None
+    return use.st_ino, use.st_mtime_ns
+
+
+def _finished(folder: Path) -> dict[str, tuple[int, int] | None]:
+    """The files of the rows that a job's ledger has as finished."""
+    try:
+        lines = (folder / ".retone" / "ledger.jsonl").read_text().splitlines(keepends=True)
+    except FileNotFoundError:
+        return {}
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    names = [name for record in records for name in record.get("files", ())]
+    return {name: _identity(folder / name) for name in names}
 
 
 def _parts(folder: Path) -> int:
