@@ -91,6 +91,18 @@ def test_a_lost_node_loses_no_file(cluster: Any, job, clip, tmp_path: Path) -> N
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
 
 
+def test_the_bar_moves_inside_a_long_recording(
+    cluster: Any, job, clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retone.batch.cluster.LONG", 1)
+    monkeypatch.setattr("retone.batch.cluster._LOOK_S", 0.01)
+    clip("in/a.wav", seconds=1500.0)
+    seen: list[float] = []
+    there = on_ray(job(tmp_path / "in", "there"))
+    assert [o.error for o in there.run(lambda _, done, total: seen.append(done * 60))] == [""]
+    assert seen[-1] == 1500 and any(0 < done < 1500 for done in seen)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[str]:
     """A bucket of an S3-compatible store on this machine."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from retone.batch import work
+from retone.batch.at_work import Mark
 from retone.batch.job import Engine
 from retone.batch.pool import Ready
 from retone.batch.rows import Outcome, Recipe, Task
 from retone.errors import AudioError, MissingExtraError, SettingError
 
 PER_PROCESSOR = 3
+LONG = 16 << 20
+"""Bytes from which on a recording's progress is told before it is finished."""
 RETRIES = 4
 """How often a task is given to another process after one was lost."""
 _LOOK_S = 2.0
@@ -48,13 +51,17 @@ def ray_engine(address: str | None = None, workers: int | None = None) -> Engine
         )
 
     def run(
-        recipe: Recipe, tasks: Iterator[Task | Ready[Outcome]], *, in_order: bool
+        recipe: Recipe,
+        tasks: Iterator[Task | Ready[Outcome]],
+        *,
+        in_order: bool,
+        at_work: Callable[[Iterable[Mark]], None],
     ) -> Iterator[Outcome]:
         own = not ray.is_initialized()
         if own:
             _connect(ray, address, workers)
         try:
-            yield from _outcomes(ray, recipe, tasks, in_order)
+            yield from _outcomes(ray, recipe, tasks, in_order, at_work)
         finally:
             if own:
                 ray.shutdown()
@@ -77,11 +84,16 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
 
 
 def _outcomes(
-    ray: Any, recipe: Recipe, tasks: Iterator[Task | Ready[Outcome]], in_order: bool
+    ray: Any,
+    recipe: Recipe,
+    tasks: Iterator[Task | Ready[Outcome]],
+    in_order: bool,
+    at_work: Callable[[Iterable[Mark]], None],
 ) -> Iterator[Outcome]:
     remote = ray.remote(num_cpus=1, max_retries=RETRIES)(run_remote)
     shared = ray.put(recipe)
     pending: dict[Any, Task | Ready[Outcome]] = {}
+    board = _Board(ray)
     limit, looked, more = PER_PROCESSOR, 0.0, True
     while more or pending:
         if time.monotonic() - looked > _LOOK_S:
@@ -92,20 +104,71 @@ def _outcomes(
             if task is None:
                 more = False
             elif not isinstance(task, Ready):
-                pending[remote.remote(shared, _everywhere(task))] = task
+                notes = board.open() if not 0 < task.row.size < LONG else None
+                pending[remote.remote(shared, _everywhere(task), notes)] = task
             elif pending and in_order:
                 pending[object()] = task
             else:
                 yield task.value
+        at_work(board.read())
         for reference in _finished(ray, pending, in_order):
             task = pending.pop(reference)
             if isinstance(task, Ready):
                 yield task.value
                 continue
+            board.forget(task.number)
             try:
                 yield ray.get(reference)
             except ray.exceptions.RayError:
                 yield work.died(task)
+
+
+class Notes:
+    """How far the long recordings at work are; one process of the cluster keeps this."""
+
+    def __init__(self) -> None:
+        self.marks: dict[int, Mark] = {}
+
+    def note(self, number: int, done_s: float, total_s: float) -> None:
+        """Called by the process that works on a row."""
+        self.marks[number] = (number, done_s, total_s)
+
+    def read(self) -> list[Mark]:
+        """The last mark of each row, once."""
+        found, self.marks = list(self.marks.values()), {}
+        return found
+
+
+class _Board:
+    """The job's side of ``Notes``; it begins with the first long recording and may be lost."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray, self._notes, self._asked = ray, None, None
+        self._marks: dict[int, Mark] = {}
+
+    def open(self) -> tuple[Any, float]:
+        """The notes, for a process to write to, and how many seconds apart."""
+        if self._notes is None:
+            self._notes = self._ray.remote(num_cpus=0)(Notes).remote()
+        return self._notes, _LOOK_S
+
+    def forget(self, number: int) -> None:
+        """A row is finished."""
+        self._marks.pop(number, None)
+
+    def read(self) -> Iterable[Mark]:
+        """What is known by now, without waiting for an answer."""
+        if self._notes is None:
+            return ()
+        try:
+            if self._asked is None:
+                self._asked = self._notes.read.remote()
+            elif self._ray.wait([self._asked], timeout=0)[0]:
+                answer, self._asked = self._ray.get(self._asked), None
+                self._marks |= {mark[0]: mark for mark in answer}
+        except self._ray.exceptions.RayError:  # its node was lost; another begins with a later row
+            self._notes = self._asked = None
+        return list(self._marks.values())
 
 
 def _finished(ray: Any, pending: dict[Any, Any], in_order: bool) -> list[Any]:
@@ -139,15 +202,28 @@ def _everywhere(task: Task) -> Task:
 _started = ""
 
 
-def run_remote(recipe: Recipe, task: Task) -> Outcome:
+def run_remote(recipe: Recipe, task: Task, notes: tuple[Any, float] | None = None) -> Outcome:
     """Process a task in a process of the cluster, which keeps its worker between tasks."""
-    global _started
+    global _started, _notes, _noted
+    _notes, _noted = notes, time.monotonic()
     from retone.batch.pool import one_thread
     from retone.batch.rows import text_of
 
     key = text_of({"verb": recipe.verb, "options": recipe.options, "stamp": recipe.stamp})
     if _started != key:
         one_thread()
-        work.start(recipe)
+        work.start(recipe, _note)
         _started = key
     return work.run(task)
+
+
+_notes: tuple[Any, float] | None = None
+_noted = 0.0
+
+
+def _note(number: int, done_s: float, total_s: float) -> None:
+    """Send a mark, if the last one was sent some time ago."""
+    global _noted
+    if _notes is not None and time.monotonic() - _noted > _notes[1]:
+        _noted = time.monotonic()
+        _notes[0].note.remote(number, done_s, total_s)
