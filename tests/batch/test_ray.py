@@ -170,3 +170,12 @@ def test_a_store_as_input_and_output(
     changed = job()
     list(changed.run())
     assert (changed.totals.done, changed.totals.same) == (1, 3)
+
+
+def test_evaluations_run_on_the_same_cluster(cluster: Any) -> None:
+    from retone.lab.evaluate.parallel import measured
+
+    want = list(measured(range(9), abs, 1))
+    assert list(measured(range(9), abs, "ray")) == list(measured(range(9), abs, 2)) == want
+    with pytest.raises(TypeError, match="bad operand"):
+        list(measured(["text"], abs, "ray"))

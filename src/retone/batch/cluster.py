@@ -11,7 +11,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from retone.batch import work
 from retone.batch.at_work import Mark
@@ -20,6 +21,8 @@ from retone.batch.pool import Ready
 from retone.batch.rows import Outcome, Recipe, Task
 from retone.errors import AudioError, MissingExtraError, SettingError
 
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 PER_PROCESSOR = 3
 LONG = 16 << 20
 """Bytes from which on a recording's progress is told before it is finished."""
@@ -40,10 +43,7 @@ def ray_engine(address: str | None = None, workers: int | None = None) -> Engine
         MissingExtraError: Ray is not installed.
         AudioError: the cluster cannot be reached.
     """
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtraError("working on a cluster", "ray", "cluster") from None
+    ray = _ray()
     if workers is not None and (address or os.environ.get("RAY_ADDRESS")):
         raise SettingError(
             "a number of workers is for a cluster that is started here; a running cluster uses all "
@@ -57,16 +57,58 @@ def ray_engine(address: str | None = None, workers: int | None = None) -> Engine
         in_order: bool,
         at_work: Callable[[Iterable[Mark]], None],
     ) -> Iterator[Outcome]:
-        own = not ray.is_initialized()
-        if own:
-            _connect(ray, address, workers)
-        try:
+        with _connected(ray, address, workers):
             yield from _outcomes(ray, recipe, tasks, in_order, at_work)
-        finally:
-            if own:
-                ray.shutdown()
 
     return run
+
+
+def each_on_cluster(
+    function: Callable[[Item], Value], items: Iterable[Item], address: str | None = None
+) -> Iterator[Value]:
+    """``function(item)`` for each item on a Ray cluster, in order; see ``pool.each``.
+
+    Args:
+        function: picklable, as items and results are.
+        items: what to work on; only a few per processor are taken ahead.
+        address: as of ``ray_engine``.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        AudioError: the cluster cannot be reached.
+    """
+    ray = _ray()
+    with _connected(ray, address, None):
+        remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_with_one_thread)
+        yield from _each(ray, lambda item: remote.remote(function, item), iter(items), True)
+
+
+def _with_one_thread(function: Callable[[Item], Value], item: Item) -> Value:
+    from retone.batch.pool import one_thread
+
+    one_thread()
+    return function(item)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtraError("working on a cluster", "ray", "cluster") from None
+    return ray
+
+
+@contextmanager
+def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[None]:
+    """A connection to a cluster, ended here if it was begun here."""
+    own = not ray.is_initialized()
+    if own:
+        _connect(ray, address, workers)
+    try:
+        yield
+    finally:
+        if own:
+            ray.shutdown()
 
 
 def _connect(ray: Any, address: str | None, workers: int | None) -> None:
@@ -92,35 +134,58 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     remote = ray.remote(num_cpus=1, max_retries=RETRIES)(run_remote)
     shared = ray.put(recipe)
-    pending: dict[Any, Task | Ready[Outcome]] = {}
     board = _Board(ray)
+
+    def submit(task: Task) -> Any:
+        notes = board.open() if not 0 < task.row.size < LONG else None
+        return remote.remote(shared, _everywhere(task), notes)
+
+    def meanwhile() -> None:
+        at_work(board.read())
+
+    for outcome in _each(ray, submit, tasks, in_order, work.died, meanwhile):
+        board.forget(outcome.number)
+        yield outcome
+
+
+def _each(
+    ray: Any,
+    submit: Callable[[Item], Any],
+    items: Iterator[Item | Ready[Value]],
+    in_order: bool,
+    died: Callable[[Item], Value] | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Iterator[Value]:
+    """Results of items, of which only a few per processor are on the cluster at a time."""
+    pending: dict[Any, Any] = {}
     limit, looked, more = PER_PROCESSOR, 0.0, True
     while more or pending:
         if time.monotonic() - looked > _LOOK_S:
             processors = int(ray.cluster_resources().get("CPU", 1))
             limit, looked = PER_PROCESSOR * max(1, processors), time.monotonic()
         while more and len(pending) < limit:
-            task = next(tasks, None)
-            if task is None:
+            item: Any = next(items, None)
+            if item is None:
                 more = False
-            elif not isinstance(task, Ready):
-                notes = board.open() if not 0 < task.row.size < LONG else None
-                pending[remote.remote(shared, _everywhere(task), notes)] = task
+            elif not isinstance(item, Ready):
+                pending[submit(item)] = item
             elif pending and in_order:
-                pending[object()] = task
+                pending[object()] = item
             else:
-                yield task.value
-        at_work(board.read())
+                yield item.value
+        meanwhile()
         for reference in _finished(ray, pending, in_order):
-            task = pending.pop(reference)
-            if isinstance(task, Ready):
-                yield task.value
+            item = pending.pop(reference)
+            if isinstance(item, Ready):
+                yield item.value
                 continue
-            board.forget(task.number)
             try:
-                yield ray.get(reference)
+                value = ray.get(reference)
             except ray.exceptions.RayError:
-                yield work.died(task)
+                if died is None:
+                    raise
+                value = died(item)
+            yield value
 
 
 class Notes:

@@ -25,6 +25,7 @@ import numpy as np
 from retone.audio.files import load
 from retone.audio.writer import AtomicWriter
 from retone.lab.bench.launch import BenchmarkError, environment
+from retone.lab.bench.machine import WORK, second_process
 from retone.training.provenance import provenance
 
 Say = Callable[[str], None]
@@ -61,7 +62,8 @@ def measure_batch(question: Mapping[str, Any], entry: str, work: Path, say: Say)
 
     Args:
         question: ``audio`` and ``reference`` (paths), ``files``, ``seconds``, ``rounds``,
-            ``many``, ``tiny``, ``kills``, ``ray_kills``, ``seed``; 0 leaves a part out.
+            ``worker_files``, ``many``, ``tiny``, ``kills``, ``ray_kills``, ``seed``; 0 leaves a
+            part out.
         entry: the program as ``"module:function"``.
         work: an empty folder.
         say: called with a line of progress.
@@ -175,31 +177,49 @@ class _Bench:
         return found
 
     def workers(self) -> dict[str, Any]:
-        """Files per second with one and with two workers, in turns."""
-        count = max(10, min(self.question["files"] or 40, 40))
+        """Files per second with one and with two workers, in turns, and what the machine gives.
+
+        A job's start (imports, models) takes seconds whatever the number of files, so it is
+        measured too, as a job of one file.
+        """
+        count = self.question["worker_files"]
         source = self.recordings("workers", count, self.question["seconds"])
+        reference = self.question["reference"]
         rates: dict[int, list[float]] = {1: [], 2: []}
+        machine: dict[str, list[float]] = {kind: [] for kind in WORK}
+        starts = []
         for turn in range(self.question["rounds"]):
             for jobs in (1, 2) if turn % 2 == 0 else (2, 1):
                 out = self.work / f"w{jobs}"
                 shutil.rmtree(out, ignore_errors=True)
-                done = self.program(
-                    "match", source, "--to", self.question["reference"], "-o", out,
-                    "--jobs", jobs, "-q",
-                )  # fmt: skip
+                done = self.program("match", source, "--to", reference, "-o", out,
+                                    "--jobs", jobs, "-q")  # fmt: skip
                 rates[jobs].append(count / done["wall_s"])
-            self.say(f"workers: {rates}")
+            out = self.work / "w0"
+            shutil.rmtree(out, ignore_errors=True)
+            first = next(source.iterdir())
+            done = self.program("match", first, first, "--to", reference, "-o", out,
+                                "--jobs", 1, "-q")  # fmt: skip
+            starts.append(done["wall_s"])
+            for kind, found in machine.items():
+                found.append(second_process(kind))
+            self.say(f"workers: {rates}, machine: {machine}, one file: {starts}")
         ratios = [b / a for a, b in zip(rates[1], rates[2], strict=True)]
         return {
             "files": count, "one": rates[1], "two": rates[2],
             "median_ratio": statistics.median(ratios), "ratios": ratios,
+            "machine": {
+                kind: {"median_ratio": statistics.median(found), "ratios": found}
+                for kind, found in machine.items()
+            },
+            "job_of_one_file_s": starts,
         }  # fmt: skip
 
     def memory(self) -> dict[str, Any]:
         """Peak memory of the coordinating process and of the largest worker."""
         found = {}
         settings = self.settings()
-        for count in (100, self.question["many"]):
+        for count in sorted({100, min(1000, self.question["many"]), self.question["many"]}):
             source = self.recordings(f"memory{count}", count, 0.5)
             out = self.work / f"m{count}"
             done = self.program(

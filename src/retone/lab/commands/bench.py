@@ -191,7 +191,8 @@ def _add_many(parser: argparse.ArgumentParser) -> None:
     number("--files", 1000, "files for CPU per file; 0 leaves a part out, as below")
     parser.add_argument("--seconds", type=_positive, default=5.0, help="of each (default: 5)")
     number("--rounds", 5, "rounds of one and two workers")
-    number("--many", 10_000, "files for memory, against 100")
+    number("--worker-files", 200, "files of each of these jobs")
+    number("--many", 10_000, "files for memory, against 100 and 1,000")
     number("--tiny", 100_000, "files to list, plan and resume")
     number("--kills", 50, "kills of a job of 200 files")
     number("--ray-kills", 0, "the same on a Ray cluster on this machine")
@@ -315,8 +316,8 @@ def _many(args: argparse.Namespace) -> int:
     from retone.files.atomic import write_text_atomic
     from retone.lab.bench.batch import measure_batch
 
-    names = ("files", "seconds", "rounds", "many", "tiny", "kills", "ray_kills", "seed")
-    question = _question(args, *names)
+    names = ("files", "seconds", "rounds", "worker_files", "many", "tiny", "kills", "ray_kills")
+    question = _question(args, *names, "seed")
     question["audio"], question["reference"] = _recordings(tuple(args.audio))
     with tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
         found = measure_batch(
