@@ -97,7 +97,7 @@ def test_of_pedalboards_tests_only_those_of_filters_run_and_on_retone(tmp_path: 
 def test_recordings_that_a_release_lacks_are_named(tmp_path: Path) -> None:
     case = peers_suites.Case("test_file", peers_suites.NO_DATA, "tests/data/x.wav")
     text = peers_suites.text([peers_suites.Suite("pyloudnorm", "r", source="r", cases=[case])])
-    assert "recordings that the tests read are not in it (x.wav)" in text
+    assert "recordings that the tests read are not in it" in text and "(x.wav)" in text
 
 
 def test_a_release_that_pip_does_not_have_says_so(

@@ -160,6 +160,7 @@ def _add_enhance(parser: argparse.ArgumentParser) -> None:
 def _add_exports(parser: argparse.ArgumentParser) -> None:
     _one_recording(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="MD", help="also write the page")
+    parser.add_argument("--record", type=Path, metavar="JSON", help="also write what was measured")
 
 
 def _add_studio(parser: argparse.ArgumentParser) -> None:
@@ -331,19 +332,20 @@ def _many(args: argparse.Namespace) -> int:
 
 
 def _exports(args: argparse.Namespace) -> int:
+    import json
     import sys
 
     from retone.audio import info
     from retone.files.atomic import write_text_atomic
-    from retone.lab.bench.exports import measure_exports, page
+    from retone.lab.bench.exports import measure_exports, page, record
 
     _recordings((args.audio,))
-    recording, output = args.audio, args.output
-    rate = info(recording).sample_rate
-    results = measure_exports(recording, lambda text: print(text, file=sys.stderr))
-    text = page(results, recording, rate)
-    if output:
-        write_text_atomic(output, text, force=True)
+    results = measure_exports(args.audio, lambda text: print(text, file=sys.stderr))
+    data = json.loads(json.dumps(record(results, args.audio, info(args.audio).sample_rate)))
+    text = page(data)
+    for path, content in ((args.output, text), (args.record, json.dumps(data, indent=1) + "\n")):
+        if path:
+            write_text_atomic(path, content, force=True)
     print(text)
     return 0
 
