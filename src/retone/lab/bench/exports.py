@@ -103,8 +103,8 @@ def measure_exports(recording: Path, say: Callable[[str], None]) -> Measured:
 
 INTRODUCTION = """# Exports
 
-Made by `python -m retone.lab bench exports -o docs/exports.md`; do not edit by hand. Its figures stand
-in `docs/results/exports.json`, which `--record` writes.
+Made by `python -m retone.lab bench exports -o docs/exports.md`; do not edit by hand. Its figures
+stand in `docs/results/exports.json`, which `--record` writes.
 `retone export SETTINGS --to TARGET --verify --audio FILE` prints the same figures
 for your own settings.
 
