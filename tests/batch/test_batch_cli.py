@@ -138,6 +138,29 @@ def test_what_cannot_be_is_one_sentence(retone, clip, tmp_path: Path, words, par
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="makes links")
+def test_every_kind_of_bad_row_costs_one_line_and_nothing_else(
+    retone, clip, settings: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in"
+    for name in ("good.wav", "deep/good.wav", "both.wav", "both.flac"):
+        clip(f"in/{name}", seed=len(name))
+    (source / "unreadable.wav").write_bytes(b"no recording")
+    (source / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    (source / "deep" / "loop").symlink_to(source)
+    out = source / "out"
+    words = ("--settings", settings, "-o", out, "--jobs", 2, "--format", "wav", "--no-report")
+    for expected in ("3 done", "3 done before"):  # the second time the results are there
+        code, text, error = retone("apply", source, source / "missing.wav", *words)
+        assert code == 1 and f"{expected}, 5 failed" in text.replace("0 done, ", "")
+        lines = error.splitlines()
+        assert len(lines) == 6 and "5 of 8" in lines[0]
+        for name in ("both.flac", "unreadable.wav", "gone.wav", "loop", "missing.wav"):
+            assert sum(f"/{name}" in line for line in lines[1:]) == 1, (name, lines)
+        written = {name for name in tree(out) if name.endswith(".wav")}
+        assert written == {"good.wav", "deep/good.wav", "both.wav"}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits file sizes as POSIX does")
 def test_a_full_disk_costs_the_files_that_do_not_fit(clip, settings: Path, tmp_path: Path) -> None:
     """A limit on file sizes raises the error of a full disk, for the large files only."""

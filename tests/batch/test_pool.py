@@ -56,6 +56,16 @@ def test_a_death_loses_only_its_own_item(in_order: bool) -> None:
         assert [abs(i) for i in found] == list(range(12))
 
 
+@pytest.mark.parametrize("in_order", [False, True])
+def test_who_waits_is_told(in_order: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retone.batch.pool._LOOK_S", 0.02)
+    times: list[float] = []
+    found = each(
+        slow_first, range(3), 2, in_order=in_order, waiting=lambda: times.append(time.monotonic())
+    )
+    assert sorted(found) == [0, 1, 4] and len(times) > 2
+
+
 def test_no_process_and_many_give_the_same() -> None:
     assert list(each(slow_first, range(5), 0)) == list(each(slow_first, range(5), 1, in_order=True))
 

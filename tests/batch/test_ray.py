@@ -91,6 +91,21 @@ def test_a_lost_node_loses_no_file(cluster: Any, job, clip, tmp_path: Path) -> N
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
 
 
+def test_the_bar_moves_inside_a_long_recording(
+    cluster: Any, job, clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retone.batch.cluster.LONG", 1)
+    monkeypatch.setattr("retone.batch.cluster._LOOK_S", 0.01)
+    for i in range(8):  # the process that keeps the notes starts with the first of them
+        clip(f"in/{i}.wav", seconds=1000.0)
+    seen: list[float] = []
+    there = on_ray(job(tmp_path / "in", "there"))
+    outcomes = there.run(lambda _, done, total: seen.append(done * 60))
+    assert [o.error for o in outcomes] == [""] * 8
+    assert seen[-1] == pytest.approx(8000)
+    assert any(1 < done % 1000 < 999 for done in seen)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[str]:
     """A bucket of an S3-compatible store on this machine."""
@@ -158,3 +173,12 @@ def test_a_store_as_input_and_output(
     changed = job()
     list(changed.run())
     assert (changed.totals.done, changed.totals.same) == (1, 3)
+
+
+def test_evaluations_run_on_the_same_cluster(cluster: Any) -> None:
+    from retone.lab.evaluate.parallel import measured
+
+    want = list(measured(range(9), abs, 1))
+    assert list(measured(range(9), abs, "ray")) == list(measured(range(9), abs, 2)) == want
+    with pytest.raises(TypeError, match="bad operand"):
+        list(measured(["text"], abs, "ray"))

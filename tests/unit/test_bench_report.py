@@ -162,3 +162,15 @@ def test_loss_command_end_to_end(tmp_path: Path) -> None:
     assert report.provenance["threads"] == 1 and report.question["seed"] == 0
     assert len(report.section("loss").row("retone").cpu_s) == 2
     assert str(Path.home()) not in path.read_text()
+
+
+def test_what_a_second_process_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting needs no processor, so two processes wait twice as much; a failure is said."""
+    from retone.lab.bench import machine
+    from retone.lab.bench.launch import BenchmarkError
+
+    monkeypatch.setitem(machine.WORK, "waiting", "time.sleep(0.5)")
+    assert 1.5 < machine.second_process("waiting") < 2.5
+    monkeypatch.setitem(machine.WORK, "waiting", "raise SystemError")
+    with pytest.raises(BenchmarkError):
+        machine.second_process("waiting")

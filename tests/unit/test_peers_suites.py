@@ -40,11 +40,13 @@ def test_cuda():
 """
 
 
-def release(folder: Path, name: str, tests: str | None) -> None:
+def release(folder: Path, name: str, tests: str | None, own: str = "test_own.py") -> None:
     with tarfile.open(folder / f"{name}.tar.gz", "w:gz") as tar:
         files = {"PKG-INFO": "", f"{name.split('-')[0]}/__init__.py": "raise SystemError"}
         if tests is not None:
-            files["tests/test_own.py"] = tests
+            files[f"tests/{own}"] = tests
+            files |= {f"tests/{n}": "raise SystemError" for n in ("conftest.py", "test_rest.py")
+                      if own != "test_own.py"}  # fmt: skip
         for path, body in files.items():
             member = tarfile.TarInfo(f"{name}/{path}")
             member.size = len(body.encode())
@@ -67,6 +69,35 @@ def test_each_outcome_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "true-peak limiter (test_peak)" in out and "failed: " in out
     assert main(["evaluate", "peers-suites", "nobody"]) == 2
+
+
+FILTERS = """
+import numpy as np
+from pedalboard import HighpassFilter, LowpassFilter, HighShelfFilter, LowShelfFilter, PeakFilter
+
+def test_all():
+    x = np.sin(np.arange(48000) * 2 * np.pi * 1000 / 48000)
+    for kind in (HighpassFilter, LowpassFilter, HighShelfFilter, LowShelfFilter, PeakFilter):
+        assert kind.__module__ == "retone.lab.bench.peers_shims"
+        y = kind(1000.0, gain_db=-6.0)(x, 48000)[24000:]
+        want = 10 ** (-6 / 20 if kind is PeakFilter else -3 / 20)
+        assert abs(np.sqrt(np.mean(y**2)) / np.sqrt(0.5) - want) < 0.01
+"""
+
+
+def test_of_pedalboards_tests_only_those_of_filters_run_and_on_retone(tmp_path: Path) -> None:
+    release(tmp_path, "pedalboard-abc", FILTERS, "test_filters.py")
+    suite = peers_suites.run_suite("pedalboard", tmp_path)
+    assert [(c.name, c.status, c.reason) for c in suite.cases] == [("test_all", "passed", "")]
+    assert suite.source == "pedalboard-abc" and "| pedalboard-abc | 1 |" in peers_suites.text(
+        [suite]
+    )
+
+
+def test_recordings_that_a_release_lacks_are_named(tmp_path: Path) -> None:
+    case = peers_suites.Case("test_file", peers_suites.NO_DATA, "tests/data/x.wav")
+    text = peers_suites.text([peers_suites.Suite("pyloudnorm", "r", source="r", cases=[case])])
+    assert "recordings that the tests read are not in it" in text and "(x.wav)" in text
 
 
 def test_a_release_that_pip_does_not_have_says_so(

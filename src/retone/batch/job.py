@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
 from retone import __version__
 from retone.batch import storage, work
+from retone.batch.at_work import AtWork, Mark
 from retone.batch.ledger import Ledger, sweep
 from retone.batch.plan import Plan
 from retone.batch.pool import Ready, each
@@ -27,9 +28,17 @@ class Engine(Protocol):
     """What works on tasks: processes here, or a cluster."""
 
     def __call__(
-        self, recipe: Recipe, tasks: Iterator[Task | Ready[Outcome]], *, in_order: bool
+        self,
+        recipe: Recipe,
+        tasks: Iterator[Task | Ready[Outcome]],
+        *,
+        in_order: bool,
+        at_work: Callable[[Iterable[Mark]], None],
     ) -> Iterator[Outcome]:
-        """Outcomes of tasks, taking only a bounded number of tasks ahead."""
+        """Outcomes of tasks, taking only a bounded number of tasks ahead.
+
+        ``at_work`` is called now and then with how far the tasks are that are not finished.
+        """
         ...
 
 
@@ -88,14 +97,16 @@ class Job:
         meter = _Meter(self.plan.rows, progress)
         if not self.folder:
             tasks = self._unrecorded()
-            yield from self._counted(self.engine(self.recipe, tasks, in_order=in_order), meter)
+            outcomes = self.engine(self.recipe, tasks, in_order=in_order, at_work=meter.at_work)
+            yield from self._counted(outcomes, meter)
             return
         with Ledger(self.folder, self.ledger) as ledger:
             self._ledger = ledger
             if ledger.interrupted and not ledger.remote:
                 sweep(self.folder, self._names())
             try:
-                outcomes = self.engine(self.recipe, self._tasks(ledger), in_order=in_order)
+                tasks = self._tasks(ledger)
+                outcomes = self.engine(self.recipe, tasks, in_order=in_order, at_work=meter.at_work)
                 for outcome in self._counted(outcomes, meter):
                     self._remember(ledger, outcome)
                     yield outcome
@@ -276,34 +287,63 @@ class _Meter:
     """Progress in minutes of audio, which are estimated from sizes until they are known."""
 
     def __init__(self, rows: Sequence[Row], progress: Progress) -> None:
-        self.progress = progress
-        self.left = float(sum(row.size or 1 for row in rows if not row.problem))
+        self.rows, self.progress = rows, progress
+        self.left = float(sum(_bytes(row) for row in rows if not row.problem))
         self.done_s = self.done_bytes = 0.0
+        self.over = bytearray(len(rows))
+        self.marks: dict[int, Mark] = {}
 
     def passed(self, row: Row, outcome: Outcome) -> None:
         """Count a row."""
+        self.over[outcome.number] = True
         if row.problem:
             return
-        size = row.size or 1
-        self.left -= size
+        self.left -= _bytes(row)
         if outcome.status != "done":
             return
-        self.done_bytes += size
+        self.done_bytes += _bytes(row)
         self.done_s += float(outcome.values.get("duration_s") or 0.0)
-        if self.done_s:
-            total = self.done_s * (1 + max(self.left, 0.0) / self.done_bytes)
-            self.progress(PROCESSING, self.done_s / 60, total / 60)
+        self._show()
+
+    def at_work(self, marks: Iterable[Mark]) -> None:
+        """Take note of how far the rows are that are not finished."""
+        known = {mark[0]: mark for mark in marks if mark[0] < len(self.rows)}
+        if known != self.marks:
+            self.marks = known
+            self._show()
+
+    def _show(self) -> None:
+        marks = [mark for mark in self.marks.values() if not self.over[mark[0]]]
+        part = sum(_bytes(self.rows[number]) for number, _, _ in marks)
+        known_s = self.done_s + sum(total_s for _, _, total_s in marks)
+        if known_s:
+            done_s = self.done_s + sum(done_s for _, done_s, _ in marks)
+            total_s = known_s * (1 + max(self.left - part, 0.0) / (self.done_bytes + part))
+            self.progress(PROCESSING, done_s / 60, total_s / 60)
+
+
+def _bytes(row: Row) -> int:
+    return row.size or 1
 
 
 def local_engine(workers: int) -> Engine:
     """An engine of processes on this machine; 0 works in this process."""
 
     def run(
-        recipe: Recipe, tasks: Iterator[Task | Ready[Outcome]], *, in_order: bool
+        recipe: Recipe,
+        tasks: Iterator[Task | Ready[Outcome]],
+        *,
+        in_order: bool,
+        at_work: Callable[[Iterable[Mark]], None],
     ) -> Iterator[Outcome]:
+        if workers == 0:
+            start = functools.partial(work.start, recipe, lambda *mark: at_work([mark]))
+            return each(work.run, tasks, 0, start=start)
+        marks = AtWork(workers)
         return each(
             work.run, tasks, workers,
-            start=functools.partial(work.start, recipe), died=work.died, in_order=in_order,
+            start=functools.partial(work.start, recipe, marks.note), died=work.died,
+            in_order=in_order, waiting=lambda: at_work(marks.read()),
         )  # fmt: skip
 
     return run

@@ -23,6 +23,7 @@ class Ready(Generic[Value]):
         self.value = value
 
 
+_LOOK_S = 0.5
 PER_WORKER = 3
 """Items in flight per worker: one at work, the others on their way."""
 
@@ -35,6 +36,7 @@ def each(
     start: Callable[[], None] | None = None,
     died: Callable[[Item], Value] | None = None,
     in_order: bool = False,
+    waiting: Callable[[], None] | None = None,
 ) -> Iterator[Value]:
     """``function(item)`` for each item, in processes with one thread each.
 
@@ -49,6 +51,7 @@ def each(
         start: called once in each process before its first item.
         died: the result for an item whose process ended; None raises ``BrokenProcessPool``.
         in_order: results in the order of the items, else as they come.
+        waiting: called again and again while results are waited for.
     """
     if workers == 0:
         if start is not None:
@@ -73,11 +76,11 @@ def each(
                     pending[_known(new.value)] = new  # type: ignore[assignment]
                 else:
                     yield new.value
-            if in_order and pending:
-                ready = [next(iter(pending))]
-                ready[0].exception()  # waits
-            else:
-                ready = list(wait(pending, return_when=FIRST_COMPLETED).done)
+            wanted = [next(iter(pending))] if in_order and pending else list(pending)
+            pause = None if waiting is None else _LOOK_S
+            while not (ready := wait(wanted, pause, FIRST_COMPLETED).done) and wanted:
+                if waiting is not None:
+                    waiting()
             if any(isinstance(f.exception(), BrokenProcessPool) for f in ready):
                 if pool is not None:
                     pool.end(stop=True)

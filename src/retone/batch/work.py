@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retone.batch import storage
+from retone.batch.at_work import Note, progress_of
 from retone.batch.rows import Outcome, Recipe, Task
 from retone.errors import RetoneError, lacks_memory
+from retone.progress import Progress, silent
 
 if TYPE_CHECKING:
     from retone.api import Result
@@ -30,12 +32,13 @@ class Worker:
 
     Args:
         recipe: what is done with every row.
+        note: called while it works.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, note: Note = lambda *mark: None) -> None:
         if recipe.prepare is not None:
             recipe.prepare()
-        self.recipe = recipe
+        self.recipe, self.note = recipe, note
         self.estimator = recipe.estimator() if recipe.estimator is not None else None
 
     def __call__(self, task: Task) -> Outcome:
@@ -44,8 +47,7 @@ class Worker:
         outcome = Outcome(task.number, row.input, row.output)
         try:
             with ExitStack() as stack:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="retone-")))
-                self._process(task, outcome, stack, folder)
+                self._process(task, outcome, stack)
         except RetoneError as error:
             fail(outcome, str(error))
         except Exception as error:
@@ -56,8 +58,10 @@ class Worker:
         outcome.cpu_s = time.process_time() - begin
         return outcome
 
-    def _process(self, task: Task, outcome: Outcome, stack: ExitStack, folder: Path) -> None:
-        options = dict(task.options)
+    def _process(self, task: Task, outcome: Outcome, stack: ExitStack) -> None:
+        options, folder = dict(task.options), Path()
+        if storage.is_url(task.row.input) or storage.is_url(task.folder):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="retone-")))
         source = stack.enter_context(storage.fetched(task.row.input, folder))
         outcome.sources = [_content(task.row.input, source, task.row.state)]
         for name in sources(options):
@@ -70,15 +74,16 @@ class Worker:
         for name in ("settings", "weights"):
             if options.get(name):
                 options[name] = str(stack.enter_context(_shared(options[name])))
+        progress = progress_of(task.number, self.note)
         if self.recipe.verb == "inspect":
-            outcome.values = inspected(source)
+            outcome.values = inspected(source, progress)
             return
         remote = storage.is_url(task.folder)
         place = folder / "out" if remote else Path(task.folder)
         output = place / task.row.output
         output.parent.mkdir(parents=True, exist_ok=True)
         force = task.replace or remote
-        result = self._result(source, output, options, force)
+        result = self._result(source, output, options | {"progress": progress}, force)
         outcome.values = measured(result)
         written = {task.row.output: output}
         texts = {SETTINGS_ENDING: result.settings.to_json()}
@@ -159,11 +164,11 @@ def measured(result: Result) -> dict[str, Any]:
     return found
 
 
-def inspected(source: Path) -> dict[str, Any]:
+def inspected(source: Path, progress: Progress = silent) -> dict[str, Any]:
     """The measurements of ``retone.audio.inspect`` as a row."""
     from retone.audio.inspect import inspect
 
-    return {**inspect(source).to_dict(), "content": content_word(source)}
+    return {**inspect(source, progress=progress).to_dict(), "content": content_word(source)}
 
 
 def content_word(path: Path) -> str | None:
@@ -238,11 +243,11 @@ class _shared:
 _worker: Worker | str = ""
 
 
-def start(recipe: Recipe) -> None:
+def start(recipe: Recipe, note: Note = lambda *mark: None) -> None:
     """Prepare this process to be a worker; every task answers with what went wrong here."""
     global _worker
     try:
-        _worker = Worker(recipe)
+        _worker = Worker(recipe, note)
     except RetoneError as error:
         _worker = str(error)
 

@@ -31,7 +31,6 @@ from retone.errors import ShapeError, expect
 from retone.losses import MultiResolutionSTFT, auraloss_default
 from retone.metrics import perceptual
 from retone.registry import Registry, called
-from retone.units import DB_PER_NEPER
 
 LEVEL_FLOOR_DB = -120.0
 LOUDNESS_FLOOR_LUFS = -70.0
@@ -272,7 +271,7 @@ _TABLE = (
         "20 ln",
         "lower",
         "RMS level error as DeepAFx-ST prints it: dB times 2.3026",
-        _scaled(20.0 / DB_PER_NEPER, _RMS_DB),
+        _scaled(math.log(10.0), _RMS_DB),
     ),
     _pair("lufs", "LU", "lower", "integrated loudness error", _difference(_loudness)),
     _pair("crest", "dB", "lower", "crest factor error", _CREST_DB),
@@ -281,7 +280,7 @@ _TABLE = (
         "20 ln",
         "lower",
         "crest factor error as DeepAFx-ST computes it: dB times 2.3026",
-        _scaled(20.0 / DB_PER_NEPER, _CREST_DB),
+        _scaled(math.log(10.0), _CREST_DB),
     ),
     _pair("stoi", "", "higher", "short-time objective intelligibility", _stoi, "metrics"),
     _pair("mse", "", "lower", "mean squared error of the samples", _mse),

@@ -25,6 +25,7 @@ import numpy as np
 from retone.audio.files import load
 from retone.audio.writer import AtomicWriter
 from retone.lab.bench.launch import BenchmarkError, environment
+from retone.lab.bench.machine import WORK, second_process
 from retone.training.provenance import provenance
 
 Say = Callable[[str], None]
@@ -61,7 +62,8 @@ def measure_batch(question: Mapping[str, Any], entry: str, work: Path, say: Say)
 
     Args:
         question: ``audio`` and ``reference`` (paths), ``files``, ``seconds``, ``rounds``,
-            ``many``, ``tiny``, ``kills``, ``ray_kills``, ``seed``; 0 leaves a part out.
+            ``worker_files``, ``many``, ``tiny``, ``kills``, ``ray_kills``, ``seed``; 0 leaves a
+            part out.
         entry: the program as ``"module:function"``.
         work: an empty folder.
         say: called with a line of progress.
@@ -175,31 +177,49 @@ class _Bench:
         return found
 
     def workers(self) -> dict[str, Any]:
-        """Files per second with one and with two workers, in turns."""
-        count = max(10, min(self.question["files"] or 40, 40))
+        """Files per second with one and with two workers, in turns, and what the machine gives.
+
+        A job's start (imports, models) takes seconds whatever the number of files, so it is
+        measured too, as a job of one file.
+        """
+        count = self.question["worker_files"]
         source = self.recordings("workers", count, self.question["seconds"])
+        reference = self.question["reference"]
         rates: dict[int, list[float]] = {1: [], 2: []}
+        machine: dict[str, list[float]] = {kind: [] for kind in WORK}
+        starts = []
         for turn in range(self.question["rounds"]):
             for jobs in (1, 2) if turn % 2 == 0 else (2, 1):
                 out = self.work / f"w{jobs}"
                 shutil.rmtree(out, ignore_errors=True)
-                done = self.program(
-                    "match", source, "--to", self.question["reference"], "-o", out,
-                    "--jobs", jobs, "-q",
-                )  # fmt: skip
+                done = self.program("match", source, "--to", reference, "-o", out,
+                                    "--jobs", jobs, "-q")  # fmt: skip
                 rates[jobs].append(count / done["wall_s"])
-            self.say(f"workers: {rates}")
+            out = self.work / "w0"
+            shutil.rmtree(out, ignore_errors=True)
+            first = next(source.iterdir())
+            done = self.program("match", first, first, "--to", reference, "-o", out,
+                                "--jobs", 1, "-q")  # fmt: skip
+            starts.append(done["wall_s"])
+            for kind, found in machine.items():
+                found.append(second_process(kind))
+            self.say(f"workers: {rates}, machine: {machine}, one file: {starts}")
         ratios = [b / a for a, b in zip(rates[1], rates[2], strict=True)]
         return {
             "files": count, "one": rates[1], "two": rates[2],
             "median_ratio": statistics.median(ratios), "ratios": ratios,
+            "machine": {
+                kind: {"median_ratio": statistics.median(found), "ratios": found}
+                for kind, found in machine.items()
+            },
+            "job_of_one_file_s": starts,
         }  # fmt: skip
 
     def memory(self) -> dict[str, Any]:
         """Peak memory of the coordinating process and of the largest worker."""
         found = {}
         settings = self.settings()
-        for count in (100, self.question["many"]):
+        for count in sorted({100, min(1000, self.question["many"]), self.question["many"]}):
             source = self.recordings(f"memory{count}", count, 0.5)
             out = self.work / f"m{count}"
             done = self.program(
@@ -263,8 +283,10 @@ class _Bench:
             self.program(*words, "-o", whole, "--jobs", 2)
         wanted = _tree(whole)
         chance, out = random.Random(self.question["seed"]), self.work / f"out_{engine}"
-        kills = finished = half = restarts = 0
+        kills = finished = half = again = 0
+        began = time.time()
         while kills < count:
+            known = _finished(out)
             process = subprocess.Popen(
                 [sys.executable, "-c", _RUN, self.entry, *map(str, words), "-o", str(out),
                  "--engine", engine, "--jobs", "2"],
@@ -285,19 +307,20 @@ class _Bench:
                 for name, content in _tree(out).items()
                 if not name.startswith(".retone") and not name.endswith(".part")
             )
+            again += sum(_identity(out / name) != was for name, was in known.items())
             if process.returncode == 0:
                 finished += 1
                 if _tree(out) != wanted:
                     raise BenchmarkError("a job that was killed ended in another tree.")
                 shutil.rmtree(out)
-                restarts += 1
             self.say(f"{engine}: {kills} kills, {_count(out)} files, {half} half written")
         if out.exists():
             self.program(*words, "-o", out, "--engine", engine, "--jobs", 2)
         same = not out.exists() or _tree(out) == wanted
         return {
             "kills": kills, "files": rows, "equal_trees": same, "half_written": half,
-            "jobs_finished_between": finished, "parts_left": _parts(out),
+            "written_again": again, "jobs_finished_between": finished, "parts_left": _parts(out),
+            "wall_s": time.time() - began,
         }  # fmt: skip
 
 
@@ -307,6 +330,26 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _count(folder: Path) -> int:
     return sum(1 for _ in folder.glob("*.wav"))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written again, even with the same bytes; None if it is gone."""
+    try:
+        use = path.stat()
+    except FileNotFoundError:
+        return None
+    return use.st_ino, use.st_mtime_ns
+
+
+def _finished(folder: Path) -> dict[str, tuple[int, int] | None]:
+    """The files of the rows that a job's ledger has as finished."""
+    try:
+        lines = (folder / ".retone" / "ledger.jsonl").read_text().splitlines(keepends=True)
+    except FileNotFoundError:
+        return {}
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    names = [name for record in records for name in record.get("files", ())]
+    return {name: _identity(folder / name) for name in names}
 
 
 def _parts(folder: Path) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from retone.effects import CURVE_TABLE, ENHANCE_CHAIN, MATCH_CHAIN, MATCH_CURVE_
 from retone.exports import TARGETS, target_named
 from retone.exports.verify import Difference, compare
 from retone.process.settings_file import LevelPlan, SettingsFile
+from retone.training.provenance import provenance
 
 SECONDS = 6.0
 SAME_DB = 0.1
@@ -83,9 +85,10 @@ def excerpt(recording: Path) -> tuple[np.ndarray, int]:
     return clip.samples.mean(axis=0, keepdims=True).astype(np.float32), clip.sample_rate
 
 
-def measure_exports(
-    recording: Path, say: Callable[[str], None]
-) -> list[tuple[Case, list[Difference]]]:
+Measured = Sequence[tuple[Case, Sequence[Difference]]]
+
+
+def measure_exports(recording: Path, say: Callable[[str], None]) -> Measured:
     """Every target on every case."""
     audio, rate = excerpt(recording)
     found = []
@@ -100,7 +103,8 @@ def measure_exports(
 
 INTRODUCTION = """# Exports
 
-Made by `python -m retone.lab bench exports -o docs/exports.md`; do not edit by hand.
+Made by `python -m retone.lab bench exports -o docs/exports.md`; do not edit by hand. Its figures
+stand in `docs/results/exports.json`, which `--record` writes.
 `retone export SETTINGS --to TARGET --verify --audio FILE` prints the same figures
 for your own settings.
 
@@ -119,12 +123,33 @@ target cannot express; the command prints them with every export.
 """
 
 
-def page(results: Sequence[tuple[Case, Sequence[Difference]]], recording: Path, rate: int) -> str:
-    """The page as Markdown."""
-    name = f"`{recording.as_posix()}`"
-    parts = [INTRODUCTION.format(recording=name, seconds=SECONDS, rate=rate), _targets()]
-    for case, rows in results:
-        parts.append(_table(case, rows))
+def record(results: Measured, recording: Path, rate: int) -> dict[str, Any]:
+    """What was measured, as JSON can hold it."""
+    return {
+        "retone_exports": 1,
+        "question": {
+            "recording": recording.as_posix(), "seconds": SECONDS, "sample_rate": rate,
+            "seed": "nothing is drawn", "counts": sum(len(rows) for _, rows in results),
+        },
+        "provenance": provenance(),
+        "cases": [
+            {"title": case.title, "rows": [asdict(row) for row in rows]} for case, rows in results
+        ],
+    }  # fmt: skip
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """A record as the page, in Markdown."""
+    asked = data["question"]
+    parts = [
+        INTRODUCTION.format(
+            recording=f"`{asked['recording']}`", seconds=asked["seconds"],
+            rate=asked["sample_rate"],
+        ),
+        _targets(),
+    ]  # fmt: skip
+    for case in data["cases"]:
+        parts.append(_table(case["title"], [Difference(**row) for row in case["rows"]]))
     parts.append(_others())
     return "\n".join(parts)
 
@@ -138,9 +163,9 @@ def _targets() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(case: Case, rows: Sequence[Difference]) -> str:
+def _table(title: str, rows: Sequence[Difference]) -> str:
     lines = [
-        f"## {case.title}",
+        f"## {title}",
         "",
         "| target | EQ (dB) | residual (dB) | level, median (dB) | level, 95 % (dB) |",
         "|---|---|---|---|---|",

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from retone.audio.meters.loudness import LoudnessMeter
-from retone.dsp.recursion import ballistics
+from retone.dsp import biquad
+from retone.dsp.recursion import ballistics, cascade
 from retone.dsp.time_varying import time_varying_biquad
 from retone.losses import MultiResolutionSTFT, STFTDistance, SumAndDifference
 
@@ -188,6 +189,58 @@ def _to_loudness(data: Any, loudness: float, target: float) -> Any:
     return data * 10 ** ((target - loudness) / 20)
 
 
+class _Filter:
+    """One of pedalboard's filters: called with audio [T] or [C, T] and its rate in Hz."""
+
+    default_hz, high = 440.0, False
+
+    def __init__(
+        self, cutoff_frequency_hz: float = 0.0, gain_db: float = 0.0, q: float = 0.5**0.5
+    ) -> None:
+        self.values = (cutoff_frequency_hz or self.default_hz, gain_db, q)
+
+    def section(self, frequency_hz: Tensor, gain_db: Tensor, q: Tensor, rate: float) -> Tensor:
+        """The filter as a section [5]."""
+        return biquad.low_pass_first_order(frequency_hz, rate)
+
+    def __call__(self, audio: Any, sample_rate: float) -> Any:
+        x = torch.as_tensor(np.atleast_2d(np.asarray(audio, np.float32)))
+        values = [torch.tensor(v, dtype=torch.float64) for v in self.values]
+        y, _ = cascade(x, self.section(*values, float(sample_rate))[None, None])
+        return (x - y if self.high else y).numpy().reshape(np.shape(audio))
+
+
+class LowpassFilter(_Filter):
+    """First order."""
+
+
+class HighpassFilter(_Filter):
+    """First order, the complement of the low-pass."""
+
+    high = True
+
+
+class PeakFilter(_Filter):
+    """A peaking section."""
+
+    section = staticmethod(biquad.peak)
+
+
+class LowShelfFilter(_Filter):
+    """A low shelf."""
+
+    section = staticmethod(biquad.low_shelf)
+
+
+class HighShelfFilter(_Filter):
+    """A high shelf."""
+
+    section = staticmethod(biquad.high_shelf)
+
+
+FILTERS = (LowpassFilter, HighpassFilter, PeakFilter, LowShelfFilter, HighShelfFilter)
+
+
 def _module(name: str, **members: Any) -> None:
     module = ModuleType(name)
     module.__dict__.update(members)
@@ -215,6 +268,7 @@ def install() -> None:
     )  # fmt: skip
     _module("pyloudnorm", Meter=Meter)
     _module("pyloudnorm.normalize", peak=_peak, loudness=_to_loudness)
+    _module("pedalboard", **{kind.__name__: kind for kind in FILTERS})
 
 
 def pytest_configure() -> None:

@@ -160,6 +160,7 @@ def _add_enhance(parser: argparse.ArgumentParser) -> None:
 def _add_exports(parser: argparse.ArgumentParser) -> None:
     _one_recording(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="MD", help="also write the page")
+    parser.add_argument("--record", type=Path, metavar="JSON", help="also write what was measured")
 
 
 def _add_studio(parser: argparse.ArgumentParser) -> None:
@@ -191,7 +192,8 @@ def _add_many(parser: argparse.ArgumentParser) -> None:
     number("--files", 1000, "files for CPU per file; 0 leaves a part out, as below")
     parser.add_argument("--seconds", type=_positive, default=5.0, help="of each (default: 5)")
     number("--rounds", 5, "rounds of one and two workers")
-    number("--many", 10_000, "files for memory, against 100")
+    number("--worker-files", 200, "files of each of these jobs")
+    number("--many", 10_000, "files for memory, against 100 and 1,000")
     number("--tiny", 100_000, "files to list, plan and resume")
     number("--kills", 50, "kills of a job of 200 files")
     number("--ray-kills", 0, "the same on a Ray cluster on this machine")
@@ -315,8 +317,8 @@ def _many(args: argparse.Namespace) -> int:
     from retone.files.atomic import write_text_atomic
     from retone.lab.bench.batch import measure_batch
 
-    names = ("files", "seconds", "rounds", "many", "tiny", "kills", "ray_kills", "seed")
-    question = _question(args, *names)
+    names = ("files", "seconds", "rounds", "worker_files", "many", "tiny", "kills", "ray_kills")
+    question = _question(args, *names, "seed")
     question["audio"], question["reference"] = _recordings(tuple(args.audio))
     with tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
         found = measure_batch(
@@ -330,19 +332,20 @@ def _many(args: argparse.Namespace) -> int:
 
 
 def _exports(args: argparse.Namespace) -> int:
+    import json
     import sys
 
     from retone.audio import info
     from retone.files.atomic import write_text_atomic
-    from retone.lab.bench.exports import measure_exports, page
+    from retone.lab.bench.exports import measure_exports, page, record
 
     _recordings((args.audio,))
-    recording, output = args.audio, args.output
-    rate = info(recording).sample_rate
-    results = measure_exports(recording, lambda text: print(text, file=sys.stderr))
-    text = page(results, recording, rate)
-    if output:
-        write_text_atomic(output, text, force=True)
+    results = measure_exports(args.audio, lambda text: print(text, file=sys.stderr))
+    data = json.loads(json.dumps(record(results, args.audio, info(args.audio).sample_rate)))
+    text = page(data)
+    for path, content in ((args.output, text), (args.record, json.dumps(data, indent=1) + "\n")):
+        if path:
+            write_text_atomic(path, content, force=True)
     print(text)
     return 0
 

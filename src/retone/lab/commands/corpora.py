@@ -57,7 +57,25 @@ def add_output(parser: argparse.ArgumentParser, help: str = "result file (JSON)"
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add ``--workers``."""
-    add_number(parser, "--workers", 1, "parallel processes")
+    parser.add_argument(
+        "--workers", type=_workers, default=1, metavar="N",
+        help="parallel processes, or the address of a Ray cluster, 'ray' to start one here "
+        "(default: %(default)s)",
+    )  # fmt: skip
+
+
+def _workers(text: str) -> int | str:
+    if text in ("ray", "auto") or "://" in text or ":" in text:
+        return text
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected a number of processes, such as 4, or a Ray cluster"
+        )
+    return number
 
 
 def corpus_of(args: argparse.Namespace, sample_rate: int, kind: str = "speech") -> Corpus:

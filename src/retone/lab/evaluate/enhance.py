@@ -16,7 +16,7 @@ import numpy as np
 
 from retone.effects import ENHANCE_CHAIN
 from retone.lab.evaluate.methods import Method, fitted_to_target, to_loudness
-from retone.lab.evaluate.parallel import measured
+from retone.lab.evaluate.parallel import Workers, measured
 from retone.lab.evaluate.result import Result, Row
 from retone.losses import Loss
 from retone.metrics import ENHANCE_METRICS, LEVEL_FREE, METRICS, Metric
@@ -71,7 +71,7 @@ def evaluate(
     quality: Sequence[str] = (),
     path: Path | None = None,
     metrics: Sequence[Metric] = ENHANCE_METRICS,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
     made_from: Callable[[], dict[str, Any]] = provenance,
     about: Mapping[str, Any] | None = None,
@@ -87,7 +87,7 @@ def evaluate(
         quality: predictors of quality for each output: ``"dnsmos"``, ``"nisqa"``.
         path: result file; rows in it are not measured again; it is saved regularly.
         metrics: columns; those that depend on level are measured twice.
-        workers: processes.
+        workers: processes, or a Ray cluster; see ``parallel``.
         about: further entries of the question.
     """
     cases = makers() if cases is None else cases

@@ -25,7 +25,7 @@ from retone.dsp.recursion import cascade
 from retone.effects import DynamicEqualizer
 from retone.effects.dynamic_equalizer import BANDS
 from retone.lab.evaluate.enhance_page import show
-from retone.lab.evaluate.parallel import measured
+from retone.lab.evaluate.parallel import Workers, measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.progress import Phase, Progress, silent
 from retone.report.svg import Axis, Plot
@@ -131,7 +131,7 @@ def evaluate(
     clips: int,
     seed: int,
     path: Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
     made_from: Callable[[], dict[str, Any]] = provenance,
 ) -> Result:

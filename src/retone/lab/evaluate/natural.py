@@ -26,7 +26,7 @@ from retone.errors import DataError
 from retone.lab.evaluate.devices import played
 from retone.lab.evaluate.enhance import predicted
 from retone.lab.evaluate.natural_rows import ROWS, rendered
-from retone.lab.evaluate.parallel import measured
+from retone.lab.evaluate.parallel import Workers, measured
 from retone.lab.evaluate.result import Result, Row
 from retone.metrics.natural import boost_of_nothing_db, tone
 from retone.progress import Phase, Progress, silent
@@ -212,7 +212,7 @@ def evaluate(
     seed: int,
     quality: bool = True,
     path: Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
     made_from: Callable[[], dict[str, Any]] = provenance,
 ) -> Result:
@@ -227,7 +227,7 @@ def evaluate(
         quality: whether to predict listeners' scores (DNSMOS) for speech, if the package
             speechmos is installed.
         path: result file; rows in it are not measured again; it is saved after each pair.
-        workers: processes.
+        workers: processes, or a Ray cluster; see ``parallel``.
     """
     used = sorted({p.path for pair in pairs for p in (pair.input, pair.reference)})
     digest = hashlib.sha256("".join(file_sha256(p) for p in used).encode()).hexdigest()

@@ -1,28 +1,24 @@
-"""Many small measurements in one process or several, in order."""
+"""Many small measurements in order: here, in processes, or on a Ray cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
+Workers = int | str
+"""A number of processes, 1 for this one; or a Ray cluster: its address, or ``"ray"`` to start one
+on this machine."""
 
 
-def measured(jobs: Sequence[Any], measure: Callable[[Any], Value], workers: int) -> Iterator[Value]:
+def measured(
+    jobs: Sequence[Any], measure: Callable[[Any], Value], workers: Workers
+) -> Iterator[Value]:
     """``measure(job)`` for each job, with one thread per process; everything must be picklable."""
-    if workers == 1:
-        yield from map(measure, jobs)
-        return
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=one_thread
-    ) as pool:
-        yield from pool.map(measure, jobs)
+    if isinstance(workers, str):
+        from retone.batch.cluster import each_on_cluster
 
+        return each_on_cluster(measure, jobs, None if workers == "ray" else workers)
+    from retone.batch.pool import each
 
-def one_thread() -> None:
-    """One torch thread per process, since the processes run in parallel."""
-    import torch
-
-    torch.set_num_threads(1)
+    return each(measure, jobs, 0 if workers == 1 else workers, in_order=True)

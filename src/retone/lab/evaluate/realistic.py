@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from retone.lab.evaluate.methods import Method
-from retone.lab.evaluate.parallel import measured
+from retone.lab.evaluate.parallel import Workers, measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.lab.published import TABLE_3
 from retone.metrics import METRICS
@@ -40,7 +40,7 @@ def evaluate(
     trials: int,
     seed: int,
     path: Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
     about: Mapping[str, Any] | None = None,
 ) -> Result:
@@ -53,7 +53,7 @@ def evaluate(
         trials: pairs per ordered pair of styles.
         seed: random seed for the choice of examples.
         path: result file; rows in it are not measured again.
-        workers: processes.
+        workers: processes, or a Ray cluster; see ``parallel``.
         about: further entries of the question.
     """
     question = {

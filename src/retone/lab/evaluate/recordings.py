@@ -20,7 +20,7 @@ from retone.estimators.base import Estimator
 from retone.lab.evaluate.enhance import predicted
 from retone.lab.evaluate.enhance_page import show
 from retone.lab.evaluate.methods import to_loudness
-from retone.lab.evaluate.parallel import measured
+from retone.lab.evaluate.parallel import Workers, measured
 from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
 from retone.process.decide import decide
@@ -72,7 +72,7 @@ def evaluate(
     name: str,
     quality: Sequence[str] = ("dnsmos",),
     path: Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
     made_from: Callable[[], dict[str, Any]] = provenance,
 ) -> Result:
@@ -84,7 +84,7 @@ def evaluate(
         name: name of the set of files, for the page.
         quality: predictors of quality.
         path: result file; files in it are not measured again.
-        workers: processes.
+        workers: processes, or a Ray cluster; see ``parallel``.
 
     Returns:
         One row per file, ``method`` "enhance": ``before.*`` and ``after.*`` quality, ``change_db``

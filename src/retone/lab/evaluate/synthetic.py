@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from retone.lab.evaluate.methods import Method
-from retone.lab.evaluate.parallel import measured
+from retone.lab.evaluate.parallel import Workers, measured
 from retone.lab.evaluate.result import Result, Row
 from retone.metrics import METRICS, STYLE_METRICS, Metric
 from retone.progress import Phase, Progress, silent
@@ -28,7 +28,7 @@ def evaluate(
     seed: int,
     path: Path | None = None,
     metrics: Sequence[Metric] = STYLE_METRICS,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
     made_from: Callable[[], dict[str, Any]] = provenance,
     cases: Sequence[str] = tuple(CASES),
@@ -44,7 +44,7 @@ def evaluate(
         seed: of the pairs.
         path: result file; rows in it are not measured again; it is saved regularly.
         metrics: columns.
-        workers: processes.
+        workers: processes, or a Ray cluster; see ``parallel``.
         cases: which kinds of reference.
         about: further entries of the question.
     """
