@@ -198,7 +198,7 @@ def evaluate(
     result = Result.resumed(question, provenance(), path)
     done = {(r.item, r.method) for r in result.rows}
     for item in range(pairs):
-        pair = maker.make(corpus, item, seed)
+        pair: Any = maker.make(corpus, item, seed)
         outputs = {m.name: m for m in methods if (item, m.name) not in done}
         for name, method in outputs.items():
             out = np.asarray(method.run(pair, rate), np.float32)
