@@ -358,7 +358,7 @@ async function added(role, found, turn) {
     if (stream) { // it may be playing
       page.input.arriving = false;
       page.input = found;
-      stream.grow(found.frames);
+      stream.grow(found.frames, found.frames);
     } else {
       replace(found);
       await load("before", "input", found);
