@@ -44,10 +44,11 @@ _COLUMNS = {
 }  # fmt: skip
 _STANDS_OUT = 3.0
 _STYLE = (
-    ".failed :is(th,td){color:var(--warn)}td.why{color:var(--soft);font-size:13px}"
+    ".failed td,.failed th.name{color:var(--warn)}td.why{color:var(--soft);font-size:13px}"
     "th.name{overflow-wrap:anywhere;font-size:14px;font-weight:400;color:var(--ink);width:12em}"
-    "@media screen and (max-width:700px){table,tbody{display:block}tr{display:grid;gap:0 10px;"
-    "grid-template-columns:repeat(3,1fr);padding:8px 0;border-bottom:1px solid var(--edge)}"
+    "@media screen and (max-width:900px){table,tbody{display:block}tr{display:grid;gap:0 10px;"
+    "grid-template-columns:repeat(auto-fit,minmax(100px,1fr));padding:8px 0;"
+    "border-bottom:1px solid var(--edge)}"
     "th,td,th.name{border:0;padding:1px 0;width:auto}tr.heads{display:none}"
     "th.name{font-weight:600}th.name,.why,.failed td{grid-column:1/-1}"
     "td.num{text-align:left}td.num::before{content:attr(data-head) ' ';color:var(--soft);"
@@ -187,7 +188,7 @@ def _rows(kind: str, shown: Sequence[Any], total: int) -> str:
         why = ""
         if score >= _STANDS_OUT:
             title, unit, _ = _MEASURES[name]
-            why = f"{title} {numbers[name][i]:.1f} {unit}. "
+            why = f"{title} {_number(numbers[name][i])} {unit}. "
         cells = "".join(
             f'<td class="num" role="cell" data-head="{title}">{_number(values.get(n))}</td>'
             for n, title in columns

@@ -452,7 +452,7 @@ function quieter() {
   if (!page.asking || page.shown !== JSON.stringify(sent())) return;
   page.asking = false;
   if (change < -2 && state.loudness === "match") {
-    say(`The result is ${Math.round(-change)} dB quieter, because what it follows is. "Loudness" on the right sets another target.`);
+    say(`The result is ${Math.round(-change)} dB quieter, because what it follows is. "Loudness" sets another target.`);
   }
 }
 
