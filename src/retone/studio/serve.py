@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 8765
 TRIED_PORTS = 20
-BACKLOG = 64
+BACKLOG = 1024
+"""Connections that wait to be taken; one too many is asked for again only a second later."""
 LEAST_HANDLES = 64
 
 
