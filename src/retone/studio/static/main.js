@@ -73,7 +73,7 @@ async function resume(info) {
     if (texts[0] && texts[1]) {
       for (const about of JSON.parse(texts[1])) if (info.effects.includes(about.effect)) learn(about);
       history.restore(texts[0]);
-      history.drop(new Set(page.effects.keys()));
+      history.renumber(new Map([...page.effects.keys()].map((n) => [n, n])));
       page.style = JSON.parse(texts[2]);
     }
     page.input = info.input;
@@ -93,30 +93,36 @@ async function resume(info) {
   showHeard();
 }
 
-// Settings of a session that the server no longer has; they are kept until they are used or refused.
+// Steps of a session that the server no longer has; they are kept until they are used or refused.
 function former() {
   const texts = ["history", "effects"].map(api.kept.read);
-  if (texts.every(Boolean)) {
-    const { past, at } = JSON.parse(texts[0]);
-    const last = JSON.parse(past[at] ?? "null");
-    const about = JSON.parse(texts[1]).find((a) => a.effect === last?.effect);
-    if (about?.file && past.length > 1) api.kept.write("former", JSON.stringify({ state: last, about }));
-  }
   for (const name of ["history", "effects", "style"]) api.kept.drop(name);
+  if (texts.every(Boolean)) {
+    const { past, at } = JSON.parse(texts[0]), effects = JSON.parse(texts[1]);
+    const { effect } = JSON.parse(past[at] ?? "{}"), about = effects.find((a) => a.effect === effect);
+    if (about?.file && past.length > 1 && !api.kept.write("former", JSON.stringify({ past, at, effects }))) {
+      api.kept.write("former", JSON.stringify({ past: [past[at]], at: 0, effects: [about] }));
+    }
+  }
   offerFormer();
 }
 
 const offerFormer = () => { $("former").hidden = !api.kept.read("former"); };
 
 async function useFormer() {
-  const { state: last, about } = JSON.parse(api.kept.read("former"));
-  const file = { ...JSON.parse(about.file), setting: last.setting };
+  const { past, at, effects } = JSON.parse(api.kept.read("former")), numbers = new Map();
   await read();
-  const found = await api.text("settings", JSON.stringify(file));
-  const { amount, loudness, ceiling_dbtp } = last;
-  adopt(found, { locks: new Set(last.locks), amount, loudness, ceiling_dbtp });
-  commit();
-  refresh();
+  quiet();
+  for (const { effect, file } of effects.filter((a) => a.file)) {
+    const found = await api.text("settings", file);
+    learn(found);
+    numbers.set(effect, found.effect);
+  }
+  history.restore(JSON.stringify({ past, at }));
+  history.renumber(numbers);
+  restore(history.past[history.at]);
+  keep();
+  buttons();
   dropFormer();
 }
 
