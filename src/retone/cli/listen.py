@@ -221,8 +221,8 @@ def _simulate(args: argparse.Namespace) -> None:
             count = f"{r.left_out} of {r.listeners}"
             print(f"{r.kind:11}{count:>12}{share:>8}{interval:>18}   {KINDS[r.kind]}")
         found.append(
-            {"design": study["design"], "study": study["id"], "questions": len(trials), "checks": checks,
-             "rates": [asdict(r) for r in made]}
+            {"design": study["design"], "study": study["id"], "questions": len(trials),
+             "checks": checks, "rates": [asdict(r) for r in made]}
         )  # fmt: skip
     if args.json:
         from retone.training.provenance import provenance

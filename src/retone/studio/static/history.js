@@ -25,6 +25,9 @@ export class History {
     if (!this.past.length) this.clear();
   }
 
+  // Without the steps whose effect is not among ``known``.
+  keepOnly(known) { this.renumber(new Map([...known].map((number) => [number, number]))); }
+
   restore(text) {
     const { past, at } = JSON.parse(text);
     this.past = past;

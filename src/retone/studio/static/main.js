@@ -26,7 +26,7 @@ function adopt(found, more = {}) {
   state.locks = new Set([...(more.locks ?? state.locks)].filter((n) => params.has(n)));
   Object.assign(state, more, { locks: state.locks });
   page.tab = 0;
-  if (found.known) history.drop(new Set(found.known)); // the server has forgotten the others
+  if (found.known) history.keepOnly(found.known); // the server has forgotten the others
   parts.matching.follow(found);
   rebuild();
   follow();
@@ -73,7 +73,7 @@ async function resume(info) {
     if (texts[0] && texts[1]) {
       for (const about of JSON.parse(texts[1])) if (info.effects.includes(about.effect)) learn(about);
       history.restore(texts[0]);
-      history.renumber(new Map([...page.effects.keys()].map((n) => [n, n])));
+      history.keepOnly(page.effects.keys());
       page.style = JSON.parse(texts[2]);
     }
     page.input = info.input;
