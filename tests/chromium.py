@@ -19,6 +19,12 @@ with_axe = pytest.mark.skipif(
 )
 
 
+look = pytest.mark.parametrize(
+    ("width", "scheme"), [(w, s) for w in (1366, 820, 420) for s in ("light", "dark")]
+)
+"""The widths and colours in which pages are looked at."""
+
+
 @contextlib.contextmanager
 def launched(*arguments: str) -> Iterator[Any]:
     """A browser that plays without a click."""

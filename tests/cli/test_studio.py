@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import re
+import signal
 import socket
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -48,3 +54,38 @@ def test_it_starts_serves_and_ends(retone: Run) -> None:
     done = retone("bench", "studio", "--seconds", "5", "--rounds", "1", "--starts", "1")
     assert done.code == 0, done.err
     assert "a change until 4.3 s at the playhead" in done.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_quietly_under_open_pages(number: signal.Signals) -> None:
+    """A page that listens for events and an upload that is half sent are no reason to complain."""
+    words = [sys.executable, "-m", "retone", "studio", "--no-browser", "--port", "0"]
+    program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    lines = []
+    try:
+        found = re.search(r"127\.0\.0\.1:(\d+)", program.stdout.readline())
+        assert found
+        key = ""
+        for method, path in (
+            ("POST", "/api/session"), ("GET", "/api/events/{key}"),
+            ("POST", "/api/upload/{key}/input?turn=1&name=a.wav"),
+        ):  # fmt: skip
+            line = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=60)
+            lines.append(line)
+            if "upload" in path:
+                line.putrequest(method, path.format(key=key))
+                line.putheader("Content-Length", "1000000")
+                line.endheaders(b"RIFF")
+                continue
+            line.request(method, path.format(key=key))
+            answer = line.getresponse()
+            key = key or json.loads(answer.read())["session"]
+        time.sleep(0.3)
+        program.send_signal(number)
+        out, err = program.communicate(timeout=60)
+    finally:
+        program.kill()
+        for line in lines:
+            line.close()
+    assert err == "" and program.returncode == 0, err

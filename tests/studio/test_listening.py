@@ -242,8 +242,13 @@ def test_a_whole_test_by_commands(folder: Path, tmp_path: Path, capsys: Any) -> 
         store(test, sent(study, f"l{i}", answers(study, f"l{i}")), study)
     assert main(["listen", "analyse", str(test)]) == 0
     out = capsys.readouterr().out
-    assert main(["listen", "simulate", str(test), "--listeners", "20"]) == 0
+    rates_file = tmp_path / "rates.json"
+    words = ["listen", "simulate", str(test), "--listeners", "20", "--json", str(rates_file)]
+    assert main(words) == 0
     told = capsys.readouterr().out
+    record = json.loads(rates_file.read_text())
+    assert record["provenance"]["date"] and record["question"]["seed"] == [study["id"]]
+    assert record["tests"][0]["questions"] == 2
     assert "mushra: 2 questions" in told and "random         20 of 20 100.0 %" in told
     assert "8 of 8 listeners count" in out and "differences are outside chance" in out
     names = {p.name for p in (test / "analysis").iterdir()}

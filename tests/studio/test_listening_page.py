@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from listeners import QUALITY, answers, results_folder, sent
 
-from chromium import browser_only, launched, violations, with_axe
+from chromium import browser_only, launched, look, violations, with_axe
 from retone.studio.listening.analysis import analyse_folder
 from retone.studio.listening.order import order_of
 from retone.studio.listening.plan import DESIGNS, plan_of_folder
@@ -246,16 +246,34 @@ def test_the_server_answers_this_machine_and_its_own_page_only(
 
 
 @with_axe
+@look
 @pytest.mark.parametrize("design", DESIGNS)
-def test_axe_finds_nothing(browser: Any, results: Path, tmp_path: Path, design: str) -> None:
+def test_axe_finds_nothing(
+    browser: Any, results: Path, tmp_path: Path, design: str, width: int, scheme: str
+) -> None:
+    """On the first page, in a question, when one comes back, and at the end."""
     prepare(plan_of_folder(results, design), tmp_path, one_file=True)
-    context = browser.new_context(viewport={"width": 420, "height": 800}, bypass_csp=True)
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
+    )
     found = context.new_page()
     found.goto((tmp_path / "index.html").as_uri())
+    found.locator("body[data-ready=true]").wait_for()
+    wrong = violations(found)
     begin(found, "ann")
     for button in found.locator("[data-play]").all():
         button.click()
         found.wait_for_timeout(350)
-    wrong = violations(found)
+    wrong += violations(found)
+    found.evaluate(
+        "(kept) => localStorage.setItem(`retone-listening-${STUDY.id}/1`, JSON.stringify(kept))",
+        {"listener": "ann", "position": 999, "rows": [], "begun": "1"},
+    )
+    found.reload()
+    found.locator("#go-on").wait_for()
+    wrong += violations(found)
+    found.click("#go-on")
+    found.locator("body[data-finished=true]").wait_for()
+    wrong += violations(found)
     context.close()
     assert wrong == []

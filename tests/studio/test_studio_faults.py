@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from studio_client import Page, Server, wait_for, wav
 
-from chromium import browser_only, violations, with_axe
+from chromium import browser_only, look, violations, with_axe
 from studio.conftest import Quick
 
 pytestmark = browser_only
@@ -335,17 +335,23 @@ def test_a_preset_is_made_of_one_s_references(page: Any, files: tuple[str, str])
 
 
 @with_axe
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@look
 def test_axe_finds_nothing(
-    browser: Any, served: Server, files: tuple[str, str], theme: str
+    browser: Any, served: Server, files: tuple[str, str], width: int, scheme: str
 ) -> None:
+    """At the start, and after a match with everything that it shows."""
     context = browser.new_context(
-        viewport={"width": 1366, "height": 768}, bypass_csp=True, color_scheme=theme
+        viewport={"width": width, "height": 768}, bypass_csp=True, color_scheme=scheme
     )
     found = context.new_page()
+    found.set_default_timeout(60_000)
     found.goto(served.url)
     found.locator("body[data-ready=true]").wait_for()
-    ready(found, files)
     wrong = violations(found)
+    ready(found, files)
+    found.locator("#go:enabled").click()
+    found.locator("body[data-matched]").wait_for()
+    found.locator("#save:enabled").wait_for()
+    wrong += violations(found)
     context.close()
     assert wrong == []

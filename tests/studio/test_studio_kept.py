@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from studio_browser import opened
 from studio_client import Page, Server, wait_for
 
 from chromium import browser_only
-from studio.conftest import Quick
+from retone.effects import Fir
+from retone.process.settings_file import SettingsFile
+from studio.conftest import RATE, Quick
 from studio.test_studio_faults import model, ready
 
 pytestmark = browser_only
@@ -111,6 +114,29 @@ def test_a_second_tab_has_a_session_of_its_own(
         reload(tab)
         assert tab.evaluate(key) == mine
         assert shown(tab) == ("my voice.wav", ["podcast.wav"])
+
+
+def test_a_second_tab_has_its_own_session_without_locks_too(
+    browser: Any, served: Server, files: tuple[str, str]
+) -> None:
+    """Browsers offer locks only over HTTPS, or from the same machine."""
+    context = browser.new_context()
+    context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
+    first = context.new_page()
+    first.goto(served.url)
+    ready(first, files)
+    key = "sessionStorage.getItem('retone-key')"
+    mine = first.evaluate(key)
+    with context.expect_page() as popup:
+        first.evaluate("void window.open(location.href)")
+    second = popup.value
+    second.locator("body[data-ready=true]").wait_for()
+    assert second.evaluate(key) != mine and shown(second) == (None, [])
+    for _ in range(2):
+        reload(first)
+        assert first.evaluate(key) == mine and shown(first) == ("my voice.wav", ["podcast.wav"])
+    second.close()
+    context.close()
 
 
 # --- jobs of a recording that was replaced ------------------------------------------------------
@@ -255,6 +281,35 @@ def test_settings_outlast_the_session(
     tab.locator("#save:enabled").wait_for()
     reload(tab)
     assert tab.locator("#former").is_hidden() and model(tab, GAIN) == 6
+    steps = len(model(tab, "m.history.past"))
+    for _ in range(steps - 1):  # and the steps that led to them
+        tab.locator("#undo").click()
+    assert model(tab, GAIN) == 0 and tab.locator("#undo").is_disabled()
+    tab.locator("#redo").click()
+    assert model(tab, GAIN) == 6
+
+
+@pytest.mark.parametrize("taps", [100, 30_000])
+def test_long_settings_outlast_the_session_too(
+    tab: Any, served: Server, files: tuple[str, str], tmp_path: Path, taps: int
+) -> None:
+    ready(tab, files)
+    rng = np.random.default_rng(0)
+    content = SettingsFile(
+        Fir("room", tuple((0.01 * rng.standard_normal(taps)).tolist())), {}, RATE, "test"
+    )
+    path = tmp_path / "long.json"
+    path.write_text(content.to_json())
+    tab.set_input_files("#load-file", str(path))
+    tab.locator("#messages p", has_text="long.json was loaded").wait_for()
+    key = tab.evaluate("sessionStorage.getItem('retone-key')")
+    served.studio.state.sessions.end(served.studio.state.sessions.get(key))
+    reload(tab)
+    tab.set_input_files("#file-input", files[0])
+    tab.locator("#former-use:enabled").click()
+    tab.locator("#former").wait_for(state="hidden")
+    about = model(tab, "m.page.effects.get(m.state.effect).about")
+    assert json.loads(about["file"])["effect"] == json.loads(content.to_json())["effect"]
 
 
 def test_settings_loaded_while_a_recording_is_read_stay(

@@ -354,3 +354,19 @@ def test_what_a_page_does_not_read_is_bounded(place: Path) -> None:
         request = f"GET /api/events/{page.key} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
         lines = [raw(server, request) for _ in range(3)]
         assert any(b" 429 " in line.recv(4096) for line in lines)
+
+
+def test_a_burst_of_connections_waits_and_is_not_sent_away() -> None:
+    """While the server is busy: a connection that finds no room is tried again after a second."""
+    from retone.studio.serve import BACKLOG, _listen
+
+    most = Path("/proc/sys/net/core/somaxconn")
+    room = min(BACKLOG, int(most.read_text())) if most.exists() else 128
+    if room < 512:
+        pytest.skip(f"this system lets {room} connections wait")
+    with _listen("127.0.0.1", 0) as listener, contextlib.ExitStack() as lines:
+        began = time.monotonic()
+        for _ in range(400):  # nobody takes them
+            line = socket.create_connection(listener.getsockname(), timeout=5)
+            lines.enter_context(line)
+        assert time.monotonic() - began < 0.9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import soundfile
 from studio_browser import in_chromium, opened
 from studio_client import Page, Server, running, wait_for, wav
 
+from retone.audio import AtomicWriter, open_reader
 from retone.studio import intake
 
 RATE = 8000
@@ -42,6 +44,11 @@ def long(tmp_path: Path, recording: np.ndarray) -> str:
     path = tmp_path / "talk.wav"
     path.write_bytes(wav(recording, RATE))
     return str(path)
+
+
+def read_all(path: Path) -> tuple[np.ndarray, int]:
+    with open_reader(path) as reader:
+        return np.concatenate(list(reader.blocks()), axis=1), reader.info.sample_rate
 
 
 @pytest.fixture
@@ -130,6 +137,40 @@ def test_reading_ends_when_the_page_has_left(
     wait_for(lambda: len(served.files()) == before)
 
 
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory, recording: np.ndarray) -> Path:
+    """The recording as M4A, whose length only decoding all of it tells."""
+    pytest.importorskip("av")
+    path = tmp_path_factory.mktemp("coded") / "talk.m4a"
+    with AtomicWriter(path, sample_rate=RATE, channels=1) as out:
+        out.write(recording)
+    return path
+
+
+def test_the_page_has_what_was_decoded_before_all_of_it_is(
+    page: Page, coded: Path, slowly: Any
+) -> None:
+    """Opening an M4A decodes it once to its end; the page does not wait for that."""
+    answers: list[Any] = []
+    data = coded.read_bytes()
+    uploading = threading.Thread(target=lambda: answers.append(page.upload(data, "talk.m4a")))
+    uploading.start()
+    told = wait_for(lambda: [e for e in page.events if e["type"] == "reading"])
+    wait_for(lambda: 0.3 < told[-1]["ready_s"] / SECONDS < 0.6 or told.extend(
+        e for e in page.events if e["type"] == "reading"))  # fmt: skip
+    assert not answers and told[-1]["seconds"] == pytest.approx(SECONDS, abs=0.2)
+    early = page.get("sound", "arriving?first=80000&frames=8000").sound()[1]
+    slowly(2.0)  # more than its coding adds
+    uploading.join(60)
+    found = answers[0].json
+    final = page.get("sound", "input?first=80000&frames=8000").sound()[1]
+    assert early.shape == (1, 8000) and np.array_equal(early, final)
+    exact, _ = read_all(coded)
+    assert found["frames"] == exact.shape[1]
+    end = page.get("sound", f"input?first={exact.shape[1] - 500}&frames=9000").sound()[1]
+    assert np.array_equal(end, exact[:, -500:])
+
+
 # --- the page ------------------------------------------------------------------------------------
 
 
@@ -165,6 +206,27 @@ def test_the_wave_and_the_sound_come_while_the_rest_is_read(
     tab.locator("#hear-after:enabled").wait_for()
     assert not model(tab, "Boolean(m.page.input.arriving)")
     assert at < model(tab, "m.player.position") < at + 30  # it played on
+    assert model(tab, "m.player.playing")
+
+
+@pytest.mark.browser
+@in_chromium[1]
+def test_an_m4a_plays_while_it_is_decoded_and_then_to_its_end(
+    tab: Any, coded: Path, slowly: Any
+) -> None:
+    tab.set_input_files("#file-input", str(coded))
+    tab.locator("#play:enabled").wait_for()
+    tab.click("#play")
+    wait_for(lambda: model(tab, "m.player.position") > 0.3)
+    assert model(tab, "m.page.input.arriving")
+    slowly(2.0)
+    tab.locator("#hear-after:enabled").wait_for()
+    length = read_all(coded)[0].shape[1]
+    assert model(tab, "m.player.tracks.before.stream.length") == length
+    assert model(tab, "m.player.duration") == pytest.approx(length / RATE, abs=1e-3)
+    box = tab.locator("#wave").bounding_box()
+    tab.mouse.click(box["x"] + 0.98 * box["width"], box["y"] + 20)
+    wait_for(lambda: model(tab, "m.player.pending") is None)
     assert model(tab, "m.player.playing")
 
 

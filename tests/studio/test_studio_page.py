@@ -296,6 +296,28 @@ def test_every_control_can_be_reached(page: Any, files: tuple[str, str], width: 
     assert found[0] == [] and found[1] <= width
 
 
+@pytest.mark.parametrize("width", [420, 820, 1366])
+def test_an_empty_page_shows_what_to_do_and_nothing_empty(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.locator("#welcome h2").is_visible()
+    seen = page.evaluate(
+        """() => ["wave-panel", "eq-panel", "levels-panel"].filter((id) => {
+          const e = document.getElementById(id), b = e.getBoundingClientRect();
+          const hit = document.elementFromPoint(b.x + b.width / 2, b.y + b.height / 2);
+          return b.width && hit && e.contains(hit);
+        })"""
+    )
+    assert seen == []
+
+
+def test_a_reference_and_its_button_take_two_lines(page: Any, files: tuple[str, str]) -> None:
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.set_input_files("#file-reference", files[1])
+    item = page.locator("#list-reference li")
+    name, about = item.locator("b").bounding_box(), item.locator("small").bounding_box()
+    assert about["y"] - (name["y"] + name["height"]) < 4
+
+
 def test_the_space_key_ticks_a_focused_box(page: Any, files: tuple[str, str]) -> None:
     page.set_input_files("#file-input", files[0])
     rendered(page)

@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 
 import retone
-from chromium import browser_only, launched, violations, with_axe
+from chromium import browser_only, launched, look, violations, with_axe
 from retone.report import theme
 
 RATE = 22050
@@ -182,7 +182,7 @@ def test_every_control_has_a_name_and_headings_have_no_gaps(page: Any) -> None:
 
 @browser_only
 @with_axe
-@pytest.mark.parametrize(("width", "scheme"), [(1366, "light"), (1366, "dark"), (420, "light")])
+@look
 def test_axe_finds_nothing(chromium: Any, report: Path, width: int, scheme: str) -> None:
     context = chromium.new_context(
         viewport={"width": width, "height": 768}, color_scheme=scheme, bypass_csp=True

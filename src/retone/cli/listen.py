@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 DESIGNS = ("mushra", "abx", "ab", "acr")
 
@@ -206,7 +207,7 @@ def _simulate(args: argparse.Namespace) -> None:
     from retone.studio.listening.prepare import read_study
     from retone.studio.listening.simulate import KINDS, rates
 
-    found = []
+    found: list[dict[str, Any]] = []
     for folder in args.tests:
         study = read_study(folder)
         trials = study["trials"]
@@ -220,11 +221,18 @@ def _simulate(args: argparse.Namespace) -> None:
             count = f"{r.left_out} of {r.listeners}"
             print(f"{r.kind:11}{count:>12}{share:>8}{interval:>18}   {KINDS[r.kind]}")
         found.append(
-            {"design": study["design"], "questions": len(trials), "checks": checks,
-             "rates": [asdict(r) for r in made]}
+            {"design": study["design"], "study": study["id"], "questions": len(trials),
+             "checks": checks, "rates": [asdict(r) for r in made]}
         )  # fmt: skip
     if args.json:
-        write_text_atomic(args.json, json.dumps(found, indent=1) + "\n", args.force)
+        from retone.training.provenance import provenance
+
+        kinds = {r["kind"] for one in found for r in one["rates"]}
+        count = args.listeners * len(kinds) * len(found)
+        question = {"what": "simulated listeners", "listeners_of_each_kind": args.listeners,
+                    "counts": count, "seed": [one["study"] for one in found]}  # fmt: skip
+        record = {"question": question, "provenance": provenance(), "tests": found}
+        write_text_atomic(args.json, json.dumps(record, indent=1) + "\n", args.force)
         print(args.json)
 
 

@@ -44,8 +44,15 @@ _COLUMNS = {
 }  # fmt: skip
 _STANDS_OUT = 3.0
 _STYLE = (
-    ".failed td{color:var(--warn)}td.why{color:var(--soft);font-size:13px}"
-    "td.name{overflow-wrap:anywhere;min-width:12em}"
+    ".failed td,.failed th.name{color:var(--warn)}td.why{color:var(--soft);font-size:13px}"
+    "th.name{overflow-wrap:anywhere;font-size:14px;font-weight:400;color:var(--ink);width:12em}"
+    "@media screen and (max-width:900px){table,tbody{display:block}tr{display:grid;gap:0 10px;"
+    "grid-template-columns:repeat(auto-fit,minmax(100px,1fr));padding:8px 0;"
+    "border-bottom:1px solid var(--edge)}"
+    "th,td,th.name{border:0;padding:1px 0;width:auto}tr.heads{display:none}"
+    "th.name{font-weight:600}th.name,.why,.failed td{grid-column:1/-1}"
+    "td.num{text-align:left}td.num::before{content:attr(data-head) ' ';color:var(--soft);"
+    "font-size:12px;display:block}}"
     ".hist rect.before{fill:var(--before);fill-opacity:.45}"
     ".hist rect.after{fill:var(--after);fill-opacity:.55}"
 )
@@ -89,9 +96,9 @@ def render_many(records: Iterable[Record], verb: str) -> str:
     worst = [max((far[name][i], name) for name in _MEASURES) for i in range(len(rows))]
     order = heapq.nsmallest(MOST_ROWS, range(len(rows)), key=lambda i: (-worst[i][0], i))
     out = sum(score >= _STANDS_OUT for score, _ in worst)
-    lead = f"{len(rows)} recordings, {seconds / 3600:.1f} hours."
+    lead = f"{len(rows)} recording{'s' * (len(rows) != 1)}, {_length(seconds)}."
     if out:
-        lead += f" {out} stand out from the others."
+        lead += f" {out} {'stand' if out > 1 else 'stands'} out from the others."
     if failed:
         lead += f" {len(failed)} could not be processed."
     parts = [f"<h1>{_TITLES[verb]}</h1>", f'<p class="lead">{lead}</p>', _failures(failed)]
@@ -115,6 +122,13 @@ _TITLES = {
 }  # fmt: skip
 
 
+def _length(seconds: float) -> str:
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 def _found(rows: Sequence[tuple[str, Mapping[str, Any], str]], name: str) -> list[float]:
     return [float(r[1][name]) for r in rows if isinstance(r[1].get(name), (int, float))]
 
@@ -123,12 +137,16 @@ def _failures(failed: Sequence[tuple[str, str]]) -> str:
     if not failed:
         return ""
     body = "".join(
-        f'<tr class="failed"><td class="name">{escape(name)}</td><td>{escape(error)}</td></tr>'
+        f'<tr class="failed" role="row"><th scope="row" role="rowheader" class="name">'
+        f'{escape(name)}</th><td role="cell">{escape(error)}</td></tr>'
         for name, error in failed[:MOST_ROWS]
     )
     more = len(failed) - MOST_ROWS
     note = f'<p class="sub">And {more} more; the table of results has all.</p>' if more > 0 else ""
-    return f"<h2>Not processed</h2><table>{body}</table>{note}"
+    return (
+        '<h2>Not processed</h2><table role="table"><tbody role="rowgroup">'
+        f"{body}</tbody></table>{note}"
+    )
 
 
 def _histogram(before: Sequence[float], after: Sequence[float]) -> str:
@@ -152,8 +170,9 @@ def _histogram(before: Sequence[float], after: Sequence[float]) -> str:
     )
     return (
         '<h2>Loudness</h2><p class="sub">How many recordings have which loudness in LUFS: grey '
-        "before, blue after.</p><figure>"
-        f'<svg class="plot hist" viewBox="0 0 800 176" role="img">{bars}{labels}</svg></figure>'
+        'before, blue after.</p><figure tabindex="0" aria-label="Loudness">'
+        '<svg class="plot hist" viewBox="0 0 800 176" role="img" aria-label="Histogram: loudness '
+        f'before and after">{bars}{labels}</svg></figure>'
     )
 
 
@@ -161,23 +180,31 @@ def _rows(kind: str, shown: Sequence[Any], total: int) -> str:
     if not shown:
         return ""
     columns = _COLUMNS[kind]
-    heads = "".join(f'<th class="num">{title}</th>' for _, title in columns)
+    heads = "".join(
+        f'<th scope="col" role="columnheader" class="num">{title}</th>' for _, title in columns
+    )
     body = []
     for (output, values, summary), (score, name), numbers, i in shown:
         why = ""
         if score >= _STANDS_OUT:
             title, unit, _ = _MEASURES[name]
-            why = f"{title} {numbers[name][i]:.1f} {unit}. "
-        cells = "".join(f'<td class="num">{_number(values.get(n))}</td>' for n, _ in columns)
+            why = f"{title} {_number(numbers[name][i])} {unit}. "
+        cells = "".join(
+            f'<td class="num" role="cell" data-head="{title}">{_number(values.get(n))}</td>'
+            for n, title in columns
+        )
         body.append(
-            f'<tr><td class="name">{escape(output)}</td>{cells}'
-            f'<td class="why">{escape(why)}{escape(summary)}</td></tr>'
+            f'<tr role="row"><th scope="row" role="rowheader" class="name">{escape(output)}</th>'
+            f'{cells}<td class="why" role="cell">{escape(why)}{escape(summary)}</td></tr>'
         )
     note = f" The first {len(shown)} of {total}; the table of results has all."
     return (
         '<h2>Recordings</h2><p class="sub">Those that differ most from the others come first.'
-        f"{note if total > len(shown) else ''}</p><table><tr><th></th>{heads}<th></th></tr>"
-        f"{''.join(body)}</table>"
+        f"{note if total > len(shown) else ''}</p>"
+        '<table role="table"><tbody role="rowgroup"><tr class="heads" role="row">'
+        f'<th scope="col" role="columnheader">recording</th>{heads}'
+        '<th scope="col" role="columnheader">what stands out or changed</th></tr>'
+        f"{''.join(body)}</tbody></table>"
     )
 
 

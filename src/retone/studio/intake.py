@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def take(
         watch = _Watch(shown, session, limits, stop)
         with watched(watch):
             recording = _read(path, preview, watch, follow)
-        watch(0, 1, 1)
+        watch.check()
         return recording
     except AudioError as error:
         _remove(made, session)
@@ -94,59 +94,120 @@ def _remove(paths: list[Path], session: Session) -> None:
 
 
 class _Watch:
-    """Called as a recording is decoded, with the frames so far: ends what is too long, whatever
-    its header says, and what nobody waits for."""
+    """Called as a recording is decoded: ends what is too long, whatever its header says, and what
+    nobody waits for.
+
+    Where opening a file means decoding all of it, what is decoded arrives at the page meanwhile.
+    """
 
     def __init__(
         self, shown: str, session: Session, limits: Limits, stop: threading.Event | None
     ) -> None:
         self.shown, self.session, self.limits, self.stop = shown, session, limits, stop
+        self.stated_s = 0.0
+        self.arrival: _Arrival | None = None
+        self.begin: Callable[[int, int, int, str], _Arrival] | None = None
+        self._blocks: list[np.ndarray] = []
 
-    def __call__(self, frames: int, rate: int, channels: int) -> None:
+    def check(self) -> None:
+        """Raise what ends the reading."""
         if self.session.ended:
             raise Refused(410, "This page's session has ended.")
         if self.stop is not None and self.stop.is_set():
             raise Refused(499, "The upload was cancelled.")
+
+    def __call__(self, frames: int, rate: int, channels: int, block: np.ndarray) -> None:
+        self.check()
         _refuse_large(channels, frames / max(rate, 1), rate, self.shown, self.limits)
+        if self.begin is None or self.stated_s <= self.limits.long_s:
+            return
+        if self.arrival is None:
+            about = f"{channels} channel{'s' if channels > 1 else ''}, {rate} Hz"
+            self.arrival = self.begin(rate, channels, max(1, round(self.stated_s * rate)), about)
+        self._blocks.append(block)
+        if sum(b.shape[1] for b in self._blocks) >= BLOCK:
+            self.arrival.take(np.concatenate(self._blocks, axis=1))
+            self._blocks.clear()
+
+
+class _Arrival:
+    """A recording that is read: its preview on the disk and its waveform, which the page follows.
+
+    Args:
+        found: it, of which nothing was read.
+        wave: meter of its waveform.
+        out: its preview, open for writing.
+        session: which has the space for the preview.
+        follow: called with a long one from time to time; what it raises ends the reading.
+    """
+
+    def __init__(
+        self,
+        found: Recording,
+        wave: EnvelopeMeter,
+        out: IO[bytes],
+        session: Session,
+        follow: Follow | None,
+    ) -> None:
+        self.found, self.wave, self._out, self._session = found, wave, out, session
+        self._follow = follow if found.long else None
+        self._width = 4 * min(found.channels, 2)
+        self._claimed = self._shown_at = 0.0
+
+    def take(self, block: np.ndarray) -> None:
+        """The next block [C, n]."""
+        found, width = self.found, self._width
+        wanted = width * max(found.frames, found.ready + block.shape[1])
+        if wanted > self._claimed:  # a header may promise less than there is
+            self._session.claim(found.preview, wanted)
+            self._claimed = wanted
+        self.wave.update(block.mean(axis=0, keepdims=True))
+        self._out.write(np.ascontiguousarray(block[:2].T, dtype=np.float32).tobytes())
+        found.ready += block.shape[1]
+        now = time.monotonic()
+        if self._follow and now - self._shown_at > SHOWN_EVERY_S:
+            self._shown_at = now
+            self._out.flush()
+            found.wave = wave_of(self.wave)
+            self._follow(found)
 
 
 def _read(path: Path, preview: Path, watch: _Watch, follow: Follow | None) -> Recording:
-    shown, session, limits = watch.shown, watch.session, watch.limits
-    _bound(path, shown, limits)
-    with open_reader(path) as reader:
-        info = reader.info
-        _refuse_large(info.channels, info.duration_s, info.sample_rate, shown, limits)
-        session.claim(preview, 4 * min(info.channels, 2) * info.frames)
-        levels = LevelMeter(info.sample_rate, info.channels, info.layout)
-        spectrum = SpectrumMeter(info.sample_rate)
-        wave = EnvelopeMeter(info.sample_rate, points=WAVE_POINTS)
-        found = Recording(
-            shown, path, preview, info.sample_rate, info.channels, info.frames,
-            str(info).partition(": ")[2], {}, spectrum, wave_of(wave),
-            long=info.duration_s > limits.long_s,
-        )  # fmt: skip
-        shown_at = 0.0
-        with preview.open("wb") as out:
+    session, limits = watch.session, watch.limits
+    watch.stated_s = _bound(path, watch.shown, limits)
+    with preview.open("w+b") as out:
+
+        def begin(rate: int, channels: int, frames: int, about: str) -> _Arrival:
+            wave = EnvelopeMeter(rate, points=WAVE_POINTS)
+            found = Recording(
+                watch.shown, path, preview, rate, channels, frames, about, {}, SpectrumMeter(rate),
+                wave_of(wave), long=frames > limits.long_s * rate,
+            )  # fmt: skip
+            return _Arrival(found, wave, out, session, follow)
+
+        watch.begin = begin
+        with open_reader(path) as reader:
+            info = reader.info
+            _refuse_large(info.channels, info.duration_s, info.sample_rate, watch.shown, limits)
+            if watch.arrival is not None:
+                follow = None  # the page has all of it, and the preview is written over in place
+            out.seek(0)
+            about = str(info).partition(": ")[2]
+            arrival = begin(info.sample_rate, info.channels, info.frames, about)
+            found = arrival.found
+            levels = LevelMeter(info.sample_rate, info.channels, info.layout)
             for block in reader.blocks(BLOCK):
-                watch(0, 1, 1)
+                watch.check()
                 levels.update(block)
-                spectrum.update(block)
-                stereo = np.ascontiguousarray(block[:2].T, dtype=np.float32)
-                wave.update(block.mean(axis=0, keepdims=True))
-                out.write(stereo.tobytes())
-                found.ready += block.shape[1]
-                now = time.monotonic()
-                if follow and found.long and now - shown_at > SHOWN_EVERY_S:
-                    shown_at = now
-                    out.flush()
-                    found.wave = wave_of(wave)
-                    follow(found)
-        found.levels, found.wave = levels.result().to_dict(), wave_of(wave)
-        return found
+                found.spectrum.update(block)
+                arrival.take(block)
+            out.truncate()
+            found.levels, found.wave = levels.result().to_dict(), wave_of(arrival.wave)
+            return found
 
 
-def _bound(path: Path, shown: str, limits: Limits) -> None:
-    """Refuse by the file's header, before anything is decoded."""
+def _bound(path: Path, shown: str, limits: Limits) -> float:
+    """Refuse by the file's header, before anything is decoded; returns the seconds it states."""
     import soundfile
 
     try:
@@ -161,6 +222,7 @@ def _bound(path: Path, shown: str, limits: Limits) -> None:
             1,
         )  # the reader says what is wrong with it
     _refuse_large(channels, seconds, rate, shown, limits)
+    return seconds
 
 
 def _refuse_large(channels: int, seconds: float, rate: int, shown: str, limits: Limits) -> None:

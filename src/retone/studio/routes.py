@@ -156,7 +156,7 @@ class Routes(Handling):
                 yield 'data: {"type": "hello"}\n\n'
                 for event in missed:  # a page that reconnects names the last event it received
                     yield _event(event)
-                while not session.ended and not session.leaving:
+                while not (session.ended or session.leaving or self.state.ending):
                     try:
                         yield _event(await asyncio.wait_for(queue.get(), POLL_S))
                     except TimeoutError:

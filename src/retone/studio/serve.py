@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import sys
@@ -12,6 +14,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from retone.errors import MissingExtraError, SettingError
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 8765
 TRIED_PORTS = 20
-BACKLOG = 64
+BACKLOG = 1024
+"""Connections that wait to be taken; one too many is asked for again only a second later."""
 LEAST_HANDLES = 64
 
 
@@ -79,7 +83,8 @@ def serve(
             shown = f"[{host}]" if ":" in host else "127.0.0.1" if is_loopback(host) else host
             address = f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
             server = uvicorn.Server(config_of(studio))
-            with _ended_by_signals(server):
+            logging.getLogger("uvicorn.error").addFilter(_said_of_the_end)
+            with _ended_by_signals(server, studio):
                 print(f"retone studio: {address}  (Ctrl-C ends it)", flush=True)
                 if browser:
                     threading.Timer(0.3, webbrowser.open, (address,)).start()
@@ -92,7 +97,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+def _ended_by_signals(server: uvicorn.Server, studio: Studio) -> Iterator[None]:
     """The signals that end programs ask the server to end; a second SIGINT does not wait.
 
     uvicorn's own handlers are not there before its loop runs, do not know SIGHUP, and raise the
@@ -102,9 +107,14 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
         yield
         return
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        studio.state.ending = True
+        server.handle_exit(number, frame)
+
     wanted = [s for n in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, n, None))]
     before = {
-        which: signal.signal(which, server.handle_exit)
+        which: signal.signal(which, end)
         for which in wanted
         if signal.getsignal(which) != signal.SIG_IGN  # as for a program in the background
     }
@@ -113,6 +123,12 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
+
+
+def _said_of_the_end(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's log says more than that requests ended with the server."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, asyncio.CancelledError) or "graceful shutdown" in record.msg)
 
 
 def config_of(studio: Studio) -> uvicorn.Config:

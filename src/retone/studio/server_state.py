@@ -37,6 +37,7 @@ class ServerState:
         readers: threads that read uploads.
         turns: for each of several tokens, the requests that are worked on at once.
         warm_up: completes when all heavy modules are imported.
+        ending: the server was asked to end; what waits for events need not wait longer.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ServerState:
         access: Access | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        self.ending = False
         self.access = access or Access()
         self.scratch = ScratchFolder(parent, self.limits.disk_bytes)
         self.sessions = Sessions(self.scratch, self.limits)

@@ -33,7 +33,7 @@ from retone.studio.session import Recording, Session
 from retone.studio.state import POINTS, State, stages
 
 MANUAL = "by hand"
-KEPT_FILE = 64 << 10
+KEPT_FILE = 1 << 20
 """The longest settings file, in characters, that a page keeps for itself."""
 COMPANION_BYTES = 2 << 20
 """More than the tags, settings file and report of a recording."""

@@ -221,7 +221,7 @@ def _scan(stream: Blocks) -> _Scan:
     while (block := stream.next_block(count_bits=True)) is not None:
         frames += block.shape[1]
         if watch is not None:
-            watch(frames, stream.rate, stream.channels)
+            watch(frames, stream.rate, stream.channels, block)
     layout = stream.layout
     names: tuple[str, ...] | None = None
     if layout is not None and stream.channels > 2 and not _NUMBERED.fullmatch(layout.name):

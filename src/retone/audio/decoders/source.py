@@ -13,8 +13,9 @@ from typing import IO
 
 import numpy as np
 
-Watch = Callable[[int, int, int], None]
-"""Called while a file is decoded, with the frames so far, the rate in Hz and the channels."""
+Watch = Callable[[int, int, int, np.ndarray], None]
+"""Called while a file is decoded, with the frames so far, the rate in Hz, the channels, and the
+block [C, n] that was decoded last."""
 WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,9 @@ def measure_studio(
     """
     say("starting the studio")
     for _ in range(starts - 1):
-        with _Server():
+        with Server():
             pass
-    with _Server() as server, tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
+    with Server() as server, tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
         clip = Path(folder) / "clip.wav"
         write_looped(recording, clip, seconds)
         key = server.json("POST", "/api/session")["session"]
@@ -97,10 +97,10 @@ def _check(data: bytes, seconds: float) -> None:
         raise RetoneError(f"the studio sent {head['frames']} frames for {seconds} s.")
 
 
-class _Server:
+class Server:
     """``retone studio`` as a program of its own, timed until its page answers."""
 
-    def __enter__(self) -> _Server:
+    def __enter__(self) -> Server:
         began = time.perf_counter()
         command = [sys.executable, "-m", "retone", "studio", "--no-browser", "--port", "0"]
         self._program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -110,7 +110,7 @@ class _Server:
             self._program.wait(10)
             raise RetoneError("the studio did not start: run 'retone studio' to see why.")
         self._line = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=120)
-        self._events = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=120)
+        self._events = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=3600)
         self._held: http.client.HTTPResponse | None = None
         self.ask("GET", "/")
         self.page_s = time.perf_counter() - began
@@ -123,13 +123,30 @@ class _Server:
         self._events.request("GET", f"/api/events/{key}")
         self._held = self._events.getresponse()
 
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What the server tells the page, as it comes; ends with the server."""
+        assert self._held is not None
+        for line in self._held:
+            if line.startswith(b"data: "):
+                yield json.loads(line[6:])
+
+    @property
+    def pid(self) -> int:
+        """The program's process."""
+        return self._program.pid
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on this machine."""
+        return self._line.port
+
     def __exit__(self, *error: object) -> None:
+        self._program.terminate()  # first: another thread may be reading the events
+        self._program.wait(30)
         if self._held is not None:
             self._held.close()
         self._events.close()
         self._line.close()
-        self._program.terminate()
-        self._program.wait(30)
         assert self._program.stdout is not None
         self._program.stdout.close()
 

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retone.lab.commands import bench_shards
+from retone.lab.commands import bench_shards, bench_studio
 from retone.lab.commands.verbs import Verb, add_verbs, docs_folder, run_verb
 
 if TYPE_CHECKING:
@@ -385,6 +385,7 @@ VERBS = (
     Verb("enhance", "whole files of speech, without a reference", _add_enhance, _enhance),
     Verb("batch", "many recordings: cost per file, workers, memory, kills", _add_many, _many),
     *bench_shards.VERBS,
+    *bench_studio.VERBS,
     Verb("exports", "every export compared with retone's own render", _add_exports, _exports),
     Verb("studio", "how fast the studio starts and renders changes", _add_studio, _studio),
     Verb("render-docs", "write docs/benchmarks.md from the results", _add_docs, _render_docs),

@@ -15,6 +15,8 @@ evaluate enhance --corpus NAME=FOLDER      Diff-DEQ's Table I: degraded speech r
                                            reference; --quality for its figures 3 to 5
 evaluate enhance-recordings FOLDER         real recordings before and after, file by file
 evaluate enhance-response --corpus ...     Figure 1: a dynamic against a static equaliser
+evaluate objectives --train NAME=FOLDER --corpus ...
+                                           what perceptual terms in the loss change in enhance
 evaluate formats --folder EMPTY            every format in and out, checked by ffmpeg; --mutated
                                            for damaged files; writes docs/formats.md
 evaluate peers-tests                       what neighbouring packages' tests ask, asked of retone
@@ -37,6 +39,7 @@ from retone.lab.commands import (
     evaluate_enhance,
     evaluate_formats,
     evaluate_natural,
+    evaluate_objectives,
     evaluate_peers,
     evaluate_strategies,
     evaluate_styles,
@@ -50,6 +53,7 @@ VERBS: tuple[Verb, ...] = (
     *evaluate_styles.VERBS,
     *evaluate_strategies.VERBS,
     *evaluate_enhance.VERBS,
+    *evaluate_objectives.VERBS,
     *evaluate_formats.VERBS,
     *evaluate_peers.VERBS,
     *evaluate_docs.VERBS,

@@ -144,14 +144,31 @@ class Cdpam:
     def embed(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         clip = at_rate(audio, sample_rate, CDPAM_RATE)
         with torch.no_grad():
-            scaled = torch.round(clip * 32768.0)[None, None]  # 16-bit samples as floats
-            _, acoustics, _ = _cdpam()(scaled)
-        return np.asarray(acoustics[0].numpy())
+            return np.asarray(_acoustics(clip)[0].numpy())
+
+
+def cdpam_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """CDPAM's distance of two clips [T], 0 or more; only their middle second is compared."""
+    first = max(0, (target.size - sample_rate) // 2)
+    with torch.no_grad():
+        found = [
+            torch.nn.functional.normalize(
+                _acoustics(at_rate(clip[first : first + sample_rate], sample_rate, CDPAM_RATE))
+            )
+            for clip in (estimate, target)
+        ]
+        return float(_cdpam().model_dist(*found))
+
+
+def _acoustics(clip: torch.Tensor) -> torch.Tensor:
+    """CDPAM's acoustic part [1, 512] of a clip [T], which it takes as 16-bit samples in floats."""
+    _, acoustics, _ = _cdpam().base_encoder(torch.round(clip * 32768.0)[None, None])
+    return acoustics  # type: ignore[no-any-return]
 
 
 @functools.lru_cache(maxsize=1)
 def _cdpam() -> Any:
-    """CDPAM's base encoder with its weights, from the installed package's files.
+    """CDPAM's encoder and distance with their weights, from the installed package's files.
 
     The package itself is not imported: it needs resampy and names removed from numpy.
     """
@@ -165,9 +182,10 @@ def _cdpam() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     state = read(folder / "CDPAM_trained" / "scratchJNDdefault_best_model.pth")["state"]
-    network = module.base_encoder(n_layers=16, nefilters=64)
-    start = "base_encoder."
-    network.load_state_dict({k[len(start) :]: v for k, v in state.items() if k.startswith(start)})
+    network = module.FINnet(encoder_layers=16, encoder_filters=64, input_size=512)
+    parts = ("base_encoder.", "model_dist.")
+    known = {k: v for k, v in state.items() if k.startswith(parts)}
+    network.load_state_dict(known, strict=False)
     return network.eval()
 
 

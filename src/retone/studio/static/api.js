@@ -31,11 +31,28 @@ async function ask(address, options) {
 }
 
 // Whether no other tab has this session: a duplicated tab brings the key of the first one along.
-// A page that is loaded again may have to wait until its former self is gone.
+// A page that is loaded again may have to wait until its former self is gone. Over HTTP from another
+// machine browsers offer no locks: there the tabs ask each other, and of two that begin at once the
+// one with the higher number has it.
 const alone = (session) => new Promise((resolve) => {
-  if (!navigator.locks) { resolve(true); return; }
-  const hold = () => { resolve(true); return new Promise(() => {}); };
-  navigator.locks.request(`retone-${session}`, { signal: AbortSignal.timeout(1500) }, hold).catch(() => resolve(false));
+  const name = `retone-${session}`;
+  if (navigator.locks) {
+    const hold = () => { resolve(true); return new Promise(() => {}); };
+    navigator.locks.request(name, { signal: AbortSignal.timeout(1500) }, hold).catch(() => resolve(false));
+    return;
+  }
+  const line = new BroadcastChannel(name);
+  let number = Math.random();
+  const settle = (mine) => {
+    if (mine) number = 2; else line.close();
+    resolve(mine);
+  };
+  line.onmessage = ({ data }) => {
+    if (data.asks < number) line.postMessage({ taken: true });
+    else if (data.taken && number < 2) settle(false);
+  };
+  line.postMessage({ asks: number });
+  setTimeout(() => { if (number < 2) settle(true); }, 400);
 });
 
 // A session of this tab goes on after a reload, as long as the server keeps it.

@@ -17,14 +17,16 @@ export class History {
     return JSON.stringify({ past: this.past.slice(first, first + most), at: this.at - first });
   }
 
-  // Without the steps whose effect is not among ``known``.
-  drop(known) {
-    const stays = this.past.map((text) => known.has(JSON.parse(text).effect));
-    if (!stays.includes(false)) return;
-    this.at = stays.slice(0, this.at + 1).filter(Boolean).length - 1;
-    this.past = this.past.filter((_, i) => stays[i]);
-    if (this.past.length) this.at = Math.max(this.at, 0);
+  // With the numbers that a server has for the effects; steps of others are left out.
+  renumber(numbers) {
+    const steps = this.past.map((text) => JSON.parse(text)), stays = (s) => numbers.has(s.effect);
+    this.at = Math.max(steps.slice(0, this.at + 1).filter(stays).length - 1, 0);
+    this.past = steps.filter(stays).map((s) => JSON.stringify({ ...s, effect: numbers.get(s.effect) }));
+    if (!this.past.length) this.clear();
   }
+
+  // Without the steps whose effect is not among ``known``.
+  keepOnly(known) { this.renumber(new Map([...known].map((number) => [number, number]))); }
 
   restore(text) {
     const { past, at } = JSON.parse(text);

@@ -26,7 +26,7 @@ function adopt(found, more = {}) {
   state.locks = new Set([...(more.locks ?? state.locks)].filter((n) => params.has(n)));
   Object.assign(state, more, { locks: state.locks });
   page.tab = 0;
-  if (found.known) history.drop(new Set(found.known)); // the server has forgotten the others
+  if (found.known) history.keepOnly(found.known); // the server has forgotten the others
   parts.matching.follow(found);
   rebuild();
   follow();
@@ -73,7 +73,7 @@ async function resume(info) {
     if (texts[0] && texts[1]) {
       for (const about of JSON.parse(texts[1])) if (info.effects.includes(about.effect)) learn(about);
       history.restore(texts[0]);
-      history.drop(new Set(page.effects.keys()));
+      history.keepOnly(page.effects.keys());
       page.style = JSON.parse(texts[2]);
     }
     page.input = info.input;
@@ -93,30 +93,36 @@ async function resume(info) {
   showHeard();
 }
 
-// Settings of a session that the server no longer has; they are kept until they are used or refused.
+// Steps of a session that the server no longer has; they are kept until they are used or refused.
 function former() {
   const texts = ["history", "effects"].map(api.kept.read);
-  if (texts.every(Boolean)) {
-    const { past, at } = JSON.parse(texts[0]);
-    const last = JSON.parse(past[at] ?? "null");
-    const about = JSON.parse(texts[1]).find((a) => a.effect === last?.effect);
-    if (about?.file && past.length > 1) api.kept.write("former", JSON.stringify({ state: last, about }));
-  }
   for (const name of ["history", "effects", "style"]) api.kept.drop(name);
+  if (texts.every(Boolean)) {
+    const { past, at } = JSON.parse(texts[0]), effects = JSON.parse(texts[1]);
+    const { effect } = JSON.parse(past[at] ?? "{}"), about = effects.find((a) => a.effect === effect);
+    if (about?.file && past.length > 1 && !api.kept.write("former", JSON.stringify({ past, at, effects }))) {
+      api.kept.write("former", JSON.stringify({ past: [past[at]], at: 0, effects: [about] }));
+    }
+  }
   offerFormer();
 }
 
 const offerFormer = () => { $("former").hidden = !api.kept.read("former"); };
 
 async function useFormer() {
-  const { state: last, about } = JSON.parse(api.kept.read("former"));
-  const file = { ...JSON.parse(about.file), setting: last.setting };
+  const { past, at, effects } = JSON.parse(api.kept.read("former")), numbers = new Map();
   await read();
-  const found = await api.text("settings", JSON.stringify(file));
-  const { amount, loudness, ceiling_dbtp } = last;
-  adopt(found, { locks: new Set(last.locks), amount, loudness, ceiling_dbtp });
-  commit();
-  refresh();
+  quiet();
+  for (const { effect, file } of effects.filter((a) => a.file)) {
+    const found = await api.text("settings", file);
+    learn(found);
+    numbers.set(effect, found.effect);
+  }
+  history.restore(JSON.stringify({ past, at }));
+  history.renumber(numbers);
+  restore(history.past[history.at]);
+  keep();
+  buttons();
   dropFormer();
 }
 
@@ -358,7 +364,7 @@ async function added(role, found, turn) {
     if (stream) { // it may be playing
       page.input.arriving = false;
       page.input = found;
-      stream.grow(found.frames);
+      stream.grow(found.frames, found.frames);
     } else {
       replace(found);
       await load("before", "input", found);
@@ -452,7 +458,7 @@ function quieter() {
   if (!page.asking || page.shown !== JSON.stringify(sent())) return;
   page.asking = false;
   if (change < -2 && state.loudness === "match") {
-    say(`The result is ${Math.round(-change)} dB quieter, because what it follows is. "Loudness" on the right sets another target.`);
+    say(`The result is ${Math.round(-change)} dB quieter, because what it follows is. "Loudness" sets another target.`);
   }
 }
 

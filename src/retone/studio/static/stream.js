@@ -24,8 +24,9 @@ export class Stream extends Pieces {
     return Math.floor(Math.min(last, Math.max(0, seconds * this.rate)) / this.size);
   }
 
-  grow(ready) {
-    this.ready = ready;
+  // More of it is there; `length` is that of the whole, which a file's header need not tell.
+  grow(ready, length = this.length) {
+    Object.assign(this, { ready, length });
     for (const go of this.waiting) go();
     this.waiting.clear();
   }
