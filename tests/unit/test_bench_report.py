@@ -174,3 +174,16 @@ def test_what_a_second_process_gains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(machine.WORK, "waiting", "raise SystemError")
     with pytest.raises(BenchmarkError):
         machine.second_process("waiting")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_jobs_memory_is_not_that_of_the_process_that_measures_it() -> None:
+    """Linux counts a large parent in the peak of the process it starts."""
+    from retone.lab.bench.batch import _RUN
+
+    held = bytearray(400 << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, "json:dumps"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stderr.splitlines()[-1])["self"]["peak_mb"] < 100

@@ -39,6 +39,11 @@ found = {"code": code, "wall_s": time.time() - began}
 for key, who in (("self", resource.RUSAGE_SELF), ("children", resource.RUSAGE_CHILDREN)):
     use = resource.getrusage(who)
     found[key] = {"cpu_s": use.ru_utime + use.ru_stime, "peak_mb": use.ru_maxrss / 1024}
+try:  # ru_maxrss is at least the size of the process that started this one
+    status = open("/proc/self/status").read()
+    found["self"]["peak_mb"] = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+except (OSError, IndexError):
+    pass
 print(json.dumps(found), file=sys.stderr)
 """
 _WARM = """

@@ -8,8 +8,9 @@ with the reason, so that such a test is told from one that got a wrong number.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -189,25 +190,26 @@ def _to_loudness(data: Any, loudness: float, target: float) -> Any:
     return data * 10 ** ((target - loudness) / 20)
 
 
+def _low_pass(frequency_hz: Tensor, gain_db: Tensor, q: Tensor, sample_rate: float) -> Tensor:
+    return biquad.low_pass_first_order(frequency_hz, sample_rate)
+
+
 class _Filter:
     """One of pedalboard's filters: called with audio [T] or [C, T] and its rate in Hz."""
 
-    default_hz, high = 440.0, False
+    default_hz, complement = 440.0, False
+    design: ClassVar[Callable[..., Tensor]] = staticmethod(_low_pass)
 
     def __init__(
         self, cutoff_frequency_hz: float = 0.0, gain_db: float = 0.0, q: float = 0.5**0.5
     ) -> None:
         self.values = (cutoff_frequency_hz or self.default_hz, gain_db, q)
 
-    def section(self, frequency_hz: Tensor, gain_db: Tensor, q: Tensor, rate: float) -> Tensor:
-        """The filter as a section [5]."""
-        return biquad.low_pass_first_order(frequency_hz, rate)
-
     def __call__(self, audio: Any, sample_rate: float) -> Any:
         x = torch.as_tensor(np.atleast_2d(np.asarray(audio, np.float32)))
         values = [torch.tensor(v, dtype=torch.float64) for v in self.values]
-        y, _ = cascade(x, self.section(*values, float(sample_rate))[None, None])
-        return (x - y if self.high else y).numpy().reshape(np.shape(audio))
+        y, _ = cascade(x, self.design(*values, float(sample_rate))[None, None])
+        return (x - y if self.complement else y).numpy().reshape(np.shape(audio))
 
 
 class LowpassFilter(_Filter):
@@ -217,25 +219,25 @@ class LowpassFilter(_Filter):
 class HighpassFilter(_Filter):
     """First order, the complement of the low-pass."""
 
-    high = True
+    complement = True
 
 
 class PeakFilter(_Filter):
     """A peaking section."""
 
-    section = staticmethod(biquad.peak)
+    design = staticmethod(biquad.peak)
 
 
 class LowShelfFilter(_Filter):
     """A low shelf."""
 
-    section = staticmethod(biquad.low_shelf)
+    design = staticmethod(biquad.low_shelf)
 
 
 class HighShelfFilter(_Filter):
     """A high shelf."""
 
-    section = staticmethod(biquad.high_shelf)
+    design = staticmethod(biquad.high_shelf)
 
 
 FILTERS = (LowpassFilter, HighpassFilter, PeakFilter, LowShelfFilter, HighShelfFilter)
