@@ -140,7 +140,8 @@ def _player(sound: Sound | None) -> str:
         for i, p in enumerate(sound.passages)
     )
     passages = "" if whole else f'<div class="passages">{buttons}</div>'
-    about = "" if whole else f"{len(sound.passages)} passages of the recording. "
+    count = len(sound.passages)
+    about = "" if whole else f"{count} passage{'s' * (count > 1)} of the recording. "
     if files := [t.file for t in sound.tracks if t.file]:
         about += f"The sound is in files beside this page ({', '.join(map(escape, files))}). "
     if "reference" in roles:

@@ -31,7 +31,7 @@ def _render_docs(args: argparse.Namespace) -> int:
 
 def _enhance_docs(args: argparse.Namespace) -> int:
     from retone.files.atomic import write_text_atomic
-    from retone.lab.evaluate import equalizer_response, recordings
+    from retone.lab.evaluate import equalizer_response, objectives, recordings
     from retone.lab.evaluate.distributions import plot
     from retone.lab.evaluate.enhance_page import page
     from retone.lab.evaluate.result import Result
@@ -57,6 +57,7 @@ def _enhance_docs(args: argparse.Namespace) -> int:
         for name in ("enhance_response_error", "enhance_response_clip"):
             if (docs / "pictures" / f"{name}.svg").is_file():
                 sections.append(f"![Figure 1: {name}](pictures/{name}.svg)")
+    sections += [objectives.section(r) for r in found("objectives_*.json")]
     write_text_atomic(docs / "enhancement.md", page(tables, pictures, sections), force=True)
     print(docs / "enhancement.md")
     return 0

@@ -260,7 +260,8 @@ def section(result: Result) -> str:
         "with its recipe's loss, with three perceptual terms added in equal parts, and with those",
         f"terms alone. The terms' weights ({weights}) make each as large as",
         "the recipe's loss on unprocessed training pairs. None of the measures is part of a loss,",
-        "except for the last one, which is close to the recipe's.",
+        "except for the last one, which is close to the recipe's. The weights of `retone enhance`",
+        "were trained with the recipe's loss, and stay.",
         "",
         f"{q['pairs']} pairs from {voices} voices of {q['corpus']}, none of them trained on, seed "
         f"{q['seed']}; CDPAM on the",
