@@ -108,8 +108,7 @@ def _docs(args: argparse.Namespace) -> int:
 
     docs = docs_folder()
     files = sorted((docs / "results").glob("natural_*.json"))
-    results = sorted((Result.load(f) for f in files), key=lambda r: r.question["table"] != "pairs")
-    write_text_atomic(docs / "natural.md", page(results), force=True)
+    write_text_atomic(docs / "natural.md", page([Result.load(f) for f in files]), force=True)
     print(docs / "natural.md")
     return 0
 

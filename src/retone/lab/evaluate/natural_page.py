@@ -240,7 +240,8 @@ def _first_sentence(device: Device) -> str:
 
 
 def page(results: Sequence[Result]) -> str:
-    """The whole page."""
+    """The whole page: pairs, then devices."""
+    results = sorted(results, key=lambda r: r.question["table"] != "pairs")
     lines = [*HEAD]
     label = ROWS["six-band"].label
     if any(row.method == label for result in results for row in result.rows):
