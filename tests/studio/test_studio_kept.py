@@ -124,6 +124,7 @@ def test_a_second_tab_has_its_own_session_without_locks_too(
     context.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
     first = context.new_page()
     first.goto(served.url)
+    first.locator("body[data-ready=true]").wait_for()
     ready(first, files)
     key = "sessionStorage.getItem('retone-key')"
     mine = first.evaluate(key)

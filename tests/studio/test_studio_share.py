@@ -313,7 +313,7 @@ def test_reading_ends_with_its_page_or_its_upload(  # type: ignore[no-untyped-de
         try:
             for _ in range(400):
                 time.sleep(0.05)
-                watch(0, 1, 1)
+                watch(0, 1, 1, np.zeros((1, 0), np.float32))
         except Refused as error:
             ended.append(str(error))
             raise
