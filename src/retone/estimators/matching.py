@@ -187,15 +187,17 @@ class Matching:
         self, work: MatchFit, references: Sequence[Reference], strength: float
     ) -> tuple[str, ...]:
         """Fit the multiband dynamics that stand in front, and a note if that is not possible."""
-        passages = [r for r in references if isinstance(r, Excerpt)]
-        if not passages:
+        recordings = [r for r in references if isinstance(r, Excerpt)]
+        if not recordings:
             return ("A profile holds no dynamics of single bands; those stay as they are.",)
         multiband = work.chain.members[0]
         assert isinstance(multiband, MultibandEqualizer)
         passage = work.passage[0, 0]
         own = octave_dynamics_db(passage.numpy(), work.rate)
-        heard = [(r.passage if r.passage.numel() else r.audio, r.sample_rate) for r in passages]
-        rows = [octave_dynamics_db(audio.numpy(), rate) for audio, rate in heard]
+        rows = [
+            octave_dynamics_db((r.passage if r.passage.numel() else r.audio).numpy(), r.sample_rate)
+            for r in recordings
+        ]
         change = strength * (np.stack(rows) - own)
         known = np.isfinite(change)
         mean = np.where(known, change, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)

@@ -70,7 +70,7 @@ def fit(
     bands = parts.to(passage.dtype)
     before = octave_dynamics_db(passage.numpy(), sample_rate)
     goal = before + np.clip(change_db, -MOST_CHANGE_DB, MOST_CHANGE_DB)
-    heard = [spread_fit.Signal(b, b.numpy(), sample_rate, effect.compressor, None) for b in bands]
+    signals = [spread_fit.Signal(b, b.numpy(), sample_rate, effect.compressor, None) for b in bands]
     # A band holds what leaks from its neighbours and pulses less: so shares are asked for, not dB.
     asked = np.array([_share(goal[o], before[o]) for o in octaves])
     active = [k for k in range(BANDS) if abs(_mean((goal - before)[octaves[k]])) > LEAST_CHANGE_DB]
@@ -81,7 +81,7 @@ def fit(
             start = f"band_{k + 1}_"
             own = {n: locks[start + n] for n in _NAMES if start + n in locks}
             found = spread_fit.fit(
-                heard[k], asked[k] * heard[k].spread_db, own, GRID,
+                signals[k], asked[k] * signals[k].spread_db, own, GRID,
                 most_lift_db=spread_fit.NOISE_LIFT_DB,
             )  # fmt: skip
             tried = _with(effect, tried, {start + n: found[n] for n in _NAMES})

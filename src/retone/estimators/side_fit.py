@@ -80,7 +80,9 @@ class SideFit:
             return alike, ("The input is nearly mono; its side follows its mid.",)
         wide = [s for s, r in self.sides if _width_db(s, r) >= NARROW_DB]
         if not wide:
-            return self._narrowed(alike, own), ("The reference is nearly mono.",)
+            return self._narrowed(alike, own), (
+                "The reference is nearly mono; the side follows the mid and becomes narrower.",
+            )
 
         guard = Guard.of(sound_of(own), mean_of([sound_of(s) for s in wide]))
         fitted = equalizer(own.sample_rate, guard, self.fixed, "side")

@@ -76,13 +76,13 @@ class _Ears:
     """What the server tells the page, with the time of each event."""
 
     def __init__(self, server: Server) -> None:
-        self.heard: queue.Queue[tuple[float, dict[str, Any]]] = queue.Queue()
+        self.events: queue.Queue[tuple[float, dict[str, Any]]] = queue.Queue()
         threading.Thread(target=self._listen, args=(server,), daemon=True).start()
 
     def _listen(self, server: Server) -> None:
         try:
             for event in server.events():
-                self.heard.put((time.monotonic(), event))
+                self.events.put((time.monotonic(), event))
         except (OSError, ValueError, AttributeError):
             pass  # the server has ended
 
@@ -93,7 +93,7 @@ class _Ears:
             RetoneError: it failed.
         """
         while True:
-            _, event = self.heard.get(timeout=PATIENCE_S)
+            _, event = self.events.get(timeout=PATIENCE_S)
             if event.get("job") == job and event["state"] in ("done", "failed", "cancelled"):
                 if event["state"] != "done":
                     raise RetoneError(f"the studio's job {event['state']}: {event.get('message')}")
@@ -102,8 +102,8 @@ class _Ears:
 
     def first_wave(self) -> float | None:
         """When the first part of a waveform came; None if none did."""
-        while not self.heard.empty():
-            at, event = self.heard.get()
+        while not self.events.empty():
+            at, event = self.events.get()
             if event["type"] == "reading":
                 return at
         return None

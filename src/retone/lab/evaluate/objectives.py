@@ -58,9 +58,8 @@ _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 class LoudnessDistance(PerItem):
     """Mean difference of K-weighted loudness in 40 mel bands of short frames, over its mean.
 
-    Loudness is the power relative to the target's mean power to the exponent 0.25, so that quiet
-    bands and frames count for what is heard of them, less than in a logarithm and more than in a
-    power.
+    Loudness is the power relative to the target's mean power, to the exponent 0.25. Quiet bands and
+    frames weigh more than they do in power, and less than they do in decibels.
     """
 
     def per_item(
