@@ -128,6 +128,7 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
 
 def _run(parser: argparse.ArgumentParser, words: Sequence[str], signals: _Signals) -> int:
     try:
+        signals.begin()
         code = _outcome(parser, words)
         signals.over = True  # too late to stop anything
         return code
@@ -190,12 +191,22 @@ class Terminated(BaseException):
 
 
 class _Signals:
-    """What signals do to a command; nothing once it is ``over``."""
+    """What signals do to a command: they wait until it has begun, and do nothing once it is
+    ``over``."""
 
-    over = False
+    begun, over = False, False
+    came = 0
+
+    def begin(self) -> None:
+        """From here on signals raise; one that came before does so now."""
+        self.begun = True
+        if self.came:
+            self(self.came, None)
 
     def __call__(self, number: int, frame: object) -> None:
-        if self.over:
+        if not self.begun:
+            self.came = number
+        if not self.begun or self.over:
             return
         if number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -229,8 +229,24 @@ def test_a_signal_while_the_words_are_read_is_said(capsys: pytest.CaptureFixture
     assert "stopped" in capsys.readouterr().err
 
 
+def test_a_signal_before_the_command_begins_ends_it_then(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise AssertionError("the command ran")
+
+    parser = terminal.Parser(prog="p")
+    parser.set_defaults(run=run, command="c")
+    for number, code in ((2, 130), (15, 143)):
+        signals = terminal._Signals()
+        signals(number, None)
+        assert terminal._run(parser, [], signals) == code
+    assert "ended; no incomplete file" in capsys.readouterr().err
+
+
 def test_a_signal_after_the_end_changes_nothing() -> None:
     signals = terminal._Signals()
+    signals.begin()
     with pytest.raises(KeyboardInterrupt):
         signals(2, None)
     with pytest.raises(terminal.Terminated):
