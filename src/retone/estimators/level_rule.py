@@ -107,6 +107,17 @@ class LevelRule:
         known = [each for each in levels if each is not None]
         if len(known) < len(levels):
             return 0.0
-        content, statistics = packaged(kind), measure(source.flatten(), rate)
-        alike = [same_voice(statistics, measure(r.flatten(), rate), content) for r in references]
+        alike = same_sources(source, references, rate, kind)
         return self.gain_db(known[0], known[1], known[2:], alike)
+
+
+def same_sources(source: Tensor, references: Sequence[Tensor], rate: int, kind: str) -> list[float]:
+    """Probability for each reference that it is of the source's voice or piece.
+
+    Args:
+        source, references: clips [N, T] each.
+        rate: their sample rate in Hz.
+        kind: ``"speech"`` or ``"music"``.
+    """
+    content, statistics = packaged(kind), measure(source.flatten(), rate)
+    return [same_voice(statistics, measure(r.flatten(), rate), content) for r in references]

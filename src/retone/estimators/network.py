@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.content_statistics import packaged
 from retone.estimators.expectation import fit_expectation
-from retone.estimators.level_rule import LevelRule
+from retone.estimators.gate import blended, evidence_of
+from retone.estimators.gate import packaged as packaged_gate
+from retone.estimators.level_rule import LevelRule, same_sources
 from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
 from retone.files.fields import number
@@ -75,6 +77,8 @@ class Network:
         fit_pieces: number of pieces, the loudest, for the fit and for measuring levels.
         level_share: how far the level of the fitted setting moves back to that of the prediction.
         level: rule that then adjusts the level; None keeps the network's level.
+        gated: make only the shares of the change that ``retone.estimators.gate`` finds; for weights
+            that ship.
     """
 
     name: str = "network"
@@ -85,6 +89,7 @@ class Network:
     fit_pieces: int = 2
     level_share: float = 1.0
     level: LevelRule | None = LevelRule()
+    gated: bool = True
 
     @property
     def effect(self) -> Effect:
@@ -100,6 +105,31 @@ class Network:
         progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``. The caller applies the locks."""
+        gate = packaged_gate(str(self.weights)) if self.gated else None
+        estimate, evidence = self.answer(
+            source, references, locks=locks, progress=progress, explain=gate is not None
+        )
+        if gate is None or evidence is None:
+            return estimate
+        shares = gate.shares(evidence)
+        setting = blended(estimate.effect.params, estimate.setting, shares)
+        return replace(estimate, setting=setting, level_share=shares.dynamics)
+
+    def answer(
+        self,
+        source: Excerpt,
+        references: Sequence[Reference],
+        *,
+        locks: Mapping[str, float],
+        progress: Progress = silent,
+        explain: bool = True,
+    ) -> tuple[Estimate, dict[str, float] | None]:
+        """The whole change, and the evidence for it; None for a network without expectations.
+
+        Args:
+            source, references, locks, progress: see ``Estimator.estimate``.
+            explain: whether the evidence is wanted.
+        """
         if not references:
             raise AudioError("network: a reference is needed; give one or more recordings.")
         loaded = load(self.weights)
@@ -134,6 +164,7 @@ class Network:
                     expected += [statistics] if statistics else []
         unit = checkpoint.finite(torch.cat(units).double().mean(0, keepdim=True), where)
         makeup = makeup_of(loaded.effect.params)
+        known: list[Tensor] = []
         if expected and self.fit_steps:
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
@@ -149,15 +180,24 @@ class Network:
                 steps=self.fit_steps, prior=self.fit_prior, locks=locks,
                 progress=progress,
             ).double()  # fmt: skip
+            if explain:
+                known = [
+                    network.standardized(network.statistics(audio).mean(0, keepdim=True))[0]
+                    for audio in (clips, _rendered(loaded, clips, unit))
+                ]
             if makeup not in locks and network.config.front_end.measures:
                 unit = _at_level(loaded, own, unit, predicted_unit, self.level_share)
         if self.level and len(others) == len(references) and makeup not in locks:
             loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
             unit = _by_rule(loaded, self.level, loud[0], loud[1:], unit)
         table = loaded.effect.params
-        return Estimate(
-            loaded.effect, table.blend(table.to_physical(unit), _needed(source, references))
-        )
+        setting = table.blend(table.to_physical(unit), _needed(source, references))
+        evidence = None
+        if known and len(others) == len(references):
+            loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
+            alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
+            evidence = evidence_of(*known, expected_stats, alike, table, setting)
+        return Estimate(loaded.effect, setting), evidence
 
 
 def _at_level(loaded: Loaded, own: Tensor, unit: Tensor, predicted: Tensor, share: float) -> Tensor:

@@ -16,6 +16,7 @@ from retone.nets.precision import full_precision
 LEVEL_FRAMES_MS = (5.0, 20.0, 100.0, 400.0)
 LEVEL_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
 BAND_QUANTILES = (0.1, 0.5, 0.9)
+LEVELS = len(LEVEL_FRAMES_MS) * (1 + len(LEVEL_QUANTILES)) + 2
 FLOOR_DB = -100.0
 MEASURES = 3
 MEASURE_WEIGHT = 20.0
@@ -62,8 +63,7 @@ class FrontEndConfig:
     @property
     def summary_size(self) -> int:
         bands = self.mels * (2 + len(BAND_QUANTILES))
-        levels = len(LEVEL_FRAMES_MS) * (1 + len(LEVEL_QUANTILES)) + 2
-        return bands + levels + MEASURES * self.measures
+        return bands + LEVELS + MEASURES * self.measures
 
 
 COMPACT_FRONT_END = FrontEndConfig(sample_rate=24000, measures=True)

@@ -1,6 +1,7 @@
 """Measure systems on recordings: the tables of the papers, with confidence intervals.
 
 evaluate synthetic --corpus NAME=FOLDER    Tables 1 and 2: pairs with a known target
+evaluate gate --corpus NAME=FOLDER         trains how much of a network's change to make
 evaluate realistic --corpus NAME=FOLDER    Table 3: five styles, references from other voices
 evaluate natural --corpus NAME=FOLDER      untreated recordings: another voice or piece as
                                            reference; --table devices: through a device
@@ -38,6 +39,7 @@ from retone.lab.commands import (
     evaluate_docs,
     evaluate_enhance,
     evaluate_formats,
+    evaluate_gate,
     evaluate_natural,
     evaluate_objectives,
     evaluate_peers,
@@ -49,6 +51,7 @@ from retone.lab.commands.verbs import Verb, add_verbs, run_verb
 
 VERBS: tuple[Verb, ...] = (
     *evaluate_synthetic.VERBS,
+    *evaluate_gate.VERBS,
     *evaluate_natural.VERBS,
     *evaluate_styles.VERBS,
     *evaluate_strategies.VERBS,

@@ -1,0 +1,64 @@
+"""``evaluate gate``: how much of a network's change is best, and a gate trained to say so."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from retone.lab.commands.corpora import add_corpus, add_number, add_seed, corpus_of
+from retone.lab.commands.verbs import Verb
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_corpus(parser)
+    parser.add_argument("--sample-rate", type=int, required=True, help="in Hz, such as 24000")
+    add_number(parser, "--length", 131072, "samples per clip")
+    add_number(parser, "--pairs", 400, "pairs per case")
+    add_seed(parser, 22)
+    parser.add_argument(
+        "--rows", type=Path, required=True, metavar="JSON",
+        help="file for what was measured; an existing one is continued",
+    )  # fmt: skip
+    parser.add_argument(
+        "--also", type=Path, nargs="*", default=[], metavar="JSON",
+        help="such files of other corpora or rates, to train on as well",
+    )  # fmt: skip
+    parser.add_argument("--gate", type=Path, metavar="JSON", help="file for the trained gate")
+
+
+def _run(args: argparse.Namespace) -> int:
+    import json
+    from dataclasses import replace
+
+    import torch
+
+    from retone.estimators.network import Network
+    from retone.lab.evaluate import gate
+    from retone.terminal import progress_bar
+    from retone.training.data.pairs import PairMaker
+
+    corpus = corpus_of(args, args.sample_rate)
+    long = tuple(track for track in corpus.tracks if track.samples >= 2 * args.length)
+    corpus = replace(corpus, tracks=long)
+    maker = PairMaker(sample_rate=args.sample_rate, length=args.length, min_mean_square=1e-5)
+    network = Network(weights=args.kind, gated=False)
+    with progress_bar() as progress:
+        rows = gate.measure_pairs(
+            corpus, maker, network, pairs=args.pairs, seed=args.seed, path=args.rows,
+            progress=progress,
+        )  # fmt: skip
+    for path in args.also:
+        rows += json.loads(path.read_text())
+    for name, shares in (
+        ("the whole change", torch.ones(len(rows), 2)),
+        ("gated, voices and tracks never seen", gate.cross_validated(rows)),
+    ):
+        for case, found in gate.summary(rows, shares).items():
+            numbers = ", ".join(f"{k} {v:.3g}" for k, v in found.items())
+            print(f"{name}, {case}: {numbers}")
+    if args.gate:
+        gate.fit_gate(rows).write(args.gate)
+    return 0
+
+
+VERBS = (Verb("gate", "train the share of a network's change to make", _add_arguments, _run),)

@@ -1,0 +1,152 @@
+"""How much of a network's change is made: what the evidence says, and nothing beyond the change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import MakeAudio
+from retone.effects import MATCH_CHAIN
+from retone.estimators import network as network_module
+from retone.estimators.base import Excerpt
+from retone.estimators.gate import FARTHEST, Gate, Shares, blended, packaged, read
+from retone.estimators.network import Network
+from retone.lab.evaluate.gate import STEPS, cross_validated, fit_gate, interpolated, summary
+from retone.lab.evaluate.synthetic import CASES
+
+RATE = 24000
+TABLE = MATCH_CHAIN.params
+KINDS = [k for k in ("speech", "music") if packaged(k)]
+GAINS = TABLE.with_role("gain")
+
+
+def _gate(names: tuple[str, ...], output: list[list[float]]) -> Gate:
+    one = np.zeros((1, len(names) + 1))
+    one[0, 0] = 1.0
+    return Gate(names, np.zeros(len(names)), np.ones(len(names)), one, np.array(output))
+
+
+def test_shares_follow_the_formula() -> None:
+    gate = _gate(("a",), [[2.0, 0.5], [-1.0, 0.0]])
+    shares = gate.shares({"a": 0.7, "not used": 9.0})
+    inner = np.tanh(0.7)
+    assert shares.tone == pytest.approx(1 / (1 + np.exp(-(2 * inner + 0.5))))
+    assert shares.dynamics == pytest.approx(1 / (1 + np.exp(inner)))
+
+
+def test_far_evidence_counts_as_less_far() -> None:
+    gate = _gate(("a",), [[2.0, 0.5], [-1.0, 0.0]])
+    assert gate.shares({"a": 1e6}) == gate.shares({"a": FARTHEST})
+
+
+def test_a_written_gate_gives_the_same_shares(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = ("a", "b")
+    gate = Gate(names, rng.normal(size=2), rng.uniform(1, 2, 2), rng.normal(size=(3, 3)),
+                rng.normal(size=(2, 4)))  # fmt: skip
+    gate.write(tmp_path / "gate.json")
+    evidence = {"a": 0.3, "b": -1.0}
+    assert read(tmp_path / "gate.json").shares(evidence) == pytest.approx(
+        gate.shares(evidence), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("shares", [Shares(0, 0), Shares(1, 1), Shares(0, 1), Shares(1, 0)])
+def test_each_share_moves_its_own_parameters(shares: Shares) -> None:
+    generator = torch.Generator().manual_seed(1)
+    whole = TABLE.to_physical(torch.rand(1, len(TABLE), generator=generator, dtype=torch.float64))
+    made, neutral = blended(TABLE, whole, shares), TABLE.neutral(1)
+    for p in TABLE:
+        share = shares.tone if p.name in GAINS else shares.dynamics
+        wanted = whole[p.name] if share == 1 or p.neutral is None else neutral[p.name]
+        assert float(made[p.name]) == pytest.approx(float(wanted)), p.name
+
+
+def test_errors_are_interpolated_between_the_rendered_shares() -> None:
+    grid = torch.rand(len(STEPS) ** 2, 3, 3, dtype=torch.float64)
+    at = torch.tensor([[a, b] for a in STEPS for b in STEPS], dtype=torch.float64)
+    wanted = [grid[k, k // 3, k % 3] for k in range(9)]
+    assert torch.allclose(interpolated(grid, at), torch.stack(wanted))
+    middle = interpolated(grid[:1], torch.tensor([[0.25, 0.75]], dtype=torch.float64))
+    assert float(middle) == pytest.approx(float(grid[0, :2, 1:].mean()))
+
+
+def _rows(count: int, seed: int = 0) -> list[dict]:
+    """Pairs whose evidence says whether the change of tone helps; dynamics always do."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(count):
+        helps = i % 2 == 0
+        tone = np.array([1.0, 0.7, 0.4]) if helps else np.array([1.0, 1.4, 1.8])
+        grid = (tone[:, None] + np.array([0.3, 0.15, 0.0])).tolist()
+        evidence = {"a": (1 if helps else -1) + rng.normal(0, 0.2), "noise": rng.normal()}
+        rows.append({
+            "case": list(CASES)[i % 4 // 2], "pair": i, "group": f"g{i % 12}", "evidence": evidence,
+            "errors": {name: grid for name in ("stft", "msd", "rms", "lufs")},
+        })  # fmt: skip
+    return rows
+
+
+def test_a_gate_learns_where_a_change_helps() -> None:
+    gate = fit_gate(_rows(80))
+    helps, harms = gate.shares({"a": 1.0, "noise": 0.0}), gate.shares({"a": -1.0, "noise": 0.0})
+    assert helps.tone > 0.85
+    assert harms.tone < 0.15
+    assert min(helps.dynamics, harms.dynamics) > 0.85
+
+
+def test_a_gate_is_judged_on_voices_that_it_never_saw() -> None:
+    rows = _rows(96)
+    all_of_it = summary(rows, torch.ones(len(rows), 2))
+    gated = summary(rows, cross_validated(rows))
+    for case in CASES:
+        assert all_of_it[case]["worse"] == 0.5
+        assert gated[case]["worse"] < 0.1
+        assert gated[case]["stft"] < all_of_it[case]["stft"]
+
+
+@pytest.fixture(scope="module")
+def pair(make_audio: MakeAudio) -> tuple[Excerpt, Excerpt]:
+    audio = np.asarray(make_audio(8 * RATE, RATE, seed=3), np.float32).reshape(-1)
+    first, second = np.split(audio, 2)
+    sides = (first, np.tanh(6 * second))
+    return tuple(Excerpt(torch.from_numpy(0.25 * x / np.abs(x).max()), RATE) for x in sides)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shipped_gate_takes_what_its_network_knows(
+    kind: str, pair: tuple[Excerpt, Excerpt]
+) -> None:
+    gate, network = packaged(kind), Network(weights=kind)
+    source, reference = pair
+    whole, evidence = network.answer(source, [reference], locks={})
+    assert gate is not None and evidence is not None
+    assert set(gate.names) <= set(evidence)
+    shares = gate.shares(evidence)
+    assert all(0 <= share <= 1 for share in shares)
+    found = network.estimate(source, [reference], locks={})
+    wanted = blended(whole.effect.params, whole.setting, shares)
+    assert found.level_share == shares.dynamics
+    for name, value in wanted.items():
+        assert float(found.setting[name]) == pytest.approx(float(value)), name
+
+
+def test_without_a_gate_the_whole_change_is_made(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, reference = pair
+    network = Network()
+    whole, _ = network.answer(source, [reference], locks={})
+    ungated = replace(network, gated=False).estimate(source, [reference], locks={})
+    assert ungated.level_share == 1.0
+    for name, value in whole.setting.items():
+        assert float(ungated.setting[name]) == float(value)
+    nothing = _gate(("same source",), [[0.0, -50.0], [0.0, -50.0]])
+    monkeypatch.setattr(network_module, "packaged_gate", lambda name: nothing)
+    gated = network.estimate(source, [reference], locks={})
+    assert all(abs(float(gated.setting[name])) < 1e-6 for name in GAINS)
+    assert float(gated.setting["compressor.ratio"]) == pytest.approx(1.0)
