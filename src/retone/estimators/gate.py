@@ -4,9 +4,10 @@ A network changes every recording, even where the reference says little about it
 or piece, many changes are worse than none. What the network knows tells how far to trust it: how
 far the input's statistics lie from those that it expects of the target, how certain it is of them,
 how far its setting moves the input towards them, and how likely both recordings are of one source.
-From this evidence a small network, trained on the error of the result, computes the shares::
-
-    share = 1 / (1 + exp(-(W2 tanh(W1 z + b1) + b2))),  z = (evidence - mean) / scale
+Ridge regressions on this evidence and its squares, fitted on pairs whose target is known
+(``python -m retone.lab evaluate gate``), predict the logarithm ``p`` of the ratio of the result's
+error to the input's at several shares of tone and dynamics. The shares made are their mean, weighted
+by ``exp(-p / TEMPERATURE)``; shares near 0 and 1 become 0 and 1.
 """
 
 from __future__ import annotations
@@ -20,17 +21,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import ParamTable, Setting
+from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db, used_bands
 from retone.nets.frontend import LEVELS, MEASURES
 from retone.nets.iterative import Expected
 
 FARTHEST = 4.0
 """Evidence beyond so many standard deviations counts as this far."""
+STEPS = (0.0, 0.5, 1.0)
+GRID = np.array([(tone, dynamics) for tone in STEPS for dynamics in STEPS])
+"""The shares of tone and dynamics at which errors are predicted, [K, 2]; first comes no change."""
+TEMPERATURE, SNAP = 0.02, 0.15
 GROUPS = ("bands", "levels", "measures")
-ROUND = 5
+FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
+DIGITS = 6
+
+
+FIELDS = ("mean", "scale", "weights")
 
 
 class Shares(NamedTuple):
@@ -47,39 +59,52 @@ class Gate:
     Args:
         names: evidence that counts, in order.
         mean, scale: of each over the training pairs, [E].
-        hidden: W1 and, as the last column, b1, [H, E + 1].
-        output: W2 and b2, [2, H + 1].
+        weights: of 1, standardised evidence and its squares, for each of ``GRID``, [K, 2 E + 1].
     """
 
     names: tuple[str, ...]
     mean: Array
     scale: Array
-    hidden: Array
-    output: Array
+    weights: Array
 
     def shares(self, evidence: Mapping[str, float]) -> Shares:
         """The shares for some evidence."""
-        values = np.array([evidence[name] for name in self.names])
-        z = np.clip((values - self.mean) / self.scale, -FARTHEST, FARTHEST)
-        inner = np.tanh(self.hidden[:, :-1] @ z + self.hidden[:, -1])
-        logits = self.output[:, :-1] @ inner + self.output[:, -1]
-        tone, dynamics = 1 / (1 + np.exp(-logits))
-        return Shares(float(tone), float(dynamics))
+        values = np.array([[evidence[name] for name in self.names]])
+        predicted = (terms(values, self.mean, self.scale) @ self.weights.T)[0]
+        return shares_from(predicted)
 
     def write(self, path: Path) -> None:
         """Write a file for ``read``."""
-        arrays = {
-            name: np.round(getattr(self, name), ROUND).tolist()
-            for name in ("mean", "scale", "hidden", "output")
-        }
+        arrays = {name: _short(getattr(self, name)) for name in FIELDS}
         path.write_text(json.dumps({"names": self.names, **arrays}, indent=1) + "\n")
+
+
+def terms(values: Array, mean: Array, scale: Array) -> Array:
+    """What the regressions weight, [N, 2 E + 1], for evidence [N, E]."""
+    z = np.clip((values - mean) / scale, -FARTHEST, FARTHEST)
+    return np.column_stack([np.ones(len(z)), z, z * z])
+
+
+def shares_from(predicted: Array) -> Shares:
+    """The shares for log ratios predicted at each of ``GRID``, [K]; the first counts as 0."""
+    known = np.concatenate([[0.0], predicted[1:]])
+    weight = np.exp((known.min() - known) / TEMPERATURE)
+    mean = weight @ GRID / weight.sum()
+    tone, dynamics = np.clip((mean - SNAP) / (1 - 2 * SNAP), 0.0, 1.0)
+    return Shares(float(tone), float(dynamics))
+
+
+def _short(values: Array) -> Any:
+    """Nested lists of numbers with a few significant digits."""
+    if values.ndim > 1:
+        return [_short(row) for row in values]
+    return [float(f"{v:.{DIGITS}g}") for v in values]
 
 
 def read(path: Any) -> Gate:
     """A gate from a file."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    arrays = [np.array(data[name], dtype=float) for name in ("mean", "scale", "hidden", "output")]
-    return Gate(tuple(data["names"]), *arrays)
+    return Gate(tuple(data["names"]), *(np.array(data[name], dtype=float) for name in FIELDS))
 
 
 @functools.cache
@@ -101,16 +126,20 @@ def evidence_of(
     result: Tensor,
     expected: Expected,
     same_source: Sequence[float],
-    table: ParamTable,
+    effect: Effect,
     setting: Setting,
+    clips: Sequence[Tensor],
+    sample_rate: int,
 ) -> dict[str, float]:
-    """What a network knows about its answer.
+    """What a network knows about its answer, and how it compares with the plain difference.
 
     Args:
         own, result: standardised statistics [S] of the input, and of the input with the setting.
         expected: those that the network expects of the target, [1, S].
         same_source: probability for each reference that it is of the input's source.
-        table, setting: the answer.
+        effect, setting: the answer.
+        clips: what was analysed of the input and then of each reference, [N, T] each.
+        sample_rate: of the clips, in Hz.
     """
     mean, log_scale = expected.mean[0], expected.log_scale[0]
     certainty = (-log_scale).exp()
@@ -130,8 +159,36 @@ def evidence_of(
         for group, part in zip(GROUPS, row.split(sizes), strict=True)
     }
     found["same source"] = float(np.mean(same_source))
-    for name in table.with_role("ratio"):
+    for name in effect.params.with_role("ratio"):
         found["compression"] = 1 - 1 / float(setting[name][0])
-    for name in table.with_role("makeup"):
+    for name in effect.params.with_role("makeup"):
         found["makeup"] = float(setting[name][0])
-    return found
+    return found | _against_difference(effect, setting, clips, sample_rate)
+
+
+def _against_difference(
+    effect: Effect, setting: Setting, clips: Sequence[Tensor], sample_rate: int
+) -> dict[str, float]:
+    """The gains of a setting against the plain difference in third-octave levels, in dB."""
+    own, *others = (third_octave_levels_db(c.flatten().numpy(), sample_rate) for c in clips)
+    reference = np.mean(others, axis=0)
+    used = used_bands(own, reference)
+    if used.sum() < FEWEST_BANDS:
+        used = np.isfinite(own) & np.isfinite(reference)
+    hz = torch.from_numpy(CENTRES_HZ[used])
+    response = effect.response(hz, sample_rate, setting)
+    gains = np.zeros(len(hz))
+    if response is not None:
+        gains = 20 * np.log10(np.maximum(response[0].abs().numpy(), LOWEST_GAIN))
+    wanted = (reference - own)[used]
+    level = float(np.median(wanted))
+    gains, wanted = gains - np.median(gains), wanted - np.median(wanted)
+    spread = float(gains.std() * wanted.std())
+    return {
+        "gains": float(np.abs(gains).mean()),
+        "difference": float(np.abs(wanted).mean()),
+        "left of the difference": float(np.abs(wanted - gains).mean()),
+        "agreement": float(np.cov(gains, wanted, bias=True)[0, 1] / (spread + 1e-9)),
+        "level difference": level,
+        "roughness": float(np.abs(np.diff(wanted)).mean()),
+    }

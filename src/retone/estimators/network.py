@@ -196,7 +196,9 @@ class Network:
         if known and len(others) == len(references):
             loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
             alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
-            evidence = evidence_of(*known, expected_stats, alike, table, setting)
+            evidence = evidence_of(
+                *known, expected_stats, alike, loaded.effect, setting, loud, rate
+            )
         return Estimate(loaded.effect, setting), evidence
 
 

@@ -30,7 +30,7 @@ def _run(args: argparse.Namespace) -> int:
     import json
     from dataclasses import replace
 
-    import torch
+    import numpy as np
 
     from retone.estimators.network import Network
     from retone.lab.evaluate import gate
@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
     for path in args.also:
         rows += json.loads(path.read_text())
     for name, shares in (
-        ("the whole change", torch.ones(len(rows), 2)),
+        ("the whole change", np.ones((len(rows), 2))),
         ("gated, voices and tracks never seen", gate.cross_validated(rows)),
     ):
         for case, found in gate.summary(rows, shares).items():

@@ -1,23 +1,21 @@
 """Train the gate of a network: which share of its change is best, from what the network knows.
 
 Pairs with a known target are rendered with nine combinations of shares of tone and dynamics. The
-gate is trained on the interpolated errors of its shares: the mean logarithm of the ratio to the
-input's own error, where a ratio above 1 counts more than once, so that few pairs get worse.
+gate learns to predict the logarithm of the ratio of their errors to the input's own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from retone.dsp.measure import Array
 from retone.estimators.base import shift_thresholds
-from retone.estimators.gate import FARTHEST, Gate, Shares, blended
+from retone.estimators.gate import GRID, STEPS, Gate, Shares, blended, terms
 from retone.estimators.network import Network
 from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate.methods import excerpt
@@ -29,15 +27,13 @@ from retone.training.data.corpora import Corpus
 from retone.training.data.pairs import Pair, PairMaker
 from retone.units import db_to_gain
 
-STEPS = (0.0, 0.5, 1.0)
-"""Shares that are rendered; errors between them are interpolated."""
-WEIGHTS = {"stft": 1.0, "msd": 0.2, "rms": 0.15, "lufs": 0.15}
-"""Metrics in the loss and their weights."""
-FLOOR = 0.05
-"""Errors have this share of the mean error added, so that tiny ones do not dominate the loss."""
-WORSE_WEIGHT = 1.0
-HIDDEN, DECAY, ITERATIONS, LEARNING_RATE, START = 8, 0.1, 400, 0.02, 1.5
-FOLDS = 6
+WEIGHTS = {"stft": 1.0, "rms": 0.15, "lufs": 0.15}
+"""Metrics that the gate goes by, and their weights."""
+METRIC_NAMES = (*WEIGHTS, "msd")
+FLOOR = 0.02
+"""Errors have this share of the input's mean error added, so that tiny ones do not dominate."""
+RIDGE = 60.0
+FOLDS, TIE = 8, 1e-6
 Row = dict[str, Any]
 
 
@@ -78,7 +74,7 @@ def measured(pair: Pair, network: Network, rate: int) -> Row:
     estimate, evidence = network.answer(source, [reference], locks={})
     table = estimate.effect.params
     whole, _ = shift_thresholds(table, estimate.setting, -gain_db)
-    errors: dict[str, list[list[float]]] = {name: [] for name in WEIGHTS}
+    errors: dict[str, list[list[float]]] = {name: [] for name in METRIC_NAMES}
     for tone in STEPS:
         for row in errors.values():
             row.append([])
@@ -96,64 +92,44 @@ def fit_gate(rows: Sequence[Row]) -> Gate:
     names = tuple(rows[0]["evidence"])
     values = np.array([[row["evidence"][n] for n in names] for row in rows])
     mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-9
-    z = torch.tensor(np.clip((values - mean) / scale, -FARTHEST, FARTHEST)).float()
-    errors = {name: errors_of(rows, name).float() for name in WEIGHTS}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        inner, outer = nn.Linear(len(names), HIDDEN), nn.Linear(HIDDEN, len(Shares._fields))
-    with torch.no_grad():
-        outer.weight.mul_(0.1)
-        outer.bias.fill_(START)
-    weights = [*inner.parameters(), *outer.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE, weight_decay=DECAY)
-    for _ in range(ITERATIONS):
-        optimizer.zero_grad()
-        shares = torch.sigmoid(outer(torch.tanh(inner(z))))
-        loss(errors, shares).backward()
-        optimizer.step()
-    matrices = [
-        np.column_stack([layer.weight.detach().numpy(), layer.bias.detach().numpy()])
-        for layer in (inner, outer)
-    ]
-    return Gate(names, mean, scale, *matrices)
-
-
-def loss(errors: Mapping[str, Tensor], shares: Tensor) -> Tensor:
-    """Mean logarithm of the ratio to the input's error; positive ones count again."""
-    total = torch.zeros(())
+    x = terms(values, mean, scale)
+    wanted = np.zeros((len(rows), len(GRID)))
     for name, weight in WEIGHTS.items():
-        grid = errors[name]
-        floor = FLOOR * grid[:, 0, 0].mean()
-        ratio = torch.log((interpolated(grid, shares) + floor) / (grid[:, 0, 0] + floor))
-        total = total + weight * (ratio + WORSE_WEIGHT * ratio.relu()).mean()
-    return total
+        errors = errors_of(rows, name)
+        floor = FLOOR * errors[:, 0, 0].mean()
+        ratio = (errors + floor) / (errors[:, :1, :1] + floor)
+        wanted += weight * np.log(ratio).reshape(wanted.shape)
+    penalty = RIDGE * np.eye(x.shape[1])
+    penalty[0, 0] = 0.0
+    weights = np.asarray(np.linalg.solve(x.T @ x + penalty, x.T @ wanted).T, np.float64)
+    return Gate(names, mean, scale, weights)
 
 
-def errors_of(rows: Sequence[Row], metric: str) -> Tensor:
+def errors_of(rows: Sequence[Row], metric: str) -> Array:
     """Errors [N, tone, dynamics]."""
-    return torch.tensor(np.array([row["errors"][metric] for row in rows]))
+    return np.array([row["errors"][metric] for row in rows])
 
 
-def interpolated(grid: Tensor, shares: Tensor) -> Tensor:
+def interpolated(grid: Array, shares: Array) -> Array:
     """Errors [N] at shares [N, 2], bilinear in a grid [N, K, K]."""
     at = shares * (len(STEPS) - 1)
-    low = at.floor().clamp(0, len(STEPS) - 2).long()
-    (u, v), rows = (at - low).unbind(1), torch.arange(len(grid))
+    low = np.clip(np.floor(at), 0, len(STEPS) - 2).astype(int)
+    (u, v), rows = (at - low).T, np.arange(len(grid))
 
-    def corner(i: int, j: int) -> Tensor:
-        return grid[rows, low[:, 0] + i, low[:, 1] + j]
+    def corner(i: int, j: int) -> Array:
+        return np.asarray(grid[rows, low[:, 0] + i, low[:, 1] + j])
 
     return (1 - v) * ((1 - u) * corner(0, 0) + u * corner(1, 0)) + v * (
         (1 - u) * corner(0, 1) + u * corner(1, 1)
     )
 
 
-def cross_validated(rows: Sequence[Row]) -> Tensor:
+def cross_validated(rows: Sequence[Row]) -> Array:
     """Shares [N, 2] that gates give which never saw the voice or track of a row."""
     groups = sorted({row["group"] for row in rows})
     order = np.random.default_rng(0).permutation(len(groups))
     fold = {groups[g]: k % FOLDS for k, g in enumerate(order)}
-    shares = torch.ones(len(rows), 2)
+    shares = np.ones((len(rows), 2))
     for k in range(FOLDS):
         kept = [row for row in rows if fold[row["group"]] != k]
         if not kept:
@@ -161,24 +137,24 @@ def cross_validated(rows: Sequence[Row]) -> Tensor:
         gate = fit_gate(kept)
         for i, row in enumerate(rows):
             if fold[row["group"]] == k:
-                shares[i] = torch.tensor(gate.shares(row["evidence"]))
+                shares[i] = gate.shares(row["evidence"])
     return shares
 
 
-def summary(rows: Sequence[Row], shares: Tensor) -> dict[str, dict[str, float]]:
+def summary(rows: Sequence[Row], shares: Array) -> dict[str, dict[str, float]]:
     """By case: ratios of mean errors to the input's, and the share of pairs worse in STFT."""
     found = {}
     for case in CASES:
-        kept = torch.tensor([row["case"] == case for row in rows])
+        kept = np.array([row["case"] == case for row in rows])
         if not kept.any():
             continue
         numbers = {}
-        for name in WEIGHTS:
+        for name in METRIC_NAMES:
             grid = errors_of(rows, name)[kept]
-            errors = interpolated(grid, shares[kept].double())
+            errors = interpolated(grid, shares[kept])
             numbers[name] = float(errors.mean() / grid[:, 0, 0].mean())
             if name == "stft":
-                numbers["worse"] = float((errors > grid[:, 0, 0]).double().mean())
-        tone, dynamics = shares[kept].mean(0).tolist()
+                numbers["worse"] = float((errors > grid[:, 0, 0] + TIE).mean())
+        tone, dynamics = shares[kept].mean(axis=0).tolist()
         found[case] = {"pairs": int(kept.sum()), **numbers, "tone": tone, "dynamics": dynamics}
     return found
