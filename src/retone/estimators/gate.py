@@ -6,8 +6,8 @@ far the input's statistics lie from those that it expects of the target, how cer
 how far its setting moves the input towards them, and how likely both recordings are of one source.
 Ridge regressions on this evidence and its squares, fitted on pairs whose target is known
 (``python -m retone.lab evaluate gate``), predict the logarithm ``p`` of the ratio of the result's
-error to the input's at several shares of tone and dynamics. The shares made are their mean, weighted
-by ``exp(-p / TEMPERATURE)``; shares near 0 and 1 become 0 and 1.
+error to the input's at several shares of tone and dynamics. The shares made are their mean,
+weighted by ``exp(-p / TEMPERATURE)``; shares near 0 and 1 become 0 and 1.
 """
 
 from __future__ import annotations

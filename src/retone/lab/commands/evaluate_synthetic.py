@@ -17,11 +17,11 @@ from retone.lab.commands.corpora import (
 from retone.lab.commands.verbs import Verb
 
 METHODS = (
-    "input", "matchering", "network-alone", "oracle", "rules-published",
+    "input", "matchering", "network-alone", "network-ungated", "oracle", "rules-published",
     *(name for name in CHOICES if name != "auto"),
 )  # fmt: skip
-"""Rows: the unprocessed input, the rules as published, matchering, the network without its fit, the
-chain fitted to the target, and estimators by name."""
+"""Rows: the unprocessed input, the rules as published, matchering, the network without its fit and
+without its gate, the chain fitted to the target, and estimators by name."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,9 +80,12 @@ def _run(args: argparse.Namespace) -> int:
 
 def _methods(name: str, args: argparse.Namespace) -> list[Any]:
     from retone.estimators.choose import FORMER_NAMES, estimator_named
+    from retone.estimators.gate import packaged
+    from retone.estimators.network import Network
     from retone.lab.evaluate.methods import Estimated, Input, Matchering, Oracle, published_rules
     from retone.losses import L1, MultiResolutionSTFT, WeightedSum
 
+    weights = args.weights or args.kind
     match name:
         case "input":
             return [Input()]
@@ -96,13 +99,11 @@ def _methods(name: str, args: argparse.Namespace) -> list[Any]:
         case "rules":
             return [Estimated("RB-DSP", estimator_named("rules"), at_peak=True)]
         case "network-alone":
-            from retone.estimators.network import Network
-
-            weights = args.weights or args.kind
             return [Estimated("network alone", Network(weights=weights, fit_steps=0, level=None))]
-        case "network":
-            estimator = estimator_named(name, weights=args.weights or args.kind)
-            return [Estimated("network, fitted", estimator)]
+        case "network" | "network-ungated":
+            gated = name == "network" and packaged(str(weights)) is not None
+            row = "network, gated" if gated else "network, fitted"
+            return [Estimated(row, Network(weights=weights, gated=gated))]
     name = FORMER_NAMES.get(name, name)
     estimator = estimator_named(name)
     return [
