@@ -37,6 +37,8 @@ STEPS = (0.0, 0.5, 1.0)
 GRID = np.array([(tone, dynamics) for tone in STEPS for dynamics in STEPS])
 """The shares of tone and dynamics at which errors are predicted, [K, 2]; first comes no change."""
 TEMPERATURE, SNAP = 0.02, 0.15
+FAVOUR = 0.05
+"""A whole change counts as this much better than predicted: doubt alone does not hold it back."""
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
 DIGITS = 6
@@ -87,7 +89,7 @@ def terms(values: Array, mean: Array, scale: Array) -> Array:
 
 def shares_from(predicted: Array) -> Shares:
     """The shares for log ratios predicted at each of ``GRID``, [K]; the first counts as 0."""
-    known = np.concatenate([[0.0], predicted[1:]])
+    known = np.concatenate([[0.0], predicted[1:]]) - FAVOUR * GRID.mean(axis=1)
     weight = np.exp((known.min() - known) / TEMPERATURE)
     mean = weight @ GRID / weight.sum()
     tone, dynamics = np.clip((mean - SNAP) / (1 - 2 * SNAP), 0.0, 1.0)

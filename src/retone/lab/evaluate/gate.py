@@ -32,7 +32,7 @@ WEIGHTS = {"stft": 1.0, "rms": 0.15, "lufs": 0.15}
 METRIC_NAMES = (*WEIGHTS, "msd")
 FLOOR = 0.02
 """Errors have this share of the input's mean error added, so that tiny ones do not dominate."""
-RIDGE = 60.0
+RIDGE = 200.0
 FOLDS, TIE = 8, 1e-6
 Row = dict[str, Any]
 
