@@ -183,6 +183,17 @@ def regenerated(name: str) -> str:
     return reproducing(summary, [Filled.load(RESULTS / IN_FULL)])
 
 
+def test_the_gates_table_is_what_their_files_say() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    for kind in ("speech", "music"):
+        found = json.loads((RESULTS / f"gate_{kind}.json").read_text(encoding="utf-8"))["found"]
+        for case, whole in found["whole"].items():
+            gated = found["gated"][case]
+            shares = (f"{100 * numbers['worse']:.0f} %" for numbers in (whole, gated))
+            cells = (f"{kind}, {case}", f"{whole['stft']:.3f}", f"{gated['stft']:.3f}", *shares)
+            assert f"| {' | '.join(cells)} |" in page
+
+
 GENERATED = (
     "closeness", "styles", "strategies", "reproducing", "exports", "natural", "benchmarks"
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from retone.lab.commands.corpora import add_corpus, add_number, add_seed, corpus_of
+from retone.lab.commands.corpora import add_corpus, add_number, add_output, add_seed, corpus_of
 from retone.lab.commands.verbs import Verb
 
 
@@ -23,6 +23,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--also", type=Path, nargs="*", default=[], metavar="JSON",
         help="such files of other corpora or rates, to train on as well",
     )  # fmt: skip
+    add_output(parser, "what the gate gains (JSON)")
     parser.add_argument("--gate", type=Path, metavar="JSON", help="file for the trained gate")
 
 
@@ -33,9 +34,11 @@ def _run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from retone.estimators.network import Network
+    from retone.files.atomic import write_text_atomic
     from retone.lab.evaluate import gate
     from retone.terminal import progress_bar
     from retone.training.data.pairs import PairMaker
+    from retone.training.provenance import provenance
 
     corpus = corpus_of(args, args.sample_rate)
     long = tuple(track for track in corpus.tracks if track.samples >= 2 * args.length)
@@ -49,13 +52,18 @@ def _run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     for path in args.also:
         rows += json.loads(path.read_text())
-    for name, shares in (
-        ("the whole change", np.ones((len(rows), 2))),
-        ("gated, voices and tracks never seen", gate.cross_validated(rows)),
-    ):
-        for case, found in gate.summary(rows, shares).items():
-            numbers = ", ".join(f"{k} {v:.3g}" for k, v in found.items())
-            print(f"{name}, {case}: {numbers}")
+    found = {
+        "whole": gate.summary(rows, np.ones((len(rows), 2))),
+        "gated": gate.summary(rows, gate.cross_validated(rows)),
+    }
+    for what, cases in found.items():
+        for case, numbers in cases.items():
+            print(f"{what}, {case}: " + ", ".join(f"{k} {v:.3g}" for k, v in numbers.items()))
+    if args.output:
+        question = {"corpus": corpus.name, "sample_rate": args.sample_rate, "seed": args.seed,
+                    "pairs": len(rows), "groups": len({row["group"] for row in rows})}  # fmt: skip
+        record = {"provenance": provenance(), "question": question, "found": found}
+        write_text_atomic(args.output, json.dumps(record, indent=1) + "\n", force=True)
     if args.gate:
         gate.fit_gate(rows).write(args.gate)
     return 0
