@@ -44,8 +44,8 @@ def test_the_share_with_the_least_error_is_made(best: int) -> None:
 def test_shares_move_without_jumps() -> None:
     slopes = [0.0, *np.linspace(-0.3, 0.3, len(GRID) - 1)]
     gate = _gate(slopes)
-    found = np.array([gate.shares({"a": a}) for a in np.linspace(-3, 3, 601)])
-    assert np.abs(np.diff(found, axis=0)).max() < 0.05
+    found = np.array([gate.shares({"a": a}) for a in np.linspace(-3, 3, 1201)])
+    assert np.abs(np.diff(found, axis=0)).max() < 0.1
     assert np.ptp(found[:, 0]) > 0.9
 
 
@@ -151,7 +151,7 @@ def test_without_a_gate_the_whole_change_is_made(
     source, reference = pair
     network = Network()
     whole, _ = network.answer(source, [reference], locks={})
-    ungated = replace(network, gated=False).estimate(source, [reference], locks={})
+    ungated = replace(network, caution=0.0).estimate(source, [reference], locks={})
     assert ungated.level_share == 1.0
     for name, value in whole.setting.items():
         assert float(ungated.setting[name]) == float(value)
@@ -161,3 +161,20 @@ def test_without_a_gate_the_whole_change_is_made(
     gated = network.estimate(source, [reference], locks={})
     assert all(abs(float(gated.setting[name])) < 1e-6 for name in GAINS)
     assert float(gated.setting["compressor.ratio"]) == pytest.approx(1.0)
+
+
+def test_caution_makes_a_part_of_what_the_gate_leaves_out(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At caution 0.5 a gate that wants nothing lets half of the change pass."""
+    source, reference = pair
+    nothing = _gate([0.0] * len(GRID), ("same source",))
+    nothing.weights[1:, 0] = 1.0
+    monkeypatch.setattr(network_module, "packaged_gate", lambda name: nothing)
+    whole, _ = Network().answer(source, [reference], locks={})
+    half = Network(caution=0.5).estimate(source, [reference], locks={})
+    assert half.level_share == pytest.approx(0.5)
+    for name in GAINS:
+        assert float(half.setting[name]) == pytest.approx(
+            0.5 * float(whole.setting[name]), abs=1e-6
+        )

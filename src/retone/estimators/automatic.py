@@ -20,9 +20,14 @@ class Automatic:
 
     The closed form is used if no weights ship for that kind, and for presets, for which it is the
     better estimator.
+
+    Args:
+        otherwise: what is used there.
+        caution: of the network; see ``Network``.
     """
 
     otherwise: ClosedForm = field(default_factory=ClosedForm)
+    caution: float = 1.0
     name: str = "auto"
 
     def estimate(
@@ -40,7 +45,8 @@ class Automatic:
             return self.otherwise.estimate(source, references, locks=locks, progress=progress)
         from retone.estimators.network import Network
 
-        found = Network(weights=kind).estimate(source, references, locks=locks, progress=progress)
+        network = Network(weights=kind, caution=self.caution)
+        found = network.estimate(source, references, locks=locks, progress=progress)
         return replace(found, notes=(f"Settings from the network for {kind}.", *found.notes))
 
 

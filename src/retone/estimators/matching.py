@@ -10,7 +10,7 @@ checked on the rendered excerpt.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -233,7 +233,10 @@ class Matching:
         setting = SOUND_CHAIN.params.neutral(1)
         if strength == 1:
             return setting, ()
-        found = self.processing.estimate(source, references, locks={})
+        processing = self.processing
+        if isinstance(processing, Automatic):
+            processing = replace(processing, caution=1 - strength)
+        found = processing.estimate(source, references, locks={})
         for name, value in found.setting.items():
             if name in setting:
                 p = SOUND_CHAIN.params[name]

@@ -21,7 +21,7 @@ from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.content_statistics import packaged
 from retone.estimators.expectation import fit_expectation
-from retone.estimators.gate import blended, evidence_of
+from retone.estimators.gate import Shares, blended, evidence_of
 from retone.estimators.gate import packaged as packaged_gate
 from retone.estimators.level_rule import LevelRule, same_sources
 from retone.estimators.preset_change import infer_change
@@ -77,8 +77,8 @@ class Network:
         fit_pieces: number of pieces, the loudest, for the fit and for measuring levels.
         level_share: how far the level of the fitted setting moves back to that of the prediction.
         level: rule that then adjusts the level; None keeps the network's level.
-        gated: make only the shares of the change that ``retone.estimators.gate`` finds; for weights
-            that ship.
+        caution: 1 makes only the shares of the change that ``retone.estimators.gate`` finds, 0 the
+            whole change; for weights that ship.
     """
 
     name: str = "network"
@@ -89,7 +89,7 @@ class Network:
     fit_pieces: int = 2
     level_share: float = 1.0
     level: LevelRule | None = LevelRule()
-    gated: bool = True
+    caution: float = 1.0
 
     @property
     def effect(self) -> Effect:
@@ -105,13 +105,13 @@ class Network:
         progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``. The caller applies the locks."""
-        gate = packaged_gate(str(self.weights)) if self.gated else None
+        gate = packaged_gate(str(self.weights)) if self.caution else None
         estimate, evidence = self.answer(
             source, references, locks=locks, progress=progress, explain=gate is not None
         )
         if gate is None or evidence is None:
             return estimate
-        shares = gate.shares(evidence)
+        shares = Shares(*(1 - self.caution * (1 - share) for share in gate.shares(evidence)))
         setting = blended(estimate.effect.params, estimate.setting, shares)
         return replace(estimate, setting=setting, level_share=shares.dynamics)
 
@@ -197,7 +197,7 @@ class Network:
             loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
             alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
             evidence = evidence_of(
-                *known, expected_stats, alike, loaded.effect, setting, loud, rate
+                known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
             )
         return Estimate(loaded.effect, setting), evidence
 

@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     long = tuple(track for track in corpus.tracks if track.samples >= 2 * args.length)
     corpus = replace(corpus, tracks=long)
     maker = PairMaker(sample_rate=args.sample_rate, length=args.length, min_mean_square=1e-5)
-    network = Network(weights=args.kind, gated=False)
+    network = Network(weights=args.kind, caution=0.0)
     with progress_bar() as progress:
         rows = gate.measure_pairs(
             corpus, maker, network, pairs=args.pairs, seed=args.seed, path=args.rows,

@@ -103,7 +103,7 @@ def _methods(name: str, args: argparse.Namespace) -> list[Any]:
         case "network" | "network-ungated":
             gated = name == "network" and packaged(str(weights)) is not None
             row = "network, gated" if gated else "network, fitted"
-            return [Estimated(row, Network(weights=weights, gated=gated))]
+            return [Estimated(row, Network(weights=weights, caution=float(gated)))]
     name = FORMER_NAMES.get(name, name)
     estimator = estimator_named(name)
     return [
