@@ -213,14 +213,25 @@ def page(results: Sequence[Result]) -> str:
             f"{q['pairs']} pairs per case, seed {q['seed']}, retone {result.provenance['retone']}, "
             f"{result.provenance['date']}.",
         ]
+        readers = of_readers(result)
+        apart = 0 < len(readers.rows) < len(result.rows) and not _has_oracle(result)
         for case in result.names("case"):
             present = [r.values for r in result.rows if r.case == case]
             columns = [(m.name, directions[m.name]) for m in STYLE_METRICS
                        if any(m.name in v for v in present)]  # fmt: skip
             lines += ["", f"### Reference: {case}", "", table(result, case, columns)]
             lines += ["", made_worse(result, case, "stft")]
+            if apart:
+                lines += ["", f"#### Only the readers of VCTK, reference: {case}", ""]
+                lines += [table(readers, case, columns), "", made_worse(readers, case, "stft")]
         lines.append("")
     return "\n".join(lines)
+
+
+def of_readers(result: Result, corpus: str = "vctk") -> Result:
+    """The rows of one corpus among several: DeepAFx-ST's unseen voices are those of VCTK."""
+    rows = [row for row in result.rows if row.group.startswith(f"{corpus}/")]
+    return Result(result.question, result.provenance, rows)
 
 
 def made_worse(result: Result, case: str, metric: str, baseline: str = "Input") -> str:
