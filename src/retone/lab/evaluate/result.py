@@ -199,6 +199,9 @@ def page(results: Sequence[Result]) -> str:
         "track) or of another one. Errors are between a method's output and the target: lower is",
         "better, except for PESQ. The best of a column is bold. Numbers are means with 95 %",
         "intervals from a bootstrap over voices; x is the ratio to the input's own error.",
+        "*network, gated* makes the share of its change that the evidence supports",
+        "([How much to do](estimators.md#how-much-to-do)), as `match` does at strength 0; the other",
+        "rows make the whole change.",
         "",
         *(f"- **{m.name}**{f' ({m.unit})' if m.unit else ''}: {m.help}" for m in STYLE_METRICS),
         "",
@@ -211,7 +214,7 @@ def page(results: Sequence[Result]) -> str:
             + (", with the chain fitted to the target" if _has_oracle(result) else ""),
             "",
             f"{q['pairs']} pairs per case, seed {q['seed']}, retone {result.provenance['retone']}, "
-            f"{result.provenance['date']}.",
+            f"{result.provenance['date']}{_later(result)}.",
         ]
         readers = of_readers(result)
         apart = 0 < len(readers.rows) < len(result.rows) and not _has_oracle(result)
@@ -226,6 +229,12 @@ def page(results: Sequence[Result]) -> str:
                 lines += [table(readers, case, columns), "", made_worse(readers, case, "stft")]
         lines.append("")
     return "\n".join(lines)
+
+
+def _later(result: Result) -> str:
+    """The rows that were measured later, and when."""
+    later = {k: v["date"] for k, v in result.provenance.items() if isinstance(v, dict)}
+    return "".join(f" ({name}: {date})" for name, date in later.items())
 
 
 def of_readers(result: Result, corpus: str = "vctk") -> Result:
