@@ -50,6 +50,63 @@ INLINE v8 knee_by_width(v8 slope) { return slope * (1.0 - slope); }
 SMOOTH(double)
 SMOOTH(v8)
 
-INLINE double sign_of(double k_up, double k_down) { return k_up >= k_down ? 1.0 : -1.0; }
+/* The coefficients of one smoother a lane. */
+typedef struct {
+    v8 k_up, k_down, keep_up, keep_down;
+    v8 sign; /* -1 where it runs on the negated signal */
+} Smoother;
+
+INLINE void set_smoother(Smoother *s, int lane, double k_up, double k_down) {
+    s->k_up[lane] = k_up, s->k_down[lane] = k_down;
+    s->keep_up[lane] = 1.0 - k_up, s->keep_down[lane] = 1.0 - k_down;
+    s->sign[lane] = k_up >= k_down ? 1.0 : -1.0;
+}
+
+/* The recursions. A vector is a sample of eight rows (`lanes`), or eight samples of one row, whose
+   state is the first lane. Everything else is the same for both. */
+
+/* The smoothed values for a vector, with the sign, as is the state z. */
+INLINE v8 smooth8(const Smoother *s, v8 x, v8 *z, int lanes) {
+    v8 up = s->k_up * s->sign * x, down = s->k_down * s->sign * x, after = splat(0.0);
+    if (lanes) return *z = smooth(*z, up, down, s->keep_up, s->keep_down);
+    double now = (*z)[0];
+    for (int n = 0; n < LANES; n++)
+        after[n] = now = smooth(now, up[n], down[n], s->keep_up[0], s->keep_down[0]);
+    (*z)[0] = now;
+    return after;
+}
+
+/* The states before each sample of a vector, from those after and the one before it. */
+INLINE v8 states_before(v8 after, v8 z, int lanes) {
+    return lanes ? z : __builtin_shufflevector(z, after, 0, 8, 9, 10, 11, 12, 13, 14);
+}
+
+/* Backward in time: d = scale g + carry, carry = keep d. */
+INLINE v8 carry_back(v8 scale, v8 g, v8 keep, v8 *carry, int lanes) {
+    v8 d = splat(0.0);
+    if (lanes) {
+        d = fma_(scale, g, *carry), *carry = keep * d;
+        return d;
+    }
+    double now = (*carry)[0];
+    for (int n = LANES - 1; n >= 0; n--) {
+        d[n] = fma_(scale[n], g[n], now);
+        now = keep[n] * d[n];
+    }
+    (*carry)[0] = now;
+    return d;
+}
+
+/* The gradient on x of smooth8 from the d of its states; adds to those on k_up and k_down. `step`
+   is x minus the state before it. */
+INLINE v8 smoother_gradient(const Smoother *s, v8 d, v8 step, v8 *on_up, v8 *on_down) {
+    v8 none = splat(0.0), by_k = d * step;
+    *on_up += above(step, none, by_k, none);
+    *on_down += above(step, none, none, by_k);
+    return above(step, none, s->k_up, s->k_down) * d;
+}
+INLINE v8 kept(const Smoother *s, v8 step) {
+    return above(step, splat(0.0), s->keep_up, s->keep_down);
+}
 
 #endif

@@ -2,7 +2,7 @@
 
 A plan is JSON and names no effect: it consists of a few building blocks, and of references to
 parameters by their dotted names. Numbers stand for values that no slider moves.
-``static/engine.js`` runs it with the functions of ``core.h``.
+``static/engine.js`` runs it with the core's functions.
 """
 
 from __future__ import annotations
