@@ -341,7 +341,7 @@ def test_settled_float32_keeps_its_branch() -> None:
 
 def test_wrong_shapes_raise_errors() -> None:
     x = np.zeros((2, 1, 8))
-    with pytest.raises(ShapeError, match="params.*columns = 9"):
+    with pytest.raises(ShapeError, match=r"\[2, 9\]"):
         compress_forward(x, np.zeros((2, 6)), np.zeros((2, 3)))
     with pytest.raises(ShapeError, match="grad_y"):
         compress_backward(x[:, :, :4], x, np.zeros((2, 9)), np.zeros((2, 3)))

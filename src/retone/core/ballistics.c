@@ -28,10 +28,14 @@ INLINE void forward(const Call *c, const Rows *rows, const Smoother *given, v8 *
     Tile tile;
     for (int64_t at = from; at < to; at += BLOCK) {
         int64_t count = MIN(BLOCK, to - at), numbers = (lanes ? LANES : 1) * count;
-        if (c->states && at % BLOCK == 0) store(c->states + at / BLOCK * LANES, z);
+        if (c->states && at % BLOCK == 0)
+            store(c->states + at / BLOCK * LANES, lanes ? z : splat(z[0]));
         read_rows(c->x, rows, c->length, at, count, BLOCK, tile.at, lanes, single);
-        for (int64_t n = 0; n < numbers; n += LANES)
-            store(tile.at + n, smooth8(&s, load(tile.at + n), &z, lanes) * s.sign);
+        for (int64_t n = 0; n < numbers; n += LANES) {
+            v8 x = load(tile.at + n), after;
+            smooth8(&s, 1, &x, &z, &after, lanes);
+            store(tile.at + n, after * s.sign);
+        }
         if (c->y) write_rows(tile.at, c->y, rows, c->length, at, count, BLOCK, lanes, single);
     }
     *state = lanes ? z : splat(z[0]);
@@ -43,6 +47,7 @@ INLINE void backward(const Call *c, const Rows *rows, const Smoother *given, Gra
     Smoother s = *given;
     Gradients g = *sums;
     Tile steps, grads;
+    v8 one = splat(1.0);
     for (int64_t block = last; block >= first; block--) {
         int64_t at = block * BLOCK, count = MIN(BLOCK, c->length - at);
         int64_t numbers = (lanes ? LANES : 1) * count;
@@ -50,12 +55,14 @@ INLINE void backward(const Call *c, const Rows *rows, const Smoother *given, Gra
         read_rows(c->gy, rows, c->length, at, count, -BLOCK, grads.at, lanes, single);
         v8 z = load(c->states + LANES * block);
         for (int64_t n = 0; n < numbers; n += LANES) {
-            v8 x = load(steps.at + n), before = z, after = smooth8(&s, x, &z, lanes);
+            v8 x = load(steps.at + n), before = z, after;
+            smooth8(&s, 1, &x, &z, &after, lanes);
             store(steps.at + n, fma_(-s.sign, states_before(after, before, lanes), x));
         }
         for (int64_t n = numbers - LANES; n >= 0; n -= LANES) {
             v8 step = load(steps.at + n), keep = kept(&s, step);
-            v8 d = carry_back(splat(1.0), load(grads.at + n), keep, &g.carry, lanes);
+            v8 d;
+            carry_back(1, &one, load(grads.at + n), &keep, &g.carry, &d, lanes);
             store(grads.at + n, smoother_gradient(&s, d, step, &g.up, &g.down));
         }
         write_rows(grads.at, c->y, rows, c->length, at, count, -BLOCK, lanes, single);

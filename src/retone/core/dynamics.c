@@ -17,9 +17,8 @@ enum { ONE_STAGE, TWO_STAGES, LINEAR };
 
 /* 1 minus the linear gain. */
 INLINE v8 reduction(const Settings *s, v8 octaves, int expander) {
-    v8 gain_db = s->stage[0].slope * knee(&s->stage[0].curve, octaves).value;
-    if (expander)
-        gain_db = minimum(gain_db, s->stage[1].slope * knee(&s->stage[1].curve, octaves).value);
+    v8 gain_db = s->slope[0] * knee(&s->curve[0], octaves).value;
+    if (expander) gain_db = minimum(gain_db, s->slope[1] * knee(&s->curve[1], octaves).value);
     return 1.0 - exp2_for(gain_db * LOG2_GAIN, 0);
 }
 
@@ -31,43 +30,50 @@ INLINE void forward(const Forward *call, const Rows *rows, const Settings *given
     State m = *state;
     int linear = kind == LINEAR, stages = kind == TWO_STAGES ? 2 : 1;
     int64_t item = f->channels * f->length, stride = STATES * (blocks_in(f->length) + 1);
-    const Smoother *first = &s.stage[0].smoother;
+    int64_t late =
+        lanes ? 0 : LANES; /* a row's gains run behind its recursion, whose latency they fill */
     v8 makeup = exp2_for(s.makeup, 0);
     Tile over[2], decibels;
+    v8 after[2] = {s.makeup, s.makeup};
     for (int64_t at = from; at < to; at += BLOCK) {
         int64_t count = MIN(BLOCK, to - at), numbers = (lanes ? LANES : 1) * count;
         if (f->block_states && at % BLOCK == 0)
-            save_state(&m, f->block_states + at / BLOCK * STATES, stride, rows, &s);
-        for (int64_t c = 0; c < f->channels; c++)
-            read_rows(f->x, rows, item, c * f->length + at, count, BLOCK, f->audio + c * TILE,
-                      lanes, single);
+            save_state(&m, f->block_states + at / BLOCK * STATES, stride, rows, &s, lanes);
+        int64_t start = item * rows->row[0] + at;
+        Audio x = audio_of(f->x, f->audio, start, f->length, f->channels, single, lanes);
+        Audio y = audio_of(f->y, f->audio, start, f->length, f->channels, single, lanes);
+        for (int64_t c = 0; lanes && c < f->channels; c++)
+            read_rows(f->x, rows, item, c * f->length + at, count, BLOCK, f->audio + c * TILE, 1,
+                      single);
         /* short loops let the processor overlap several samples */
         for (int64_t n = 0; n < numbers; n += LANES) {
-            v8 power = mean_squares(&s, peak_of(f->audio + n, f->channels), &m.p, lanes);
+            v8 power = mean_squares(&s, peak_of(&x, n), &m.p, lanes);
             v8 octaves = octaves_of(power, single && !linear);
             for (int i = 0; !linear && i < stages; i++)
-                store(over[i].at + n, knee(&s.stage[i].curve, octaves).value);
+                store(over[i].at + n, knee(&s.curve[i], octaves).value);
             if (linear) store(over[0].at + n, reduction(&s, octaves, f->expander));
         }
-        for (int64_t n = 0; n < numbers; n += LANES) {
-            v8 after[2], gain;
-            for (int i = 0; i < stages; i++)
-                after[i] = smooth8(&s.stage[i].smoother, load(over[i].at + n), &m.z[i], lanes);
+        for (int64_t n = 0; n < numbers + late; n += LANES) {
+            v8 before[2] = {after[0], after[1]}, beyond[2], gain;
+            for (int i = 0; n < numbers && i < stages; i++) beyond[i] = load(over[i].at + n);
+            if (n < numbers) smooth8(s.smoother, stages, beyond, m.z, after, lanes);
+            if (n < late) continue;
+            const v8 *z = late ? before : after;
             if (linear) {
-                gain = (1.0 - after[0] * first->sign) * makeup;
+                gain = (1.0 - z[0] * s.smoother[0].sign) * makeup;
             } else {
-                gain = gain_log2(&s, after, stages);
-                if (f->curve) store(decibels.at + n, gain * (1.0 / LOG2_GAIN));
+                gain = gain_log2(&s, z, stages);
+                if (f->curve) store(decibels.at + n - late, gain * (1.0 / LOG2_GAIN));
                 gain = exp2_for(gain, single);
             }
-            for (double *x = f->audio + n, *end = x + f->channels * TILE; x < end; x += TILE)
-                store(x, load(x) * gain);
+            for (int64_t c = 0; f->y && c < f->channels; c++)
+                store_audio(&y, c, n - late, load_audio(&x, c, n - late) * gain);
         }
         if (f->curve)
             write_rows(decibels.at, f->curve, rows, f->length, at, count, BLOCK, lanes, single);
-        for (int64_t c = 0; f->y && c < f->channels; c++)
-            write_rows(f->audio + c * TILE, f->y, rows, item, c * f->length + at, count, BLOCK,
-                       lanes, single);
+        for (int64_t c = 0; lanes && f->y && c < f->channels; c++)
+            write_rows(f->audio + c * TILE, f->y, rows, item, c * f->length + at, count, BLOCK, 1,
+                       single);
     }
     if (lanes) *state = m;
     else *state = (State){splat(m.p[0]), {splat(m.z[0][0]), splat(m.z[1][0])}};
@@ -101,7 +107,7 @@ static void compress(const Forward *f, const double *params, const double *state
         int64_t alone = many ? 0 : f->length - f->length % LANES;
         if (alone > 0) FORWARD[kind][single][0](f, &rows, &s, &m, 0, alone);
         if (alone < f->length) FORWARD[kind][single][1](f, &rows, &s, &m, alone, f->length);
-        save_state(&m, end, stride, &rows, &s);
+        save_state(&m, end, stride, &rows, &s, 1);
         row += rows.count;
     }
 }

@@ -34,14 +34,12 @@ enum {
     COLUMNS
 };
 
+/* The compressor, then the expander. */
 typedef struct {
-    Curve curve;
-    Smoother smoother;
-    v8 slope, slope_log2; /* dB of gain per smoothed dB, negative; log2 of amplitude, signed */
-} Stage;
-
-typedef struct {
-    Stage stage[2];
+    Curve curve[2];
+    Smoother smoother[2];
+    v8 slope[2],
+        slope_log2[2]; /* dB of gain per smoothed dB, negative; log2 of amplitude, signed */
     v8 makeup, k_level, keep_level;
 } Settings;
 
@@ -60,17 +58,15 @@ INLINE Settings settings_of(const double *params, const Rows *rows) {
     Settings s;
     for (int j = 0; j < LANES; j++) {
         const double *row = params + COLUMNS * rows->row[j];
-        Stage *over = &s.stage[0], *under = &s.stage[1];
-        set_curve(&over->curve, j, row[THRESHOLD_DB], row[KNEE_DB], 0);
-        set_curve(&under->curve, j, row[EXPANDER_THRESHOLD_DB], row[KNEE_DB], 1);
-        set_smoother(&over->smoother, j, row[K_ATTACK], row[K_RELEASE]);
-        set_smoother(&under->smoother, j, row[K_RELEASE], row[K_ATTACK]);
-        over->slope[j] = -row[SLOPE], under->slope[j] = -row[EXPANDER_SLOPE];
+        set_curve(&s.curve[0], j, row[THRESHOLD_DB], row[KNEE_DB], 0);
+        set_curve(&s.curve[1], j, row[EXPANDER_THRESHOLD_DB], row[KNEE_DB], 1);
+        set_smoother(&s.smoother[0], j, row[K_ATTACK], row[K_RELEASE]);
+        set_smoother(&s.smoother[1], j, row[K_RELEASE], row[K_ATTACK]);
+        s.slope[0][j] = -row[SLOPE], s.slope[1][j] = -row[EXPANDER_SLOPE];
         s.makeup[j] = row[MAKEUP_DB] * LOG2_GAIN;
         s.k_level[j] = row[K_LEVEL], s.keep_level[j] = 1.0 - row[K_LEVEL];
     }
-    for (int i = 0; i < 2; i++)
-        s.stage[i].slope_log2 = s.stage[i].slope * s.stage[i].smoother.sign * LOG2_GAIN;
+    for (int i = 0; i < 2; i++) s.slope_log2[i] = s.slope[i] * s.smoother[i].sign * LOG2_GAIN;
     return s;
 }
 
@@ -80,17 +76,17 @@ INLINE State load_state(const double *states, int64_t stride, const Rows *rows, 
     for (int j = 0; j < LANES; j++) {
         const double *from = states + rows->row[j] * stride;
         m.p[j] = from[0];
-        for (int i = 0; i < 2; i++) m.z[i][j] = from[1 + i] * s->stage[i].smoother.sign[j];
+        for (int i = 0; i < 2; i++) m.z[i][j] = from[1 + i] * s->smoother[i].sign[j];
     }
     return m;
 }
 
 INLINE void save_state(const State *m, double *states, int64_t stride, const Rows *rows,
-                       const Settings *s) {
-    for (int j = 0; j < rows->count; j++) {
+                       const Settings *s, int lanes) {
+    for (int j = 0; j < (lanes ? rows->count : 1); j++) {
         double *to = states + rows->row[j] * stride;
         to[0] = m->p[j];
-        for (int i = 0; i < 2; i++) to[1 + i] = m->z[i][j] * s->stage[i].smoother.sign[j];
+        for (int i = 0; i < 2; i++) to[1 + i] = m->z[i][j] * s->smoother[i].sign[j];
     }
 }
 
@@ -104,26 +100,49 @@ INLINE v8 octaves_of(v8 power, int single) {
 INLINE v8 mean_squares(const Settings *s, v8 peak, v8 *p, int lanes) {
     v8 power = s->k_level * peak, none = splat(0.0);
     if (lanes) return *p = above(s->keep_level, none, fma_(s->keep_level, *p, power), power);
-    if (s->keep_level[0] > 0.0) {
-        double now = (*p)[0];
-        for (int n = 0; n < LANES; n++) power[n] = now = fma_(s->keep_level[0], now, power[n]);
+    double now = (*p)[0], keep = s->keep_level[0], powers[LANES];
+    if (keep == 0.0) {
+        (*p)[0] = peak[LANES - 1];
+        return peak;
     }
-    (*p)[0] = power[LANES - 1];
-    return power;
+    store(powers, power);
+    for (int n = 0; n < LANES; n++) powers[n] = now = fma_(keep, now, powers[n]);
+    (*p)[0] = now;
+    return load(powers);
 }
 
 /* Gain in log2 of amplitude from the smoothed dB. */
 INLINE v8 gain_log2(const Settings *s, const v8 *z, int stages) {
     v8 gain = s->makeup;
-    for (int i = 0; i < stages; i++) gain = fma_(s->stage[i].slope_log2, z[i], gain);
+    for (int i = 0; i < stages; i++) gain = fma_(s->slope_log2[i], z[i], gain);
     return gain;
 }
 
-/* Largest squared sample over the channels, TILE apart. */
-INLINE v8 peak_of(const double *x, int64_t channels) {
-    v8 v = load(x), peak = v * v;
-    for (int64_t c = 1; c < channels; c++) {
-        v = load(x + c * TILE);
+/* Where a block's audio is: eight rows are copied to lanes, float64 with TILE between channels; one
+   row is read and written in place. */
+typedef struct {
+    void *at;
+    int64_t stride, channels;
+    int single;
+} Audio;
+
+INLINE Audio audio_of(const void *x, double *tile, int64_t start, int64_t length, int64_t channels,
+                      int single, int lanes) {
+    if (lanes) return (Audio){tile, TILE, channels, 0};
+    return (Audio){(void *)sample_at(x, start, single), length, channels, single};
+}
+INLINE v8 load_audio(const Audio *x, int64_t c, int64_t n) {
+    return get8(x->at, c * x->stride + n, x->single);
+}
+INLINE void store_audio(const Audio *x, int64_t c, int64_t n, v8 value) {
+    put8(x->at, c * x->stride + n, value, x->single);
+}
+
+/* Largest squared sample over the channels. */
+INLINE v8 peak_of(const Audio *x, int64_t n) {
+    v8 v = load_audio(x, 0, n), peak = v * v;
+    for (int64_t c = 1; c < x->channels; c++) {
+        v = load_audio(x, c, n);
         peak = maximum(v * v, peak);
     }
     return peak;

@@ -19,24 +19,23 @@ typedef struct {
 } Gradients;
 
 /* Sum over the channels of gy * x: the gradient on the linear gain. */
-INLINE v8 product_of(const double *gy, const double *x, int64_t channels) {
-    v8 total = load(gy) * load(x);
-    for (int64_t c = 1; c < channels; c++)
-        total = fma_(load(gy + c * TILE), load(x + c * TILE), total);
+INLINE v8 product_of(const Audio *gy, const Audio *x, int64_t n) {
+    v8 total = load_audio(gy, 0, n) * load_audio(x, 0, n);
+    for (int64_t c = 1; c < x->channels; c++)
+        total = fma_(load_audio(gy, c, n), load_audio(x, c, n), total);
     return total;
 }
 
-/* gy becomes gx = gy * gain, plus 2 x * power for the channel that set the level, the first of
-   equals. */
-INLINE void input_gradient(double *gy, const double *x, int64_t channels, v8 gain, v8 power,
-                           v8 peak) {
+/* gx = gy * gain, plus 2 x * power for the channel that set the level, the first of equals. */
+INLINE void input_gradient(const Audio *gy, const Audio *x, const Audio *gx, int64_t n, v8 gain,
+                           v8 power, v8 peak) {
     v8 none = splat(0.0);
     power += power;
-    for (int64_t c = 0; c < channels; c++, gy += TILE, x += TILE) {
-        v8 v = load(x), own = power;
-        if (channels > 1)
+    for (int64_t c = 0; c < x->channels; c++) {
+        v8 v = load_audio(x, c, n), own = power;
+        if (x->channels > 1)
             own = above(peak, v * v, none, power), power = above(peak, v * v, power, none);
-        store(gy, fma_(own, v, load(gy) * gain));
+        store_audio(gx, c, n, fma_(own, v, load_audio(gy, c, n) * gain));
     }
 }
 
@@ -56,16 +55,20 @@ INLINE void backward(const Backward *call, const Rows *rows, const Settings *giv
     State after = *carry;
     Tile steps[2], slopes[2], gains, ps, g_gains, curve_grads;
     int64_t item = b->channels * b->length, stride = STATES * (blocks_in(b->length) + 1);
-    int64_t width = lanes ? LANES : 1; /* from a sample to the next */
-    double *gy = b->audio + b->channels * TILE;
-    v8 none = splat(0.0);
+    int64_t width = lanes ? LANES : 1;            /* from a sample to the next */
+    double *tile = b->audio + b->channels * TILE; /* of gy, then gx */
+    v8 none = splat(0.0), one = splat(1.0);
     for (int n = 0; n < TILE; n += LANES) store(curve_grads.at + n, none);
     for (int64_t block = last; block >= first; block--) {
         int64_t at = block * BLOCK, count = MIN(BLOCK, b->length - at), numbers = width * count;
-        for (int64_t c = 0; c < b->channels; c++) {
+        int64_t start = item * rows->row[0] + at;
+        Audio x = audio_of(b->x, b->audio, start, b->length, b->channels, single, lanes);
+        Audio gy = audio_of(b->gy, tile, start, b->length, b->channels, single, lanes);
+        Audio gx = audio_of(b->gx, tile, start, b->length, b->channels, single, lanes);
+        for (int64_t c = 0; lanes && c < b->channels; c++) {
             int64_t from = c * b->length + at;
-            read_rows(b->x, rows, item, from, count, -BLOCK, b->audio + c * TILE, lanes, single);
-            read_rows(b->gy, rows, item, from, count, -BLOCK, gy + c * TILE, lanes, single);
+            read_rows(b->x, rows, item, from, count, -BLOCK, b->audio + c * TILE, 1, single);
+            read_rows(b->gy, rows, item, from, count, -BLOCK, tile + c * TILE, 1, single);
         }
         if (b->gain_grad)
             read_rows(b->gain_grad, rows, b->length, at, count, -BLOCK, curve_grads.at, lanes,
@@ -76,54 +79,56 @@ INLINE void backward(const Backward *call, const Rows *rows, const Settings *giv
         store(ps.at, m.p);
         /* short loops let the processor overlap several samples */
         for (int64_t n = 0; n < numbers; n += LANES) {
-            v8 p = peak_of(b->audio + n, b->channels);
+            v8 p = peak_of(&x, n);
             if (averaged) p = mean_squares(&s, p, &m.p, lanes), store(ps.at + n + width, p);
             v8 octaves = octaves_of(p, single);
             for (int i = 0; i < stages; i++) {
-                Knee k = knee(&s.stage[i].curve, octaves);
+                Knee k = knee(&s.curve[i], octaves);
                 store(slopes[i].at + n, k.slope), store(steps[i].at + n, k.value);
             }
         }
         for (int64_t n = 0; n < numbers; n += LANES) {
-            v8 smoothed[2];
+            v8 beyond[2], z[2] = {m.z[0], m.z[1]}, smoothed[2];
+            for (int i = 0; i < stages; i++) beyond[i] = load(steps[i].at + n);
+            smooth8(s.smoother, stages, beyond, m.z, smoothed, lanes);
             for (int i = 0; i < stages; i++) {
-                const Smoother *t = &s.stage[i].smoother;
-                v8 v = load(steps[i].at + n), z = m.z[i];
-                smoothed[i] = smooth8(t, v, &m.z[i], lanes);
-                store(steps[i].at + n, fma_(-t->sign, states_before(smoothed[i], z, lanes), v));
+                v8 before = states_before(smoothed[i], z[i], lanes);
+                store(steps[i].at + n, fma_(-s.smoother[i].sign, before, beyond[i]));
             }
             v8 gain = exp2_for(gain_log2(&s, smoothed, stages), single);
-            v8 product = product_of(gy + n, b->audio + n, b->channels);
+            v8 product = product_of(&gy, &x, n);
             v8 g_gain = fma_(product * gain, splat(NEPER_PER_DB), load(curve_grads.at + n));
             store(gains.at + n, gain), store(g_gains.at + n, g_gain);
             g.makeup += g_gain;
             for (int i = 0; i < stages; i++) g.slope[i] = fma_(g_gain, smoothed[i], g.slope[i]);
         }
         for (int64_t n = numbers - LANES; n >= 0; n -= LANES) {
-            v8 g_gain = load(g_gains.at + n), g_level_db = none;
+            v8 step[2], keep[2], d[2], g_level_db = none, g_power;
+            for (int i = 0; i < stages; i++)
+                step[i] = load(steps[i].at + n), keep[i] = kept(&s.smoother[i], step[i]);
+            carry_back(stages, s.slope, load(g_gains.at + n), keep, after.z, d, lanes);
             for (int i = 0; i < stages; i++) {
-                const Stage *t = &s.stage[i];
-                v8 step = load(steps[i].at + n), slope = load(slopes[i].at + n);
-                v8 d = carry_back(t->slope, g_gain, kept(&t->smoother, step), &after.z[i], lanes);
-                v8 by_curve = smoother_gradient(&t->smoother, d, step, &g.up[i], &g.down[i]);
+                v8 slope = load(slopes[i].at + n);
+                v8 by_curve =
+                    smoother_gradient(&s.smoother[i], d[i], step[i], &g.up[i], &g.down[i]);
                 g.knee = fma_(by_curve, knee_by_width(slope), g.knee);
                 v8 by_d = by_curve * slope;
                 g.threshold[i] += by_d;
                 g_level_db += i ? -by_d : by_d;
             }
-            v8 peak = peak_of(b->audio + n, b->channels), g_power;
+            v8 peak = peak_of(&x, n);
             if (averaged) {
                 g_power = power_gradient(load(ps.at + n + width), g_level_db);
-                g_power = carry_back(splat(1.0), g_power, s.keep_level, &after.p, lanes);
+                carry_back(1, &one, g_power, &s.keep_level, &after.p, &g_power, lanes);
                 g.level = fma_(g_power, peak - load(ps.at + n), g.level);
                 g_power = s.k_level * g_power;
             } else {
                 g_power = power_gradient(peak, g_level_db) + after.p, after.p = none;
             }
-            input_gradient(gy + n, b->audio + n, b->channels, load(gains.at + n), g_power, peak);
+            input_gradient(&gy, &x, &gx, n, load(gains.at + n), g_power, peak);
         }
-        for (int64_t c = 0; c < b->channels; c++)
-            write_rows(gy + c * TILE, b->gx, rows, item, c * b->length + at, count, -BLOCK, lanes,
+        for (int64_t c = 0; lanes && c < b->channels; c++)
+            write_rows(tile + c * TILE, b->gx, rows, item, c * b->length + at, count, -BLOCK, 1,
                        single);
     }
     *sums = g, *carry = after;
@@ -152,14 +157,14 @@ static void write_sums(double *to, const Settings *s, const Gradients *g, const 
     /* one row: the sum of the lanes, eight rows: a lane */
 #define TOTAL(v) (whole ? sum_lanes(v) : (v)[lane])
     to[THRESHOLD_DB] = -TOTAL(g->threshold[0]);
-    to[SLOPE] = -TOTAL(g->slope[0]) * s->stage[0].smoother.sign[lane];
+    to[SLOPE] = -TOTAL(g->slope[0]) * s->smoother[0].sign[lane];
     to[K_ATTACK] = TOTAL(g->up[0]) + TOTAL(g->down[1]);
     to[K_RELEASE] = TOTAL(g->down[0]) + TOTAL(g->up[1]);
     to[KNEE_DB] = 0.5 * TOTAL(g->knee);
     to[MAKEUP_DB] = TOTAL(g->makeup);
     to[K_LEVEL] = TOTAL(g->level);
     to[EXPANDER_THRESHOLD_DB] = TOTAL(g->threshold[1]);
-    to[EXPANDER_SLOPE] = -TOTAL(g->slope[1]) * s->stage[1].smoother.sign[lane];
+    to[EXPANDER_SLOPE] = -TOTAL(g->slope[1]) * s->smoother[1].sign[lane];
     to[COLUMNS] = carry->p[lane];
     for (int i = 0; i < 2; i++) to[COLUMNS + 1 + i] = carry->z[i][lane];
 }
@@ -187,7 +192,7 @@ RT_API void rt_compress_backward(const void *gy, const void *x, const void *gain
         BACKWARD[how][!!expander][!!single](&b, &rows, &s, &g, &carry, first, blocks - 1);
         if (!many) { /* the last block's sums stand in every lane */
             v8 *sum = (v8 *)&g;
-            for (size_t i = 0; i < sizeof g / sizeof *sum; i++) sum[i] = (v8){sum[i][0]};
+            for (uint64_t i = 0; i < sizeof g / sizeof *sum; i++) sum[i] = (v8){sum[i][0]};
             BACKWARD[ROW][!!expander][!!single](&b, &rows, &s, &g, &carry, 0, whole - 1);
         }
         for (int j = 0; j < rows.count; j++)

@@ -144,7 +144,6 @@ RT_API void rt_flat_tops(const void *x, double *s, int64_t count, double sign, d
     s[0] = top, s[1] = run, s[2] = corner, s[3] = before, s[4] = counted;
 }
 
-typedef uint64_t u8 __attribute__((ext_vector_type(8)));
 typedef int32_t i8 __attribute__((ext_vector_type(8)));
 typedef i8 i8_unaligned __attribute__((aligned(4)));
 
@@ -171,12 +170,12 @@ RT_API int64_t rt_used_bits(const void *x, int64_t count, int64_t bits, int32_t 
 
 #define GOLDEN 0x9E3779B97F4A7C15u
 
-/* Numbers in [0, 1) from counters times GOLDEN (the SplitMix64 finaliser). */
+/* Numbers in [1, 2) from counters times GOLDEN (the SplitMix64 finaliser). */
 INLINE v8 uniform(u8 z) {
     z = (z ^ (z >> (u8)30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> (u8)27)) * 0x94D049BB133111EBu;
     z ^= z >> (u8)31;
-    return __builtin_convertvector(z >> (u8)11, v8) * (1.0 / 9007199254740992.0);
+    return of_bits(__builtin_bit_cast(m8, z >> (u8)12) | ONE_BITS);
 }
 
 typedef struct {

@@ -15,6 +15,7 @@
 typedef double v8 __attribute__((ext_vector_type(8)));
 typedef float f8 __attribute__((ext_vector_type(8)));
 typedef __typeof__((v8){0} > (v8){0}) m8; /* a mask: 0 or -1 per lane; or the bits of a v8 */
+typedef uint64_t u8 __attribute__((ext_vector_type(8)));
 typedef v8 v8_unaligned __attribute__((aligned(8)));
 typedef f8 f8_unaligned __attribute__((aligned(4)));
 
@@ -207,7 +208,6 @@ INLINE void write_rows(const double *from, void *y, const Rows *rows, int64_t st
 INLINE m8 bits_of(v8 x) { return __builtin_bit_cast(m8, x); }
 INLINE v8 of_bits(m8 x) { return __builtin_bit_cast(v8, x); }
 INLINE m8 shift_right(m8 x, int by) {
-    typedef uint64_t u8 __attribute__((ext_vector_type(8)));
     return __builtin_bit_cast(m8, __builtin_bit_cast(u8, x) >> (u8)(uint64_t)by);
 }
 

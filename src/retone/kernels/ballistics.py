@@ -23,7 +23,7 @@ Array = NDArray[Any]
 def _checked(x: Array, k_attack: Array, k_release: Array, y0: Array) -> tuple[Array, list[Array]]:
     rows = expect(x, "R T", "ballistics: x")["R"]
     given = {"k_attack": k_attack, "k_release": k_release, "y0": y0}
-    return core.floats(x), [doubles(v, "R", f"ballistics: {n}", R=rows) for n, v in given.items()]
+    return core.floats(x), [doubles(v, (rows,), f"ballistics: {n}") for n, v in given.items()]
 
 
 def ballistics_forward(

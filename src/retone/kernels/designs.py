@@ -27,10 +27,10 @@ def _checked(kinds: Array, where: str, **values: Array) -> Any:
         raise SettingError(
             f"{where}: kinds are {kinds}, expected only PEAK, LOW_SHELF and HIGH_SHELF."
         )
-    size = {"B": next(iter(values.values())).shape[0], "S": kinds.size}
+    shape = (next(iter(values.values())).shape[0], kinds.size)
     return [
         np.ascontiguousarray(kinds, np.int64),
-        *(doubles(v, "B S", f"{where}: {name}", **size) for name, v in values.items()),
+        *(doubles(value, shape, f"{where}: {name}") for name, value in values.items()),
     ]
 
 
@@ -80,11 +80,8 @@ def design_backward(
     """
     where = "design_backward"
     args = _checked(kinds, where, frequency_hz=frequency_hz, gain_db=gain_db, q=q)
-    size = {"B": args[1].shape[0], "S": kinds.size, "coefficients": 5}
-    rows = [
-        doubles(value, "B S coefficients", f"{where}: {name}", **size)
-        for name, value in (("sections", sections), ("grad", grad))
-    ]
+    shape = (*args[1].shape, 5)
+    rows = [doubles(sections, shape, f"{where}: sections"), doubles(grad, shape, f"{where}: grad")]
     out = [np.empty_like(args[1]) for _ in range(3)]
     core.design_backward(*args, *rows, *out, *args[1].shape, sample_rate, top_hz)
     return out[0], out[1], out[2]

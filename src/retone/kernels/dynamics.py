@@ -43,8 +43,8 @@ def _checked(x: Array, params: Array, state: Array) -> tuple[Array, Array, Array
     batch = expect(x, "B C T", "compress: x")["B"]
     return (
         core.floats(x),
-        doubles(params, "B columns", "compress: params", B=batch, columns=len(PARAMS)),
-        doubles(state, "B columns", "compress: state", B=batch, columns=len(STATES)),
+        doubles(params, (batch, len(PARAMS)), "compress: params"),
+        doubles(state, (batch, len(STATES)), "compress: state"),
     )
 
 
@@ -162,14 +162,13 @@ def compress_backward(
         gain_grad = np.ascontiguousarray(grad_gain_db, x.dtype)
     if grad_state_out is None:
         grad_state_out = np.zeros_like(state)
-    end_grad = doubles(grad_state_out, "B columns", "compress: grad_state_out",
-                       B=batch, columns=len(STATES))  # fmt: skip
+    end_grad = doubles(grad_state_out, (batch, len(STATES)), "compress: grad_state_out")
     if x.size == 0:
         return np.zeros_like(x), np.zeros_like(params), end_grad.copy()
     if checkpoints is None:
         checkpoints = _run_forward(x, None, None, params, state, expander, threads)
-    block_states = doubles(checkpoints, "B blocks states", "compress: checkpoints",
-                           B=batch, blocks=-(-length // BLOCK) + 1, states=len(STATES))  # fmt: skip
+    points = (batch, -(-length // BLOCK) + 1, len(STATES))
+    block_states = doubles(checkpoints, points, "compress: checkpoints")
     gx = pool.empty_like(x)
     sums = np.zeros((batch, len(PARAMS) + len(STATES)))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from retone.errors import expect
+from retone.errors import ShapeError
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.Lock()
@@ -108,7 +108,8 @@ def run_fft_rows(work: Callable[[int, int], None], rows: int) -> None:
         torch.set_num_threads(threads)
 
 
-def doubles(value: Any, shape: str, where: str, **known: int) -> Any:
-    """The array as contiguous float64, after a check of its shape by ``retone.errors.expect``."""
-    expect(value, shape, where, **known)
+def doubles(value: Any, shape: tuple[int, ...], where: str) -> Any:
+    """The array as contiguous float64, or a ``ShapeError`` if it has another shape."""
+    if value.shape != shape:
+        raise ShapeError(f"{where}: expected {list(shape)}, got {list(value.shape)}.")
     return np.ascontiguousarray(value, np.float64)

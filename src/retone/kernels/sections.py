@@ -30,7 +30,7 @@ def _checked(x: Any, sos: Any, state: Any, where: str) -> tuple[Any, Any, Any, d
         )
     size = expect(x, "R T", f"{where}: x")
     size |= expect(sos, "K S coefficients", f"{where}: sos", coefficients=5)
-    state = doubles(state, "R S states", f"{where}: state", R=size["R"], S=size["S"], states=2)
+    state = doubles(state, (size["R"], size["S"], 2), f"{where}: state")
     if size["K"] < 1 or size["R"] % size["K"] or size["S"] < 1:
         raise ShapeError(
             f"{where}: {size['R']} rows, {size['K']} sets of {size['S']} sections: expected at "
@@ -134,8 +134,7 @@ def sections_backward(
     grad_x, grad_rows = pool.empty_like(x), np.empty((rows, sections, 5))
     blocks = -(-total // CHECKPOINT)
     if checkpoints is not None:
-        points = doubles(checkpoints, "R blocks S states", f"{where}: checkpoints",
-                         R=rows, blocks=blocks, S=sections, states=2)  # fmt: skip
+        points = doubles(checkpoints, (rows, blocks, sections, 2), f"{where}: checkpoints")
     else:
         points = np.empty((rows, blocks, sections, 2))
     last_state = np.empty_like(state)
