@@ -16,29 +16,37 @@ typedef struct {
 
 static Smoother smoother_of(const double *up, const double *down, const Rows *rows) {
     Smoother s;
-    for (int j = 0; j < LANES; j++) set_smoother(&s, j, up[rows->row[j]], down[rows->row[j]]);
+    UNROLLED for (int j = 0; j < LANES; j++)
+        set_smoother(&s, j, up[rows->row[j]], down[rows->row[j]]);
     return s;
 }
 
-/* Samples `from` ... `to` - 1, from and to the state z. */
-INLINE void forward(const Call *c, const Rows *rows, const Smoother *given, v8 *state, int64_t from,
-                    int64_t to, int single, int lanes) {
+/* The whole of some rows, from and to the state z. */
+INLINE void forward(const Call *c, const Rows *rows, const Smoother *given, v8 *state, int single,
+                    int lanes) {
     Smoother s = *given;
     v8 z = *state;
     Tile tile;
-    for (int64_t at = from; at < to; at += BLOCK) {
-        int64_t count = MIN(BLOCK, to - at), numbers = (lanes ? LANES : 1) * count;
-        if (c->states && at % BLOCK == 0)
-            store(c->states + at / BLOCK * LANES, lanes ? z : splat(z[0]));
-        read_rows(c->x, rows, c->length, at, count, BLOCK, tile.at, lanes, single);
-        for (int64_t n = 0; n < numbers; n += LANES) {
-            v8 x = load(tile.at + n), after;
-            smooth8(&s, 1, &x, &z, &after, lanes);
+    for (int64_t at = 0; at < c->length; at += BLOCK) {
+        int64_t count = MIN(BLOCK, c->length - at), start = rows->row[0] * c->length + at;
+        if (c->states) store(c->states + at / BLOCK * LANES, z);
+        if (lanes) read_rows(c->x, rows, c->length, at, count, 0, tile.at, 1, single);
+        for (int64_t n = 0; lanes && n < LANES * count; n += LANES) {
+            v8 v = load(tile.at + n), after;
+            smooth8(&s, 1, &v, &z, &after, 1);
             store(tile.at + n, after * s.sign);
         }
-        if (c->y) write_rows(tile.at, c->y, rows, c->length, at, count, BLOCK, lanes, single);
+        if (lanes && c->y) write_rows(tile.at, c->y, rows, c->length, at, count, 0, 1, single);
+        double now = z[0];
+        for (int64_t n = start; !lanes && n < start + count; n++) { /* nothing to do beside it */
+            double v = get(c->x, n, single);
+            now =
+                smooth(now, s.signed_up[0] * v, s.signed_down[0] * v, s.keep_up[0], s.keep_down[0]);
+            if (c->y) put(c->y, n, now * s.sign[0], single);
+        }
+        if (!lanes) z = splat(now);
     }
-    *state = lanes ? z : splat(z[0]);
+    *state = z;
 }
 
 /* Blocks `last` ... `first`. */
@@ -51,8 +59,8 @@ INLINE void backward(const Call *c, const Rows *rows, const Smoother *given, Gra
     for (int64_t block = last; block >= first; block--) {
         int64_t at = block * BLOCK, count = MIN(BLOCK, c->length - at);
         int64_t numbers = (lanes ? LANES : 1) * count;
-        read_rows(c->x, rows, c->length, at, count, -BLOCK, steps.at, lanes, single);
-        read_rows(c->gy, rows, c->length, at, count, -BLOCK, grads.at, lanes, single);
+        read_rows(c->x, rows, c->length, at, count, 0, steps.at, lanes, single);
+        read_rows(c->gy, rows, c->length, at, count, 0, grads.at, lanes, single);
         v8 z = load(c->states + LANES * block);
         for (int64_t n = 0; n < numbers; n += LANES) {
             v8 x = load(steps.at + n), before = z, after;
@@ -65,15 +73,15 @@ INLINE void backward(const Call *c, const Rows *rows, const Smoother *given, Gra
             carry_back(1, &one, load(grads.at + n), &keep, &g.carry, &d, lanes);
             store(grads.at + n, smoother_gradient(&s, d, step, &g.up, &g.down));
         }
-        write_rows(grads.at, c->y, rows, c->length, at, count, -BLOCK, lanes, single);
+        write_rows(grads.at, c->y, rows, c->length, at, count, 0, lanes, single);
     }
     *sums = g;
 }
 
 #define FORM(single, lanes)                                                                        \
-    static void forward_##single##lanes(const Call *c, const Rows *rows, const Smoother *s, v8 *z, \
-                                        int64_t from, int64_t to) {                                \
-        forward(c, rows, s, z, from, to, single, lanes);                                           \
+    static void forward_##single##lanes(const Call *c, const Rows *rows, const Smoother *s,        \
+                                        v8 *z) {                                                   \
+        forward(c, rows, s, z, single, lanes);                                                     \
     }                                                                                              \
     static void backward_##single##lanes(const Call *c, const Rows *rows, const Smoother *s,       \
                                          Gradients *g, int64_t first, int64_t last) {              \
@@ -90,9 +98,8 @@ static v8 run(const Call *c, const Rows *rows, const Smoother *s, const double *
     v8 z;
     for (int j = 0; j < LANES; j++) z[j] = start[rows->row[j]];
     z *= s->sign;
-    int64_t alone = many ? 0 : c->length - c->length % LANES;
-    if (alone) (single ? forward_10 : forward_00)(c, rows, s, &z, 0, alone);
-    (single ? forward_11 : forward_01)(c, rows, s, &z, alone, c->length);
+    if (many) (single ? forward_11 : forward_01)(c, rows, s, &z);
+    else (single ? forward_10 : forward_00)(c, rows, s, &z);
     return z * s->sign;
 }
 

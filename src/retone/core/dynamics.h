@@ -56,7 +56,7 @@ typedef struct {
 
 INLINE Settings settings_of(const double *params, const Rows *rows) {
     Settings s;
-    for (int j = 0; j < LANES; j++) {
+    UNROLLED for (int j = 0; j < LANES; j++) {
         const double *row = params + COLUMNS * rows->row[j];
         set_curve(&s.curve[0], j, row[THRESHOLD_DB], row[KNEE_DB], 0);
         set_curve(&s.curve[1], j, row[EXPANDER_THRESHOLD_DB], row[KNEE_DB], 1);
@@ -73,7 +73,7 @@ INLINE Settings settings_of(const double *params, const Rows *rows) {
 /* `states` of row r stand at r * stride. */
 INLINE State load_state(const double *states, int64_t stride, const Rows *rows, const Settings *s) {
     State m;
-    for (int j = 0; j < LANES; j++) {
+    UNROLLED for (int j = 0; j < LANES; j++) {
         const double *from = states + rows->row[j] * stride;
         m.p[j] = from[0];
         for (int i = 0; i < 2; i++) m.z[i][j] = from[1 + i] * s->smoother[i].sign[j];

@@ -201,6 +201,29 @@ INLINE i8 rounded(Quantiser *q, v8 value, uint64_t place) {
     return __builtin_convertvector(whole, i8) << (i8)(32 - q->bits);
 }
 
+INLINE void quantise(Quantiser *q, const void *x, int32_t *out, int64_t channels, int64_t frames,
+                     int64_t start, int single) {
+    for (int64_t n = 0; n < frames; n += LANES) {
+        int64_t count = MIN(LANES, frames - n);
+        uint64_t place = (uint64_t)(start + n) * (uint64_t)channels;
+        i8 before = 0;
+        for (int64_t c = 0; c < channels; c++, place++) {
+            i8 found = rounded(q, some8(x, c * frames + n, count, single), place);
+            int32_t *to = out + n * channels + c;
+            if (count == LANES && channels == 1) {
+                *(i8_unaligned *)to = found;
+            } else if (count == LANES && channels == 2 && c == 1) { /* interleaved */
+                i8_unaligned *pairs = (i8_unaligned *)(to - 1);
+                pairs[0] = __builtin_shufflevector(before, found, 0, 8, 1, 9, 2, 10, 3, 11);
+                pairs[1] = __builtin_shufflevector(before, found, 4, 12, 5, 13, 6, 14, 7, 15);
+            } else if (count < LANES || channels > 2) {
+                for (int j = 0; j < count; j++) to[j * channels] = found[j];
+            }
+            before = found;
+        }
+    }
+}
+
 /* Round [channels, frames] to `bits` bits, left-justified in int32 [frames, channels]; returns how
    many samples were beyond full scale. `start`: frames before this block. */
 RT_API int64_t rt_quantise(const void *x, int32_t *out, int64_t channels, int64_t frames,
@@ -210,23 +233,8 @@ RT_API int64_t rt_quantise(const void *x, int32_t *out, int64_t channels, int64_
     Quantiser q = {.scale = scale, .low = -scale, .high = scale - 1.0, .bits = (int)bits};
     q.dither = dither, q.seed = (uint64_t)seed << 40;
     q.steps = (u8){0, 1, 2, 3, 4, 5, 6, 7} * (2 * (uint64_t)channels * GOLDEN);
-    for (int64_t n = 0; n < frames; n += LANES) {
-        int64_t count = MIN(LANES, frames - n);
-        uint64_t place = (uint64_t)(start + n) * (uint64_t)channels;
-        i8 before = 0;
-        for (int64_t c = 0; c < channels; c++, place++) {
-            i8 found = rounded(&q, some8(x, c * frames + n, count, single), place);
-            int32_t *to = out + n * channels + c;
-            if (count == LANES && channels == 1) *(i8_unaligned *)to = found;
-            else if (count == LANES && channels == 2 && c == 1) { /* both channels interleaved */
-                *(i8_unaligned *)(to - 1) =
-                    __builtin_shufflevector(before, found, 0, 8, 1, 9, 2, 10, 3, 11);
-                *(i8_unaligned *)(to + 7) =
-                    __builtin_shufflevector(before, found, 4, 12, 5, 13, 6, 14, 7, 15);
-            } else if (count < LANES || channels > 2)
-                for (int j = 0; j < count; j++) to[j * channels] = found[j];
-            before = found;
-        }
-    }
+    if (channels == 1) quantise(&q, x, out, 1, frames, start, single);
+    else if (channels == 2) quantise(&q, x, out, 2, frames, start, single);
+    else quantise(&q, x, out, channels, frames, start, single);
     return __builtin_reduce_add(q.clipped);
 }

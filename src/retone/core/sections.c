@@ -321,14 +321,16 @@ static void write_states(const Group *g, const double *lanes, double *rows, int6
 
 static void read_block(const Group *g, const void *x, int64_t start, int64_t samples, int64_t ahead,
                        double *to) {
-    if (g->skewed) read_rows(x, &g->rows, g->total, start, samples, 0, to, 0, g->single);
+    if (g->skewed && g->single) read_rows(x, &g->rows, g->total, start, samples, 0, to, 0, 1);
+    else if (g->skewed) read_rows(x, &g->rows, g->total, start, samples, 0, to, 0, 0);
     else if (g->single) read_rows(x, &g->rows, g->total, start, samples, ahead, to, 1, 1);
     else read_rows(x, &g->rows, g->total, start, samples, ahead, to, 1, 0);
 }
 
 static void write_block(const Group *g, void *y, int64_t start, int64_t samples, int64_t ahead,
                         const double *from) {
-    if (g->skewed) write_rows(from, y, &g->rows, g->total, start, samples, 0, 0, g->single);
+    if (g->skewed && g->single) write_rows(from, y, &g->rows, g->total, start, samples, 0, 0, 1);
+    else if (g->skewed) write_rows(from, y, &g->rows, g->total, start, samples, 0, 0, 0);
     else if (g->single) write_rows(from, y, &g->rows, g->total, start, samples, ahead, 1, 1);
     else write_rows(from, y, &g->rows, g->total, start, samples, ahead, 1, 0);
 }

@@ -174,12 +174,12 @@ INLINE void prefetch_rows(const void *x, const Rows *rows, int64_t stride, int64
 }
 
 /* Samples of eight rows to lanes, or of the first row as they are. The samples that are `ahead` of
-   them are needed next. */
+   them, if not 0, are needed next. */
 INLINE void read_rows(const void *x, const Rows *rows, int64_t stride, int64_t at, int64_t count,
                       int64_t ahead, double *to, int lanes, int single) {
     if (lanes) {
         rows_to_lanes(x, rows, stride, at, count, to, single);
-        prefetch_rows(x, rows, stride, at + ahead, count, single);
+        if (ahead) prefetch_rows(x, rows, stride, at + ahead, count, single);
     } else {
         at += rows->row[0] * stride;
         for (int64_t i = 0; i < count; i++) to[i] = get(x, at + i, single);
@@ -190,7 +190,7 @@ INLINE void write_rows(const double *from, void *y, const Rows *rows, int64_t st
                        int64_t count, int64_t ahead, int lanes, int single) {
     if (lanes) {
         lanes_to_rows(from, y, rows, stride, at, count, single);
-        prefetch_rows(y, rows, stride, at + ahead, count, single);
+        if (ahead) prefetch_rows(y, rows, stride, at + ahead, count, single);
     } else {
         at += rows->row[0] * stride;
         for (int64_t i = 0; i < count; i++) put(y, at + i, from[i], single);

@@ -78,12 +78,20 @@ def equalize(audio: Array, sample_rate: float, bands: Sequence[Band]) -> Array:
                 f"{band.kind}: frequency_hz {band.frequency_hz:g} is not between 0 and half of "
                 f"{sample_rate:g}; choose a lower one."
             )
-    hz, gain_db, q = np.array([[b.frequency_hz, b.gain_db, b.q] for b in bands]).T
-    kinds, a = np.array([_KINDS[b.kind] for b in bands]), 10.0 ** (gain_db / 40.0)
-    shelf_q = ((a + 1.0 / a) * (1.0 / SHELF_SLOPE - 1.0) + 2.0) ** -0.5
-    q = np.where(kinds == PEAK, q, shelf_q)
-    sections = design_forward(kinds, hz[None], gain_db[None], q[None], sample_rate, sample_rate / 2)
+    kinds = np.array([_KINDS[b.kind] for b in bands])
+    values = [
+        [[b.frequency_hz for b in bands]],
+        [[b.gain_db for b in bands]],
+        [[_q(b) for b in bands]],
+    ]
+    sections = design_forward(kinds, *map(np.array, values), sample_rate, sample_rate / 2)
     return sections_forward(audio[None], sections, np.zeros((1, len(bands), 2)))[0][0]
+
+
+def _q(band: Band) -> float:
+    amplitude = 10.0 ** (band.gain_db / 40.0)
+    shelf = (amplitude + 1.0 / amplitude) * (1.0 / SHELF_SLOPE - 1.0) + 2.0
+    return band.q if band.kind == "peak" else float(shelf**-0.5)
 
 
 def transfer_curve(setting: CompandSetting) -> Array:
