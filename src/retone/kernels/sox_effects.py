@@ -79,12 +79,8 @@ def equalize(audio: Array, sample_rate: float, bands: Sequence[Band]) -> Array:
                 f"{sample_rate:g}; choose a lower one."
             )
     kinds = np.array([_KINDS[b.kind] for b in bands])
-    values = [
-        [[b.frequency_hz for b in bands]],
-        [[b.gain_db for b in bands]],
-        [[_q(b) for b in bands]],
-    ]
-    sections = design_forward(kinds, *map(np.array, values), sample_rate, sample_rate / 2)
+    hz, gain_db, q = np.array([(b.frequency_hz, b.gain_db, _q(b)) for b in bands]).T[:, None]
+    sections = design_forward(kinds, hz, gain_db, q, sample_rate, sample_rate / 2)
     return sections_forward(audio[None], sections, np.zeros((1, len(bands), 2)))[0][0]
 
 
