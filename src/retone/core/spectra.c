@@ -41,13 +41,14 @@ static int64_t reflected(int64_t i, int64_t length) {
 }
 
 /* Where frame f of a batch lies: every row of `length` has `per_row` centred frames, and the window
-   stands `offset` into a frame of `size`. */
+   stands `offset` into a frame of `size`. Its samples inside ... end - 1 are in the signal. */
 typedef struct {
-    int64_t row, start;
+    int64_t row, start, inside, end;
 } Frame;
 INLINE Frame frame_at(int64_t f, int64_t per_row, int64_t length, int64_t hop, int64_t offset,
-                      int64_t size) {
-    return (Frame){f / per_row * length, f % per_row * hop - size / 2 + offset};
+                      int64_t size, int64_t width) {
+    int64_t start = f % per_row * hop - size / 2 + offset, inside = MIN(MAX(0, -start), width);
+    return (Frame){f / per_row * length, start, inside, MAX(inside, MIN(width, length - start))};
 }
 
 /* Windowed frames first, first + 1, ... of mirrored signals, with zeros around the window. */
@@ -55,16 +56,16 @@ RT_API void rt_write_frames(const float *signals, const float *window, float *ou
                             int64_t width, int64_t first, int64_t per_row, int64_t hop,
                             int64_t offset, int64_t count, int64_t size) {
     for (int64_t f = 0; f < count; f++) {
-        Frame at = frame_at(first + f, per_row, length, hop, offset, size);
+        Frame at = frame_at(first + f, per_row, length, hop, offset, size, width);
         const float *signal = signals + at.row;
         float *row = out + f * size, *part = row + offset;
         for (int64_t i = 0; i < offset; i++) row[i] = 0.0f;
         for (int64_t i = offset + width; i < size; i++) row[i] = 0.0f;
-        if (at.start >= 0 && at.start + width <= length)
-            for (int64_t i = 0; i < width; i++) part[i] = signal[at.start + i] * window[i];
-        else
-            for (int64_t i = 0; i < width; i++)
-                part[i] = signal[reflected(at.start + i, length)] * window[i];
+        for (int64_t i = 0; i < at.inside; i++)
+            part[i] = signal[reflected(at.start + i, length)] * window[i];
+        for (int64_t i = at.inside; i < at.end; i++) part[i] = signal[at.start + i] * window[i];
+        for (int64_t i = at.end; i < width; i++)
+            part[i] = signal[reflected(at.start + i, length)] * window[i];
     }
 }
 
@@ -73,14 +74,14 @@ RT_API void rt_overlap_add(const float *frames, const float *window, float *sign
                            int64_t width, int64_t first, int64_t per_row, int64_t hop,
                            int64_t offset, int64_t count, int64_t size) {
     FAST for (int64_t f = 0; f < count; f++) {
-        Frame at = frame_at(first + f, per_row, length, hop, offset, size);
+        Frame at = frame_at(first + f, per_row, length, hop, offset, size, width);
         const float *part = frames + f * size + offset;
         float *signal = signals + at.row;
-        if (at.start >= 0 && at.start + width <= length)
-            for (int64_t i = 0; i < width; i++) signal[at.start + i] += part[i] * window[i];
-        else
-            for (int64_t i = 0; i < width; i++)
-                signal[reflected(at.start + i, length)] += part[i] * window[i];
+        for (int64_t i = 0; i < at.inside; i++)
+            signal[reflected(at.start + i, length)] += part[i] * window[i];
+        for (int64_t i = at.inside; i < at.end; i++) signal[at.start + i] += part[i] * window[i];
+        for (int64_t i = at.end; i < width; i++)
+            signal[reflected(at.start + i, length)] += part[i] * window[i];
     }
 }
 
