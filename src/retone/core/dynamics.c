@@ -8,7 +8,7 @@ typedef struct {
     double *block_states; /* [B, blocks + 1, 3] */
     int64_t channels, length;
     double *audio; /* [channels, TILE] */
-    int expander;
+    int expander, single;
 } Forward;
 
 /* How a gain is made: by the compressor alone, with the expander, or by the stage that reduces
@@ -79,34 +79,43 @@ INLINE void forward(const Forward *call, const Rows *rows, const Settings *given
     else *state = (State){splat(m.p[0]), {splat(m.z[0][0]), splat(m.z[1][0])}};
 }
 
-/* Every kind is compiled for both types of audio, and for one row and eight. */
-#define FORM(kind, single, lanes)                                                                  \
-    static void forward_##kind##single##lanes(const Forward *f, const Rows *rows,                  \
-                                              const Settings *s, State *m, int64_t from,           \
-                                              int64_t to) {                                        \
+/* Each kind is compiled for one row and for eight, and those that training runs for both types of
+   audio. */
+#define FORM(kind, name, single, lanes)                                                            \
+    static void forward_##kind##name##lanes(const Forward *f, const Rows *rows, const Settings *s, \
+                                            State *m, int64_t from, int64_t to) {                  \
         forward(f, rows, s, m, from, to, kind, single, lanes);                                     \
     }
-#define FORMS(kind) FORM(kind, 0, 0) FORM(kind, 0, 1) FORM(kind, 1, 0) FORM(kind, 1, 1)
-FORMS(ONE_STAGE)
-FORMS(TWO_STAGES)
-FORMS(LINEAR)
-#define LOOPS(kind)                                                                                \
-    {{forward_##kind##00, forward_##kind##01}, {forward_##kind##10, forward_##kind##11}}
+#define FORMS(kind, type) FORM(kind, type, type, 0) FORM(kind, type, type, 1)
+#define LOOPS(kind, type) {forward_##kind##type##0, forward_##kind##type##1}
+FORMS(ONE_STAGE, 0)
+FORMS(TWO_STAGES, 0)
+FORM(LINEAR, 0, f->single, 0)
+FORM(LINEAR, 0, f->single, 1)
+#if defined(__wasm__) /* the page's audio is float64 */
+#define SINGLE_LOOPS(kind) LOOPS(kind, 0)
+#else
+#define SINGLE_LOOPS(kind) LOOPS(kind, 1)
+FORMS(ONE_STAGE, 1)
+FORMS(TWO_STAGES, 1)
+#endif
 static void (*const FORWARD[3][2][2])(const Forward *, const Rows *, const Settings *, State *,
-                                      int64_t, int64_t) = {LOOPS(ONE_STAGE), LOOPS(TWO_STAGES),
-                                                           LOOPS(LINEAR)};
+                                      int64_t,
+                                      int64_t) = {{LOOPS(ONE_STAGE, 0), SINGLE_LOOPS(ONE_STAGE)},
+                                                  {LOOPS(TWO_STAGES, 0), SINGLE_LOOPS(TWO_STAGES)},
+                                                  {LOOPS(LINEAR, 0), LOOPS(LINEAR, 0)}};
 
 /* `end` [B, stride] receives the last states. */
 static void compress(const Forward *f, const double *params, const double *state, double *end,
-                     int64_t stride, int kind, int single, int64_t row, int64_t stop) {
+                     int64_t stride, int kind, int64_t row, int64_t stop) {
     while (row < stop) {
         int many = stop - row >= MIN_LANE_ROWS;
         Rows rows = rows_from(row, many ? stop : row + 1);
         Settings s = settings_of(params, &rows);
         State m = load_state(state, STATES, &rows, &s);
         int64_t alone = many ? 0 : f->length - f->length % LANES;
-        if (alone > 0) FORWARD[kind][single][0](f, &rows, &s, &m, 0, alone);
-        if (alone < f->length) FORWARD[kind][single][1](f, &rows, &s, &m, alone, f->length);
+        if (alone > 0) FORWARD[kind][f->single][0](f, &rows, &s, &m, 0, alone);
+        if (alone < f->length) FORWARD[kind][f->single][1](f, &rows, &s, &m, alone, f->length);
         save_state(&m, end, stride, &rows, &s, 1);
         row += rows.count;
     }
@@ -119,10 +128,10 @@ RT_API void rt_compress_forward(const void *x, void *y, void *curve, double *blo
                                 const double *params, const double *state, double *scratch,
                                 int64_t channels, int64_t length, int32_t expander, int32_t single,
                                 int64_t row, int64_t stop) {
-    Forward f = {x, y, curve, block_states, channels, length, scratch, expander};
+    Forward f = {x, y, curve, block_states, channels, length, scratch, expander, !!single};
     int64_t last = STATES * blocks_in(length);
     compress(&f, params, state, block_states + last, last + STATES,
-             expander ? TWO_STAGES : ONE_STAGE, !!single, row, stop);
+             expander ? TWO_STAGES : ONE_STAGE, row, stop);
 }
 
 /* As retone.effects.compressor with the linear gain smoothed: state [B, 3], changed, with
@@ -130,6 +139,6 @@ RT_API void rt_compress_forward(const void *x, void *y, void *curve, double *blo
 RT_API void rt_compress_linear(const void *x, void *y, const double *params, double *state,
                                double *scratch, int64_t channels, int64_t length, int32_t expander,
                                int32_t single, int64_t row, int64_t stop) {
-    Forward f = {x, y, 0, 0, channels, length, scratch, expander};
-    compress(&f, params, state, state, STATES, LINEAR, !!single, row, stop);
+    Forward f = {x, y, 0, 0, channels, length, scratch, expander, !!single};
+    compress(&f, params, state, state, STATES, LINEAR, row, stop);
 }
