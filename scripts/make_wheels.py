@@ -2,7 +2,7 @@
 
 Run: ``python scripts/make_wheels.py [--out dist] [--only linux-x86_64 ...]``. It needs the
 packages ``build``, ``hatchling``, ``ziglang`` and ``cffi``; zig compiles for every platform. Each
-wheel is opened: its libraries must be for its platform, export every function of ``core.h`` and
+wheel is opened: its libraries must be for its platform, export every function marked ``RT_API`` and
 need nothing newer than its tag allows.
 """
 

@@ -378,7 +378,7 @@ def test_an_effect_that_the_page_does_not_know_is_left_to_the_server() -> None:
 
 
 def test_kinds_of_sections_are_those_of_the_core() -> None:
-    text = (build.FOLDER / "designs.c").read_text()
+    text = (build.FOLDER / "core.h").read_text()
     found = re.search(r"enum \{ HIGH_SHELF = -1, ([\w, ]+) \}", text)
     assert found
     for number, name in enumerate(found[1].split(", ")):

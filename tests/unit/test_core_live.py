@@ -89,6 +89,7 @@ def test_a_compressor_of_linear_gain_is_that_of_the_effect(
     parts = []
     for part in np.split(x, [64, 1000, 1111], axis=-1):  # blocks equal the whole
         y = np.ascontiguousarray(part)
-        core.compress_linear(y, y, params, state, 2, y.shape[-1], int(expander), 0, 0, 2)
+        scratch = core.scratch(core.compress_scratch(2))
+        core.compress_linear(y, y, params, state, scratch, 2, y.shape[-1], int(expander), 0, 0, 2)
         parts.append(y)
     np.testing.assert_allclose(np.concatenate(parts, axis=-1), want, atol=1e-12)

@@ -1,7 +1,7 @@
 """The native core: C functions, called on numpy arrays without the GIL.
 
-``core.h`` lists the functions; here each has its name without ``rt_``. Arrays must have the type
-that the header gives, and be contiguous; None is a null pointer::
+The C files mark the functions with ``RT_API``; here each has its name without ``rt_``. Arrays must
+have the type that it gives, and be contiguous; None is a null pointer::
 
     from retone import core
     core.power(spectrum, out, count, bins)

@@ -1,170 +1,148 @@
-/* Attack and release smoother on its own, and its adjoint: one row at a time, or eight in lanes. */
-#include "core.h"
-#include "curve.h"
+/* Attack and release smoother on its own, and its adjoint: one row at a time, or eight in lanes, as
+   in dynamics.h. */
+#include "dynamics.h"
 
-#define BLOCK 64
-#define TILE (LANES * BLOCK)
-#define MIN_LANE_ROWS 4
-
-/* A v8 holds eight rows; for one row all lanes are equal and the first counts. */
+/* What a call processes; y and states may be null. */
 typedef struct {
-    v8 k_up, k_down, keep_up, keep_down, sign, y;
-} Smoother;
+    const void *gy, *x;
+    void *y; /* or gx */
+    int64_t length;
+    double *states; /* [blocks, 8]: before each block */
+} Call;
 
-static Smoother smoother_of(const double *up, const double *down, const double *start,
-                            const Rows *rows) {
+typedef struct {
+    v8 up, down, carry;
+} Gradients;
+
+static Smoother smoother_of(const double *up, const double *down, const Rows *rows) {
     Smoother s;
-    for (int j = 0; j < LANES; j++) {
-        double k_up = up[rows->row[j]], k_down = down[rows->row[j]];
-        s.k_up[j] = k_up, s.k_down[j] = k_down;
-        s.keep_up[j] = 1.0 - k_up, s.keep_down[j] = 1.0 - k_down;
-        s.sign[j] = sign_of(k_up, k_down), s.y[j] = start[rows->row[j]];
-    }
+    UNROLLED for (int j = 0; j < LANES; j++)
+        set_smoother(&s, j, up[rows->row[j]], down[rows->row[j]]);
     return s;
 }
 
-/* The scalar form of a smoother: its first lane. */
-#define FIELDS(T, lane)                                                                            \
-    T k_up = s->k_up lane, k_down = s->k_down lane, keep_up = s->keep_up lane,                     \
-      keep_down = s->keep_down lane, sign = s->sign lane;                                          \
-    (void)k_up, (void)k_down;
-
-/* Smooth one tile in place (unless `past`, which receives the value before each sample). */
-INLINE v8 tile_lanes(const Smoother *s, double *tile, double *past, int64_t count, v8 y) {
-    FIELDS(v8, )
-    v8 z = y * sign;
-    for (int64_t n = 0; n < LANES * count; n += LANES) {
-        v8 v = load(tile + n) * sign;
-        if (past) store(past + n, z * sign);
-        z = smooth(z, k_up * v, k_down * v, keep_up, keep_down);
-        if (!past) store(tile + n, z * sign);
+/* The whole of some rows, from and to the state z. */
+INLINE void forward(const Call *c, const Rows *rows, const Smoother *given, v8 *state, int single,
+                    int lanes) {
+    Smoother s = *given;
+    v8 z = *state;
+    Tile tile;
+    for (int64_t at = 0; at < c->length; at += BLOCK) {
+        int64_t count = MIN(BLOCK, c->length - at), start = rows->row[0] * c->length + at;
+        if (c->states) store(c->states + at / BLOCK * LANES, z);
+        if (lanes) read_rows(c->x, rows, c->length, at, count, 0, tile.at, 1, single);
+        for (int64_t n = 0; lanes && n < LANES * count; n += LANES) {
+            v8 v = load(tile.at + n), after;
+            smooth8(&s, 1, &v, &z, &after, 1);
+            store(tile.at + n, after * s.sign);
+        }
+        if (lanes && c->y) write_rows(tile.at, c->y, rows, c->length, at, count, 0, 1, single);
+        double now = z[0];
+        for (int64_t n = start; !lanes && n < start + count; n++) { /* nothing to do beside it */
+            double v = get(c->x, n, single);
+            now =
+                smooth(now, s.signed_up[0] * v, s.signed_down[0] * v, s.keep_up[0], s.keep_down[0]);
+            if (c->y) put(c->y, n, now * s.sign[0], single);
+        }
+        if (!lanes) z = splat(now);
     }
-    return z * sign;
+    *state = z;
 }
 
-INLINE double tile_row(const Smoother *s, const void *x, void *y, double *past, int64_t at,
-                       int64_t count, double start, int single) {
-    FIELDS(double, [0])
-    double z = start * sign;
-    for (int64_t n = 0; n < count; n++) {
-        double v = get(x, at + n, single) * sign;
-        if (past) past[n] = z * sign;
-        z = smooth(z, k_up * v, k_down * v, keep_up, keep_down);
-        if (y) put(y, at + n, z * sign, single);
+/* Blocks `last` ... `first`. */
+INLINE void backward(const Call *c, const Rows *rows, const Smoother *given, Gradients *sums,
+                     int64_t first, int64_t last, int single, int lanes) {
+    Smoother s = *given;
+    Gradients g = *sums;
+    Tile steps, grads;
+    v8 one = splat(1.0);
+    for (int64_t block = last; block >= first; block--) {
+        int64_t at = block * BLOCK, count = MIN(BLOCK, c->length - at);
+        int64_t numbers = (lanes ? LANES : 1) * count;
+        read_rows(c->x, rows, c->length, at, count, 0, steps.at, lanes, single);
+        read_rows(c->gy, rows, c->length, at, count, 0, grads.at, lanes, single);
+        v8 z = load(c->states + LANES * block);
+        for (int64_t n = 0; n < numbers; n += LANES) {
+            v8 x = load(steps.at + n), before = z, after;
+            smooth8(&s, 1, &x, &z, &after, lanes);
+            store(steps.at + n, fma_(-s.sign, states_before(after, before, lanes), x));
+        }
+        for (int64_t n = numbers - LANES; n >= 0; n -= LANES) {
+            v8 step = load(steps.at + n), keep = kept(&s, step);
+            v8 d;
+            carry_back(1, &one, load(grads.at + n), &keep, &g.carry, &d, lanes);
+            store(grads.at + n, smoother_gradient(&s, d, step, &g.up, &g.down));
+        }
+        write_rows(grads.at, c->y, rows, c->length, at, count, 0, lanes, single);
     }
-    return z * sign;
+    *sums = g;
 }
 
-INLINE void forward(const void *x, const double *up, const double *down, const double *start,
-                    void *y, double *end, int64_t length, int single, int64_t row, int64_t stop) {
+#define FORM(single, lanes)                                                                        \
+    static void forward_##single##lanes(const Call *c, const Rows *rows, const Smoother *s,        \
+                                        v8 *z) {                                                   \
+        forward(c, rows, s, z, single, lanes);                                                     \
+    }                                                                                              \
+    static void backward_##single##lanes(const Call *c, const Rows *rows, const Smoother *s,       \
+                                         Gradients *g, int64_t first, int64_t last) {              \
+        backward(c, rows, s, g, first, last, single, lanes);                                       \
+    }
+FORM(0, 0)
+FORM(0, 1)
+FORM(1, 0)
+FORM(1, 1)
+
+/* The whole of some rows; returns their last states. */
+static v8 run(const Call *c, const Rows *rows, const Smoother *s, const double *start, int single,
+              int many) {
+    v8 z;
+    for (int j = 0; j < LANES; j++) z[j] = start[rows->row[j]];
+    z *= s->sign;
+    if (many) (single ? forward_11 : forward_01)(c, rows, s, &z);
+    else (single ? forward_10 : forward_00)(c, rows, s, &z);
+    return z * s->sign;
+}
+
+/* x, y [R, T]; the rest [R] */
+RT_API void rt_ballistics_forward(const void *x, const double *up, const double *down,
+                                  const double *start, void *y, double *end, int64_t length,
+                                  int32_t single, int64_t row, int64_t stop) {
+    Call c = {0, x, y, length, 0};
     while (row < stop) {
         int many = stop - row >= MIN_LANE_ROWS;
         Rows rows = rows_from(row, many ? stop : row + 1);
-        Smoother s = smoother_of(up, down, start, &rows);
-        if (many) {
-            _Alignas(64) double tile[TILE];
-            v8 state = s.y;
-            for (int64_t at = 0; at < length; at += BLOCK) {
-                int64_t count = MIN(BLOCK, length - at);
-                rows_to_lanes(x, &rows, length, at, count, tile, single);
-                state = tile_lanes(&s, tile, 0, count, state);
-                lanes_to_rows(tile, y, &rows, length, at, count, single);
-            }
-            for (int j = 0; j < rows.count; j++) end[row + j] = state[j];
-        } else {
-            end[row] = tile_row(&s, x, y, 0, row * length, length, s.y[0], single);
-        }
+        Smoother s = smoother_of(up, down, &rows);
+        v8 last = run(&c, &rows, &s, start, single, many);
+        for (int j = 0; j < rows.count; j++) end[row + j] = last[j];
         row += rows.count;
     }
 }
 
-void rt_ballistics_forward(const void *x, const double *up, const double *down, const double *start,
-                           void *y, double *end, int64_t length, int32_t single, int64_t row,
-                           int64_t stop) {
-    if (single) forward(x, up, down, start, y, end, length, 1, row, stop);
-    else forward(x, up, down, start, y, end, length, 0, row, stop);
-}
+RT_API int64_t rt_ballistics_scratch(int64_t length) { return LANES * blocks_in(length); }
 
-/* One sample of the adjoint: `step` is the input minus the state before it. */
-#define ADJOINT(T)                                                                                 \
-    typedef struct {                                                                               \
-        T carry, by_up, by_down;                                                                   \
-    } Adjoint_##T;                                                                                 \
-    OVERLOADED T adjoint(Adjoint_##T *a, T gy, T step, T k_up, T k_down, T keep_up, T keep_down) { \
-        T none = (T)0.0, d = gy + a->carry, by_k = d * step;                                       \
-        a->by_up += above(step, none, by_k, none);                                                 \
-        a->by_down += above(step, none, none, by_k);                                               \
-        a->carry = above(step, none, keep_up, keep_down) * d;                                      \
-        return above(step, none, k_up, k_down) * d;                                                \
-    }
-ADJOINT(double)
-ADJOINT(v8)
-
-/* `states`, [8, blocks], receives the states before each block, which the adjoint needs. */
-INLINE void backward(const void *gy, const void *x, const double *up, const double *down,
-                     const double *start, void *gx, double *sums, double *states, int64_t length,
-                     int64_t rows_in_all, int single, int64_t row, int64_t stop) {
-    int64_t blocks = (length + BLOCK - 1) / BLOCK;
+/* sums [3, R]: gradients on up, down and start */
+RT_API void rt_ballistics_backward(const void *gy, const void *x, const double *up,
+                                   const double *down, const double *start, void *gx, double *sums,
+                                   double *scratch, int64_t length, int64_t rows_in_all,
+                                   int32_t single, int64_t row, int64_t stop) {
+    Call first = {0, x, 0, length, scratch}, c = {gy, x, gx, length, scratch};
+    int64_t blocks = blocks_in(length), whole = length / BLOCK;
     while (row < stop) {
-        _Alignas(64) double tile[TILE], past[TILE], grads[TILE];
         int many = stop - row >= MIN_LANE_ROWS;
         Rows rows = rows_from(row, many ? stop : row + 1);
-        Smoother given = smoother_of(up, down, start, &rows), *s = &given;
-        Adjoint_double one = {0};
-        Adjoint_v8 eight = {0};
-        v8 state = s->y;
-        for (int64_t block = 0; block < blocks; block++) {
-            int64_t at = block * BLOCK, count = MIN(BLOCK, length - at);
-            store(states + LANES * block, state);
-            if (many) {
-                rows_to_lanes(x, &rows, length, at, count, tile, single);
-                state = tile_lanes(s, tile, 0, count, state);
-            } else {
-                state = splat(tile_row(s, x, 0, 0, row * length + at, count, state[0], single));
-            }
+        Smoother s = smoother_of(up, down, &rows);
+        Gradients g = {0};
+        run(&first, &rows, &s, start, single, many);
+        (single ? backward_11 : backward_01)(&c, &rows, &s, &g, many ? 0 : whole, blocks - 1);
+        if (!many) { /* the last block's sums stand in every lane */
+            g.up = (v8){g.up[0]}, g.down = (v8){g.down[0]};
+            (single ? backward_10 : backward_00)(&c, &rows, &s, &g, 0, whole - 1);
         }
-        for (int64_t block = blocks - 1; block >= 0; block--) {
-            int64_t at = block * BLOCK, count = MIN(BLOCK, length - at);
-            state = load(states + LANES * block);
-            if (many) {
-                FIELDS(v8, )
-                (void)sign;
-                rows_to_lanes(x, &rows, length, at, count, tile, single);
-                rows_to_lanes(gy, &rows, length, at, count, grads, single);
-                tile_lanes(s, tile, past, count, state);
-                for (int64_t n = LANES * (count - 1); n >= 0; n -= LANES)
-                    store(grads + n,
-                          adjoint(&eight, load(grads + n), load(tile + n) - load(past + n), k_up,
-                                  k_down, keep_up, keep_down));
-                lanes_to_rows(grads, gx, &rows, length, at, count, single);
-            } else {
-                FIELDS(double, [0])
-                (void)sign;
-                at += row * length;
-                tile_row(s, x, 0, past, at, count, state[0], single);
-                for (int64_t n = count - 1; n >= 0; n--)
-                    put(gx, at + n,
-                        adjoint(&one, get(gy, at + n, single), get(x, at + n, single) - past[n],
-                                k_up, k_down, keep_up, keep_down),
-                        single);
-            }
-        }
-        for (int64_t j = 0; j < rows.count; j++) {
-            sums[row + j] = many ? eight.by_up[j] : one.by_up;
-            sums[rows_in_all + row + j] = many ? eight.by_down[j] : one.by_down;
-            sums[2 * rows_in_all + row + j] = many ? eight.carry[j] : one.carry;
+        for (int j = 0; j < rows.count; j++) {
+            sums[row + j] = many ? g.up[j] : sum_lanes(g.up);
+            sums[rows_in_all + row + j] = many ? g.down[j] : sum_lanes(g.down);
+            sums[2 * rows_in_all + row + j] = g.carry[j];
         }
         row += rows.count;
     }
-}
-
-int64_t rt_ballistics_scratch(int64_t length) { return LANES * ((length + BLOCK - 1) / BLOCK); }
-
-void rt_ballistics_backward(const void *gy, const void *x, const double *up, const double *down,
-                            const double *start, void *gx, double *sums, double *scratch,
-                            int64_t length, int64_t rows_in_all, int32_t single, int64_t row,
-                            int64_t stop) {
-    if (single)
-        backward(gy, x, up, down, start, gx, sums, scratch, length, rows_in_all, 1, row, stop);
-    else backward(gy, x, up, down, start, gx, sums, scratch, length, rows_in_all, 0, row, stop);
 }

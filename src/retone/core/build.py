@@ -202,9 +202,11 @@ def _environment(folder: str) -> dict[str, str]:
 
 
 def declarations() -> str:
-    """What ``core.h`` declares, one function after the other."""
-    text = (FOLDER / "core.h").read_text(encoding="utf-8")
-    return "\n".join(re.findall(r"^RT_API ([^;]*;)", text, re.M))
+    """The functions marked ``RT_API`` in the C files, one after the other."""
+    texts = (path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.c")))
+    return "\n".join(
+        f"{found};" for text in texts for found in re.findall(r"^RT_API ([^{;]*) {", text, re.M)
+    )
 
 
 def write_binding(path: Path) -> None:

@@ -10,7 +10,7 @@ static void cpuid(uint32_t leaf, uint32_t sub, uint32_t *r) {
 #endif
 
 /* The N of x86-64-vN: 2, 3 or 4; 0 on other processors. */
-int32_t rt_cpu_level(void) {
+RT_API int32_t rt_cpu_level(void) {
 #if defined(__x86_64__)
     uint32_t one[4], seven[4], extended[4], low, high;
     cpuid(1, 0, one);

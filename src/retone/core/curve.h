@@ -50,6 +50,74 @@ INLINE v8 knee_by_width(v8 slope) { return slope * (1.0 - slope); }
 SMOOTH(double)
 SMOOTH(v8)
 
-INLINE double sign_of(double k_up, double k_down) { return k_up >= k_down ? 1.0 : -1.0; }
+/* The coefficients of one smoother a lane. */
+typedef struct {
+    v8 k_up, k_down, keep_up, keep_down;
+    v8 sign;                   /* -1 where it runs on the negated signal */
+    v8 signed_up, signed_down; /* k_up and k_down with the sign */
+} Smoother;
+
+INLINE void set_smoother(Smoother *s, int lane, double k_up, double k_down) {
+    s->k_up[lane] = k_up, s->k_down[lane] = k_down;
+    s->keep_up[lane] = 1.0 - k_up, s->keep_down[lane] = 1.0 - k_down;
+    s->sign[lane] = k_up >= k_down ? 1.0 : -1.0;
+    s->signed_up[lane] = k_up * s->sign[lane], s->signed_down[lane] = k_down * s->sign[lane];
+}
+
+/* Lanes with constant numbers stay in registers. */
+#define UNROLLED _Pragma("clang loop unroll(full)")
+
+/* The recursions. A vector is a sample of eight rows (`lanes`), or eight samples of one row, whose
+   state is the first lane. Everything else is the same for both. */
+
+/* Smooth a vector each with up to two smoothers, from and to the states z; `after` receives the
+   values, with the sign, as have the states. */
+INLINE void smooth8(const Smoother *s, int smoothers, const v8 *x, v8 *z, v8 *after, int lanes) {
+    v8 up[2], down[2];
+    double now[2];
+    for (int i = 0; i < smoothers; i++) {
+        up[i] = s[i].signed_up * x[i], down[i] = s[i].signed_down * x[i], now[i] = z[i][0];
+        if (lanes) after[i] = z[i] = smooth(z[i], up[i], down[i], s[i].keep_up, s[i].keep_down);
+    }
+    if (lanes) return;
+    UNROLLED for (int n = 0; n < LANES; n++) UNROLLED for (int i = 0; i < smoothers; i++) {
+        now[i] = smooth(now[i], up[i][n], down[i][n], s[i].keep_up[0], s[i].keep_down[0]);
+        after[i][n] = now[i];
+    }
+    for (int i = 0; i < smoothers; i++) z[i][0] = now[i];
+}
+
+/* The states before each sample of a vector, from those after and the one before it. */
+INLINE v8 states_before(v8 after, v8 z, int lanes) {
+    return lanes ? z : __builtin_shufflevector(z, after, 0, 8, 9, 10, 11, 12, 13, 14);
+}
+
+/* Backward in time, for up to two: d = scale g + carry, carry = keep d. */
+INLINE void carry_back(int count, const v8 *scale, v8 g, const v8 *keep, v8 *carry, v8 *d,
+                       int lanes) {
+    double now[2];
+    for (int i = 0; i < count; i++) {
+        now[i] = carry[i][0];
+        if (lanes) d[i] = fma_(scale[i], g, carry[i]), carry[i] = keep[i] * d[i];
+    }
+    if (lanes) return;
+    UNROLLED for (int n = LANES - 1; n >= 0; n--) UNROLLED for (int i = 0; i < count; i++) {
+        d[i][n] = fma_(scale[i][n], g[n], now[i]);
+        now[i] = keep[i][n] * d[i][n];
+    }
+    for (int i = 0; i < count; i++) carry[i][0] = now[i];
+}
+
+/* The gradient on x of smooth8 from the d of its states; adds to those on k_up and k_down. `step`
+   is x minus the state before it. */
+INLINE v8 smoother_gradient(const Smoother *s, v8 d, v8 step, v8 *on_up, v8 *on_down) {
+    v8 none = splat(0.0), by_k = d * step;
+    *on_up += above(step, none, by_k, none);
+    *on_down += above(step, none, none, by_k);
+    return above(step, none, s->k_up, s->k_down) * d;
+}
+INLINE v8 kept(const Smoother *s, v8 step) {
+    return above(step, splat(0.0), s->keep_up, s->keep_down);
+}
 
 #endif

@@ -9,10 +9,6 @@
 #define NEPER_PER_STEP 0.05756462732485115 /* ln 10 / 40 */
 #define LN9 2.1972245773362196
 
-/* Kinds of sections; without a gain those after the shelves. For peaks and shelves, the kind is the
-   sign of the cosine and of the odd coefficients. */
-enum { HIGH_SHELF = -1, PEAK, LOW_SHELF, FIRST_LOW_PASS, LOW_PASS, HIGH_PASS, ALL_PASS };
-
 typedef struct {
     double cos, sin, amplitude, side, alpha; /* alpha: of a peak; of a shelf, its root */
     double up, down;                         /* amplitude + 1 and - 1 */
@@ -42,9 +38,10 @@ static void design_pass(int64_t kind, double cos, double sin, double *out) {
     out[0] = b0 / a0, out[1] = b1 / a0, out[2] = b2 / a0, out[3] = a1 / a0, out[4] = a2 / a0;
 }
 
-void rt_design_forward(const int64_t *kinds, const double *hz, const double *gain_db,
-                       const double *q, double *out, int64_t rows, int64_t sections, double rate,
-                       double top_hz) {
+/* hz, gain_db, q [B, S]; out [B, S, 5] */
+RT_API void rt_design_forward(const int64_t *kinds, const double *hz, const double *gain_db,
+                              const double *q, double *out, int64_t rows, int64_t sections,
+                              double rate, double top_hz) {
     for (int64_t i = 0; i < rows * sections; i++) {
         Angle t = angle_of(kinds[i % sections], hz[i], gain_db[i], q[i], rate, top_hz);
         if (kinds[i % sections] > LOW_SHELF) {
@@ -68,10 +65,10 @@ void rt_design_forward(const int64_t *kinds, const double *hz, const double *gai
     }
 }
 
-void rt_design_backward(const int64_t *kinds, const double *hz, const double *gain_db,
-                        const double *q, const double *designed, const double *grad, double *g_hz,
-                        double *g_db, double *g_q, int64_t rows, int64_t sections, double rate,
-                        double top_hz) {
+RT_API void rt_design_backward(const int64_t *kinds, const double *hz, const double *gain_db,
+                               const double *q, const double *designed, const double *grad,
+                               double *g_hz, double *g_db, double *g_q, int64_t rows,
+                               int64_t sections, double rate, double top_hz) {
     for (int64_t i = 0; i < rows * sections; i++) {
         Angle t = angle_of(kinds[i % sections], hz[i], gain_db[i], q[i], rate, top_hz);
         const double *g = grad + 5 * i;
@@ -114,7 +111,9 @@ static double smoothing(double time_ms, double rate) {
     return time_ms <= 0 ? 1.0 : -expm1(-LN9 * 1000 / (rate * time_ms));
 }
 
-void rt_design_dynamics(const double *values, double *params, int64_t rows, double rate) {
+/* values [B, 9] in physical units: threshold_db, ratio, attack_ms, release_ms, knee_db, makeup_db,
+   rms_ms, expander_threshold_db, expander_ratio; params [B, 9]: as for dynamics.c */
+RT_API void rt_design_dynamics(const double *values, double *params, int64_t rows, double rate) {
     for (; rows > 0; rows--, values += 9, params += 9) {
         for (int i = 0; i < 9; i++) params[i] = values[i];
         params[1] = 1 - 1 / values[1], params[8] = values[8] - 1;

@@ -1,10 +1,10 @@
-/* The fused compressor: what its forward pass and its adjoint share.
+/* The fused compressor: what its forward pass, its adjoint and the smoother alone share.
 
    Two stages share one text: the compressor, and the downward expander, whose smoother rises with
-   the release time and falls with the attack time. One row at a time runs with its vectors along
-   time, eight rows with one row per lane. Both apply the same operations to a sample, so the
-   forward results are bit-identical. Only the recursions are sequential; everything else works on
-   vectors. */
+   the release time and falls with the attack time. One row runs with its vectors along time, eight
+   rows with one row per lane, from one body: `lanes` is a constant in each. Both apply the same
+   operations to a sample, so the forward results are bit-identical. A single row's samples must
+   fill vectors; the last few run as a row in lanes. */
 #ifndef RETONE_DYNAMICS_H
 #define RETONE_DYNAMICS_H
 
@@ -34,18 +34,19 @@ enum {
     COLUMNS
 };
 
+/* The compressor, then the expander. */
 typedef struct {
-    Curve curve;
-    v8 k_up, k_down, keep_up, keep_down;
-    v8 sign;  /* -1 where the smoother runs on the negated signal */
-    v8 slope; /* dB of gain per smoothed dB, negative */
-    v8 k_up_signed, k_down_signed, slope_log2; /* with the sign; for a gain in log2 of amplitude */
-} Stage;
-
-typedef struct {
-    Stage stage[2];
+    Curve curve[2];
+    Smoother smoother[2];
+    v8 slope[2],
+        slope_log2[2]; /* dB of gain per smoothed dB, negative; log2 of amplitude, signed */
     v8 makeup, k_level, keep_level;
 } Settings;
+
+/* State of the rows: mean square, smoothed dB with the stages' signs. */
+typedef struct {
+    v8 p, z[2];
+} State;
 
 /* A row of tiles, neighbours a quarter of a page apart (modulo the page): processors assume that a
    load depends on an earlier store if the addresses agree modulo 4096 bytes. */
@@ -53,87 +54,100 @@ typedef struct {
     _Alignas(64) double at[TILE + 128];
 } Tile;
 
-INLINE void set_stage(Stage *s, int lane, const double *row, int expander) {
-    double k_up = row[expander ? K_RELEASE : K_ATTACK],
-           k_down = row[expander ? K_ATTACK : K_RELEASE];
-    double sign = sign_of(k_up, k_down);
-    double threshold_db = row[expander ? EXPANDER_THRESHOLD_DB : THRESHOLD_DB];
-    set_curve(&s->curve, lane, threshold_db, row[KNEE_DB], expander);
-    s->k_up[lane] = k_up, s->k_down[lane] = k_down;
-    s->keep_up[lane] = 1.0 - k_up, s->keep_down[lane] = 1.0 - k_down;
-    s->sign[lane] = sign, s->slope[lane] = -row[expander ? EXPANDER_SLOPE : SLOPE];
-    s->k_up_signed[lane] = k_up * sign, s->k_down_signed[lane] = k_down * sign;
-    s->slope_log2[lane] = s->slope[lane] * sign * LOG2_GAIN;
-}
-
 INLINE Settings settings_of(const double *params, const Rows *rows) {
     Settings s;
-    for (int j = 0; j < LANES; j++) {
+    UNROLLED for (int j = 0; j < LANES; j++) {
         const double *row = params + COLUMNS * rows->row[j];
-        for (int i = 0; i < 2; i++) set_stage(&s.stage[i], j, row, i);
+        set_curve(&s.curve[0], j, row[THRESHOLD_DB], row[KNEE_DB], 0);
+        set_curve(&s.curve[1], j, row[EXPANDER_THRESHOLD_DB], row[KNEE_DB], 1);
+        set_smoother(&s.smoother[0], j, row[K_ATTACK], row[K_RELEASE]);
+        set_smoother(&s.smoother[1], j, row[K_RELEASE], row[K_ATTACK]);
+        s.slope[0][j] = -row[SLOPE], s.slope[1][j] = -row[EXPANDER_SLOPE];
         s.makeup[j] = row[MAKEUP_DB] * LOG2_GAIN;
         s.k_level[j] = row[K_LEVEL], s.keep_level[j] = 1.0 - row[K_LEVEL];
     }
+    for (int i = 0; i < 2; i++) s.slope_log2[i] = s.slope[i] * s.smoother[i].sign * LOG2_GAIN;
     return s;
 }
 
-/* From here on `single` is the type of the arrays that a step reads and writes. */
+/* `states` of row r stand at r * stride. */
+INLINE State load_state(const double *states, int64_t stride, const Rows *rows, const Settings *s) {
+    State m;
+    UNROLLED for (int j = 0; j < LANES; j++) {
+        const double *from = states + rows->row[j] * stride;
+        m.p[j] = from[0];
+        for (int i = 0; i < 2; i++) m.z[i][j] = from[1 + i] * s->smoother[i].sign[j];
+    }
+    return m;
+}
+
+INLINE void save_state(const State *m, double *states, int64_t stride, const Rows *rows,
+                       const Settings *s, int lanes) {
+    for (int j = 0; j < (lanes ? rows->count : 1); j++) {
+        double *to = states + rows->row[j] * stride;
+        to[0] = m->p[j];
+        for (int i = 0; i < 2; i++) to[1 + i] = m->z[i][j] * s->smoother[i].sign[j];
+    }
+}
+
+/* From here on `single` is the type of the audio, which decides the accuracy. */
 
 INLINE v8 octaves_of(v8 power, int single) {
     return log2_for(maximum(power, splat(FLOOR)), single);
 }
 
-/* A peak detector has no memory, not even of NaN. */
-#define MEAN_SQUARE(T)                                                                             \
-    OVERLOADED T mean_square(T p, T peak, T k, T keep) {                                           \
-        T power = k * peak;                                                                        \
-        return above(keep, (T)0.0, fma_(keep, p, power), power);                                   \
+/* Mean squares for a vector of peaks. A peak detector has no memory, not even of NaN. */
+INLINE v8 mean_squares(const Settings *s, v8 peak, v8 *p, int lanes) {
+    v8 power = s->k_level * peak, none = splat(0.0);
+    if (lanes) return *p = above(s->keep_level, none, fma_(s->keep_level, *p, power), power);
+    double now = (*p)[0], keep = s->keep_level[0], powers[LANES];
+    if (keep == 0.0) {
+        (*p)[0] = peak[LANES - 1];
+        return peak;
     }
-MEAN_SQUARE(double)
-MEAN_SQUARE(v8)
+    store(powers, power);
+    for (int n = 0; n < LANES; n++) powers[n] = now = fma_(keep, now, powers[n]);
+    (*p)[0] = now;
+    return load(powers);
+}
 
-/* Gain in log2 of amplitude from the smoothed dB, which carry the stages' signs. */
+/* Gain in log2 of amplitude from the smoothed dB. */
 INLINE v8 gain_log2(const Settings *s, const v8 *z, int stages) {
     v8 gain = s->makeup;
-    for (int i = 0; i < stages; i++) gain = fma_(s->stage[i].slope_log2, z[i], gain);
+    for (int i = 0; i < stages; i++) gain = fma_(s->slope_log2[i], z[i], gain);
     return gain;
 }
 
+/* Where a block's audio is: eight rows are copied to lanes, float64 with TILE between channels; one
+   row is read and written in place. */
+typedef struct {
+    void *at;
+    int64_t stride, channels;
+    int single;
+} Audio;
+
+INLINE Audio audio_of(const void *x, double *tile, int64_t start, int64_t length, int64_t channels,
+                      int single, int lanes) {
+    if (lanes) return (Audio){tile, TILE, channels, 0};
+    return (Audio){(void *)sample_at(x, start, single), length, channels, single};
+}
+INLINE v8 load_audio(const Audio *x, int64_t c, int64_t n) {
+    return get8(x->at, c * x->stride + n, x->single);
+}
+INLINE void store_audio(const Audio *x, int64_t c, int64_t n, v8 value) {
+    put8(x->at, c * x->stride + n, value, x->single);
+}
+
 /* Largest squared sample over the channels. */
-INLINE v8 peak_of(const void *x, int64_t at, int64_t stride, int64_t channels, int single) {
-    v8 v = get8(x, at, single), peak = v * v;
-    for (int64_t c = 1; c < channels; c++) {
-        v = get8(x, at + c * stride, single);
+INLINE v8 peak_of(const Audio *x, int64_t n) {
+    v8 v = load_audio(x, 0, n), peak = v * v;
+    for (int64_t c = 1; c < x->channels; c++) {
+        v = load_audio(x, c, n);
         peak = maximum(v * v, peak);
     }
     return peak;
 }
 
-INLINE void apply(const void *x, void *y, int64_t at, int64_t stride, int64_t channels, v8 gain,
-                  int single) {
-    for (int64_t c = 0; c < channels; c++)
-        put8(y, at + c * stride, get8(x, at + c * stride, single) * gain, single);
-}
-
 INLINE int64_t blocks_in(int64_t length) { return (length + BLOCK - 1) / BLOCK; }
-
-/* Up to eight samples of a row's recursions; the results go to `out` from at + first. */
-INLINE void smooth_samples(const Settings *s, const v8 *over, double *z, Tile *out, int64_t at,
-                           int64_t count, int stages, int first) {
-    double up[2][LANES], down[2][LANES];
-    for (int i = 0; i < stages; i++) {
-        store(up[i], s->stage[i].k_up_signed * over[i]);
-        store(down[i], s->stage[i].k_down_signed * over[i]);
-    }
-#define SAMPLES(count)                                                                             \
-    for (int64_t n = 0; n < count; n++)                                                            \
-        for (int i = 0; i < stages; i++) {                                                         \
-            const Stage *t = &s->stage[i];                                                         \
-            z[i] = smooth(z[i], up[i][n], down[i][n], t->keep_up[0], t->keep_down[0]);             \
-            out[i].at[at + first + n] = z[i];                                                      \
-        }
-    if (count >= LANES) SAMPLES(LANES)
-    else SAMPLES(count)
-}
 
 #endif

@@ -17,7 +17,8 @@
 #define FADE 0.25 /* share of the reach over which a curve's filter fades out */
 #define PI 3.141592653589793
 
-void rt_fft_table(double *table, int64_t size) {
+/* table [size], a power of two */
+RT_API void rt_fft_table(double *table, int64_t size) {
     for (int64_t i = 0; i < size / 2; i++) {
         double angle = -2 * PI * (double)i / (double)size;
         table[i] = cos(angle), table[size / 2 + i] = sin(angle);
@@ -45,8 +46,9 @@ static void fft(double *re, double *im, double *work, const double *table, int64
     for (int64_t i = 0; from_re != re && i < size; i++) re[i] = from_re[i], im[i] = from_im[i];
 }
 
-void rt_fir_spectra(const double *taps, double *spectra, const double *table, double *scratch,
-                    int64_t count) {
+/* spectra [ceil(count / 128), 512], table [256], scratch [512] */
+RT_API void rt_fir_spectra(const double *taps, double *spectra, const double *table,
+                           double *scratch, int64_t count) {
     for (int64_t at = 0; at < count; at += PART, spectra += BINS) {
         for (int64_t i = 0; i < BINS; i++)
             spectra[i] = i < MIN(PART, count - at) ? taps[at + i] / SIZE : 0.0;
@@ -54,8 +56,9 @@ void rt_fir_spectra(const double *taps, double *spectra, const double *table, do
     }
 }
 
-void rt_fir_block(double *x, const double *spectra, double *state, const double *table,
-                  double *scratch, int64_t channels, int64_t parts) {
+/* x [C, 128], C <= 2, changed; state [257 + 512 parts], zeros at the start; scratch [1024] */
+RT_API void rt_fir_block(double *x, const double *spectra, double *state, const double *table,
+                         double *scratch, int64_t channels, int64_t parts) {
     double *past = state + 1, *inputs = past + SIZE, *re = scratch, *im = re + SIZE;
     double *work = im + SIZE;
     int64_t newest = (int64_t)state[0];
@@ -93,14 +96,17 @@ static double spline(const double *gains, int64_t points, double place) {
 }
 
 /* Four times the reach as transform length keeps the cepstrum's aliasing below 0.01 dB. */
-int64_t rt_curve_size(int64_t reach) {
+RT_API int64_t rt_curve_size(int64_t reach) {
     int64_t size = 1;
     while (size < 4 * reach) size *= 2;
     return size;
 }
 
-void rt_curve_taps(const double *gains_db, double *taps, const double *table, double *scratch,
-                   int64_t points, int64_t reach, double lowest_hz, double rate, int32_t linear) {
+/* gains_db [points], three an octave from lowest_hz on; taps [reach], or [2 reach + 1] if linear;
+   table [size], scratch [4 size] */
+RT_API void rt_curve_taps(const double *gains_db, double *taps, const double *table,
+                          double *scratch, int64_t points, int64_t reach, double lowest_hz,
+                          double rate, int32_t linear) {
     int64_t size = rt_curve_size(reach), half = size / 2,
             fading = (int64_t)ceil(FADE * (double)reach);
     double *re = scratch, *im = re + size, *work = im + size;

@@ -14,15 +14,15 @@
 #include "true_peak.h"
 #undef SAMPLE
 
-double rt_true_peak(const void *x, const double *taps, int64_t width, int64_t phases, double bound,
-                    double peak, int32_t single) {
+RT_API double rt_true_peak(const void *x, const double *taps, int64_t width, int64_t phases,
+                           double bound, double peak, int32_t single) {
     if (single) return largest_between_float(x, width, taps, phases, (float)bound, (float)peak);
     return largest_between_double(x, width, taps, phases, bound, peak);
 }
 
-void rt_limiter_peaks(const void *x, const double *taps, void *points, void *sample,
-                      int64_t channels, int64_t width, int64_t phases, double bound, double ceiling,
-                      int32_t single) {
+RT_API void rt_limiter_peaks(const void *x, const double *taps, void *points, void *sample,
+                             int64_t channels, int64_t width, int64_t phases, double bound,
+                             double ceiling, int32_t single) {
     if (single)
         peaks_float(x, channels, width, taps, phases, (float)bound, (float)ceiling, points, sample);
     else peaks_double(x, channels, width, taps, phases, bound, ceiling, points, sample);
@@ -34,10 +34,10 @@ void rt_limiter_peaks(const void *x, const double *taps, void *points, void *sam
    Kept between blocks: ints (time, queue head, queue tail, three ring places, three box sums),
    floats (last gap's peak, reduction under release), the queue [size, 2] (time, need), the rings
    [3, length]. */
-INLINE void limiter_gain(const void *points, const void *sample, int64_t *ints, double *floats,
-                         int64_t *queue, int64_t *rings, int64_t *out, int64_t count, int64_t size,
-                         int64_t length, int64_t hold, int64_t one, double ceiling, double target,
-                         double release, int single) {
+RT_API void rt_limiter_gain(const void *points, const void *sample, int64_t *ints, double *floats,
+                            int64_t *queue, int64_t *rings, int64_t *out, int64_t count,
+                            int64_t size, int64_t length, int64_t hold, int64_t one, double ceiling,
+                            double target, double release, int32_t single) {
     int64_t *sums = ints + 6;
     int rest = !sums[0] && !sums[1] && !sums[2] && floats[1] == 0.0;
     for (int64_t i = 0; i < count; i++) {
@@ -46,8 +46,7 @@ INLINE void limiter_gain(const void *points, const void *sample, int64_t *ints, 
         floats[0] = point;
         int64_t need = peak > ceiling ? (int64_t)ceil((1.0 - target / peak) * (double)one) : 0;
         int64_t now = ints[0], head = ints[1], tail = ints[2];
-        if (rest &&
-            need == 0) { /* all sums are 0 and stay 0; nothing in the queue needs reduction */
+        if (rest && need == 0) { /* all sums stay 0; nothing in the queue needs reduction */
             ints[0] = now + 1, ints[1] = tail;
             out[i] = 0;
             continue;
@@ -77,23 +76,12 @@ INLINE void limiter_gain(const void *points, const void *sample, int64_t *ints, 
     }
 }
 
-void rt_limiter_gain(const void *points, const void *sample, int64_t *ints, double *floats,
-                     int64_t *queue, int64_t *rings, int64_t *out, int64_t count, int64_t size,
-                     int64_t length, int64_t hold, int64_t one, double ceiling, double target,
-                     double release, int32_t single) {
-    if (single)
-        limiter_gain(points, sample, ints, floats, queue, rings, out, count, size, length, hold,
-                     one, ceiling, target, release, 1);
-    else
-        limiter_gain(points, sample, ints, floats, queue, rings, out, count, size, length, hold,
-                     one, ceiling, target, release, 0);
-}
-
 /* K-weighted energy per hop of one channel. kw: two sections b0 b1 b2 a1 a2. state: four filter
    memories and the energy of the hop under way. sums: of x and of x squared. edges: where the hops
    of this block end. */
-INLINE void k_weighted(const void *x, const double *kw, double *state, double *sums,
-                       const int64_t *edges, double *out, int64_t count, int64_t hops, int single) {
+RT_API void rt_k_weighted(const void *x, const double *kw, double *state, double *sums,
+                          const int64_t *edges, double *out, int64_t count, int64_t hops,
+                          int32_t single) {
     /* y is substituted in the state updates (y = b0 v + s1), which shortens the dependency chain */
     double b0 = kw[0], a1 = kw[3], a2 = kw[4], e1 = kw[1] - a1 * b0, e2 = kw[2] - a2 * b0;
     double c1 = kw[8], c2 = kw[9], d1 = -2.0 - c1, d2 = 1.0 - c2;
@@ -125,19 +113,21 @@ INLINE void k_weighted(const void *x, const double *kw, double *state, double *s
     sums[0] = total, sums[1] = square;
 }
 
-void rt_k_weighted(const void *x, const double *kw, double *state, double *sums,
-                   const int64_t *edges, double *out, int64_t count, int64_t hops, int32_t single) {
-    if (single) k_weighted(x, kw, state, sums, edges, out, count, hops, 1);
-    else k_weighted(x, kw, state, sums, edges, out, count, hops, 0);
+/* Whether the next eight samples lie below a bound: those of a waveform mostly do. */
+INLINE int all_below(const void *x, int64_t at, double sign, double bound, int single) {
+    m8 here = (sign * get8(x, at, single)) < bound;
+    return __builtin_reduce_and(here) != 0;
 }
 
 /* Count samples in flat tops at the largest value so far, of one polarity of one channel. s:
    largest value, length of the run under way, whether its start was a corner, the sample before,
    samples counted in finished runs. */
-INLINE void flat_tops(const void *x, double *s, int64_t count, double sign, double step,
-                      double corner_steps, double least_run, int single) {
+RT_API void rt_flat_tops(const void *x, double *s, int64_t count, double sign, double step,
+                         double corner_steps, double least_run, int32_t single) {
     double top = s[0], run = s[1], corner = s[2], before = s[3], counted = s[4];
     for (int64_t n = 0; n < count; n++) {
+        while (run == 0.0 && n + LANES < count && all_below(x, n, sign, top - 0.5 * step, single))
+            n += LANES, before = sign * get(x, n - 1, single);
         double v = sign * get(x, n, single);
         if (v > top + 0.5 * step) {
             top = v, run = 1.0, counted = 0.0; /* earlier tops did not clip */
@@ -154,81 +144,97 @@ INLINE void flat_tops(const void *x, double *s, int64_t count, double sign, doub
     s[0] = top, s[1] = run, s[2] = corner, s[3] = before, s[4] = counted;
 }
 
-void rt_flat_tops(const void *x, double *s, int64_t count, double sign, double step,
-                  double corner_steps, double least_run, int32_t single) {
-    if (single) flat_tops(x, s, count, sign, step, corner_steps, least_run, 1);
-    else flat_tops(x, s, count, sign, step, corner_steps, least_run, 0);
+typedef int32_t i8 __attribute__((ext_vector_type(8)));
+typedef i8 i8_unaligned __attribute__((aligned(4)));
+
+/* `count` samples, and zeros. */
+INLINE v8 some8(const void *x, int64_t at, int64_t count, int single) {
+    v8 found = splat(0.0);
+    if (count >= LANES) return get8(x, at, single);
+    for (int j = 0; j < count; j++) found[j] = get(x, at + j, single);
+    return found;
 }
 
 /* Bitwise or of all magnitudes as `bits`-bit integers; -1 if one is between two steps. */
-INLINE int64_t used_bits(const void *x, int64_t count, int64_t bits, int single) {
-    int64_t seen = 0;
+RT_API int64_t rt_used_bits(const void *x, int64_t count, int64_t bits, int32_t single) {
+    m8 seen = 0;
     double scale = ldexp(1.0, (int)bits - 1);
-    for (int64_t n = 0; n < count; n++) {
-        double value = get(x, n, single) * scale, whole = rint(value);
-        if (whole != value || !(fabs(whole) < 9e18)) return -1;
-        seen |= (int64_t)fabs(whole);
+    for (int64_t n = 0; n < count; n += LANES) {
+        v8 value = some8(x, n, count - n, single) * scale;
+        v8 whole = __builtin_elementwise_rint(value), size = __builtin_elementwise_abs(whole);
+        if (!__builtin_reduce_and((whole == value) & (size < 9e18))) return -1;
+        seen |= __builtin_convertvector(size, m8);
     }
-    return seen;
+    return __builtin_reduce_or(seen);
 }
-
-int64_t rt_used_bits(const void *x, int64_t count, int64_t bits, int32_t single) {
-    if (single) return used_bits(x, count, bits, 1);
-    return used_bits(x, count, bits, 0);
-}
-
-typedef uint64_t u8 __attribute__((ext_vector_type(8)));
-typedef int32_t i8 __attribute__((ext_vector_type(8)));
 
 #define GOLDEN 0x9E3779B97F4A7C15u
 
-/* Numbers in [0, 1) from counters times GOLDEN (the SplitMix64 finaliser). */
+/* Numbers in [1, 2) from counters times GOLDEN (the SplitMix64 finaliser). */
 INLINE v8 uniform(u8 z) {
     z = (z ^ (z >> (u8)30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> (u8)27)) * 0x94D049BB133111EBu;
     z ^= z >> (u8)31;
-    return __builtin_convertvector(z >> (u8)11, v8) * (1.0 / 9007199254740992.0);
+    return of_bits(__builtin_bit_cast(m8, z >> (u8)12) | ONE_BITS);
 }
 
-INLINE int64_t quantise(const void *x, int32_t *out, int64_t channels, int64_t frames, int bits,
-                        int64_t seed, int64_t start, int dither, int single) {
-    double scale = ldexp(1.0, bits - 1), low = -scale, high = scale - 1.0;
-    u8 steps = (u8){0, 1, 2, 3, 4, 5, 6, 7} * (2 * (uint64_t)channels * GOLDEN);
-    m8 clipped = 0;
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t n = 0; n < frames; n += LANES) {
-            int64_t count = MIN(LANES, frames - n), at = c * frames + n;
-            v8 value = 0.0;
-            if (count == LANES) value = get8(x, at, single);
-            else
-                for (int j = 0; j < count; j++) value[j] = get(x, at + j, single);
-            value *= scale;
-            v8 whole = __builtin_elementwise_rint(value);
-            if (dither) {
-                uint64_t first = 2 * ((uint64_t)(start + n) * (uint64_t)channels + (uint64_t)c);
-                first = (first + ((uint64_t)seed << 40) + 1) * GOLDEN;
-                v8 noise = uniform(first + steps) - uniform(first + GOLDEN + steps);
-                whole = whole != value ? __builtin_elementwise_rint(value + noise) : whole;
-            }
-            clipped -=
-                ((whole > high) & (value > high + 0.5)) | ((whole < low) & (value < low - 0.5));
-            whole = minimum(maximum(whole == whole ? whole : 0.0, splat(low)), splat(high));
-            i8 found = __builtin_convertvector(whole, i8) << (i8)(32 - bits);
+typedef struct {
+    double scale, low, high;
+    uint64_t seed;
+    u8 steps; /* of the counters from lane to lane */
+    int bits, dither;
+    m8 clipped;
+} Quantiser;
+
+/* Eight samples, left-justified; `place` is the number of the first. */
+INLINE i8 rounded(Quantiser *q, v8 value, uint64_t place) {
+    value *= q->scale;
+    v8 whole = __builtin_elementwise_rint(value);
+    if (q->dither) {
+        uint64_t first = (q->seed + 2 * place + 1) * GOLDEN;
+        v8 noise = uniform(first + q->steps) - uniform(first + GOLDEN + q->steps);
+        whole = whole != value ? __builtin_elementwise_rint(value + noise) : whole;
+    }
+    q->clipped -=
+        ((whole > q->high) & (value > q->high + 0.5)) | ((whole < q->low) & (value < q->low - 0.5));
+    whole = minimum(maximum(whole == whole ? whole : 0.0, splat(q->low)), splat(q->high));
+    return __builtin_convertvector(whole, i8) << (i8)(32 - q->bits);
+}
+
+INLINE void quantise(Quantiser *q, const void *x, int32_t *out, int64_t channels, int64_t frames,
+                     int64_t start, int single) {
+    for (int64_t n = 0; n < frames; n += LANES) {
+        int64_t count = MIN(LANES, frames - n);
+        uint64_t place = (uint64_t)(start + n) * (uint64_t)channels;
+        i8 before = 0;
+        for (int64_t c = 0; c < channels; c++, place++) {
+            i8 found = rounded(q, some8(x, c * frames + n, count, single), place);
             int32_t *to = out + n * channels + c;
-            if (count == LANES)
-                for (int j = 0; j < LANES; j++) to[j * channels] = found[j];
-            else
+            if (count == LANES && channels == 1) {
+                *(i8_unaligned *)to = found;
+            } else if (count == LANES && channels == 2 && c == 1) { /* interleaved */
+                i8_unaligned *pairs = (i8_unaligned *)(to - 1);
+                pairs[0] = __builtin_shufflevector(before, found, 0, 8, 1, 9, 2, 10, 3, 11);
+                pairs[1] = __builtin_shufflevector(before, found, 4, 12, 5, 13, 6, 14, 7, 15);
+            } else if (count < LANES || channels > 2) {
                 for (int j = 0; j < count; j++) to[j * channels] = found[j];
+            }
+            before = found;
         }
-    int64_t total = 0;
-    for (int j = 0; j < LANES; j++) total += clipped[j];
-    return total;
+    }
 }
 
 /* Round [channels, frames] to `bits` bits, left-justified in int32 [frames, channels]; returns how
    many samples were beyond full scale. `start`: frames before this block. */
-int64_t rt_quantise(const void *x, int32_t *out, int64_t channels, int64_t frames, int64_t bits,
-                    int64_t seed, int64_t start, int32_t dither, int32_t single) {
-    if (single) return quantise(x, out, channels, frames, (int)bits, seed, start, dither, 1);
-    return quantise(x, out, channels, frames, (int)bits, seed, start, dither, 0);
+RT_API int64_t rt_quantise(const void *x, int32_t *out, int64_t channels, int64_t frames,
+                           int64_t bits, int64_t seed, int64_t start, int32_t dither,
+                           int32_t single) {
+    double scale = ldexp(1.0, (int)bits - 1);
+    Quantiser q = {.scale = scale, .low = -scale, .high = scale - 1.0, .bits = (int)bits};
+    q.dither = dither, q.seed = (uint64_t)seed << 40;
+    q.steps = (u8){0, 1, 2, 3, 4, 5, 6, 7} * (2 * (uint64_t)channels * GOLDEN);
+    if (channels == 1) quantise(&q, x, out, 1, frames, start, single);
+    else if (channels == 2) quantise(&q, x, out, 2, frames, start, single);
+    else quantise(&q, x, out, channels, frames, start, single);
+    return __builtin_reduce_add(q.clipped);
 }

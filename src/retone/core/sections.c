@@ -57,7 +57,6 @@ typedef struct {
     int skewed, single;
     int64_t sections, total;
     double *forward, *backward; /* coefficients, [sections, 5, 8] */
-    double *layout;             /* skewed: [passes, 3, 8], see skewed_forward */
     double *state;              /* [sections, 2, 8] */
 } Group;
 
@@ -126,33 +125,30 @@ INLINE void add_sums(double *to, const Sums *s) {
     store(to + 32, load(to + 32) + (s->v1 + s->v2));
 }
 
+/* Sections s and, if there are `two`, s + 1 on eight rows. */
+INLINE void across_sections(const Group *g, double *signal, int64_t samples, int64_t hop, int64_t s,
+                            int two) {
+    Section c = section_of(g->forward + 40 * s), d = two ? section_of(g->forward + 40 * s + 40) : c;
+    double *state = g->state + 16 * s, *at = signal + s * hop;
+    v8 s1 = load(state), s2 = load(state + 8), t1 = s1, t2 = s2;
+    if (two) t1 = load(state + 16), t2 = load(state + 24);
+    for (int64_t n = 0; n < samples; n++, at += LANES) {
+        Step a = step(&c, load(at), s1, s2), b = two ? step(&d, a.y, t1, t2) : a;
+        if (hop || !two) store(at + hop, a.y);
+        if (two) store(at + 2 * hop, b.y);
+        s1 = a.s1, s2 = a.s2, t1 = b.s1, t2 = b.s2;
+    }
+    store(state, s1), store(state + 8, s2);
+    if (two) store(state + 16, t1), store(state + 24, t2);
+}
+
 /* Cascade on eight rows: section s reads signal[s * hop :] and writes signal[(s + 1) * hop :];
    the signal is sample-major, and hop 0 works in place. */
 INLINE void across_forward(const Group *g, double *signal, int64_t samples, int64_t hop) {
     int64_t s = 0;
-    for (; s + 1 < g->sections; s += 2) { /* two sections at once hide each other's latency */
-        Section c = section_of(g->forward + 40 * s), d = section_of(g->forward + 40 * s + 40);
-        double *state = g->state + 16 * s, *at = signal + s * hop;
-        v8 s1 = load(state), s2 = load(state + 8), t1 = load(state + 16), t2 = load(state + 24);
-        for (int64_t n = 0; n < samples; n++, at += LANES) {
-            Step a = step(&c, load(at), s1, s2), b = step(&d, a.y, t1, t2);
-            if (hop) store(at + hop, a.y);
-            store(at + 2 * hop, b.y);
-            s1 = a.s1, s2 = a.s2, t1 = b.s1, t2 = b.s2;
-        }
-        store(state, s1), store(state + 8, s2), store(state + 16, t1), store(state + 24, t2);
-    }
-    if (s < g->sections) {
-        Section c = section_of(g->forward + 40 * s);
-        double *state = g->state + 16 * s, *at = signal + s * hop;
-        v8 s1 = load(state), s2 = load(state + 8);
-        for (int64_t n = 0; n < samples; n++, at += LANES) {
-            Step a = step(&c, load(at), s1, s2);
-            store(at + hop, a.y);
-            s1 = a.s1, s2 = a.s2;
-        }
-        store(state, s1), store(state + 8, s2);
-    }
+    for (; s + 1 < g->sections; s += 2) /* two sections at once hide each other's latency */
+        across_sections(g, signal, samples, hop, s, 1);
+    if (s < g->sections) across_sections(g, signal, samples, hop, s, 0);
 }
 
 /* Adjoint of section s on eight rows, in place on the gradient of its output; `signal` is as
@@ -186,26 +182,33 @@ static void across_backward(const Group *g, double *gradient, const double *sign
     add_sums(sums + 40 * s, &sum);
 }
 
+#define LANE ((v8){0, 1, 2, 3, 4, 5, 6, 7})
+
 /* Lanes that have a sample at step t; `delay` is minus the lane's delay. */
 INLINE m8 active(int64_t t, v8 delay, int64_t samples) {
     v8 place = (double)t + delay;
     return (place >= 0.0) & (place < (double)samples);
+}
+/* The first lane that holds a section in pass p, and minus the delay of each lane. */
+INLINE int64_t first_lane(const Group *g, int64_t p) { return 8 - MIN(8, g->sections - 8 * p); }
+INLINE v8 delays(int64_t first) {
+    v8 after = LANE - (double)first;
+    return after < 0.0 ? splat(-1e18) : -2.0 * after;
 }
 INLINE v8 rotate_up(v8 v) { return __builtin_shufflevector(v, v, 7, 0, 1, 2, 3, 4, 5, 6); }
 INLINE v8 rotate_down(v8 v) { return __builtin_shufflevector(v, v, 1, 2, 3, 4, 5, 6, 7, 0); }
 
 /* Pass p, up to eight sections on one row, in place: sample i is read at i, and its output written
    at i + 2 * (sections - 1). With `xs`, every lane's input and output at step t are recorded at
-   8 * t. The layout [3, 8] of a pass: minus the lane's delay; 1 in the first section's lane; 1 in
-   the last section's. */
+   8 * t. */
 INLINE void skewed_pass(const Group *g, double *io, double *xs, double *ys, int64_t samples,
                         int64_t p, int record) {
     Section c = section_of(g->forward + 40 * p);
     double *state = g->state + 16 * p;
     v8 s1 = load(state), s2 = load(state + 8), older = splat(0.0), old = older;
-    v8 delay = load(g->layout + 24 * p);
-    m8 entry = load(g->layout + 24 * p + 8) > 0.5;
-    int64_t ramp = 2 * (MIN(8, g->sections - 8 * p) - 1);
+    int64_t first = first_lane(g, p), ramp = 2 * (7 - first);
+    v8 delay = delays(first);
+    m8 entry = LANE == (double)first;
 #define ONE_STEP(t, keep)                                                                          \
     v8 x = entry ? splat(io[t]) : older;                                                           \
     Step a = step(&c, x, s1, s2);                                                                  \
@@ -241,11 +244,10 @@ static void skewed_backward(const Group *g, double *gradient, double *xs, const 
                             int64_t samples, double *flow, double *sums, int64_t p) {
     Adjoint c = adjoint_of(g->backward + 40 * p);
     v8 g1 = load(flow + 16 * p), g2 = load(flow + 16 * p + 8);
-    v8 delay = load(g->layout + 24 * p), zero = splat(0.0), after0 = zero, after1 = zero;
-    m8 leave = load(g->layout + 24 * p + 16) > 0.5;
+    int64_t first = first_lane(g, p), steps = samples + 2 * (7 - first);
+    v8 delay = delays(first), zero = splat(0.0), after0 = zero, after1 = zero;
+    m8 leave = LANE == 7.0;
     Sums sum = {0};
-    int64_t sections = MIN(8, g->sections - 8 * p), first = 8 - sections;
-    int64_t steps = samples + 2 * (sections - 1);
     for (int64_t t = steps - 1 + steps % 2; t > 0; t -= 2) { /* delays are even: pairs meet pairs */
         m8 here0 = active(t - 1, delay, samples), here1 = active(t, delay, samples);
         /* a lane without a sample has no gradient, whatever its memory holds */
@@ -275,15 +277,13 @@ static void skewed_backward(const Group *g, double *gradient, double *xs, const 
 /* Where a table keeps section k of the group's row j: the index of its first number. */
 INLINE int64_t place(const Group *g, int64_t k, int64_t j, int64_t numbers) {
     if (!g->skewed) return numbers * LANES * k + j;
-    int64_t first = k - k % 8; /* every pass uses the last lanes */
-    return numbers * LANES * (k / 8) + 8 - MIN(8, g->sections - first) + k % 8;
+    return numbers * LANES * (k / 8) + first_lane(g, k / 8) + k % 8;
 }
 
 INLINE int distinct(const Group *g) { return g->skewed ? 1 : LANES; }
 
 static void fill_tables(const Group *g, const double *sos, int64_t rows_per_set) {
     for (int64_t i = 0; i < 40 * g->sections; i++) g->forward[i] = g->backward[i] = 0.0;
-    for (int64_t i = 0; i < 24 * g->sections; i++) g->layout[i] = 0.0;
     for (int j = 0; j < distinct(g); j++)
         for (int64_t k = 0; k < g->sections; k++) {
             const double *c = sos + 5 * (g->rows.row[j] / rows_per_set * g->sections + k);
@@ -295,12 +295,6 @@ static void fill_tables(const Group *g, const double *sos, int64_t rows_per_set)
             forward[24] = backward[24] = -c[3];
             forward[32] = backward[32] = -c[4];
         }
-    for (int64_t p = 0; g->skewed && 8 * p < g->sections; p++) {
-        int64_t first = 8 - MIN(8, g->sections - 8 * p);
-        double *layout = g->layout + 24 * p;
-        for (int64_t i = 0; i < 8; i++) layout[i] = i < first ? -1e18 : -2.0 * (double)(i - first);
-        layout[8 + first] = layout[16 + 7] = 1.0;
-    }
 }
 
 /* States [R, blocks, S, 2] of one block to lanes. */
@@ -327,32 +321,18 @@ static void write_states(const Group *g, const double *lanes, double *rows, int6
 
 static void read_block(const Group *g, const void *x, int64_t start, int64_t samples, int64_t ahead,
                        double *to) {
-    if (g->skewed) {
-        int64_t at = g->rows.row[0] * g->total + start;
-        if (g->single)
-            for (int64_t i = 0; i < samples; i++) to[i] = ((const float *)x)[at + i];
-        else
-            for (int64_t i = 0; i < samples; i++) to[i] = ((const double *)x)[at + i];
-        return;
-    }
-    if (g->single) rows_to_lanes(x, &g->rows, g->total, start, samples, to, 1);
-    else rows_to_lanes(x, &g->rows, g->total, start, samples, to, 0);
-    prefetch_rows(x, &g->rows, g->total, start + ahead, samples, g->single);
+    if (g->skewed && g->single) read_rows(x, &g->rows, g->total, start, samples, 0, to, 0, 1);
+    else if (g->skewed) read_rows(x, &g->rows, g->total, start, samples, 0, to, 0, 0);
+    else if (g->single) read_rows(x, &g->rows, g->total, start, samples, ahead, to, 1, 1);
+    else read_rows(x, &g->rows, g->total, start, samples, ahead, to, 1, 0);
 }
 
 static void write_block(const Group *g, void *y, int64_t start, int64_t samples, int64_t ahead,
                         const double *from) {
-    if (g->skewed) {
-        int64_t at = g->rows.row[0] * g->total + start;
-        if (g->single)
-            for (int64_t i = 0; i < samples; i++) ((float *)y)[at + i] = (float)from[i];
-        else
-            for (int64_t i = 0; i < samples; i++) ((double *)y)[at + i] = from[i];
-        return;
-    }
-    if (g->single) lanes_to_rows(from, y, &g->rows, g->total, start, samples, 1);
-    else lanes_to_rows(from, y, &g->rows, g->total, start, samples, 0);
-    prefetch_rows(y, &g->rows, g->total, start + ahead, samples, g->single);
+    if (g->skewed && g->single) write_rows(from, y, &g->rows, g->total, start, samples, 0, 0, 1);
+    else if (g->skewed) write_rows(from, y, &g->rows, g->total, start, samples, 0, 0, 0);
+    else if (g->single) write_rows(from, y, &g->rows, g->total, start, samples, ahead, 1, 1);
+    else write_rows(from, y, &g->rows, g->total, start, samples, ahead, 1, 0);
 }
 
 static double *take(double **scratch, int64_t numbers) {
@@ -361,9 +341,10 @@ static double *take(double **scratch, int64_t numbers) {
     return here;
 }
 
-int64_t rt_sections_scratch(int64_t sections, int32_t backward) {
+/* x, y [R, T]; sos [K, S, 5]; states [R, S, 2]; checkpoints [R, ceil(T / 512), S, 2], or null */
+RT_API int64_t rt_sections_scratch(int64_t sections, int32_t backward) {
     int64_t passes = (sections + 7) / 8;
-    int64_t tables = (40 + 40 + 24 + 16) * sections, forward = HOP + RAMP;
+    int64_t tables = (40 + 40 + 16) * sections, forward = HOP + RAMP;
     if (!backward) return tables + forward;
     return tables + (16 + 40) * sections + HOP * (sections + 1) + HOP + 2 * passes * RECORD +
            2 * RAMP;
@@ -378,7 +359,6 @@ static Group group_of(const double *sos, int64_t sections, int64_t rows_per_set,
                total,
                take(scratch, 40 * sections),
                take(scratch, 40 * sections),
-               take(scratch, 24 * sections),
                take(scratch, 16 * sections)};
     fill_tables(&g, sos, rows_per_set);
     return g;
@@ -402,10 +382,10 @@ static void forward_group(const Group *g, const void *x, const double *state, vo
     write_states(g, g->state, state_out, 1, 0);
 }
 
-void rt_sections_forward(const void *x, const double *sos, const double *state, void *y,
-                         double *state_out, double *checkpoints, double *scratch, int64_t total,
-                         int64_t sections, int64_t rows_per_set, int32_t single, int64_t row,
-                         int64_t stop) {
+RT_API void rt_sections_forward(const void *x, const double *sos, const double *state, void *y,
+                                double *state_out, double *checkpoints, double *scratch,
+                                int64_t total, int64_t sections, int64_t rows_per_set,
+                                int32_t single, int64_t row, int64_t stop) {
     uint64_t mode = flush_denormals();
     int64_t blocks = (total + CHECKPOINT - 1) / CHECKPOINT;
     while (row < stop) {
@@ -459,10 +439,10 @@ static void backward_group(const Group *g, const void *gy, const void *x, const 
             }
 }
 
-void rt_sections_backward(const void *gy, const void *x, const double *sos,
-                          const double *checkpoints, double *gs, void *gx, double *gc,
-                          double *scratch, int64_t total, int64_t sections, int64_t rows_per_set,
-                          int32_t single, int64_t row, int64_t stop) {
+RT_API void rt_sections_backward(const void *gy, const void *x, const double *sos,
+                                 const double *checkpoints, double *gs, void *gx, double *gc,
+                                 double *scratch, int64_t total, int64_t sections,
+                                 int64_t rows_per_set, int32_t single, int64_t row, int64_t stop) {
     uint64_t mode = flush_denormals();
     while (row < stop) {
         double *left = scratch;

@@ -7,9 +7,9 @@
 #define TO_DB 8.685889638065037
 
 /* curve: rows (from_db, gain_db, linear, quadratic) of the gain over the level. */
-void rt_compand(const void *x, void *y, const double *curve, int64_t total, int64_t pieces,
-                int64_t delay, double up, double down, double initial, double lowest,
-                int32_t single) {
+RT_API void rt_compand(const void *x, void *y, const double *curve, int64_t total, int64_t pieces,
+                       int64_t delay, double up, double down, double initial, double lowest,
+                       int32_t single) {
     double level = initial, gain = 1.0;
     int64_t piece = 0;
     for (int64_t n = 0; n < total + delay; n++) {
@@ -42,8 +42,9 @@ INLINE double misfit(const void *x, int64_t start, const void *tail, int64_t cou
 
 /* WSOLA: segments of x, each taken where its first `overlap` samples fit best what came before.
    `tail` [overlap] is scratch memory of x's type. */
-void rt_wsola(const void *x, void *y, void *tail, int64_t size, int64_t length, int64_t segment,
-              int64_t search, int64_t overlap, double factor, int32_t single) {
+RT_API void rt_wsola(const void *x, void *y, void *tail, int64_t size, int64_t length,
+                     int64_t segment, int64_t search, int64_t overlap, double factor,
+                     int32_t single) {
     int64_t body = segment - overlap, place = search / 2, done = 0;
     double position = 0.0;
     while (done < length) {

@@ -41,46 +41,47 @@ static int64_t reflected(int64_t i, int64_t length) {
 }
 
 /* Where frame f of a batch lies: every row of `length` has `per_row` centred frames, and the window
-   stands `offset` into a frame of `size`. */
+   stands `offset` into a frame of `size`. Its samples inside ... end - 1 are in the signal. */
 typedef struct {
-    int64_t row, start;
+    int64_t row, start, inside, end;
 } Frame;
 INLINE Frame frame_at(int64_t f, int64_t per_row, int64_t length, int64_t hop, int64_t offset,
-                      int64_t size) {
-    return (Frame){f / per_row * length, f % per_row * hop - size / 2 + offset};
+                      int64_t size, int64_t width) {
+    int64_t start = f % per_row * hop - size / 2 + offset, inside = MIN(MAX(0, -start), width);
+    return (Frame){f / per_row * length, start, inside, MAX(inside, MIN(width, length - start))};
 }
 
 /* Windowed frames first, first + 1, ... of mirrored signals, with zeros around the window. */
-void rt_write_frames(const float *signals, const float *window, float *out, int64_t length,
-                     int64_t width, int64_t first, int64_t per_row, int64_t hop, int64_t offset,
-                     int64_t count, int64_t size) {
+RT_API void rt_write_frames(const float *signals, const float *window, float *out, int64_t length,
+                            int64_t width, int64_t first, int64_t per_row, int64_t hop,
+                            int64_t offset, int64_t count, int64_t size) {
     for (int64_t f = 0; f < count; f++) {
-        Frame at = frame_at(first + f, per_row, length, hop, offset, size);
+        Frame at = frame_at(first + f, per_row, length, hop, offset, size, width);
         const float *signal = signals + at.row;
         float *row = out + f * size, *part = row + offset;
         for (int64_t i = 0; i < offset; i++) row[i] = 0.0f;
         for (int64_t i = offset + width; i < size; i++) row[i] = 0.0f;
-        if (at.start >= 0 && at.start + width <= length)
-            for (int64_t i = 0; i < width; i++) part[i] = signal[at.start + i] * window[i];
-        else
-            for (int64_t i = 0; i < width; i++)
-                part[i] = signal[reflected(at.start + i, length)] * window[i];
+        for (int64_t i = 0; i < at.inside; i++)
+            part[i] = signal[reflected(at.start + i, length)] * window[i];
+        for (int64_t i = at.inside; i < at.end; i++) part[i] = signal[at.start + i] * window[i];
+        for (int64_t i = at.end; i < width; i++)
+            part[i] = signal[reflected(at.start + i, length)] * window[i];
     }
 }
 
 /* Adjoint of write_frames: adds to the signals. */
-void rt_overlap_add(const float *frames, const float *window, float *signals, int64_t length,
-                    int64_t width, int64_t first, int64_t per_row, int64_t hop, int64_t offset,
-                    int64_t count, int64_t size) {
+RT_API void rt_overlap_add(const float *frames, const float *window, float *signals, int64_t length,
+                           int64_t width, int64_t first, int64_t per_row, int64_t hop,
+                           int64_t offset, int64_t count, int64_t size) {
     FAST for (int64_t f = 0; f < count; f++) {
-        Frame at = frame_at(first + f, per_row, length, hop, offset, size);
+        Frame at = frame_at(first + f, per_row, length, hop, offset, size, width);
         const float *part = frames + f * size + offset;
         float *signal = signals + at.row;
-        if (at.start >= 0 && at.start + width <= length)
-            for (int64_t i = 0; i < width; i++) signal[at.start + i] += part[i] * window[i];
-        else
-            for (int64_t i = 0; i < width; i++)
-                signal[reflected(at.start + i, length)] += part[i] * window[i];
+        for (int64_t i = 0; i < at.inside; i++)
+            signal[reflected(at.start + i, length)] += part[i] * window[i];
+        for (int64_t i = at.inside; i < at.end; i++) signal[at.start + i] += part[i] * window[i];
+        for (int64_t i = at.end; i < width; i++)
+            signal[reflected(at.start + i, length)] += part[i] * window[i];
     }
 }
 
@@ -90,14 +91,14 @@ INLINE float floored(float re, float im) {
     return p < POWER_FLOOR ? POWER_FLOOR : p;
 }
 
-void rt_power(const float *spectrum, float *out, int64_t count, int64_t bins) {
+RT_API void rt_power(const float *spectrum, float *out, int64_t count, int64_t bins) {
     for (int64_t k = 0; k < count * bins; k++)
         out[k] = floored(spectrum[2 * k], spectrum[2 * k + 1]);
 }
 
 /* Adds (M - M')^2 and M'^2 to two sums, with the target's power M'^2. */
-void rt_convergence_sums(const float *spectrum, const float *target, double *sums, int64_t count,
-                         int64_t bins) {
+RT_API void rt_convergence_sums(const float *spectrum, const float *target, double *sums,
+                                int64_t count, int64_t bins) {
     FAST for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, target += bins) {
         float difference = 0.0f, energy = 0.0f;
         for (int64_t k = 0; k < bins; k++) {
@@ -141,9 +142,9 @@ INLINE void compare_frame(float *x, const float *target, int64_t bins, const flo
    its derivative with the weights c_log, c_linear, c_convergence, halved between the edges so that
    an unscaled inverse real FFT (which counts those bins twice) is the adjoint of the forward FFT.
  */
-void rt_compare(float *spectrum, const float *target, double *sums, double c_log, double c_linear,
-                double c_convergence, int64_t first, int64_t per_row, int64_t count, int64_t bins,
-                int32_t powers, int32_t gradient) {
+RT_API void rt_compare(float *spectrum, const float *target, double *sums, double c_log,
+                       double c_linear, double c_convergence, int64_t first, int64_t per_row,
+                       int64_t count, int64_t bins, int32_t powers, int32_t gradient) {
     const float c[3] = {(float)c_log, (float)c_linear, (float)c_convergence};
     for (int64_t f = 0; f < count; f++) {
         float *x = spectrum + 2 * bins * f;
@@ -157,8 +158,8 @@ void rt_compare(float *spectrum, const float *target, double *sums, double c_log
 }
 
 /* Powers of every bin, and per frame the sum and the frequency moment of the magnitudes. */
-void rt_frame_powers(const float *spectrum, const float *frequency, float *power, float *magnitudes,
-                     double scale, int64_t count, int64_t bins) {
+RT_API void rt_frame_powers(const float *spectrum, const float *frequency, float *power,
+                            float *magnitudes, double scale, int64_t count, int64_t bins) {
     FAST for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, power += bins) {
         float total = 0.0f, moment = 0.0f;
         for (int64_t k = 0; k < bins; k++) {
@@ -173,9 +174,9 @@ void rt_frame_powers(const float *spectrum, const float *frequency, float *power
 }
 
 /* The spectrum whose unscaled inverse transform is the gradient of the windowed frames. */
-void rt_frame_gradient(const float *spectrum, const float *frequency, const float *grad,
-                       const float *grad_magnitudes, float *out, double scale, int64_t count,
-                       int64_t bins) {
+RT_API void rt_frame_gradient(const float *spectrum, const float *frequency, const float *grad,
+                              const float *grad_magnitudes, float *out, double scale, int64_t count,
+                              int64_t bins) {
     FAST for (int64_t f = 0; f < count; f++, spectrum += 2 * bins, grad += bins, out += 2 * bins) {
         float by_total = 0.5f * grad_magnitudes[2 * f],
               by_moment = 0.5f * grad_magnitudes[2 * f + 1];
@@ -217,8 +218,8 @@ static int64_t peak_of(const float *x, int64_t length) {
 
 /* Mean squares of the blocks of every size, grouped by size, [B, K]; mean square and peak of the
    clip [B, 2]; index of the peak [B]. */
-void rt_block_levels(const float *x, const int64_t *sizes, float *blocks, float *whole,
-                     int64_t *peaks, int64_t batch, int64_t length, int64_t kinds) {
+RT_API void rt_block_levels(const float *x, const int64_t *sizes, float *blocks, float *whole,
+                            int64_t *peaks, int64_t batch, int64_t length, int64_t kinds) {
     for (int64_t b = 0; b < batch; b++, x += length) {
         for (int64_t s = 0; s < kinds; s++)
             for (int64_t k = 0; k < length / sizes[s]; k++)
@@ -232,9 +233,9 @@ void rt_block_levels(const float *x, const int64_t *sizes, float *blocks, float 
     }
 }
 
-void rt_block_levels_adjoint(const float *x, const int64_t *sizes, const float *grad_blocks,
-                             const float *grad_whole, const int64_t *peaks, float *out,
-                             int64_t batch, int64_t length, int64_t kinds) {
+RT_API void rt_block_levels_adjoint(const float *x, const int64_t *sizes, const float *grad_blocks,
+                                    const float *grad_whole, const int64_t *peaks, float *out,
+                                    int64_t batch, int64_t length, int64_t kinds) {
     for (int64_t b = 0; b < batch; b++, x += length, out += length) {
         float by_mean = grad_whole[2 * b] * (float)(2.0 / (double)length);
         for (int64_t i = 0; i < length; i++) out[i] = by_mean;

@@ -15,6 +15,7 @@
 typedef double v8 __attribute__((ext_vector_type(8)));
 typedef float f8 __attribute__((ext_vector_type(8)));
 typedef __typeof__((v8){0} > (v8){0}) m8; /* a mask: 0 or -1 per lane; or the bits of a v8 */
+typedef uint64_t u8 __attribute__((ext_vector_type(8)));
 typedef v8 v8_unaligned __attribute__((aligned(8)));
 typedef f8 f8_unaligned __attribute__((aligned(4)));
 
@@ -172,6 +173,30 @@ INLINE void prefetch_rows(const void *x, const Rows *rows, int64_t stride, int64
             prefetch(x, rows->row[j] * stride + at + i, single);
 }
 
+/* Samples of eight rows to lanes, or of the first row as they are. The samples that are `ahead` of
+   them, if not 0, are needed next. */
+INLINE void read_rows(const void *x, const Rows *rows, int64_t stride, int64_t at, int64_t count,
+                      int64_t ahead, double *to, int lanes, int single) {
+    if (lanes) {
+        rows_to_lanes(x, rows, stride, at, count, to, single);
+        if (ahead) prefetch_rows(x, rows, stride, at + ahead, count, single);
+    } else {
+        at += rows->row[0] * stride;
+        for (int64_t i = 0; i < count; i++) to[i] = get(x, at + i, single);
+    }
+}
+
+INLINE void write_rows(const double *from, void *y, const Rows *rows, int64_t stride, int64_t at,
+                       int64_t count, int64_t ahead, int lanes, int single) {
+    if (lanes) {
+        lanes_to_rows(from, y, rows, stride, at, count, single);
+        if (ahead) prefetch_rows(y, rows, stride, at + ahead, count, single);
+    } else {
+        at += rows->row[0] * stride;
+        for (int64_t i = 0; i < count; i++) put(y, at + i, from[i], single);
+    }
+}
+
 /* -- log2 and exp2 -------------------------------------------------------------------------- */
 
 /* 1.5 * 2^52: adding it rounds to an integer, in the low bits. */
@@ -183,7 +208,6 @@ INLINE void prefetch_rows(const void *x, const Rows *rows, int64_t stride, int64
 INLINE m8 bits_of(v8 x) { return __builtin_bit_cast(m8, x); }
 INLINE v8 of_bits(m8 x) { return __builtin_bit_cast(v8, x); }
 INLINE m8 shift_right(m8 x, int by) {
-    typedef uint64_t u8 __attribute__((ext_vector_type(8)));
     return __builtin_bit_cast(m8, __builtin_bit_cast(u8, x) >> (u8)(uint64_t)by);
 }
 

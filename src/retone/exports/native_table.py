@@ -14,13 +14,12 @@ from retone.effects.bands import KNEE_DB
 from retone.effects.equalizer import BANDS as EQUALIZER_BANDS
 from retone.effects.native import GAIN, NATIVE_CHAINS, NativeChain
 from retone.exports.native import clap_id, group, stable_id, title, uri
-from retone.units import LN9
 
 _DYNAMICS = (
-    "threshold_db", "ratio", "attack_ms", "release_ms", "knee_db", "makeup_db",
-    "expander_threshold_db", "expander_ratio", "rms_ms",
+    "threshold_db", "ratio", "attack_ms", "release_ms", "knee_db", "makeup_db", "rms_ms",
+    "expander_threshold_db", "expander_ratio",
 )  # fmt: skip
-"""The order of ``parameters.h``."""
+"""The order of ``rt_design_dynamics``."""
 
 
 def c_source() -> str:
@@ -30,7 +29,6 @@ def c_source() -> str:
         "/* clang-format off */\n"
         '#include "parameters.h"\n\n'
         f"const char RETONE_VERSION[] = {json.dumps(__version__)};\n"
-        f"const double LN9 = {LN9!r};\n"
         f"const double TOP_OF_BAND = {TOP_OF_BAND!r};\n"
         f"const double BANDS_KNEE_DB = {KNEE_DB!r};\n"
     ]

@@ -13,18 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone import core
-from retone.errors import ShapeError, expect
+from retone.errors import expect
 from retone.kernels import pool
-from retone.kernels.rows import run_rows
+from retone.kernels.rows import doubles, run_rows
 
-LANES = 8
 Array = NDArray[Any]
 
 
-def _per_row(value: Array, rows: int, name: str) -> Array:
-    if value.shape != (rows,):
-        raise ShapeError(f"ballistics: expected {name} of shape [{rows}], got {value.shape}.")
-    return np.ascontiguousarray(value, dtype=np.float64)
+def _checked(x: Array, k_attack: Array, k_release: Array, y0: Array) -> tuple[Array, list[Array]]:
+    rows = expect(x, "R T", "ballistics: x")["R"]
+    given = {"k_attack": k_attack, "k_release": k_release, "y0": y0}
+    return core.floats(x), [doubles(v, (rows,), f"ballistics: {n}") for n, v in given.items()]
 
 
 def ballistics_forward(
@@ -52,22 +51,14 @@ def ballistics_forward(
     Raises:
         ShapeError: if the shapes do not fit.
     """
-    size = expect(x, "R T", "ballistics: x")
-    rows, length = size["R"], size["T"]
-    x = core.floats(x)
-    k_attack = _per_row(k_attack, rows, "k_attack")
-    k_release = _per_row(k_release, rows, "k_release")
-    y0 = _per_row(y0, rows, "y0")
-    y = pool.empty_like(x)
-    ends = np.array(y0)
+    x, given = _checked(x, k_attack, k_release, y0)
+    rows, length = x.shape
+    y, ends = pool.empty_like(x), np.array(given[2])
 
     def work(first: int, stop: int) -> None:
-        core.ballistics_forward(
-            x, k_attack, k_release, y0, y, ends, length, core.is_single(x), first, stop
-        )
+        core.ballistics_forward(x, *given, y, ends, length, core.is_single(x), first, stop)
 
-    if x.size:
-        run_rows(work, rows, threads, LANES)
+    run_rows(work, rows, threads, 8)
     if y_end is not None:
         y_end[:] = ends
     return y
@@ -95,23 +86,17 @@ def ballistics_backward(
     Raises:
         ShapeError: if the shapes do not fit.
     """
-    size = expect(x, "R T", "ballistics: x")
-    expect(grad_y, "R T", "ballistics: grad_y", **size)
-    rows, length = size["R"], size["T"]
-    x = core.floats(x)
+    x, given = _checked(x, k_attack, k_release, y0)
+    rows, length = x.shape
+    expect(grad_y, "R T", "ballistics: grad_y", R=rows, T=length)
     grad_y = np.ascontiguousarray(grad_y, x.dtype)
-    k_attack = _per_row(k_attack, rows, "k_attack")
-    k_release = _per_row(k_release, rows, "k_release")
-    y0 = _per_row(y0, rows, "y0")
     gx, sums = pool.empty_like(x), np.zeros((3, rows))
 
     def work(first: int, stop: int) -> None:
+        scratch = core.scratch(core.ballistics_scratch(length))
         core.ballistics_backward(
-            grad_y, x, k_attack, k_release, y0, gx, sums,
-            core.scratch(core.ballistics_scratch(length)),
-            length, rows, core.is_single(x), first, stop,
-        )  # fmt: skip
+            grad_y, x, *given, gx, sums, scratch, length, rows, core.is_single(x), first, stop
+        )
 
-    if x.size:
-        run_rows(work, rows, threads, LANES)
+    run_rows(work, rows, threads, 8)
     return gx, sums[0], sums[1], sums[2]

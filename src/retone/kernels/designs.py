@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone import core
-from retone.errors import SettingError, expect
+from retone.errors import SettingError
+from retone.kernels.rows import doubles
 
 Array = NDArray[Any]
 
@@ -26,12 +27,11 @@ def _checked(kinds: Array, where: str, **values: Array) -> Any:
         raise SettingError(
             f"{where}: kinds are {kinds}, expected only PEAK, LOW_SHELF and HIGH_SHELF."
         )
-    rows = next(iter(values.values())).shape[0]
-    out = [np.ascontiguousarray(kinds, np.int64)]
-    for name, value in values.items():
-        expect(value, "B S", f"{where}: {name}", B=rows, S=kinds.size)
-        out.append(np.ascontiguousarray(value, np.float64))
-    return out
+    shape = (next(iter(values.values())).shape[0], kinds.size)
+    return [
+        np.ascontiguousarray(kinds, np.int64),
+        *(doubles(value, shape, f"{where}: {name}") for name, value in values.items()),
+    ]
 
 
 def design_forward(
@@ -80,10 +80,8 @@ def design_backward(
     """
     where = "design_backward"
     args = _checked(kinds, where, frequency_hz=frequency_hz, gain_db=gain_db, q=q)
-    rows = [np.ascontiguousarray(v, np.float64) for v in (sections, grad)]
-    for name, value in zip(("sections", "grad"), rows, strict=True):
-        expect(value, "B S coefficients", f"{where}: {name}",
-               B=args[1].shape[0], S=kinds.size, coefficients=5)  # fmt: skip
+    shape = (*args[1].shape, 5)
+    rows = [doubles(sections, shape, f"{where}: sections"), doubles(grad, shape, f"{where}: grad")]
     out = [np.empty_like(args[1]) for _ in range(3)]
     core.design_backward(*args, *rows, *out, *args[1].shape, sample_rate, top_hz)
     return out[0], out[1], out[2]

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone import core
-from retone.errors import ShapeError, expect
+from retone.errors import expect
 from retone.kernels import pool
-from retone.kernels.rows import run_rows
+from retone.kernels.rows import doubles, run_rows
 
 PARAMS = (
     "threshold_db", "slope", "k_attack", "k_release", "knee_db", "makeup_db", "k_level",
@@ -39,12 +39,13 @@ BLOCK = 64
 """Samples between checkpoints, as in ``core/dynamics.c``."""
 
 
-def _table(value: Array, batch: int, columns: int, name: str) -> Array:
-    if value.shape != (batch, columns):
-        raise ShapeError(
-            f"compress: expected {name} of shape [{batch}, {columns}], got {list(value.shape)}."
-        )
-    return np.ascontiguousarray(value, dtype=np.float64)
+def _checked(x: Array, params: Array, state: Array) -> tuple[Array, Array, Array]:
+    batch = expect(x, "B C T", "compress: x")["B"]
+    return (
+        core.floats(x),
+        doubles(params, (batch, len(PARAMS)), "compress: params"),
+        doubles(state, (batch, len(STATES)), "compress: state"),
+    )
 
 
 def _run_forward(
@@ -102,12 +103,9 @@ def compress_forward(
     Raises:
         ShapeError: if the shapes do not fit.
     """
-    size = expect(x, "B C T", "compress: x")
-    x = core.floats(x)
-    params = _table(params, size["B"], len(PARAMS), "params")
-    state = _table(state, size["B"], len(STATES), "state")
+    x, params, state = _checked(x, params, state)
     y = pool.empty_like(x)
-    curve = np.empty((size["B"], size["T"]), x.dtype) if curves else None
+    curve = np.empty((x.shape[0], x.shape[2]), x.dtype) if curves else None
     block_states = _run_forward(x, y, curve, params, state, expander, threads)
     ends = block_states[:, -1].copy()
     if not expander:
@@ -154,27 +152,23 @@ def compress_backward(
     Raises:
         ShapeError: if the shapes do not fit.
     """
-    size = expect(x, "B C T", "compress: x")
-    expect(grad_y, "B C T", "compress: grad_y", **size)
-    batch, channels, length = size["B"], size["C"], size["T"]
-    x = core.floats(x)
+    x, params, state = _checked(x, params, state)
+    batch, channels, length = x.shape
+    expect(grad_y, "B C T", "compress: grad_y", B=batch, C=channels, T=length)
     grad_y = np.ascontiguousarray(grad_y, x.dtype)
-    params = _table(params, batch, len(PARAMS), "params")
-    state = _table(state, batch, len(STATES), "state")
     gain_grad = None
     if grad_gain_db is not None:
         expect(grad_gain_db, "B T", "compress: grad_gain_db", B=batch, T=length)
         gain_grad = np.ascontiguousarray(grad_gain_db, x.dtype)
-    end_grad = np.zeros((batch, len(STATES)))
-    if grad_state_out is not None:
-        end_grad = _table(grad_state_out, batch, len(STATES), "grad_state_out")
+    if grad_state_out is None:
+        grad_state_out = np.zeros_like(state)
+    end_grad = doubles(grad_state_out, (batch, len(STATES)), "compress: grad_state_out")
     if x.size == 0:
         return np.zeros_like(x), np.zeros_like(params), end_grad.copy()
     if checkpoints is None:
         checkpoints = _run_forward(x, None, None, params, state, expander, threads)
-    expect(checkpoints, "B blocks states", "compress: checkpoints",
-           B=batch, blocks=-(-length // BLOCK) + 1, states=len(STATES))  # fmt: skip
-    block_states = np.ascontiguousarray(checkpoints, dtype=np.float64)
+    points = (batch, -(-length // BLOCK) + 1, len(STATES))
+    block_states = doubles(checkpoints, points, "compress: checkpoints")
     gx = pool.empty_like(x)
     sums = np.zeros((batch, len(PARAMS) + len(STATES)))
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from retone import core
-from retone.kernels.fft_rows import run_fft_rows
+from retone.kernels.rows import run_fft_rows
 
 FLOOR = 1e-10
 """As in ``core/spectra.c``."""

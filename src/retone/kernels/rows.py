@@ -1,4 +1,4 @@
-"""Split work over rows: contiguous chunks on a persistent thread pool.
+"""Split work over rows: contiguous chunks on a persistent thread pool; checked arrays of rows.
 
 The core runs without the GIL, so plain threads work in parallel.
 """
@@ -9,6 +9,11 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from retone.errors import ShapeError
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.Lock()
@@ -81,3 +86,30 @@ def run_rows(
     for error in errors:
         if error is not None:
             raise error
+
+
+def run_fft_rows(work: Callable[[int, int], None], rows: int) -> None:
+    """``run_rows`` for work that calls torch's FFT, on as many threads as torch may use.
+
+    Each FFT runs on a single thread.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+
+    def single(start: int, stop: int) -> None:
+        torch.set_num_threads(1)  # for this thread: nested parallel FFTs compete for the cores
+        with torch.no_grad():
+            work(start, stop)
+
+    try:
+        run_rows(single, rows, threads)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def doubles(value: Any, shape: tuple[int, ...], where: str) -> Any:
+    """The array as contiguous float64, or a ``ShapeError`` if it has another shape."""
+    if value.shape != shape:
+        raise ShapeError(f"{where}: expected {list(shape)}, got {list(value.shape)}.")
+    return np.ascontiguousarray(value, np.float64)

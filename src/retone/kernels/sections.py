@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from retone import core
 from retone.errors import SettingError, ShapeError, expect
 from retone.kernels import pool
-from retone.kernels.rows import run_rows
+from retone.kernels.rows import doubles, run_rows
 
 Array = NDArray[Any]
 CHECKPOINT = 512
@@ -30,14 +30,13 @@ def _checked(x: Any, sos: Any, state: Any, where: str) -> tuple[Any, Any, Any, d
         )
     size = expect(x, "R T", f"{where}: x")
     size |= expect(sos, "K S coefficients", f"{where}: sos", coefficients=5)
-    expect(state, "R S states", f"{where}: state", R=size["R"], S=size["S"], states=2)
+    state = doubles(state, (size["R"], size["S"], 2), f"{where}: state")
     if size["K"] < 1 or size["R"] % size["K"] or size["S"] < 1:
         raise ShapeError(
             f"{where}: {size['R']} rows, {size['K']} sets of {size['S']} sections: expected at "
             "least one section, and rows a multiple of the sets."
         )
-    sos = np.ascontiguousarray(sos, np.float64)
-    return np.ascontiguousarray(x), sos, np.ascontiguousarray(state, np.float64), size
+    return np.ascontiguousarray(x), np.ascontiguousarray(sos, np.float64), state, size
 
 
 def _edge(rows: int, threads: int) -> int:
@@ -135,11 +134,7 @@ def sections_backward(
     grad_x, grad_rows = pool.empty_like(x), np.empty((rows, sections, 5))
     blocks = -(-total // CHECKPOINT)
     if checkpoints is not None:
-        expect(
-            checkpoints, "R blocks S states", f"{where}: checkpoints",
-            R=rows, blocks=blocks, S=sections, states=2,
-        )  # fmt: skip
-        points = np.ascontiguousarray(checkpoints, np.float64)
+        points = doubles(checkpoints, (rows, blocks, sections, 2), f"{where}: checkpoints")
     else:
         points = np.empty((rows, blocks, sections, 2))
     last_state = np.empty_like(state)

@@ -15,10 +15,12 @@ import numpy as np
 
 from retone import core
 from retone.errors import SettingError, expect
+from retone.kernels.designs import HIGH_SHELF, LOW_SHELF, PEAK, design_forward
 from retone.kernels.sections import sections_forward
 
 Array = np.ndarray
 SHELF_SLOPE = 0.5
+_KINDS = {"peak": PEAK, "bass": LOW_SHELF, "treble": HIGH_SHELF}
 SEGMENT_SECONDS, SEARCH_SECONDS, OVERLAP_SECONDS = 0.082, 0.01468, 0.012
 MIN_LEVEL = 1e-10
 
@@ -55,52 +57,37 @@ class CompandSetting:
     initial_db: float = -100.0
 
 
-def band_coefficients(band: Band, sample_rate: float) -> list[float]:
-    """Coefficients b0 b1 b2 a1 a2 (a0 = 1) of a band.
+def equalize(audio: Array, sample_rate: float, bands: Sequence[Band]) -> Array:
+    """Filter ``audio`` [T] with the bands in series, without clipping.
 
-    A peak has the bandwidth of its ``q``. Shelves have slope 0.5, which is
-    ``alpha = sin(w0)/2 * sqrt((A + 1/A) (1/S - 1) + 2)``. Formulas: R. Bristow-Johnson,
-    "Cookbook formulae for audio EQ biquad filter coefficients".
+    A peak has the bandwidth of its ``q``. Shelves have the slope S = 0.5, which is
+    ``1 / q^2 = (A + 1 / A) (1 / S - 1) + 2`` with the amplitude A at half the gain in dB (R.
+    Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients").
 
     Raises:
         SettingError: unknown kind, or a frequency that is not between 0 and half the rate.
     """
-    if not 0 < band.frequency_hz < sample_rate / 2:
-        raise SettingError(
-            f"{band.kind}: frequency_hz {band.frequency_hz:g} is not between 0 and half of "
-            f"{sample_rate:g}; choose a lower one."
-        )
-    a = 10.0 ** (band.gain_db / 40.0)
-    w0 = 2.0 * math.pi * band.frequency_hz / sample_rate
-    cos, sin = math.cos(w0), math.sin(w0)
-    if band.kind == "peak":
-        alpha = sin / (2.0 * band.q)
-        b = (1.0 + alpha * a, -2.0 * cos, 1.0 - alpha * a)
-        den = (1.0 + alpha / a, -2.0 * cos, 1.0 - alpha / a)
-    elif band.kind in ("bass", "treble"):
-        side = 1.0 if band.kind == "bass" else -1.0
-        alpha = sin / 2.0 * math.sqrt((a + 1.0 / a) * (1.0 / SHELF_SLOPE - 1.0) + 2.0)
-        root = 2.0 * math.sqrt(a) * alpha
-        up, down = a + 1.0, (a - 1.0) * side
-        b = (
-            a * (up - down * cos + root),
-            2.0 * a * (down - up * cos),
-            a * (up - down * cos - root),
-        )
-        den = (up + down * cos + root, -2.0 * (down + up * cos), up + down * cos - root)
-    else:
-        raise SettingError(f"band '{band.kind}': unknown; choose peak, bass or treble.")
-    return [b[0] / den[0], b[1] / den[0], b[2] / den[0], den[1] / den[0], den[2] / den[0]]
-
-
-def equalize(audio: Array, sample_rate: float, bands: Sequence[Band]) -> Array:
-    """Filter ``audio`` [T] with the bands in series, without clipping."""
     expect(audio, "T", "equalize: audio")
     if not bands:
         return audio.copy()
-    sections = np.array([[band_coefficients(band, sample_rate) for band in bands]])
-    filtered, _ = sections_forward(audio[None], sections, np.zeros((1, len(bands), 2)))
-    return filtered[0]
+    for band in bands:
+        if band.kind not in _KINDS:
+            raise SettingError(f"band '{band.kind}': unknown; choose peak, bass or treble.")
+        if not 0 < band.frequency_hz < sample_rate / 2:
+            raise SettingError(
+                f"{band.kind}: frequency_hz {band.frequency_hz:g} is not between 0 and half of "
+                f"{sample_rate:g}; choose a lower one."
+            )
+    kinds = np.array([_KINDS[b.kind] for b in bands])
+    hz, gain_db, q = np.array([(b.frequency_hz, b.gain_db, _q(b)) for b in bands]).T[:, None]
+    sections = design_forward(kinds, hz, gain_db, q, sample_rate, sample_rate / 2)
+    return sections_forward(audio[None], sections, np.zeros((1, len(bands), 2)))[0][0]
+
+
+def _q(band: Band) -> float:
+    amplitude = 10.0 ** (band.gain_db / 40.0)
+    shelf = (amplitude + 1.0 / amplitude) * (1.0 / SHELF_SLOPE - 1.0) + 2.0
+    return band.q if band.kind == "peak" else float(shelf**-0.5)
 
 
 def transfer_curve(setting: CompandSetting) -> Array:

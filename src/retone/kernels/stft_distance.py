@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from retone import core
-from retone.kernels.fft_rows import run_fft_rows
+from retone.kernels.rows import run_fft_rows
 
 CHUNK_SAMPLES = 131072  # framed samples (estimate and target) per chunk: 1 MB with the spectra
 MIN_PAIRS = 16  # per chunk: setting up an FFT costs about as much as eight frames

@@ -2,7 +2,7 @@
 
 A plan is JSON and names no effect: it consists of a few building blocks, and of references to
 parameters by their dotted names. Numbers stand for values that no slider moves.
-``static/engine.js`` runs it with the functions of ``core.h``.
+``static/engine.js`` runs it with the core's functions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from retone.effects.curve_equalizer import CENTRES_HZ, REACH_S
 Plan = dict[str, Any]
 LONGEST_TAPS = 1 << 16
 HIGH_SHELF, PEAK, LOW_SHELF, FIRST_LOW_PASS, LOW_PASS, HIGH_PASS, ALL_PASS = range(-1, 6)
-"""Kinds of sections, as in the core's designs.c."""
+"""Kinds of sections, as in ``core.h``."""
 _DYNAMICS = (
     "threshold_db", "ratio", "attack_ms", "release_ms", "knee_db", "makeup_db", "rms_ms",
     "expander_threshold_db", "expander_ratio",

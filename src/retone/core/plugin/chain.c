@@ -7,20 +7,19 @@
 #include "../core.h"
 #include "../vector.h"
 
-#define PI 3.141592653589793
 #define CHANNELS 2
 #define SEGMENT 256  /* most samples rendered at a time */
 #define STEP 64      /* samples over which moving values advance by one step */
 #define RAMP_S 0.02  /* time in which values reach their targets */
 #define BLOCK 64     /* samples between the compressor's checkpoints */
-#define COLUMNS 9    /* of the compressor's table */
 #define STATES 3     /* of the compressor */
 #define LIMIT 1e15   /* louder samples are faults */
 #define SCRATCH 5120 /* at least what rt_sections_scratch and rt_compress_scratch say */
 
 /* What the loops need of a set of values. */
 typedef struct {
-    double equalizer[EQUALIZER_BANDS][5], split[CROSSOVERS][5], dynamics[DYNAMICS_BANDS][COLUMNS];
+    double equalizer[EQUALIZER_BANDS][5], split[CROSSOVERS][5],
+        dynamics[DYNAMICS_BANDS][DYNAMICS_VALUES];
     double gain;
 } Design;
 
@@ -54,41 +53,28 @@ int32_t retone_chain_parameters(int32_t kind) {
     return kind >= 0 && kind < PLUGIN_COUNT ? PLUGINS[kind].count : 0;
 }
 
-/* Update coefficient of a one-pole with a 10-90 % rise time of `ms`. */
-static double smoothing(double ms, double rate) {
-    return ms > 0.0 ? -expm1(-LN9 * 1000.0 / (rate * ms)) : 1.0;
-}
-
-static void low_pass_first_order(double hz, double rate, double *section) {
-    double top = TOP_OF_BAND * rate, k = tan(PI / rate * (hz > top ? top : hz));
-    section[0] = section[1] = k / (1.0 + k), section[2] = 0.0;
-    section[3] = (k - 1.0) / (1.0 + k), section[4] = 0.0;
-}
-
 static void design(const Chain *c, const double *value, Design *d) {
     const Layout *at = &c->plugin->layout;
-    int64_t kinds[EQUALIZER_BANDS];
-    double hz[EQUALIZER_BANDS], gain_db[EQUALIZER_BANDS], q[EQUALIZER_BANDS];
+    int64_t kinds[EQUALIZER_BANDS], low_pass[CROSSOVERS];
+    double hz[EQUALIZER_BANDS], gain_db[EQUALIZER_BANDS], q[EQUALIZER_BANDS], split[CROSSOVERS];
+    double top_hz = TOP_OF_BAND * c->rate, dynamics[DYNAMICS_BANDS][DYNAMICS_VALUES];
     for (int i = 0; i < EQUALIZER_BANDS; i++) {
-        kinds[i] = i == 0 ? 1 : i == EQUALIZER_BANDS - 1 ? -1 : 0;
+        kinds[i] = i == 0 ? LOW_SHELF : i == EQUALIZER_BANDS - 1 ? HIGH_SHELF : PEAK;
         hz[i] = value[at->equalizer[i][0]], gain_db[i] = value[at->equalizer[i][1]];
         q[i] = value[at->equalizer[i][2]];
     }
-    rt_design_forward(kinds, hz, gain_db, q, d->equalizer[0], 1, EQUALIZER_BANDS, c->rate,
-                      TOP_OF_BAND * c->rate);
-    for (int i = 0; at->bands > 1 && i < CROSSOVERS; i++)
-        low_pass_first_order(value[at->crossovers[i]], c->rate, d->split[i]);
-    for (int i = 0; i < at->bands; i++) {
-        const int16_t *of = at->dynamics[i];
-        double *column = d->dynamics[i];
-        column[0] = value[of[THRESHOLD]], column[1] = 1.0 - 1.0 / value[of[RATIO]];
-        column[2] = smoothing(value[of[ATTACK]], c->rate);
-        column[3] = smoothing(value[of[RELEASE]], c->rate);
-        column[4] = of[KNEE] < 0 ? BANDS_KNEE_DB : value[of[KNEE]];
-        column[5] = value[of[MAKEUP]];
-        column[6] = smoothing(value[of[RMS]], c->rate);
-        column[7] = value[of[EXPANDER_THRESHOLD]], column[8] = value[of[EXPANDER_RATIO]] - 1.0;
+    rt_design_forward(kinds, hz, gain_db, q, d->equalizer[0], 1, EQUALIZER_BANDS, c->rate, top_hz);
+    for (int i = 0; i < CROSSOVERS; i++) {
+        low_pass[i] = FIRST_LOW_PASS;
+        split[i] = at->bands > 1 ? value[at->crossovers[i]] : 0.0;
     }
+    rt_design_forward(low_pass, split, gain_db, q, d->split[0], 1, CROSSOVERS, c->rate, top_hz);
+    for (int i = 0; i < at->bands; i++)
+        for (int j = 0; j < DYNAMICS_VALUES; j++) {
+            int16_t of = at->dynamics[i][j];
+            dynamics[i][j] = of < 0 ? BANDS_KNEE_DB : value[of];
+        }
+    rt_design_dynamics(dynamics[0], d->dynamics[0], at->bands, c->rate);
     d->gain = pow(10.0, value[at->gain] / 20.0);
 }
 

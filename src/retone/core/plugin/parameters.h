@@ -10,20 +10,7 @@
 #define EQUALIZER_BANDS 6
 #define DYNAMICS_BANDS 6
 #define CROSSOVERS (DYNAMICS_BANDS - 1)
-
-/* What a band of dynamics has, in this order; it has no knee of its own where that is -1. */
-enum {
-    THRESHOLD,
-    RATIO,
-    ATTACK,
-    RELEASE,
-    KNEE,
-    MAKEUP,
-    EXPANDER_THRESHOLD,
-    EXPANDER_RATIO,
-    RMS,
-    DYNAMICS_VALUES
-};
+#define DYNAMICS_VALUES 9 /* those of rt_design_dynamics; a knee of -1 is BANDS_KNEE_DB */
 
 typedef struct {
     const char *name;   /* as in settings files */
@@ -54,7 +41,6 @@ typedef struct {
 
 extern const Plugin PLUGINS[PLUGIN_COUNT];
 extern const char RETONE_VERSION[];
-extern const double LN9;           /* a 10-90 % time in time constants */
 extern const double TOP_OF_BAND;   /* frequencies are held below this share of the rate */
 extern const double BANDS_KNEE_DB; /* of bands without a knee of their own */
 

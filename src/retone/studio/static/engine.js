@@ -119,7 +119,8 @@ class Dynamics extends Stage {
   run(x, n, y = x) {
     const { core, channels, expander } = this, rows = BigInt(this.rows.length);
     if (this.smooth === "gain") {
-      core.c.rt_compress_linear(x, y, this.params, this.state, channels, BigInt(n), expander, 0, 0n, rows);
+      core.c.rt_compress_linear(x, y, this.params, this.state, this.scratch, channels, BigInt(n), expander, 0,
+        0n, rows);
       return;
     }
     core.c.rt_compress_forward(x, y, 0, this.blocks, this.params, this.state, this.scratch, channels,
