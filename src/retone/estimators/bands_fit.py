@@ -33,6 +33,9 @@ LEVEL_SD_DB = 1.0
 STEPS = 60
 BROKEN_COST = 50.0
 CLOSE_DB = 0.02
+STEP_DB = 0.02
+"""Levels and gains are rounded to this: the search has many ends, and the last bits of samples must
+not choose one."""
 RETRIES = ((0.9, 0.15), (0.7, 0.1), (0.5, 0.1), (0.3, 0.05), (0.8, -0.2), (0.4, -0.2))
 
 
@@ -69,7 +72,7 @@ def fit(
     search = _Search(equalizer, guard, wanted_db, added_db, sample_rate, locks)
     starts = search.problem.starts()
     if start is not None:
-        starts = [search.problem.vector(start), *([] if again else starts[1:])]
+        starts = [search.rounded(start), *([] if again else starts[1:])]
     if search.problem.free.size == 0 or not guard.matched.any():
         return search.problem.physical(search.problem.vector(start) if start else starts[0])
     runs = [search.run(first) for first in starts]
@@ -98,9 +101,9 @@ class _Search:
         known = guard.known
         self.matched, self.empty = guard.matched[known], guard.empty[known]
         self.rests = [m[known] for m in (guard.rests, guard.occupied) if m.any()]
-        self.need, self.added = guard.need_db[known], added_db[known]
-        self.levels = guard.levels_db[known]
-        wanted = np.where(self.matched, guard.relative_db(wanted_db)[known], 0.0)
+        self.need, self.added = _rounded(guard.need_db[known]), _rounded(added_db[known])
+        self.levels = _rounded(guard.levels_db[known])
+        wanted = np.where(self.matched, _rounded(guard.relative_db(wanted_db)[known]), 0.0)
         self.wanted = wanted
         self.far = guard.far[known]
         self.sign = np.sign(self.need[self.far])
@@ -122,6 +125,11 @@ class _Search:
         self.prior_sd = p.prior_sd
         self.centre = p.prior_centre()
         self.low, self.high = p.low[p.free], p.high[p.free]
+
+    def rounded(self, start: Mapping[str, float]) -> Array:
+        """A start as a vector, without the last bits."""
+        p = self.problem
+        return np.clip(p.scale * _rounded(p.vector(start) / p.scale), p.low, p.high)
 
     def gains(self, z: Array) -> tuple[Array, Array, Array]:
         """Free parameters; relative gain in dB [F] of the whole chain; its slope [P, F]."""
@@ -197,6 +205,10 @@ class _Search:
         x = np.clip(found.x * self.scale, self.low, self.high)
         broken = np.clip(-self.allowed(x / self.scale), 0.0, None).sum()
         return _Run(p.full(x), self.cost(x / self.scale)[0], float(broken))
+
+
+def _rounded(values_db: Array) -> Array:
+    return np.asarray(STEP_DB * np.round(values_db / STEP_DB))
 
 
 def _median_at(values: Array) -> int:

@@ -18,7 +18,13 @@ from retone.audio.formats import bit_depth
 from retone.audio.meters.activity import HOP_S, ActivityMeter
 from retone.audio.reader import AudioReader
 from retone.dsp.short_levels import LIVE_DB, dynamics_db
-from retone.dsp.third_octaves import BANDS, levels_db, segment_powers, segment_samples
+from retone.dsp.third_octaves import (
+    BANDS,
+    levels_db,
+    segment_powers,
+    segment_samples,
+    third_octave_levels_db,
+)
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt, samples_of
 from retone.estimators.speech_music import Content, content_of
@@ -180,24 +186,30 @@ def _sounding(
 
 
 class ToneMeter:
-    """Third-octave levels of all channels of audio that passes by in blocks."""
+    """Third-octave levels of all channels of audio that passes by in blocks, as if it were one."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
         self.size = segment_samples(sample_rate)
+        self.rest: NDArray[np.float32] | None = None
         self.total, self.count = np.zeros(BANDS), 0
 
     def passed(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same blocks, measured; segments that would cross two blocks are left out."""
+        """The same blocks, measured."""
         for block in blocks:
-            if block.shape[1] >= self.size or not self.count:
-                powers = segment_powers(block, self.sample_rate)
+            rest = block if self.rest is None else np.concatenate([self.rest, block], axis=1)
+            if rest.shape[1] >= self.size:
+                powers = segment_powers(rest, self.sample_rate)
                 self.total += powers.sum(axis=0)
                 self.count += len(powers)
+                rest = rest[:, len(powers) * (self.size // 2) :]
+            self.rest = rest
             yield block
 
     def levels_db(self) -> NDArray[np.float64]:
         """Levels [BANDS] in dB; see ``third_octave_levels_db``."""
+        if not self.count and self.rest is not None:  # less than one segment in all
+            return third_octave_levels_db(self.rest, self.sample_rate)
         return levels_db(self.total[None] / max(self.count, 1))
 
 
