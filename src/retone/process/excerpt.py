@@ -203,7 +203,7 @@ class ToneMeter:
                 self.total += powers.sum(axis=0)
                 self.count += len(powers)
                 rest = rest[:, len(powers) * (self.size // 2) :]
-            self.rest = rest
+            self.rest = rest.copy()
             yield block
 
     def levels_db(self) -> NDArray[np.float64]:
