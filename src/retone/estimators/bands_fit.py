@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,7 +31,7 @@ KEPT_DB = 0.2
 ONLY_OWN_WEIGHT = 0.2
 LEVEL_SD_DB = 1.0
 """The mean gain over the matched bands stays near 0, so that thresholds mean the same."""
-STEPS = 60
+STEPS, TOLERANCE = 300, 1e-4
 BROKEN_COST = 50.0
 CLOSE_DB = 0.02
 STEP_DB = 0.02
@@ -86,6 +87,18 @@ def fit(
     return search.problem.physical(best.vector)
 
 
+class _Point(NamedTuple):
+    """Scaled and plain free parameters; relative gain in dB [F] of the whole chain and its slope
+    [P, F]; mean gain over the matched bands and its slope [P], in `LEVEL_SD_DB`."""
+
+    z: Array
+    x: Array
+    gain: Array
+    slope: Array
+    level: float
+    level_slope: Array
+
+
 class _Search:
     """The constrained problem; ``z`` holds the free parameters, scaled."""
 
@@ -125,37 +138,40 @@ class _Search:
         self.prior_sd = p.prior_sd
         self.centre = p.prior_centre()
         self.low, self.high = p.low[p.free], p.high[p.free]
+        self.point: _Point | None = None
 
     def rounded(self, start: Mapping[str, float]) -> Array:
         """A start as a vector, without the last bits."""
         p = self.problem
         return np.clip(p.scale * _rounded(p.vector(start) / p.scale), p.low, p.high)
 
-    def gains(self, z: Array) -> tuple[Array, Array, Array]:
-        """Free parameters; relative gain in dB [F] of the whole chain; its slope [P, F]."""
-        x = z * self.scale
-        curve, slope = self.problem.evaluate(self.problem.full(x))
-        gain = curve + self.added
-        middle = _median_at(np.where(self.matched, self.levels + gain, np.nan))
-        gain = gain - (self.levels + gain)[middle]
-        rows = slope[self.problem.free] * self.scale[:, None]
-        return x, gain, rows - rows[:, [middle]]
+    def at(self, z: Array) -> _Point:
+        """What the cost and the constraints read at a point; they ask for the same one in turn."""
+        if self.point is None or not np.array_equal(self.point.z, z):
+            x = z * self.scale
+            curve, slope = self.problem.evaluate(self.problem.full(x))
+            gain = curve + self.added
+            middle = _median_at(np.where(self.matched, self.levels + gain, np.nan))
+            gain = gain - (self.levels + gain)[middle]
+            rows = slope[self.problem.free] * self.scale[:, None]
+            level = float(curve[self.matched].mean()) / LEVEL_SD_DB
+            level_slope = rows[:, self.matched].mean(axis=1) / LEVEL_SD_DB
+            moves = rows - rows[:, [middle]]
+            self.point = _Point(z.copy(), x, gain, moves, level, level_slope)
+        return self.point
 
     def cost(self, z: Array) -> tuple[float, Array]:
-        x, gain, slope = self.gains(z)
-        curve, rows = self.problem.evaluate(self.problem.full(x))
-        level = float(curve[self.matched].mean()) / LEVEL_SD_DB
-        level_slope = rows[self.problem.free][:, self.matched].mean(axis=1) / LEVEL_SD_DB
+        _, x, gain, slope, level, level_slope = self.at(z)
         error = gain - self.wanted
         size = np.sqrt(error * error + ROUND_DB**2)
         away = (x - self.centre) / self.prior_sd
         value = float(self.weight @ size + 0.5 * away @ away + 0.5 * level * level)
         change = slope @ (self.weight * error / size)
-        return value, change + (away / self.prior_sd + level * level_slope) * self.scale
+        return value, change + away / self.prior_sd * self.scale + level * level_slope
 
     def allowed(self, z: Array) -> Array:
         """The constraints, each at least 0 where the guarantee holds."""
-        _, gain, _ = self.gains(z)
+        gain = self.at(z).gain
         moved = self.sign * gain[self.far]
         parts = [moved - self.margin, 2 * np.abs(self.need[self.far]) - self.margin - moved]
         if self.held.any():
@@ -165,7 +181,8 @@ class _Search:
         return np.concatenate(parts)
 
     def allowed_slope(self, z: Array) -> Array:
-        _, gain, slope = self.gains(z)
+        point = self.at(z)
+        gain, slope = point.gain, point.slope
         moved = (self.sign * slope[:, self.far]).T
         parts = [moved, -moved]
         if self.held.any():
@@ -183,6 +200,7 @@ class _Search:
     def eased(self, share: float, margin: float) -> _Search:
         """The same problem with a share of the wanted gain and another margin."""
         other = copy.copy(self)
+        other.point = None
         other.wanted, other.margin = share * self.wanted, margin
         return other
 
@@ -200,7 +218,7 @@ class _Search:
             method="SLSQP",
             bounds=list(zip(self.low / self.scale, self.high / self.scale, strict=True)),
             constraints=[{"type": "ineq", "fun": self.allowed, "jac": self.allowed_slope}],
-            options={"maxiter": STEPS, "ftol": 1e-3},
+            options={"maxiter": STEPS, "ftol": TOLERANCE},
         )
         x = np.clip(found.x * self.scale, self.low, self.high)
         broken = np.clip(-self.allowed(x / self.scale), 0.0, None).sum()
