@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retone.lab.evaluate.result import Result, Row, of_readers, page
+from retone.lab.evaluate.result import Result, Row, only_corpus, page
 
 QUESTION = {"corpus": "c", "sample_rate": 24000, "length": 4, "pairs": 2, "seed": 0}
 
@@ -15,7 +15,7 @@ def _result(*groups: str, method: str = "Input") -> Result:
 
 
 def test_only_rows_of_the_corpus_are_kept() -> None:
-    kept = of_readers(_result("vctk/p1", "kit/vctk", "vctk/p2"))
+    kept = only_corpus(_result("vctk/p1", "kit/vctk", "vctk/p2"))
     assert [row.group for row in kept.rows] == ["vctk/p1", "vctk/p2"]
 
 

@@ -33,9 +33,18 @@ def test_every_function_is_called_and_defined_once() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_every_function_with_a_public_name_is_marked() -> None:
+    """Others would be missing from the declarations, and from Python."""
+    for name, text in CODE.items():
+        for line in re.findall(r"^(?!static|INLINE|RT_API|#)\w[^;{}\n]*\brt_\w+\(", text, re.M):
+            assert line.startswith("RT_API"), f"{name}: {line}"
+    marked = re.findall(r"^RT_API [^;{]*?\brt_(\w+)\([^;{]*\{", "".join(CODE.values()), re.M)
+    assert sorted(marked) == sorted(re.findall(r"\brt_(\w+)\(", build.declarations()))
+
+
 def test_what_the_plug_ins_call_is_declared_as_it_is_defined() -> None:
     """The compiler does not compare: the files are compiled one by one."""
-    defined = {re.sub(r"\s+", " ", d) for d in build.declarations().split(";\n")}
+    defined = {re.sub(r"\s+", " ", d) for d in build.declarations().rstrip(";\n").split(";\n")}
     declared = re.findall(r"^RT_API ([^;{]*);", CODE["core.h"], re.M)
     assert declared and {re.sub(r"\s+", " ", d) for d in declared} <= defined
 

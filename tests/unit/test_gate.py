@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,16 +13,28 @@ import torch
 
 from conftest import MakeAudio
 from retone.effects import MATCH_CHAIN
+from retone.errors import DataError, SettingError
 from retone.estimators import network as network_module
-from retone.estimators.base import Excerpt
+from retone.estimators.automatic import Automatic
+from retone.estimators.base import Estimate, Excerpt
 from retone.estimators.gate import FARTHEST, GRID, Gate, Shares, blended, packaged, read
+from retone.estimators.matching import Matching
 from retone.estimators.network import Network
-from retone.lab.evaluate.gate import cross_validated, fit_gate, interpolated, summary
+from retone.lab.evaluate.gate import (
+    cross_validated,
+    fit_gate,
+    interpolated,
+    measure_pairs,
+    summary,
+)
+from retone.lab.evaluate.methods import Estimated
 from retone.lab.evaluate.synthetic import CASES
+from retone.training.data.corpora import Corpus
+from retone.training.data.pairs import PairMaker
 
 RATE = 24000
 TABLE = MATCH_CHAIN.params
-KINDS = [k for k in ("speech", "music") if packaged(k)]
+KINDS = ("speech", "music")
 GAINS = TABLE.with_role("gain")
 
 
@@ -95,7 +109,8 @@ def _rows(count: int, seed: int = 0) -> list[dict]:
         grid = (tone[:, None] + np.array([0.3, 0.15, 0.0])).tolist()
         evidence = {"a": (1 if helps else -1) + rng.normal(0, 0.2), "noise": rng.normal()}
         rows.append({
-            "case": list(CASES)[i % 4 // 2], "pair": i, "group": f"g{i % 12}", "evidence": evidence,
+            "case": list(CASES)[i % 4 // 2], "pair": i, "group": f"g{i % 12}",
+            "reference": f"g{i % 12}", "evidence": evidence,
             "errors": {name: grid for name in ("stft", "msd", "rms", "lufs")},
         })  # fmt: skip
     return rows
@@ -140,7 +155,7 @@ def test_a_shipped_gate_takes_what_its_network_knows(
     assert all(0 <= share <= 1 for share in shares)
     found = network.estimate(source, [reference], locks={})
     wanted = blended(whole.effect.params, whole.setting, shares)
-    assert found.level_share == shares.dynamics
+    assert found.reference_level_share == shares.dynamics
     for name, value in wanted.items():
         assert float(found.setting[name]) == pytest.approx(float(value)), name
 
@@ -152,12 +167,10 @@ def test_without_a_gate_the_whole_change_is_made(
     network = Network()
     whole, _ = network.answer(source, [reference], locks={})
     ungated = replace(network, caution=0.0).estimate(source, [reference], locks={})
-    assert ungated.level_share == 1.0
+    assert ungated.reference_level_share == 1.0
     for name, value in whole.setting.items():
         assert float(ungated.setting[name]) == float(value)
-    nothing = _gate([0.0] * len(GRID), ("same source",))
-    nothing.weights[1:, 0] = 1.0
-    monkeypatch.setattr(network_module, "packaged_gate", lambda name: nothing)
+    _nothing(monkeypatch)
     gated = network.estimate(source, [reference], locks={})
     assert all(abs(float(gated.setting[name])) < 1e-6 for name in GAINS)
     assert float(gated.setting["compressor.ratio"]) == pytest.approx(1.0)
@@ -168,13 +181,111 @@ def test_caution_makes_a_part_of_what_the_gate_leaves_out(
 ) -> None:
     """At caution 0.5 a gate that wants nothing lets half of the change pass."""
     source, reference = pair
-    nothing = _gate([0.0] * len(GRID), ("same source",))
-    nothing.weights[1:, 0] = 1.0
-    monkeypatch.setattr(network_module, "packaged_gate", lambda name: nothing)
+    _nothing(monkeypatch)
     whole, _ = Network().answer(source, [reference], locks={})
     half = Network(caution=0.5).estimate(source, [reference], locks={})
-    assert half.level_share == pytest.approx(0.5)
+    assert half.reference_level_share == pytest.approx(0.5)
     for name in GAINS:
         assert float(half.setting[name]) == pytest.approx(
             0.5 * float(whole.setting[name]), abs=1e-6
         )
+
+
+def _nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that makes none of a change."""
+    gate = _gate([0.0] * len(GRID), ("same source",))
+    gate.weights[1:, 0] = 1.0
+    monkeypatch.setattr(network_module, "packaged_gate", lambda name: gate)
+
+
+@pytest.mark.parametrize("silent", [(True, False), (False, True), (False, False, True)])
+def test_a_silent_recording_is_no_reason_to_refuse(
+    silent: tuple[bool, ...], pair: tuple[Excerpt, Excerpt]
+) -> None:
+    """As without a gate: the first is the input, the others are references."""
+    clips = [pair[min(i, 1)] for i in range(len(silent))]
+    source, *references = (
+        Excerpt(torch.zeros_like(c.audio), RATE) if quiet else c
+        for c, quiet in zip(clips, silent, strict=True)
+    )
+    gated, whole = (
+        Network(caution=caution).estimate(source, references, locks={}) for caution in (1.0, 0.0)
+    )
+    assert {n: float(v) for n, v in gated.setting.items()} == {
+        n: float(v) for n, v in whole.setting.items()
+    }
+
+
+def test_a_short_clip_has_no_gate(pair: tuple[Excerpt, Excerpt]) -> None:
+    source, reference = (Excerpt(e.audio[: round(0.3 * RATE)], RATE) for e in pair)
+    found = Network(level=None).estimate(source, [reference], locks={})
+    assert found.reference_level_share == 1.0
+
+
+def test_evidence_that_is_not_finite_makes_the_whole_change() -> None:
+    gate = _gate([0.0, *([1.0] * (len(GRID) - 1))])
+    assert gate.shares({"a": 1.0}) == (0.0, 0.0)
+    assert gate.shares({"a": float("nan")}) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("caution", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("kind", [Network, Automatic])
+def test_caution_lies_between_none_and_full(kind: type, caution: float) -> None:
+    with pytest.raises(SettingError, match=r"outside 0\.\.1"):
+        kind(caution=caution)
+
+
+@pytest.mark.parametrize(
+    ("lock", "kept"), [("equalizer.peak_1_gain_db", 0), ("compressor.ratio", 1)]
+)
+def test_what_allows_for_a_lock_is_made_in_full(
+    lock: str, kept: int, pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _nothing(monkeypatch)
+    source, reference = pair
+    network, locks = Network(), {lock: 2.0}
+    whole, _ = network.answer(source, [reference], locks=locks)
+    found = network.estimate(source, [reference], locks=locks).setting
+    for name, group in (("equalizer.high_shelf_gain_db", 0), ("compressor.makeup_db", 1)):
+        wanted = float(whole.setting[name]) if group == kept else 0.0
+        assert float(found[name]) == pytest.approx(wanted, abs=1e-6), name
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.4, 0.9])
+def test_a_stronger_match_is_less_cautious(
+    strength: float, pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def estimate(self: Automatic, *args: object, **more: object) -> Estimate:
+        asked.append(self.caution)
+        return Estimate(MATCH_CHAIN, TABLE.neutral(1))
+
+    monkeypatch.setattr(Automatic, "estimate", estimate)
+    source, reference = pair
+    Matching(strength=strength).estimate(source, [reference], locks={})
+    assert asked == [pytest.approx(1 - strength)]
+
+
+def test_tables_follow_the_level_by_the_same_share(pair: tuple[Excerpt, Excerpt]) -> None:
+    """The reference is 6 dB quieter: half of that is 3 dB."""
+    own = pair[0].audio.numpy()
+    made: Any = SimpleNamespace(input=own, target=own, reference=0.5 * own)
+
+    class Half:
+        name = "half"
+
+        def estimate(self, *args: object, **more: object) -> Estimate:
+            return Estimate(MATCH_CHAIN, TABLE.neutral(1), reference_level_share=0.5)
+
+    out = Estimated("half", Half()).run(made, RATE)
+    assert 20 * np.log10(np.abs(out).max() / np.abs(own).max()) == pytest.approx(-3.01, abs=0.02)
+
+
+def test_rows_of_another_question_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('{"question": {"seed": 1}, "rows": []}')
+    corpus = Corpus("c", RATE, (), "0" * 64)
+    with pytest.raises(DataError, match="Name another file"):
+        measure_pairs(corpus, PairMaker(sample_rate=RATE, length=4096), Network(), pairs=1, seed=2,
+                      path=path)  # fmt: skip

@@ -38,7 +38,7 @@ INLINE void forward(const Call *c, const Rows *rows, const Smoother *given, v8 *
         }
         if (lanes && c->y) write_rows(tile.at, c->y, rows, c->length, at, count, 0, 1, single);
         double now = z[0];
-        for (int64_t n = start; !lanes && n < start + count; n++) { /* nothing to do beside it */
+        for (int64_t n = start; !lanes && n < start + count; n++) { /* one row: only the recursion */
             double v = get(c->x, n, single);
             now =
                 smooth(now, s.signed_up[0] * v, s.signed_down[0] * v, s.keep_up[0], s.keep_down[0]);

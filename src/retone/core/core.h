@@ -5,7 +5,7 @@
    `[R, T]` means row after row. The core allocates nothing: `scratch` holds as many float64 as the
    function named ..._scratch says, starts at a cache line, and belongs to one thread at a time.
    Functions with `row` and `stop` process rows row ... stop - 1 of a batch. Nothing is checked:
-   retone.kernels does. */
+   retone.kernels does. The studio's page has float64 only: there `single` is 0. */
 #ifndef RETONE_CORE_H
 #define RETONE_CORE_H
 

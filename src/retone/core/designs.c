@@ -112,7 +112,7 @@ static double smoothing(double time_ms, double rate) {
 }
 
 /* values [B, 9] in physical units: threshold_db, ratio, attack_ms, release_ms, knee_db, makeup_db,
-   rms_ms, expander_threshold_db, expander_ratio; params [B, 9]: as for dynamics.c */
+   rms_ms, expander_threshold_db, expander_ratio; params [B, 9]: as in dynamics.h */
 RT_API void rt_design_dynamics(const double *values, double *params, int64_t rows, double rate) {
     for (; rows > 0; rows--, values += 9, params += 9) {
         for (int i = 0; i < 9; i++) params[i] = values[i];

@@ -25,7 +25,7 @@ INLINE v8 reduction(const Settings *s, v8 octaves, int expander) {
 /* Samples `from` ... `to` - 1 of eight rows, or of one, where they fill vectors. */
 INLINE void forward(const Forward *call, const Rows *rows, const Settings *given, State *state,
                     int64_t from, int64_t to, int kind, int single, int lanes) {
-    Settings s = *given; /* copies that no store can reach stay in registers */
+    Settings s = *given; /* local copies: no store aliases them, so they stay in registers */
     Forward local = *call, *f = &local;
     State m = *state;
     int linear = kind == LINEAR, stages = kind == TWO_STAGES ? 2 : 1;
@@ -41,7 +41,7 @@ INLINE void forward(const Forward *call, const Rows *rows, const Settings *given
             save_state(&m, f->block_states + at / BLOCK * STATES, stride, rows, &s, lanes);
         int64_t start = item * rows->row[0] + at;
         Audio x = audio_of(f->x, f->audio, start, f->length, f->channels, single, lanes);
-        Audio y = audio_of(f->y, f->audio, start, f->length, f->channels, single, lanes);
+        Audio y = audio_of(f->y ? f->y : f->x, f->audio, start, f->length, f->channels, single, lanes);
         for (int64_t c = 0; lanes && c < f->channels; c++)
             read_rows(f->x, rows, item, c * f->length + at, count, BLOCK, f->audio + c * TILE, 1,
                       single);

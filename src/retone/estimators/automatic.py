@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 
+from retone.errors import SettingError
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.speech_music import content_of
@@ -24,11 +25,18 @@ class Automatic:
     Args:
         otherwise: what is used there.
         caution: of the network; see ``Network``.
+
+    Raises:
+        SettingError: the caution is outside 0..1.
     """
 
     otherwise: ClosedForm = field(default_factory=ClosedForm)
     caution: float = 1.0
     name: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.caution <= 1:
+            raise SettingError(f"caution = {self.caution} is outside 0..1.")
 
     def estimate(
         self,

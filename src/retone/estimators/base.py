@@ -103,15 +103,15 @@ class Estimate:
 
     ``notes`` are sentences for the user: what was limited, left out or uncertain. ``strength`` is
     how much of the reference's sound was matched, for an estimator that chooses by that.
-    ``level_share`` is how much of the difference in level to the reference the estimator expects
-    of the target; a match of loudness does not depend on it.
+    ``reference_level_share`` is how much of the difference in level to the reference the target is
+    expected to have; a match of loudness does not depend on it.
     """
 
     effect: Effect
     setting: Setting
     notes: tuple[str, ...] = field(default=())
     strength: float | None = None
-    level_share: float = 1.0
+    reference_level_share: float = 1.0
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -28,6 +28,7 @@ from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import ParamTable, Setting
 from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db, used_bands
+from retone.files.atomic import write_text_atomic
 from retone.nets.frontend import LEVELS, MEASURES
 from retone.nets.iterative import Expected
 
@@ -45,6 +46,7 @@ DIGITS = 6
 
 
 FIELDS = ("mean", "scale", "weights")
+"""What a file holds besides the names."""
 
 
 class Shares(NamedTuple):
@@ -70,15 +72,24 @@ class Gate:
     weights: Array
 
     def shares(self, evidence: Mapping[str, float]) -> Shares:
-        """The shares for some evidence."""
+        """The shares for some evidence, which may hold more than is needed.
+
+        Evidence that is not finite changes nothing: the whole change is made.
+
+        Raises:
+            KeyError: evidence is missing.
+        """
         values = np.array([[evidence[name] for name in self.names]])
+        if not np.isfinite(values).all():
+            return Shares(1.0, 1.0)
         predicted = (terms(values, self.mean, self.scale) @ self.weights.T)[0]
         return shares_from(predicted)
 
     def write(self, path: Path) -> None:
-        """Write a file for ``read``."""
+        """Write a JSON file for ``read``."""
         arrays = {name: _short(getattr(self, name)) for name in FIELDS}
-        path.write_text(json.dumps({"names": self.names, **arrays}, indent=1) + "\n")
+        text = json.dumps({"names": self.names, **arrays}, indent=1)
+        write_text_atomic(path, text + "\n", force=True)
 
 
 def terms(values: Array, mean: Array, scale: Array) -> Array:
@@ -104,7 +115,7 @@ def _short(values: Array) -> Any:
 
 
 def read(path: Any) -> Gate:
-    """A gate from a file."""
+    """A gate from a file that ``Gate.write`` made."""
     data = json.loads(path.read_text(encoding="utf-8"))
     return Gate(tuple(data["names"]), *(np.array(data[name], dtype=float) for name in FIELDS))
 
@@ -121,6 +132,14 @@ def blended(table: ParamTable, setting: Setting, shares: Shares) -> Setting:
     tone, rest = (table.blend(setting, share) for share in shares)
     gains = set(table.with_role("gain"))
     return {name: (tone if name in gains else rest)[name] for name in setting}
+
+
+def without_locked(table: ParamTable, shares: Shares, locks: Collection[str]) -> Shares:
+    """Whole shares for what holds a locked parameter: the others of its kind allow for it."""
+    gains = set(table.with_role("gain", "frequency", "q"))
+    tone = any(name in gains for name in locks)
+    rest = any(name in table.names and name not in gains for name in locks)
+    return Shares(1.0 if tone else shares.tone, 1.0 if rest else shares.dynamics)
 
 
 def evidence_of(

@@ -21,6 +21,9 @@ from retone.dsp.measure import Array, measure
 from retone.estimators.content_statistics import packaged
 from retone.estimators.separation import same_voice
 
+SHORTEST_S = 0.5
+"""Anything shorter has no statistics; see ``retone.dsp.measure``."""
+
 
 class Levels(NamedTuple):
     """RMS in dBFS, integrated loudness in LUFS and sample peak in dBFS."""
@@ -108,16 +111,23 @@ class LevelRule:
         if len(known) < len(levels):
             return 0.0
         alike = same_sources(source, references, rate, kind)
-        return self.gain_db(known[0], known[1], known[2:], alike)
+        return 0.0 if alike is None else self.gain_db(known[0], known[1], known[2:], alike)
 
 
-def same_sources(source: Tensor, references: Sequence[Tensor], rate: int, kind: str) -> list[float]:
+def same_sources(
+    source: Tensor, references: Sequence[Tensor], rate: int, kind: str
+) -> list[float] | None:
     """Probability for each reference that it is of the source's voice or piece.
+
+    None if a recording is silent, or too short for statistics.
 
     Args:
         source, references: clips [N, T] each.
         rate: their sample rate in Hz.
         kind: ``"speech"`` or ``"music"``.
     """
+    for clips in (source, *references):
+        if clips.numel() < SHORTEST_S * rate or levels_of(clips, rate) is None:
+            return None
     content, statistics = packaged(kind), measure(source.flatten(), rate)
     return [same_voice(statistics, measure(r.flatten(), rate), content) for r in references]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -78,7 +78,8 @@ class Matching:
             and the width.
         phase: of the curve.
         curve: limits of the curve.
-        processing: estimator of the processing, used below strength 1.
+        processing: estimator of the processing, used below strength 1; the ``caution`` of one
+            that has such a field becomes 1 - strength.
     """
 
     name: str = "match"
@@ -233,8 +234,8 @@ class Matching:
         setting = SOUND_CHAIN.params.neutral(1)
         if strength == 1:
             return setting, ()
-        processing = self.processing
-        if isinstance(processing, Automatic):
+        processing: Any = self.processing
+        if hasattr(processing, "caution"):
             processing = replace(processing, caution=1 - strength)
         found = processing.estimate(source, references, locks={})
         for name, value in found.setting.items():

@@ -21,7 +21,7 @@ from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
 from retone.estimators.content_statistics import packaged
 from retone.estimators.expectation import fit_expectation
-from retone.estimators.gate import Shares, blended, evidence_of
+from retone.estimators.gate import Shares, blended, evidence_of, without_locked
 from retone.estimators.gate import packaged as packaged_gate
 from retone.estimators.level_rule import LevelRule, same_sources
 from retone.estimators.preset_change import infer_change
@@ -78,7 +78,10 @@ class Network:
         level_share: how far the level of the fitted setting moves back to that of the prediction.
         level: rule that then adjusts the level; None keeps the network's level.
         caution: 1 makes only the shares of the change that ``retone.estimators.gate`` finds, 0 the
-            whole change; for weights that ship.
+            whole change. Custom weights, profiles and ``fit_steps=0`` make the whole change.
+
+    Raises:
+        SettingError: the caution is outside 0..1.
     """
 
     name: str = "network"
@@ -90,6 +93,10 @@ class Network:
     level_share: float = 1.0
     level: LevelRule | None = LevelRule()
     caution: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.caution <= 1:
+            raise SettingError(f"caution = {self.caution} is outside 0..1.")
 
     @property
     def effect(self) -> Effect:
@@ -111,9 +118,11 @@ class Network:
         )
         if gate is None or evidence is None:
             return estimate
-        shares = Shares(*(1 - self.caution * (1 - share) for share in gate.shares(evidence)))
-        setting = blended(estimate.effect.params, estimate.setting, shares)
-        return replace(estimate, setting=setting, level_share=shares.dynamics)
+        found = (1 - self.caution * (1 - share) for share in gate.shares(evidence))
+        table = estimate.effect.params
+        shares = without_locked(table, Shares(*found), locks)
+        setting = blended(table, estimate.setting, shares)
+        return replace(estimate, setting=setting, reference_level_share=shares.dynamics)
 
     def answer(
         self,
@@ -180,7 +189,7 @@ class Network:
                 steps=self.fit_steps, prior=self.fit_prior, locks=locks,
                 progress=progress,
             ).double()  # fmt: skip
-            if explain:
+            if explain and network.config.front_end.measures:
                 known = [
                     network.standardized(network.statistics(audio).mean(0, keepdim=True))[0]
                     for audio in (clips, _rendered(loaded, clips, unit))
@@ -196,9 +205,10 @@ class Network:
         if known and len(others) == len(references):
             loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
             alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
-            evidence = evidence_of(
-                known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
-            )
+            if alike is not None:
+                evidence = evidence_of(
+                    known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
+                )
         return Estimate(loaded.effect, setting), evidence
 
 

@@ -65,7 +65,8 @@ def equalize(audio: Array, sample_rate: float, bands: Sequence[Band]) -> Array:
     Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients").
 
     Raises:
-        SettingError: unknown kind, or a frequency that is not between 0 and half the rate.
+        SettingError: unknown kind, a frequency that is not between 0 and half the rate, or a q that
+            is not more than 0.
     """
     expect(audio, "T", "equalize: audio")
     if not bands:
@@ -78,6 +79,8 @@ def equalize(audio: Array, sample_rate: float, bands: Sequence[Band]) -> Array:
                 f"{band.kind}: frequency_hz {band.frequency_hz:g} is not between 0 and half of "
                 f"{sample_rate:g}; choose a lower one."
             )
+        if band.q <= 0:
+            raise SettingError(f"{band.kind}: q = {band.q:g}; expected more than 0.")
     kinds = np.array([_KINDS[b.kind] for b in bands])
     hz, gain_db, q = np.array([(b.frequency_hz, b.gain_db, _q(b)) for b in bands]).T[:, None]
     sections = design_forward(kinds, hz, gain_db, q, sample_rate, sample_rate / 2)

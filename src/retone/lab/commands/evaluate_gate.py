@@ -50,8 +50,8 @@ def _run(args: argparse.Namespace) -> int:
             corpus, maker, network, pairs=args.pairs, seed=args.seed, path=args.rows,
             progress=progress,
         )  # fmt: skip
-    for path in args.also:
-        rows += json.loads(path.read_text())
+    parts = [gate.load_rows(path) for path in (args.rows, *args.also)]
+    rows = rows + [row for _, others in parts[1:] for row in others]
     found = {
         "whole": gate.summary(rows, np.ones((len(rows), 2))),
         "gated": gate.summary(rows, gate.cross_validated(rows)),
@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
         for case, numbers in cases.items():
             print(f"{what}, {case}: " + ", ".join(f"{k} {v:.3g}" for k, v in numbers.items()))
     if args.output:
-        question = {"corpus": corpus.name, "sample_rate": args.sample_rate, "seed": args.seed,
+        question = {"parts": [about for about, _ in parts], "seed": args.seed,
                     "pairs": len(rows), "groups": len({row["group"] for row in rows})}  # fmt: skip
         record = {"provenance": provenance(), "question": question, "found": found}
         write_text_atomic(args.output, json.dumps(record, indent=1) + "\n", force=True)

@@ -77,7 +77,7 @@ class Estimated:
         setting, _ = shift_thresholds(table, estimate.setting, -gain_db)
         out = render_whole(estimate.effect, pair.input[None], sample_rate, setting)[0]
         back_db = gain_db if self.at_peak else gain_db - reference_gain_db
-        back_db *= estimate.level_share
+        back_db *= estimate.reference_level_share
         out = out * out.dtype.type(db_to_gain(back_db))
         return to_loudness(out, pair.reference, sample_rate, self.toward_reference)
 

@@ -25,6 +25,7 @@ from retone.estimators import equalizer_fit
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
 from retone.estimators.matching import DynamicsKind, EqKind, Matching
+from retone.estimators.network import Network
 from retone.process.decide import decide
 from retone.process.recording import open_recording
 from retone.process.render import render_to_array
@@ -190,7 +191,7 @@ def _matching(
 
 
 def _network(kind: str) -> NaturalMethod:
-    return Estimated(estimator_named("network", weights=kind))
+    return Estimated(Network(weights=kind, caution=0.0))
 
 
 ROWS: dict[str, NaturalRow] = {

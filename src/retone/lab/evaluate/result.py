@@ -200,8 +200,9 @@ def page(results: Sequence[Result]) -> str:
         "better, except for PESQ. The best of a column is bold. Numbers are means with 95 %",
         "intervals from a bootstrap over voices; x is the ratio to the input's own error.",
         "*network, gated* makes the share of its change that the evidence supports",
-        "([How much to do](estimators.md#how-much-to-do)), as `match` does at strength 0; the",
-        "other rows make the whole change.",
+        "([How much to do](estimators.md#how-much-to-do)), as `match` does at strength 0, and the",
+        "same share of the difference in level; `match` sets the loudness itself. The other rows",
+        "make the whole change.",
         "",
         *(f"- **{m.name}**{f' ({m.unit})' if m.unit else ''}: {m.help}" for m in STYLE_METRICS),
         "",
@@ -214,9 +215,9 @@ def page(results: Sequence[Result]) -> str:
             + (", with the chain fitted to the target" if _has_oracle(result) else ""),
             "",
             f"{q['pairs']} pairs per case, seed {q['seed']}, retone {result.provenance['retone']}, "
-            f"{result.provenance['date']}{_later(result)}.",
+            f"{result.provenance['date']}{rows_measured_later(result)}.",
         ]
-        readers = of_readers(result)
+        readers = only_corpus(result)
         apart = 0 < len(readers.rows) < len(result.rows) and not _has_oracle(result)
         for case in result.names("case"):
             present = [r.values for r in result.rows if r.case == case]
@@ -231,13 +232,13 @@ def page(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _later(result: Result) -> str:
+def rows_measured_later(result: Result) -> str:
     """The rows that were measured later, and when."""
     later = {k: v["date"] for k, v in result.provenance.items() if isinstance(v, dict)}
     return "".join(f" ({name}: {date})" for name, date in later.items())
 
 
-def of_readers(result: Result, corpus: str = "vctk") -> Result:
+def only_corpus(result: Result, corpus: str = "vctk") -> Result:
     """The rows of one corpus among several: DeepAFx-ST's unseen voices are those of VCTK."""
     rows = [row for row in result.rows if row.group.startswith(f"{corpus}/")]
     return Result(result.question, result.provenance, rows)
