@@ -132,15 +132,21 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_corpus_larger_than_the_disk_is_simulated(tmp_path: Path) -> None:
     """Only its index and the shards in use exist; the index is what reading a shard gives."""
+    from retone.lab.bench.memory import peak_growth_mib
     from retone.lab.bench.shards import Plan, measure_shards, text
 
     plan = Plan(10**10, 16_000_000, clip_s=4.2, sample_rate=RATE)
-    found = measure_shards(
-        plan, tmp_path, cache_bytes=85_000_000, windows=3, pairs=2, steps=1
-    )  # fmt: skip
+    found: dict[str, Any] = {}
+
+    def measure() -> None:
+        found.update(
+            measure_shards(plan, tmp_path, cache_bytes=85_000_000, windows=3, pairs=2, steps=1)
+        )
+
+    assert peak_growth_mib(measure) < 2048  # other tests may have filled this process before
     assert found["corpus_bytes"] > 9e9 and found["shards"] > 500
     assert 0 < found["cache_most_bytes"] <= 85_000_000 < found["fetched_bytes"] < 4e8
-    assert found["memory_peak_bytes"] < 3e9 and not found["replaced_pairs"]
+    assert found["memory_peak_bytes"] > 0 and not found["replaced_pairs"]
     assert "10 GB" in text(found)
     with pytest.raises(DataError, match="or more are needed"):
         measure_shards(
