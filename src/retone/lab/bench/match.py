@@ -120,9 +120,9 @@ def match_section(
         ],
         notes=[
             "Different methods: retone estimates readable settings of an equaliser and a "
-            "compressor and writes settings and a picture with the audio; matchering builds a "
-            "long FIR filter and limits. The default is the network for "
-            "speech or for music, with its fit; the closed form is selected by name. Timed in one "
+            "compressor and writes settings and a report with the audio; matchering builds a "
+            "long FIR filter and limits. The default fits under a guarantee, which it checks by "
+            "rendering; the closed form is selected by name. Timed in one "
             "process, warm; peak memory is the largest resident size of a fresh process, "
             "interpreter and libraries included."
         ],
