@@ -289,3 +289,15 @@ def test_rows_of_another_question_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Name another file"):
         measure_pairs(corpus, PairMaker(sample_rate=RATE, length=4096), Network(), pairs=1, seed=2,
                       path=path)  # fmt: skip
+
+
+def test_the_user_is_told_where_most_of_a_change_is_left_out(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Shares(0.5, 1.0).notes() == ()
+    assert "only 20 % of" in Shares(0.2, 1.0).notes()[0]
+    _nothing(monkeypatch)
+    source, reference = pair
+    notes = Network().estimate(source, [reference], locks={}).notes
+    assert notes == Shares(0.0, 0.0).notes()
+    assert Network(caution=0.0).estimate(source, [reference], locks={}).notes == ()

@@ -43,8 +43,7 @@ FAVOUR = 0.05
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
 DIGITS = 6
-
-
+MENTIONED = 0.5
 FIELDS = ("mean", "scale", "weights")
 """What a file holds besides the names."""
 
@@ -54,6 +53,16 @@ class Shares(NamedTuple):
 
     tone: float
     dynamics: float
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for the user where less than half of a change is made."""
+        if min(self) >= MENTIONED:
+            return ()
+        return (
+            f"The reference says too little about its processing: only {100 * self.tone:.0f} % of "
+            f"the estimated change in tone and {100 * self.dynamics:.0f} % of that in dynamics are "
+            "made. A higher strength follows the reference's whole sound.",
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,7 +122,10 @@ class Network:
         table = estimate.effect.params
         shares = without_locked(table, Shares(*found), locks)
         setting = blended(table, estimate.setting, shares)
-        return replace(estimate, setting=setting, reference_level_share=shares.dynamics)
+        return replace(
+            estimate, setting=setting, notes=(*estimate.notes, *shares.notes()),
+            reference_level_share=shares.dynamics,
+        )  # fmt: skip
 
     def answer(
         self,
