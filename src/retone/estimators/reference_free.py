@@ -16,6 +16,7 @@ from retone.dsp.param import Setting
 from retone.dsp.spectral import mel_filterbank, stft
 from retone.errors import DataError
 from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
+from retone.estimators.expansion import expanded
 from retone.estimators.network import Loaded, load, pieces
 from retone.estimators.no_lift import without_lift
 from retone.estimators.speech_music import content_of
@@ -24,7 +25,7 @@ from retone.nets.tcn import Tcn
 from retone.progress import ESTIMATING, Progress, silent
 
 SHIPPED = "enhance_speech.safetensors"
-CAUTION_DB = 1.5
+CAUTION_DB = 4.0
 """A change of this size is halved: predictions for good recordings mostly reflect differences
 between voices, predictions for bad ones mostly their defects."""
 MUSIC_SHARE, MUSIC_CONFIDENCE = 0.25, 0.7
@@ -40,7 +41,8 @@ class ReferenceFree:
     Longer excerpts are split into pieces of the training clips' length, each normalised to their
     peak; thresholds are moved back to the excerpt's own level, and the predictions are averaged
     on each parameter's own scale. Small changes are reduced further (``strength``); for music a
-    quarter of the change is applied. Bands in which the recording holds nothing are not lifted
+    quarter of the change is applied. What sounds between the words is turned down band by band
+    (``retone.estimators.expansion``). Bands in which the recording holds nothing are not lifted
     (``retone.estimators.no_lift``).
 
     Args:
@@ -48,12 +50,14 @@ class ReferenceFree:
             recipes; None for those that ship with the package.
         max_pieces: most pieces of a recording.
         caution_db: size of a change that is halved; 0 keeps every change as it is.
+        expansion: share of the expanders' slope, from 0 to 1; 0 leaves them to the network.
     """
 
     name: str = "reference-free"
     weights: Path | None = None
     max_pieces: int = 8
     caution_db: float = CAUTION_DB
+    expansion: float = 1.0
 
     @property
     def effect(self) -> Effect:
@@ -88,27 +92,28 @@ class ReferenceFree:
         setting, _ = shift_thresholds(table, table.to_physical(unit), -level_db)
         mean = table.to_physical(table.to_unit(setting).mean(0, keepdim=True))
         rate = network.config.front_end.sample_rate
-        if self.caution_db <= 0:
-            kept, held = without_lift(loaded.effect, source, mean, locks)
-            return Estimate(loaded.effect, kept, held)
-        size_db = change_db(loaded.effect, clips, rate, mean)
-        share = strength(size_db, self.caution_db)
+        share, slope = 1.0, self.expansion
         notes: list[str] = []
-        content = content_of(source)
-        if content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE:
-            share *= MUSIC_SHARE
-            notes.append(
-                f"This sounds like music ({100 * content.confidence:.0f} % confidence), and "
-                "enhance is made for speech: only a quarter of its change is applied. For "
-                "music use 'retone match' with a reference."
-            )
-        elif share < SURE:
-            notes.append(
-                f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it is "
-                "applied, because small changes are uncertain."
-            )
-        kept, held = without_lift(loaded.effect, source, table.blend(mean, share), locks)
-        return Estimate(loaded.effect, kept, (*notes, *held))
+        if self.caution_db > 0:
+            size_db = change_db(loaded.effect, clips, rate, mean)
+            share = strength(size_db, self.caution_db)
+            content = content_of(source)
+            if content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE:
+                share, slope = share * MUSIC_SHARE, slope * MUSIC_SHARE
+                notes.append(
+                    f"This sounds like music ({100 * content.confidence:.0f} % confidence), and "
+                    "enhance is made for speech: only a quarter of its change is applied. For "
+                    "music use 'retone match' with a reference."
+                )
+            elif share < SURE:
+                notes.append(
+                    f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it "
+                    "is applied, because small changes are uncertain."
+                )
+        setting = mean if share == 1 else table.blend(mean, share)
+        setting, expansion = expanded(loaded.effect, source, setting, locks, slope)
+        kept, held = without_lift(loaded.effect, source, setting, locks)
+        return Estimate(loaded.effect, kept, (*notes, *expansion, *held))
 
     def load(self) -> Loaded:
         """The network and its effect."""

@@ -47,6 +47,8 @@ def _add_enhance(enhance: argparse.ArgumentParser) -> None:
 
 
 def _add_recordings(real: argparse.ArgumentParser) -> None:
+    from retone.lab.evaluate.devices import DEVICES
+
     real.add_argument(
         "folder", type=Path, metavar="FOLDER", help="folder of recordings, or with a manifest.csv"
     )
@@ -57,6 +59,13 @@ def _add_recordings(real: argparse.ArgumentParser) -> None:
         "--split", default="test", help="split of a manifest.csv (default: %(default)s)"
     )
     real.add_argument("--name", help="name of these recordings on the page")
+    real.add_argument(
+        "--one-per-voice", action="store_true", help="use the first file of each voice"
+    )
+    real.add_argument(
+        "--devices", nargs="+", default=[], choices=tuple(DEVICES), metavar="NAME",
+        help=f"also enhance each file as it sounds through these: {', '.join(DEVICES)}",
+    )  # fmt: skip
     real.add_argument(
         "--max-files", "--most", type=int, metavar="N", help="use the first N files only"
     )
@@ -123,8 +132,7 @@ def _enhance(args: argparse.Namespace) -> int:
 
 def _method(name: str, args: argparse.Namespace) -> Any:
     from retone.errors import SettingError
-    from retone.estimators.reference_free import ReferenceFree
-    from retone.lab.evaluate.enhance import FittedChain
+    from retone.lab.evaluate.enhance import FittedChain, network_alone
     from retone.lab.evaluate.methods import Estimated, Input
     from retone.training.recipes.diffdeq import diffdeq_improved
 
@@ -135,7 +143,7 @@ def _method(name: str, args: argparse.Namespace) -> Any:
     weights = getattr(args, name.replace("-", "_"))
     if weights is None and name != "improved":
         raise SettingError(f"row '{NAMES[name]}' needs weights: pass --{name} FILE.")
-    estimator = ReferenceFree(weights=weights)
+    estimator = network_alone(weights)
     # The improved recipes predict no level: their output is set to the input's loudness.
     return Estimated(NAMES[name], estimator, 1.0 if name.startswith("improved") else 0.0)
 
@@ -145,12 +153,14 @@ def _recordings(args: argparse.Namespace) -> int:
     from retone.lab.evaluate import recordings
     from retone.terminal import progress_bar
 
-    files = recordings.find(args.folder, only=args.only, split=args.split)[: args.max_files]
+    files = recordings.find(
+        args.folder, only=args.only, split=args.split, one_per_voice=args.one_per_voice
+    )[: args.max_files]
     name = args.name or (args.only or args.folder.name)
     with progress_bar() as progress:
         result = recordings.evaluate(
-            files, ReferenceFree(weights=args.weights), name=name, quality=args.quality,
-            path=args.output, workers=args.workers, progress=progress,
+            files, ReferenceFree(weights=args.weights), name=name, devices=args.devices,
+            quality=args.quality, path=args.output, workers=args.workers, progress=progress,
         )  # fmt: skip
     print(recordings.summary(result))
     return 0

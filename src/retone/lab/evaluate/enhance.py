@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from retone.effects import ENHANCE_CHAIN
+from retone.estimators.reference_free import ReferenceFree
 from retone.lab.evaluate.methods import Method, fitted_to_target, to_loudness
 from retone.lab.evaluate.parallel import Workers, measured
 from retone.lab.evaluate.result import Result, Row
@@ -32,6 +33,7 @@ MATCHED = " (matched)"
 """Suffix of a metric's name if the output was first matched to the target's loudness."""
 QUALITY = {"dnsmos": dnsmos, "nisqa": nisqa}
 TARGET = "Target"
+CAUTION_DB = 1.5
 
 
 def makers() -> dict[str, EnhanceMaker]:
@@ -40,6 +42,12 @@ def makers() -> dict[str, EnhanceMaker]:
         "degraded by phase-transparent bands": scoring_pairs(diffdeq_improved()),
         "degraded by the paper's bands": scoring_pairs(diffdeq_paper()),
     }
+
+
+def network_alone(weights: Path | None) -> ReferenceFree:
+    """What a network can do, as the paper measures it: without ``enhance``'s expanders, and with
+    less of its caution, since these clips are all degraded."""
+    return ReferenceFree(weights=weights, caution_db=CAUTION_DB, expansion=0.0)
 
 
 @dataclass(frozen=True)

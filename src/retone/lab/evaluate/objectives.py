@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from retone.dsp.spectral import frequencies_hz, k_weighting_gain, mel_filterbank
-from retone.estimators.reference_free import SHIPPED, ReferenceFree
+from retone.estimators.reference_free import SHIPPED
 from retone.lab.evaluate.encoders import cdpam_distance
-from retone.lab.evaluate.enhance import MATCHED, TARGET, distances, predicted
+from retone.lab.evaluate.enhance import MATCHED, TARGET, distances, network_alone, predicted
 from retone.lab.evaluate.enhance_page import BETTER, cell, show
 from retone.lab.evaluate.methods import Estimated, Input, Method, to_loudness
 from retone.lab.evaluate.result import Result, Row, interval
@@ -162,7 +162,7 @@ def train_all(
 
 
 def _row(name: str, weights: Path | None) -> Estimated:
-    return Estimated(name, ReferenceFree(weights=weights), 1.0)
+    return Estimated(name, network_alone(weights), 1.0)
 
 
 def evaluate(

@@ -1,7 +1,8 @@
 """Real recordings, which have no target: `retone enhance` file by file.
 
-Each file is processed as on the command line. DNSMOS scores it before and after at the same
-loudness; the size of the change is in dB.
+Each file is processed as on the command line, as it is or played through a device
+(``devices.DEVICES``). DNSMOS scores it before and after at the same loudness; the size of the
+change is in dB.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from retone.audio import Clip, open_reader
 from retone.errors import DataError
 from retone.estimators.base import Estimator
+from retone.lab.evaluate.devices import played
 from retone.lab.evaluate.enhance import predicted
 from retone.lab.evaluate.enhance_page import show
 from retone.lab.evaluate.methods import to_loudness
@@ -25,6 +27,7 @@ from retone.lab.evaluate.result import Result, Row, interval
 from retone.metrics import METRICS
 from retone.process.decide import decide
 from retone.process.level import SPEECH_LUFS
+from retone.process.recording import open_recording
 from retone.process.render import render_to_file
 from retone.process.result import Options
 from retone.progress import Phase, Progress, silent
@@ -36,14 +39,17 @@ RATE = SAMPLE_RATE
 MAX_S = 30.0
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 WORST_FALL = 0.1
+SEED = 42
 
 
-def find(folder: Path, *, only: str = "", split: str = "test") -> list[tuple[Path, str]]:
+def find(
+    folder: Path, *, only: str = "", split: str = "test", one_per_voice: bool = False
+) -> list[tuple[Path, str]]:
     """(file, voice) of the speech in a folder.
 
     A folder with a ``manifest.csv`` (path, source, speaker, kind, split) is read through it;
     otherwise each audio file is a voice of its own. ``only`` keeps sources or paths that
-    start with it.
+    start with it, ``one_per_voice`` the first file of each voice.
 
     Raises:
         DataError: nothing is left.
@@ -62,6 +68,8 @@ def find(folder: Path, *, only: str = "", split: str = "test") -> list[tuple[Pat
         found = [(p, p.stem) for p in files if str(p.relative_to(folder)).startswith(only)]
     if not found:
         raise DataError(f"{folder} holds no speech{f' beginning with {only}' if only else ''}.")
+    if one_per_voice:
+        found = list({voice: (path, voice) for path, voice in reversed(found)}.values())[::-1]
     return found
 
 
@@ -70,6 +78,7 @@ def evaluate(
     estimator: Estimator,
     *,
     name: str,
+    devices: Sequence[str] = (),
     quality: Sequence[str] = ("dnsmos",),
     path: Path | None = None,
     workers: Workers = 1,
@@ -82,23 +91,24 @@ def evaluate(
         files: (path, voice), as `find` gives them.
         estimator: chooses the settings.
         name: name of the set of files, for the page.
+        devices: names of ``devices.DEVICES``; each file is also enhanced after each of them.
         quality: predictors of quality.
         path: result file; files in it are not measured again.
         workers: processes, or a Ray cluster; see ``parallel``.
 
     Returns:
-        One row per file, ``method`` "enhance": ``before.*`` and ``after.*`` quality, ``change_db``
-        (mean distance of 80 log-mel bands at equal loudness).
+        One row per file and device, ``method`` the device ("enhance" for the file as it is):
+        ``before.*`` and ``after.*`` quality, ``change_db`` (mean distance of 80 log-mel bands at
+        equal loudness).
     """
     question = {"what": "recordings", "name": name, "files": [p.name for p, _ in files],
                 "quality": sorted(quality)}  # fmt: skip
+    if devices:
+        question["devices"] = list(devices)
     result = Result.resumed(question, made_from(), path)
     have = {r.item for r in result.rows}
-    jobs = [
-        (i, p, voice, estimator, tuple(quality))
-        for i, (p, voice) in enumerate(files)
-        if i not in have
-    ]
+    every = [(p, voice, device) for p, voice in files for device in ("", *devices)]
+    jobs = [(i, *one, estimator, tuple(quality)) for i, one in enumerate(every) if i not in have]
     for number, row in enumerate(measured(jobs, _measure, workers), start=1):
         result.rows.append(row)
         progress(Phase("enhancing", "files"), number, len(jobs))
@@ -109,26 +119,35 @@ def evaluate(
 
 
 def _measure(job: tuple[Any, ...]) -> Row:
-    item, path, voice, estimator, quality = job
+    item, path, voice, device, estimator, quality = job
+    options = Options(loudness=SPEECH_LUFS)
+    if device:
+        with open_reader(path) as reader:
+            rate = reader.info.sample_rate
+            clean = reader.read(round(MAX_S * rate)).mean(axis=0)
+        source: Path | Clip = Clip(
+            played(device, clean, rate, np.random.default_rng([SEED, item]))[0][None], rate
+        )
+    else:
+        source = path
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.wav"
-        options = Options(loudness=SPEECH_LUFS)
-        with open_reader(path) as reader:
+        with open_recording(source) as reader:
             decision = decide(reader, (), options, estimator=estimator)
             render_to_file(reader, output, decision, options)
-        before, after = mono(path), mono(output)
+        before, after = mono(source), mono(output)
     after = to_loudness(after[: before.size], before, RATE, 1.0)
     values = {"before." + k: v for k, v in predicted(before, RATE, quality).items()}
     values |= {"after." + k: v for k, v in predicted(after, RATE, quality).items()}
     log_mel = METRICS["log_mel"]
     size = min(before.size, after.size)
     values["change_db"] = log_mel(after[:size], before[:size], RATE)
-    return Row(item, voice, path.name, "enhance", values)
+    return Row(item, voice, path.name, device or "enhance", values)
 
 
-def mono(path: Path) -> np.ndarray:
-    """The first 30 s of a file, mono [T] float32 at 24 kHz."""
-    with open_reader(path) as reader:
+def mono(source: Path | Clip) -> np.ndarray:
+    """The first 30 s of a recording, mono [T] float32 at 24 kHz."""
+    with open_recording(source) as reader:
         audio = reader.read(round(MAX_S * reader.info.sample_rate))
         return np.asarray(Clip(audio, reader.info.sample_rate).resample(RATE).samples.mean(axis=0))
 
@@ -139,30 +158,60 @@ def summary(result: Result, key: str = "dnsmos.overall") -> str:
     # With a single voice the bootstrap draws files instead of voices.
     rows = [Row(r.item, r.group if len(voices) > 1 else r.case, r.case, r.method, r.values)
             for r in result.rows]  # fmt: skip
-    both = [r for r in rows if f"before.{key}" in r.values]
-    gains = [(r.group, r.values[f"after.{key}"] - r.values[f"before.{key}"]) for r in both]
+    plain = [r for r in rows if r.method == "enhance"]
     lines = [
         f"## Recordings without a target: {result.question['name']}",
         "",
-        f"{len(result.rows)} files of {len(voices)} voices, "
+        f"{len(plain)} files of {len(voices)} voices, "
         f"retone {result.provenance['retone']}, {result.provenance['date']}.",
         "",
         "| | before | after | change |",
         "|---|---|---|---|",
     ]
-    for k in sorted({k[7:] for r in both for k in r.values if k.startswith("before.")}):
-        sides = [[(r.group, r.values[f"{w}.{k}"]) for r in both] for w in ("before", "after")]
-        change = [(a[0], a[1] - b[1]) for b, a in zip(*sides, strict=True)]
-        cells = [show(interval(v)) for v in (*sides, change)]
-        lines.append(f"| {k} | " + " | ".join(cells) + " |")
-    change_db = interval((r.group, r.values["change_db"]) for r in rows)
+    for k in sorted({k[7:] for r in plain for k in r.values if k.startswith("before.")}):
+        lines.append(f"| {k} | {_sides(plain, k)} |")
+    change_db = interval((r.group, r.values["change_db"]) for r in plain)
     lines += ["", f"Change of the sound at equal loudness: {show(change_db)} dB (log-mel)."]
-    if gains:
-        worst = min(range(len(gains)), key=lambda i: gains[i][1])
-        falls = sum(g < -WORST_FALL for _, g in gains)
-        rises = sum(g > 0 for _, g in gains)
+    if gains := _gains(plain, key):
+        worst, case = min(gains)
         lines.append(
-            f"{key} rises on {rises} of {len(gains)} files, falls by more than {WORST_FALL:g} on "
-            f"{falls}; the worst change is {gains[worst][1]:+.2f} ({both[worst].case})."
+            f"{key} rises on {sum(g > 0 for g, _ in gains)} of {len(gains)} files, falls by more "
+            f"than {WORST_FALL:g} on {_falls(gains)}; the worst change is {worst:+.2f} ({case})."
         )
+    devices = result.question.get("devices", ())
+    if devices:
+        lines += [
+            "",
+            f"{key} of the same files through devices ([what they do](natural.md)):",
+            "",
+            f"| | before | after | change | rises | falls by more than {WORST_FALL:g} | worst |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        damaged = [r for r in rows if r.method in devices]
+        for name, some in [*((d, [r for r in rows if r.method == d]) for d in devices),
+                           ("all devices", damaged)]:  # fmt: skip
+            gains = _gains(some, key)
+            lines.append(
+                f"| {name} | {_sides(some, key)} | {sum(g > 0 for g, _ in gains)} of {len(gains)} "
+                f"| {_falls(gains)} | {min(gains)[0]:+.2f} |"
+            )
     return "\n".join(lines)
+
+
+def _sides(rows: Sequence[Row], key: str) -> str:
+    before, after = ([(r.group, r.values[f"{w}.{key}"]) for r in rows] for w in ("before", "after"))
+    change = [(a[0], a[1] - b[1]) for b, a in zip(before, after, strict=True)]
+    return " | ".join(show(interval(v)) for v in (before, after, change))
+
+
+def _gains(rows: Sequence[Row], key: str) -> list[tuple[float, str]]:
+    """(change, file) of the rows that have a score."""
+    return [
+        (r.values[f"after.{key}"] - r.values[f"before.{key}"], r.case)
+        for r in rows
+        if f"before.{key}" in r.values
+    ]
+
+
+def _falls(gains: Sequence[tuple[float, str]]) -> int:
+    return sum(g < -WORST_FALL for g, _ in gains)

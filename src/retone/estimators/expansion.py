@@ -1,0 +1,97 @@
+"""Turn down what sounds between words with a multiband effect's downward expanders, gently.
+
+Room, hiss and hum lie mostly in the pauses, and every band has its own. In each band the expander
+acts below a level between the pauses and the words::
+
+    threshold = p10 + DEPTH (p95 - p10)
+
+from percentiles of the band's levels over 20 ms, as the band's detector receives them. Nothing is
+gated: a level d dB below the threshold falls by (RATIO - 1) d dB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from retone.dsp.effect import Effect, split_setting
+from retone.dsp.measure import Array
+from retone.dsp.param import Setting
+from retone.effects import Chain
+from retone.effects.bands import BANDS
+from retone.effects.multiband_equalizer import MultibandEqualizer
+from retone.estimators.base import Excerpt
+
+RATIO, DEPTH = 1.5, 0.6
+"""Chosen on training voices: DNSMOS rises as much as with a ratio of 2, and words change less."""
+ATTACK_MS, RELEASE_MS = 5.0, 120.0
+FRAME_S, LOW, HIGH = 0.02, 10, 95
+SOUND_DB = 90.0
+"""Frames further below the loudest one, such as digital silence, are not counted."""
+SAID_DB = 3.0
+
+
+def expanded(
+    effect: Effect,
+    source: Excerpt,
+    setting: Setting,
+    locks: Mapping[str, float],
+    share: float = 1.0,
+) -> tuple[Setting, tuple[str, ...]]:
+    """The setting with expanders set for this recording, and a note on how far pauses fall.
+
+    Args:
+        effect: with a ``MultibandEqualizer`` among its members; others return unchanged.
+        setting: batch size 1, for the excerpt's level.
+        locks: parameters that stay as they are.
+        share: of the expanders' slope, from 0 to 1.
+    """
+    members = effect.members if isinstance(effect, Chain) else ()
+    at = next((i for i, m in enumerate(members) if isinstance(m, MultibandEqualizer)), None)
+    if at is None or share <= 0:
+        return setting, ()
+    multiband = members[at]
+    assert isinstance(multiband, MultibandEqualizer)
+    audio = (source.passage if source.passage.numel() else source.audio)[None, None]
+    with torch.no_grad():
+        for member in members[:at]:
+            own = split_setting(setting, member.name)
+            audio = member.render(audio, source.sample_rate, own).audio
+        own = split_setting(setting, multiband.name)
+        bands = multiband.split_bands(audio, source.sample_rate, own)[0, :, 0].numpy()
+    ratio = 1 + share * (RATIO - 1)
+    values: dict[str, float] = {}
+    falls = []
+    for i in range(BANDS):
+        levels = _levels_db(bands[i], source.sample_rate)
+        if levels.size == 0:
+            continue
+        low, high = np.percentile(levels, (LOW, HIGH))
+        threshold = low + DEPTH * (high - low)
+        falls.append((ratio - 1) * (threshold - low))
+        values |= {
+            f"band_{i + 1}_expander_threshold_db": threshold,
+            f"band_{i + 1}_expander_ratio": ratio,
+            f"band_{i + 1}_attack_ms": ATTACK_MS,
+            f"band_{i + 1}_release_ms": RELEASE_MS,
+        }
+    found = dict(setting)
+    for name, value in values.items():
+        full = f"{multiband.name}.{name}"
+        if full not in locks:
+            row = effect.params[full]
+            found[full] = torch.full_like(setting[full], float(np.clip(value, row.low, row.high)))
+    fall = float(np.median(falls)) if falls else 0.0
+    if fall < SAID_DB:
+        return found, ()
+    return found, (f"What sounds between the words is turned down by about {fall:.0f} dB.",)
+
+
+def _levels_db(band: Array, sample_rate: int) -> Array:
+    size = round(FRAME_S * sample_rate)
+    count = len(band) // size
+    power = np.mean(np.square(band[: count * size].reshape(count, size)), axis=1)
+    levels = 10 * np.log10(power + 1e-20)
+    return np.asarray(levels[levels > levels.max(initial=-200.0) - SOUND_DB])

@@ -1,0 +1,106 @@
+"""What ``enhance`` does between the words: room and hiss fall, words stay, nothing is gated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from retone.dsp.param import Setting
+from retone.effects import Chain, Equalizer
+from retone.effects.compressor import Compressor
+from retone.effects.multiband_equalizer import MultibandEqualizer
+from retone.estimators.base import Excerpt
+from retone.estimators.expansion import expanded
+
+RATE = 24000
+CHAIN = Chain("enhance", (Equalizer(), MultibandEqualizer()))
+
+
+def neutral(effect: Chain = CHAIN) -> Setting:
+    return {
+        p.name: torch.tensor(
+            [p.neutral if p.neutral is not None else p.default], dtype=torch.float64
+        )
+        for p in effect.params
+    }
+
+
+def bursts(noise_db: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Half a second of loud noise, half a second of pause, and where it is loud."""
+    rng = np.random.default_rng(seed)
+    loud = (np.arange(8 * RATE) // (RATE // 2)) % 2 == 0
+    x = 0.1 * rng.standard_normal(len(loud)) * loud
+    x = x + 0.1 * 10 ** (noise_db / 20) * rng.standard_normal(len(loud))
+    return x.astype(np.float32), loud
+
+
+def after(x: np.ndarray, **options: object) -> tuple[np.ndarray, Setting, tuple[str, ...]]:
+    found, notes = expanded(CHAIN, Excerpt(torch.from_numpy(x), RATE), neutral(), **options)  # type: ignore[arg-type]
+    with torch.no_grad():
+        out = CHAIN.render(torch.from_numpy(x)[None, None], RATE, found).audio[0, 0].numpy()
+    return out, found, notes
+
+
+def change_db(out: np.ndarray, x: np.ndarray, where: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(out[where] ** 2) / np.mean(x[where] ** 2)))
+
+
+@pytest.mark.parametrize("noise_db", [-50.0, -35.0, -20.0])
+def test_pauses_fall_and_words_stay(noise_db: float) -> None:
+    x, loud = bursts(noise_db)
+    out, _, notes = after(x, locks={})
+    settled = np.roll(loud, RATE // 4) & loud, np.roll(~loud, RATE // 4) & ~loud
+    words, pauses = (change_db(out, x, where) for where in settled)
+    assert abs(words) < 0.5
+    expected = 0.5 * 0.6 * noise_db  # (ratio - 1) * depth * distance
+    assert expected - 2 < pauses < expected + 2
+    assert any("turned down" in n for n in notes)
+
+
+def test_steady_noise_stays() -> None:
+    x = 0.1 * np.random.default_rng(1).standard_normal(6 * RATE).astype(np.float32)
+    out, _, notes = after(x, locks={})
+    assert abs(change_db(out, x, np.ones(len(x), bool))) < 0.5 and not notes
+
+
+def test_silence_and_short_clips_change_nothing() -> None:
+    for x in (np.zeros(RATE, np.float32), np.zeros(100, np.float32)):
+        out, found, notes = after(x, locks={})
+        assert not out.any() and not notes and all(torch.isfinite(v).all() for v in found.values())
+
+
+def test_digital_silence_between_words_does_not_move_the_thresholds() -> None:
+    x, _ = bursts(-35.0)
+    gap = np.zeros(3 * RATE, np.float32)
+    half = len(x) // 2
+    _, one, _ = after(x, locks={})
+    _, two, _ = after(np.concatenate([x[:half], gap, x[half:]]), locks={})
+    for name in one:
+        if "expander_threshold" in name:
+            assert float(two[name]) == pytest.approx(float(one[name]), abs=1.0)
+
+
+def test_a_louder_copy_moves_the_thresholds_as_far() -> None:
+    x, _ = bursts(-30.0)
+    _, one, _ = after(x, locks={})
+    _, two, _ = after(0.5 * x, locks={})
+    for name in one:
+        if "expander_threshold" in name:
+            assert float(one[name]) - float(two[name]) == pytest.approx(6.02, abs=0.05)
+
+
+def test_locks_and_shares_are_kept() -> None:
+    x, _ = bursts(-35.0)
+    _, found, _ = after(x, locks={"multiband.band_2_expander_ratio": 1.0}, share=0.5)
+    assert float(found["multiband.band_2_expander_ratio"]) == 1.0
+    assert float(found["multiband.band_3_expander_ratio"]) == pytest.approx(1.25)
+    assert after(x, locks={}, share=0.0)[1] == neutral()
+
+
+def test_an_effect_without_expanders_is_left_alone() -> None:
+    effect = Chain("two", (Equalizer(), Compressor()))
+    setting = neutral(effect)
+    x, _ = bursts(-35.0)
+    found, notes = expanded(effect, Excerpt(torch.from_numpy(x), RATE), setting, {})
+    assert found is setting and not notes
