@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from retone.effects import DynamicEqualizer, MultibandEqualizer
+from retone.estimators.reference_free import ReferenceFree
 from retone.lab.evaluate import enhance, recordings
 from retone.lab.evaluate import equalizer_response as response
 from retone.lab.evaluate.distributions import plot
@@ -141,3 +142,24 @@ def test_recordings_are_found_and_left_ones_named(
     assert "holds no speech" in capsys.readouterr().err
     assert main(["evaluate", "enhance", "--corpus", f"folder={voices}", "--methods", "peq"]) == 2
     assert "--peq FILE" in capsys.readouterr().err
+
+
+def test_recordings_through_devices_have_a_table_of_their_own(
+    voices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loudness(audio: Any, rate: float, quality: Any) -> dict[str, float]:
+        return {"dnsmos.overall": float(np.log10(np.mean(np.square(audio)) + 1e-12))}
+
+    monkeypatch.setattr(recordings, "predicted", loudness)
+    files = recordings.find(voices, one_per_voice=True)[:2]
+    path = tmp_path / "r.json"
+    result = recordings.evaluate(
+        files, ReferenceFree(), name="voices", devices=("laptop", "noise"), path=path
+    )
+    assert [(r.method, r.group) for r in result.rows] == [
+        (d, v) for _, v in files for d in ("enhance", "laptop", "noise")
+    ]
+    text = recordings.summary(Result.load(path))
+    assert "2 files of 2 voices" in text
+    assert all(f"| {d} | " in text for d in ("laptop", "noise", "all devices"))
+    assert "of 4 |" in text.splitlines()[-1]
