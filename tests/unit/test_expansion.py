@@ -11,7 +11,7 @@ from retone.effects import Chain, Equalizer
 from retone.effects.compressor import Compressor
 from retone.effects.multiband_equalizer import MultibandEqualizer
 from retone.estimators.base import Excerpt
-from retone.estimators.expansion import expanded
+from retone.estimators.expansion import FALL_DB, expanded
 
 RATE = 24000
 CHAIN = Chain("enhance", (Equalizer(), MultibandEqualizer()))
@@ -53,15 +53,14 @@ def test_pauses_fall_and_words_stay(noise_db: float) -> None:
     settled = np.roll(loud, RATE // 4) & loud, np.roll(~loud, RATE // 4) & ~loud
     words, pauses = (change_db(out, x, where) for where in settled)
     assert abs(words) < 0.5
-    expected = 0.5 * 0.6 * noise_db  # (ratio - 1) * depth * distance
-    assert expected - 2 < pauses < expected + 2
+    assert -FALL_DB - 2 < pauses < -FALL_DB + 2
     assert any("turned down" in n for n in notes)
 
 
 def test_steady_noise_stays() -> None:
     x = 0.1 * np.random.default_rng(1).standard_normal(6 * RATE).astype(np.float32)
     out, _, notes = after(x, locks={})
-    assert abs(change_db(out, x, np.ones(len(x), bool))) < 0.5 and not notes
+    assert abs(change_db(out, x, np.ones(len(x), bool))) < 1 and not notes
 
 
 def test_silence_and_short_clips_change_nothing() -> None:
@@ -94,7 +93,9 @@ def test_locks_and_shares_are_kept() -> None:
     x, _ = bursts(-35.0)
     _, found, _ = after(x, locks={"multiband.band_2_expander_ratio": 1.0}, share=0.5)
     assert float(found["multiband.band_2_expander_ratio"]) == 1.0
-    assert float(found["multiband.band_3_expander_ratio"]) == pytest.approx(1.25)
+    whole = float(after(x, locks={})[1]["multiband.band_3_expander_ratio"])
+    half = float(found["multiband.band_3_expander_ratio"])
+    assert half - 1 == pytest.approx(0.5 * (whole - 1))
     assert after(x, locks={}, share=0.0)[1] == neutral()
 
 

@@ -41,8 +41,8 @@ class ReferenceFree:
     Longer excerpts are split into pieces of the training clips' length, each normalised to their
     peak; thresholds are moved back to the excerpt's own level, and the predictions are averaged
     on each parameter's own scale. Small changes are reduced further (``strength``); for music a
-    quarter of the change is applied. What sounds between the words is turned down band by band
-    (``retone.estimators.expansion``). Bands in which the recording holds nothing are not lifted
+    quarter of the change is applied. In speech, what sounds between the words is turned down band
+    by band (``retone.estimators.expansion``). Bands in which the recording holds nothing are not lifted
     (``retone.estimators.no_lift``).
 
     Args:
@@ -99,7 +99,7 @@ class ReferenceFree:
             share = strength(size_db, self.caution_db)
             content = content_of(source)
             if content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE:
-                share, slope = share * MUSIC_SHARE, slope * MUSIC_SHARE
+                share, slope = share * MUSIC_SHARE, 0.0
                 notes.append(
                     f"This sounds like music ({100 * content.confidence:.0f} % confidence), and "
                     "enhance is made for speech: only a quarter of its change is applied. For "
