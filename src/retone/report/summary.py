@@ -17,7 +17,7 @@ from retone.report.data import ReportData, ResponseView
 from retone.report.format import decibels, hertz, plain
 
 LEAST_TONE_DB = 1.5
-LEAST_SPREAD_DB = 1.0
+LEAST_SPREAD_DB, PAUSES_SHARE = 1.0, 0.25
 LEAST_LOUDNESS_DB = 0.5
 _HEARD_DB, _FULLY_DB = 45.0, 20.0
 _NARROWEST = math.sqrt(2)  # of a region that is named, as a ratio of its ends
@@ -56,8 +56,11 @@ def noticed(data: ReportData) -> str:
     if not known:
         return ""
     parts = [t.text for t in tone_changes(data)]
-    spread = spread_change_db(data)
-    if spread:
+    below, above = _spread_changes_db(data)
+    spread = below + above
+    if spread > 0 and above < PAUSES_SHARE * spread:
+        parts.append(f"pauses quieter by {_whole(spread)}")
+    elif spread:
         parts.append(f"{'livelier' if spread > 0 else 'more even'} by {_whole(spread)}")
     louder = loudness_change_db(data)
     if louder:
@@ -159,16 +162,21 @@ def _region(f: np.ndarray, near: slice, change_db: float) -> str:
 
 def spread_change_db(data: ReportData) -> float:
     """The change of the spread of short levels in dB; 0 where dynamics did not change it."""
+    return sum(_spread_changes_db(data))
+
+
+def _spread_changes_db(data: ReportData) -> tuple[float, float]:
+    """That change below and above the median level."""
     active = [d for d in data.reductions if d.envelope.low.size and d.envelope.low.min() < -0.5]
     if not active or not {"before", "after"} <= set(data.waveforms):
-        return 0.0
+        return 0.0, 0.0
     levels = [_short_levels(data.waveforms[role]) for role in ("before", "after")]
     if levels[0].size < 10 or levels[0].size != levels[1].size:
-        return 0.0
+        return 0.0, 0.0
     sounds = levels[0] > np.quantile(levels[0], 0.95) - _ACTIVE_DB
-    spread = [float(np.diff(np.quantile(x[sounds], (0.1, 0.9)))[0]) for x in levels]
-    change = spread[1] - spread[0]
-    return change if abs(change) >= LEAST_SPREAD_DB else 0.0
+    spreads = [np.diff(np.quantile(x[sounds], (0.1, 0.5, 0.9))) for x in levels]
+    below, above = (float(v) for v in spreads[1] - spreads[0])
+    return (below, above) if abs(below + above) >= LEAST_SPREAD_DB else (0.0, 0.0)
 
 
 def _short_levels(e: Envelope) -> np.ndarray:
