@@ -91,7 +91,6 @@ class Network:
         SettingError: the caution is outside 0..1.
     """
 
-    name: str = "network"
     weights: Path | str = "speech"
     frames: Path | str | None = SHIPPED
     max_pieces: int = 4
@@ -99,6 +98,7 @@ class Network:
     fit_pieces: int = 2
     level: LevelRule | str | None = "usual"
     caution: float = 1.0
+    name: str = "network"
 
     def __post_init__(self) -> None:
         if not 0 <= self.caution <= 1:
