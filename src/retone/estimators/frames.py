@@ -112,7 +112,9 @@ class Frames:
             if isinstance(e, Excerpt)
         )
         unit = self._begin(source, references, locks)
-        clips, goal, wanted = self.aim(own, others)
+        with torch.no_grad():
+            parts, *heard = (network.encode(clips) for clips in (own, *others))
+        clips, goal, wanted = self.aim(own, parts, [merge_clips(h) for h in heard])
         goal = self._halfway(front_end, clips, goal, unit)
         unit, _ = fit_frames(
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,
@@ -128,20 +130,18 @@ class Frames:
         return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit))
 
     def aim(
-        self, own: Tensor, others: Sequence[Tensor]
+        self, own: Tensor, parts: Features, references: Sequence[Features]
     ) -> tuple[Tensor, FrameGoal, FramePrediction]:
         """Clips [N, T] for a fit, its goal for them, and the prediction for all pieces as one clip.
 
         Args:
-            own, others: pieces [N, T] of the source and of each reference, at the network's rate.
+            own, parts: pieces [N, T] of the source at the network's rate, and their features.
+            references: features of each reference, merged into one clip.
         """
         network = load(self.weights).network
+        features = merge_clips(parts)
         with torch.no_grad(), checkpoint.damaged(Path(self.weights).name):
-            parts = network.encode(own)
-            features = merge_clips(parts)
-            wanted = combined(
-                [network.predict(features, merge_clips(network.encode(o)))[-1] for o in others]
-            )
+            wanted = combined([network.predict(features, r)[-1] for r in references])
         level = (own * own).mean(1)
         kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
         return *self._goal(network, own, parts, features, wanted, kept), wanted

@@ -56,6 +56,8 @@ class Rules(NamedTuple):
 ALONE = Rules(Descent(16, 0.06, 0.02, (0.9, 0.999)), 1.0, LevelRule())
 TOGETHER = Rules(Descent(24, 0.08, 0.02), 0.6, LevelRule(same=0.1, peak=0.15, own=0.0))
 """The same where a network that predicts frames takes part."""
+MOST_STEPS = 16
+"""Steps of a fit to several pieces: each costs more, and several hold more than one."""
 SHIPPED = "shipped"
 
 
@@ -186,20 +188,22 @@ class Network:
         rate = _rate(loaded)
         own = pieces(source, rate, loaded.length, self.max_pieces)
         others: list[Tensor] = []
+        heard: list[Features] = []
         units, expected = [], []
         merged = isinstance(network, AlignedNet)
         where = Path(self.weights).name
         with torch.no_grad(), checkpoint.damaged(where):
-            source_features = network.encode(own)
-            if merged:
-                source_features = merge_clips(source_features)
+            parts = network.encode(own)
+            source_features = merge_clips(parts) if merged else parts
             for reference in references:
                 if isinstance(reference, Profile):
                     other = features_of_profile(reference, network)
                 else:
                     others.append(pieces(reference, rate, loaded.length, self.max_pieces))
                     other = network.encode(others[-1])
-                    other = merge_clips(other) if merged else other
+                    if merged:
+                        other = merge_clips(other)
+                        heard.append(other)
                 for j in range(other[0].shape[0]):
                     count = source_features[0].shape[0]
                     one = type(other)(*(t[j : j + 1].expand(count, *t.shape[1:]) for t in other))
@@ -214,7 +218,7 @@ class Network:
         aim, rules = None, ALONE
         if expected and self.fit_steps != 0:
             if recordings:
-                aim = self._aim(loaded, own, others)
+                aim = self._aim(loaded, own, parts, heard)
             rules = TOGETHER if aim else ALONE
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
@@ -224,9 +228,10 @@ class Network:
                 mean = expected_stats.mean + offset / network.scale
                 expected_stats = expected_stats._replace(mean=mean)
             predicted_unit = unit
+            steps = rules.descent.steps if len(clips) == 1 else MOST_STEPS
             unit = fit_expectation(
                 network, loaded.effect, clips, rate, expected_stats, unit,
-                rules=replace(rules.descent, steps=self.fit_steps or rules.descent.steps),
+                rules=replace(rules.descent, steps=self.fit_steps or steps),
                 also=aim.misfit if aim else None, locks=locks, progress=progress,
             ).double()  # fmt: skip
             if explain and network.config.front_end.measures:
@@ -254,7 +259,9 @@ class Network:
                     evidence |= aim.evidence(loaded, expected_stats, result)
         return Estimate(loaded.effect, setting), evidence
 
-    def _aim(self, loaded: Loaded, own: Tensor, others: Sequence[Tensor]) -> _Aim | None:
+    def _aim(
+        self, loaded: Loaded, own: Tensor, parts: Features, references: Sequence[Features]
+    ) -> _Aim | None:
         """What the second network predicts, if there is one.
 
         Raises:
@@ -272,7 +279,8 @@ class Network:
                 f"network: {weights} analyses recordings differently from {self.weights}, so no "
                 "setting can be fitted to both. Leave out one of them."
             )
-        return _Aim(*Frames(weights, fit_pieces=self.fit_pieces).aim(own, others), weights)
+        frames = Frames(weights, fit_pieces=self.fit_pieces)
+        return _Aim(*frames.aim(own, parts, references), weights)
 
 
 class _Aim(NamedTuple):
