@@ -45,10 +45,12 @@ FAVOUR = 0.05
 """A whole change counts as this much better than predicted: doubt alone does not hold it back."""
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
+SAME = "same source"
 DIGITS = 6
 MENTIONED = 0.5
 FIELDS = ("mean", "scale", "weights")
 """What a file holds besides the names."""
+ONE_SOURCE = "one_source"
 
 
 class Shares(NamedTuple):
@@ -90,19 +92,24 @@ class Gate:
         mean, scale: of each over the training pairs, [E].
         weights: of 1, standardised evidence and its squares, for each of ``GRIDS[K]``,
             [K, 2 E + 1].
+        one_source: probabilities that both recordings are of one source between which the gate
+            loses its say; above the second the whole change is made. None: it always has its say.
     """
 
     names: tuple[str, ...]
     mean: Array
     scale: Array
     weights: Array
+    one_source: tuple[float, float] | None = None
 
     def takes(self, evidence: Collection[str]) -> bool:
         """Whether some evidence is all that is needed."""
         return set(self.names) <= set(evidence)
 
-    def shares(self, evidence: Mapping[str, float]) -> Shares:
+    def shares(self, evidence: Mapping[str, float], favour: float = FAVOUR) -> Shares:
         """The shares for some evidence, which may hold more than is needed.
+
+        A whole change counts as ``favour`` better than its predicted log ratio.
 
         Evidence that is not finite changes nothing: the whole change is made.
 
@@ -113,11 +120,17 @@ class Gate:
         if not np.isfinite(values).all():
             return Shares(*np.ones(GRIDS[len(self.weights)].shape[1]))
         predicted = (terms(values, self.mean, self.scale) @ self.weights.T)[0]
-        return shares_from(predicted)
+        found = shares_from(predicted, favour)
+        if self.one_source is None:
+            return found
+        low, high = self.one_source
+        return found.lessened(float(np.clip((high - evidence[SAME]) / (high - low), 0.0, 1.0)))
 
     def write(self, path: Path) -> None:
         """Write a JSON file for ``read``."""
         arrays = {name: _short(getattr(self, name)) for name in FIELDS}
+        if self.one_source:
+            arrays[ONE_SOURCE] = self.one_source
         text = json.dumps({"names": self.names, **arrays}, indent=1)
         write_text_atomic(path, text + "\n", force=True)
 
@@ -128,10 +141,10 @@ def terms(values: Array, mean: Array, scale: Array) -> Array:
     return np.column_stack([np.ones(len(z)), z, z * z])
 
 
-def shares_from(predicted: Array) -> Shares:
+def shares_from(predicted: Array, favour: float = FAVOUR) -> Shares:
     """The shares for log ratios predicted at each of ``GRIDS[K]``, [K]; the first counts as 0."""
     grid = GRIDS[len(predicted)]
-    known = np.concatenate([[0.0], predicted[1:]]) - FAVOUR * grid.mean(axis=1)
+    known = np.concatenate([[0.0], predicted[1:]]) - favour * grid.mean(axis=1)
     weight = np.exp((known.min() - known) / TEMPERATURE)
     mean = weight @ grid / weight.sum()
     return Shares(*np.clip((mean - SNAP) / (1 - 2 * SNAP), 0.0, 1.0).tolist())
@@ -147,7 +160,9 @@ def _short(values: Array) -> Any:
 def read(path: Any) -> Gate:
     """A gate from a file that ``Gate.write`` made."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Gate(tuple(data["names"]), *(np.array(data[name], dtype=float) for name in FIELDS))
+    mean, scale, weights = (np.array(data[name], dtype=float) for name in FIELDS)
+    low, high = data.get(ONE_SOURCE, (0.0, 0.0))
+    return Gate(tuple(data["names"]), mean, scale, weights, (low, high) if high else None)
 
 
 @functools.cache
@@ -209,7 +224,7 @@ def evidence_of(
         for name, row in rows.items()
         for group, part in zip(GROUPS, row.split(sizes), strict=True)
     }
-    found["same source"] = float(np.mean(same_source))
+    found[SAME] = float(np.mean(same_source))
     for name in effect.params.with_role("ratio"):
         found["compression"] = 1 - 1 / float(setting[name][0])
     for name in effect.params.with_role("makeup"):

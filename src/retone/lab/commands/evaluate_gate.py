@@ -56,6 +56,10 @@ def _run(args: argparse.Namespace) -> int:
     found = {
         "whole": gate.summary(rows, np.ones_like(gated)),
         "gated": gate.summary(rows, gated),
+        **{
+            f"favour {favour:g}": gate.summary(rows, gate.cross_validated(rows, favour))
+            for favour in gate.FAVOURS
+        },
     }
     for what, cases in found.items():
         for case, numbers in cases.items():

@@ -21,7 +21,7 @@ import numpy as np
 from retone.dsp.measure import Array
 from retone.errors import DataError
 from retone.estimators.base import shift_thresholds
-from retone.estimators.gate import GRIDS, STEPS, Gate, Shares, blended, terms
+from retone.estimators.gate import FAVOUR, GRIDS, STEPS, Gate, Shares, blended, terms
 from retone.estimators.level_rule import levels_of
 from retone.estimators.network import Network
 from retone.files.atomic import write_text_atomic
@@ -38,7 +38,17 @@ WEIGHTS = {"stft": 1.0, "rms": 0.15, "lufs": 0.15}
 """Metrics that the gate goes by, and their weights."""
 FLOOR = 0.02
 """Errors have this share of the input's mean error added, so that tiny ones do not dominate."""
+FAVOURS = (0.4, 0.2, 0.1, FAVOUR, 0.0, -0.1, -0.2)
+"""From bold to cautious: what is printed of the choice between mean error and pairs made worse."""
 RIDGE = 200.0
+TOGETHER_RIDGE, ONE_SOURCE = 100.0, (0.6, 0.9)
+TOGETHER = (
+    "bands: distance", "bands: rest", "measures: rest", "bands: uncertainty", "same source",
+    "gains", "difference", "left of the difference", "agreement", "level difference", "roughness",
+    "bands: disagreement", "measures: disagreement", "measures: second uncertainty",
+    "frames: distance", "frames: rest", "frames: uncertainty", "level change",
+)  # fmt: skip
+"""Evidence that counts where two networks were used; of these pairs there are fewer."""
 FOLDS, TIE = 8, 1e-6
 Row = dict[str, Any]
 
@@ -127,7 +137,8 @@ def measured(pair: Pair, network: Network, rate: int) -> Row | None:
 
 def fit_gate(rows: Sequence[Row]) -> Gate:
     """A gate trained on all rows."""
-    names = tuple(rows[0]["evidence"])
+    together = set(TOGETHER) <= set(rows[0]["evidence"])
+    names = TOGETHER if together else tuple(rows[0]["evidence"])
     values = np.array([[row["evidence"][n] for n in names] for row in rows])
     mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-9
     x = terms(values, mean, scale)
@@ -137,10 +148,10 @@ def fit_gate(rows: Sequence[Row]) -> Gate:
         errors = errors_of(rows, name).reshape(wanted.shape)
         floor = FLOOR * errors[:, 0].mean()
         wanted += weight * np.log((errors + floor) / (errors[:, :1] + floor))
-    penalty = RIDGE * np.eye(x.shape[1])
+    penalty = (TOGETHER_RIDGE if together else RIDGE) * np.eye(x.shape[1])
     penalty[0, 0] = 0.0
     weights = np.asarray(np.linalg.solve(x.T @ x + penalty, x.T @ wanted).T, np.float64)
-    return Gate(names, mean, scale, weights)
+    return Gate(names, mean, scale, weights, ONE_SOURCE if together else None)
 
 
 def errors_of(rows: Sequence[Row], metric: str) -> Array:
@@ -159,9 +170,9 @@ def interpolated(grid: Array, shares: Array) -> Array:
     return found
 
 
-def cross_validated(rows: Sequence[Row]) -> Array:
+def cross_validated(rows: Sequence[Row], favour: float = FAVOUR) -> Array:
     """Shares [N, D] that gates give which saw no pair with a row's input's voice or track, neither
-    as an input nor as a reference."""
+    as an input nor as a reference; ``favour`` as in ``Gate.shares``."""
     groups = sorted({row["group"] for row in rows})
     order = np.random.default_rng(0).permutation(len(groups))
     fold = {groups[g]: k % FOLDS for k, g in enumerate(order)}
@@ -174,7 +185,7 @@ def cross_validated(rows: Sequence[Row]) -> Array:
         gate = fit_gate(kept)
         for i, row in enumerate(rows):
             if row["group"] in apart:
-                found = gate.shares(row["evidence"])
+                found = gate.shares(row["evidence"], favour)
                 shares[i] = [share for share in found if share is not None]
     return shares
 
