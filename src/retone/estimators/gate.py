@@ -41,8 +41,9 @@ GRIDS = {len(STEPS) ** n: np.array(list(itertools.product(STEPS, repeat=n))) for
 """The shares at which errors are predicted, [K, 2] of tone and dynamics or [K, 3] with level; first
 comes no change."""
 TEMPERATURE, SNAP = 0.02, 0.15
-FAVOUR = 0.05
-"""A whole change counts as this much better than predicted: doubt alone does not hold it back."""
+FAVOURS = {9: 0.05, 27: -0.1}
+"""By the number of predictions: a whole change counts as this much better than predicted. Above 0
+doubt alone does not hold it back; below 0 fewer pairs get worse, at a slightly larger mean error."""
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
 SAME = "same source"
@@ -106,10 +107,10 @@ class Gate:
         """Whether some evidence is all that is needed."""
         return set(self.names) <= set(evidence)
 
-    def shares(self, evidence: Mapping[str, float], favour: float = FAVOUR) -> Shares:
+    def shares(self, evidence: Mapping[str, float], favour: float | None = None) -> Shares:
         """The shares for some evidence, which may hold more than is needed.
 
-        A whole change counts as ``favour`` better than its predicted log ratio.
+        ``favour`` takes the place of that in ``FAVOURS``.
 
         Evidence that is not finite changes nothing: the whole change is made.
 
@@ -141,9 +142,10 @@ def terms(values: Array, mean: Array, scale: Array) -> Array:
     return np.column_stack([np.ones(len(z)), z, z * z])
 
 
-def shares_from(predicted: Array, favour: float = FAVOUR) -> Shares:
+def shares_from(predicted: Array, favour: float | None = None) -> Shares:
     """The shares for log ratios predicted at each of ``GRIDS[K]``, [K]; the first counts as 0."""
     grid = GRIDS[len(predicted)]
+    favour = FAVOURS[len(predicted)] if favour is None else favour
     known = np.concatenate([[0.0], predicted[1:]]) - favour * grid.mean(axis=1)
     weight = np.exp((known.min() - known) / TEMPERATURE)
     mean = weight @ grid / weight.sum()

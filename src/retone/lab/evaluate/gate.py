@@ -21,7 +21,7 @@ import numpy as np
 from retone.dsp.measure import Array
 from retone.errors import DataError
 from retone.estimators.base import shift_thresholds
-from retone.estimators.gate import FAVOUR, GRIDS, STEPS, Gate, Shares, blended, terms
+from retone.estimators.gate import GRIDS, STEPS, Gate, Shares, blended, terms
 from retone.estimators.level_rule import levels_of
 from retone.estimators.network import Network
 from retone.files.atomic import write_text_atomic
@@ -38,7 +38,7 @@ WEIGHTS = {"stft": 1.0, "rms": 0.15, "lufs": 0.15}
 """Metrics that the gate goes by, and their weights."""
 FLOOR = 0.02
 """Errors have this share of the input's mean error added, so that tiny ones do not dominate."""
-FAVOURS = (0.4, 0.2, 0.1, FAVOUR, 0.0, -0.1, -0.2)
+FAVOURS = (0.4, 0.2, 0.1, 0.05, 0.0, -0.1, -0.2, -0.3)
 """From bold to cautious: what is printed of the choice between mean error and pairs made worse."""
 RIDGE = 200.0
 TOGETHER_RIDGE, ONE_SOURCE = 100.0, (0.6, 0.9)
@@ -170,7 +170,7 @@ def interpolated(grid: Array, shares: Array) -> Array:
     return found
 
 
-def cross_validated(rows: Sequence[Row], favour: float = FAVOUR) -> Array:
+def cross_validated(rows: Sequence[Row], favour: float | None = None) -> Array:
     """Shares [N, D] that gates give which saw no pair with a row's input's voice or track, neither
     as an input nor as a reference; ``favour`` as in ``Gate.shares``."""
     groups = sorted({row["group"] for row in rows})
