@@ -43,7 +43,8 @@ comes no change."""
 TEMPERATURE, SNAP = 0.02, 0.15
 FAVOURS = {9: 0.05, 27: -0.1}
 """By the number of predictions: a whole change counts as this much better than predicted. Above 0
-doubt alone does not hold it back; below 0 fewer pairs get worse, at a slightly larger mean error."""
+doubt alone does not hold it back; below 0 fewer pairs get worse, and the mean error is a little
+larger."""
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
 SAME = "same source"
