@@ -285,12 +285,12 @@ class Weights(Kind):
     def use(self, data: bytes, place: Path) -> None:
         import torch
 
-        from retone.estimators import network
+        from retone.estimators import loading
         from retone.nets import checkpoint
 
         place.write_bytes(data)
-        network.load.cache_clear()
-        loaded = network.load(place)
+        loading.load.cache_clear()
+        loaded = loading.load(place)
         clips = torch.from_numpy(self.clip.samples[:, : loaded.length])
         with torch.no_grad(), checkpoint.damaged(place.name):
             net: Any = loaded.network

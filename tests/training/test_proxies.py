@@ -114,7 +114,7 @@ def test_the_other_strategies_train_and_resume_exactly(
 def test_weights_of_hybrids_drive_the_effect_and_end_to_end_ones_are_refused(
     tmp_path: Path,
 ) -> None:
-    from retone.estimators.network import load
+    from retone.estimators.loading import load
     from retone.training.state import RunState, save_state
 
     for gradient in (NeuralProxy("np_fh", sizes=SIZES), EndToEnd("ctcn1", False, SIZES)):

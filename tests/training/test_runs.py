@@ -14,7 +14,7 @@ import torch
 from tiny import SAMPLE_RATE, log_rows, tiny_recipe, validations
 
 from retone.cli.main import main
-from retone.estimators.network import load
+from retone.estimators.loading import load
 from retone.training.log import write_examples
 from retone.training.loop import train
 from retone.training.recipes.record import describe, fingerprint

@@ -16,7 +16,8 @@ from tiny import tiny_recipe
 from retone.audio import Clip
 from retone.errors import DataError
 from retone.estimators.base import Excerpt
-from retone.estimators.network import Network, load
+from retone.estimators.loading import load
+from retone.estimators.network import Network
 from retone.nets import checkpoint
 from retone.training.loop import train
 from retone.training.model import Model
@@ -216,7 +217,7 @@ def test_nothing_in_the_package_unpickles(repository: Path) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_can_be_written_and_rebuilt(name: str) -> None:
     from retone.effects.spec import effect_from_spec
-    from retone.estimators.network import network_config
+    from retone.estimators.loading import network_config
     from retone.training.recipes.record import describe
 
     recipe = recipe_named(name)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from retone.effects import MATCH_CHAIN
-from retone.estimators.expectation import Adam, fit_expectation
-from retone.nets.frontend import FrontEndConfig
+from retone.estimators.expectation import Adam, Descent, fit_expectation
+from retone.nets.frontend import Features, FrontEndConfig
 from retone.nets.iterative import Expected, IterativeNetConfig
 
 RATE = 24000
@@ -34,8 +36,12 @@ def told(clip: Tensor, changes: dict[str, float]) -> Expected:
 
 def fit(clip: Tensor, expected: Expected, **more: object) -> dict[str, float]:
     start = TABLE.to_unit(TABLE.setting({})).float()
-    settings: dict[str, object] = {"steps": 25, "prior": 0.0, "locks": {}, **more}
-    unit = fit_expectation(NETWORK, MATCH_CHAIN, clip, RATE, expected, start, **settings)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"steps": 25, "prior": 0.0, "locks": {}, **more}
+    rules = Descent(settings["steps"], 0.06, settings["prior"], (0.9, 0.999))
+    unit = fit_expectation(
+        NETWORK, MATCH_CHAIN, clip, RATE, expected, start, rules=rules, locks=settings["locks"],
+        also=settings.get("also"),
+    )  # fmt: skip
     assert bool(unit.isfinite().all())
     return {n: float(v) for n, v in TABLE.to_physical(unit).items()}
 
@@ -84,6 +90,20 @@ def test_it_is_never_worse_than_its_beginning() -> None:
     expected = told(clip, {})
     before = nll(clip, expected, {})
     assert nll(clip, expected, fit(clip, expected, steps=3)) <= before + 1e-6
+
+
+def test_what_else_is_to_be_small_counts() -> None:
+    """Two goals that differ are met in between."""
+    clip, name = clips(), "equalizer.high_shelf_gain_db"
+    expected = told(clip, {name: 6.0})
+    with torch.no_grad():
+        aim = NETWORK.encode(clip).frames
+
+    def dry(features: Features) -> Tensor:
+        return 100 * (features.frames - aim).abs().mean()
+
+    one, both = fit(clip, expected), fit(clip, expected, also=dry)
+    assert abs(both[name]) < 0.5 * one[name]
 
 
 def test_adam_is_torchs_bit_for_bit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,14 @@ import pytest
 import torch
 
 from conftest import MakeAudio
+from retone.dsp.param import Setting
 from retone.effects import MATCH_CHAIN
 from retone.errors import DataError, SettingError
 from retone.estimators import network as network_module
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Excerpt
-from retone.estimators.gate import FARTHEST, GRID, Gate, Shares, blended, packaged, read
+from retone.estimators.gate import FARTHEST, GRIDS, Gate, Shares, blended, packaged, read
+from retone.estimators.level_rule import Levels, levels_of
 from retone.estimators.matching import Matching
 from retone.estimators.network import Network
 from retone.lab.evaluate.gate import (
@@ -33,32 +36,32 @@ from retone.training.data.corpora import Corpus
 from retone.training.data.pairs import PairMaker
 
 RATE = 24000
+GRID = GRIDS[9]
 TABLE = MATCH_CHAIN.params
 KINDS = ("speech", "music")
 GAINS = TABLE.with_role("gain")
 
 
-def _gate(slopes: list[float], names: tuple[str, ...] = ("a",)) -> Gate:
+def _gate(slopes: Sequence[float], names: tuple[str, ...] = ("a",)) -> Gate:
     """A gate whose predictions are ``slopes`` times the first evidence."""
-    weights = np.zeros((len(GRID), 1 + 2 * len(names)))
+    weights = np.zeros((len(slopes), 1 + 2 * len(names)))
     weights[:, 1] = slopes
     return Gate(names, np.zeros(len(names)), np.ones(len(names)), weights)
 
 
-@pytest.mark.parametrize("best", range(len(GRID)))
-def test_the_share_with_the_least_error_is_made(best: int) -> None:
-    slopes = [-1.0 if k == best else 1.0 for k in range(len(GRID))]
+@pytest.mark.parametrize(("size", "best"), [(k, b) for k in GRIDS for b in range(k)])
+def test_the_share_with_the_least_error_is_made(size: int, best: int) -> None:
+    slopes = [-1.0 if k == best else 1.0 for k in range(size)]
     found = _gate(slopes).shares({"a": 2.0, "not used": 9.0})
-    if best:  # no change has a ratio of 1 whatever the weights say
-        assert found == pytest.approx(GRID[best])
-    else:
-        assert found == (0.0, 0.0)
+    made = [share for share in found if share is not None]
+    assert made == pytest.approx(GRIDS[size][best])
+    assert found.of_level == pytest.approx(made[-1])
 
 
 def test_shares_move_without_jumps() -> None:
     slopes = [0.0, *np.linspace(-0.3, 0.3, len(GRID) - 1)]
     gate = _gate(slopes)
-    found = np.array([gate.shares({"a": a}) for a in np.linspace(-3, 3, 1201)])
+    found = np.array([gate.shares({"a": a})[:2] for a in np.linspace(-3, 3, 1201)])
     assert np.abs(np.diff(found, axis=0)).max() < 0.1
     assert np.ptp(found[:, 0]) > 0.9
 
@@ -69,10 +72,20 @@ def test_far_evidence_counts_as_less_far() -> None:
     assert gate.shares({"a": 1e6}) != gate.shares({"a": 0.5 * FARTHEST})
 
 
+def test_with_one_source_the_whole_change_is_made() -> None:
+    gate = replace(_gate([0.0] * 27, ("same source",)), one_source=(0.6, 0.9))
+    gate.weights[1:, 0] = 1.0
+    for odds, wanted in ((0.0, 0.0), (0.6, 0.0), (0.75, 0.5), (0.9, 1.0), (0.98, 1.0)):
+        assert gate.shares({"same source": odds}) == pytest.approx((wanted,) * 3)
+
+
 def test_a_written_gate_gives_the_same_shares(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = ("a", "b")
     gate = Gate(names, rng.normal(size=2), rng.uniform(1, 2, 2), rng.normal(size=(9, 5)) / 20)
+    for one_source in (None, (0.2, 0.7)):
+        replace(gate, one_source=one_source).write(tmp_path / "gate.json")
+        assert read(tmp_path / "gate.json").one_source == one_source
     gate.write(tmp_path / "gate.json")
     evidence = {"a": 0.3, "b": -1.0}
     assert read(tmp_path / "gate.json").shares(evidence) == pytest.approx(
@@ -99,19 +112,30 @@ def test_errors_are_interpolated_between_the_rendered_shares() -> None:
     assert float(middle[0]) == pytest.approx(float(grid[0, :2, 1:].mean()))
 
 
-def _rows(count: int, seed: int = 0) -> list[dict]:
-    """Pairs whose evidence says whether the change of tone helps; dynamics always do."""
+def test_three_shares_are_interpolated_too() -> None:
+    grid = np.random.default_rng(1).random((27, 3, 3, 3))
+    wanted = [grid[k].flat[k] for k in range(27)]
+    assert interpolated(grid, GRIDS[27]) == pytest.approx(wanted)
+    middle = interpolated(grid[:1], np.array([[0.25, 0.75, 0.5]]))
+    assert float(middle[0]) == pytest.approx(float(grid[0, :2, 1:, 1].mean()))
+
+
+def _rows(count: int, seed: int = 0, *, level: bool = False) -> list[dict]:
+    """Pairs whose evidence says whether the change of tone helps; dynamics always do, and a change
+    of level never does."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(count):
         helps = i % 2 == 0
         tone = np.array([1.0, 0.7, 0.4]) if helps else np.array([1.0, 1.4, 1.8])
-        grid = (tone[:, None] + np.array([0.3, 0.15, 0.0])).tolist()
+        grid = tone[:, None] + np.array([0.3, 0.15, 0.0])
+        if level:
+            grid = grid[..., None] + np.array([0.0, 0.2, 0.4])
         evidence = {"a": (1 if helps else -1) + rng.normal(0, 0.2), "noise": rng.normal()}
         rows.append({
             "case": list(CASES)[i % 4 // 2], "pair": i, "group": f"g{i % 12}",
             "reference": f"g{i % 12}", "evidence": evidence,
-            "errors": {name: grid for name in ("stft", "msd", "rms", "lufs")},
+            "errors": {name: grid.tolist() for name in ("stft", "rms", "lufs")},
         })  # fmt: skip
     return rows
 
@@ -122,6 +146,15 @@ def test_a_gate_learns_where_a_change_helps() -> None:
     assert helps.tone > 0.85
     assert harms.tone < 0.15
     assert min(helps.dynamics, harms.dynamics) > 0.85
+
+
+def test_a_gate_learns_that_a_level_should_stay() -> None:
+    rows = _rows(400, level=True)
+    found = fit_gate(rows).shares({"a": 1.0, "noise": 0.0})
+    assert min(found.tone, found.dynamics) > 0.85
+    assert found.level == pytest.approx(0.0, abs=0.15)
+    judged = summary(rows, cross_validated(rows))
+    assert all(cases["worse"] < 0.1 and cases["level"] < 0.15 for cases in judged.values())
 
 
 def test_a_gate_is_judged_on_voices_that_it_never_saw() -> None:
@@ -152,12 +185,40 @@ def test_a_shipped_gate_takes_what_its_network_knows(
     assert gate is not None and evidence is not None
     assert set(gate.names) <= set(evidence)
     shares = gate.shares(evidence)
-    assert all(0 <= share <= 1 for share in shares)
+    assert all(0 <= share <= 1 for share in (*shares[:2], shares.of_level))
     found = network.estimate(source, [reference], locks={})
-    wanted = blended(whole.effect.params, whole.setting, shares)
-    assert found.reference_level_share == shares.dynamics
+    wanted = network.made(whole, shares, source, {})
+    assert found.reference_level_share == shares.of_level
     for name, value in wanted.items():
         assert float(found.setting[name]) == pytest.approx(float(value)), name
+
+
+def test_weights_come_first() -> None:
+    """As the tutorial on training passes them."""
+    assert Network("music").weights == Network(weights="music").weights == "music"
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("others", [(0.0, 0.0), (1.0, 0.4), (1.0, 1.0)])
+def test_the_level_has_its_own_share(
+    level: float, others: tuple[float, float], pair: tuple[Excerpt, Excerpt]
+) -> None:
+    """It moves by its share, whatever the tone and the dynamics do to it."""
+    source, reference = pair
+    network = Network()
+    whole, _ = network.answer(source, [reference], locks={})
+
+    def level_of(setting: Setting) -> Levels:
+        found = levels_of(MATCH_CHAIN.render(source.audio[None, None], RATE, setting).audio, RATE)
+        assert found is not None
+        return found
+
+    shares = Shares(*others, level)
+    first = level_of(TABLE.neutral(1))
+    moved = level_of(network.made(whole, shares, source, {})).over(first)
+    assert moved == pytest.approx(level * level_of(whole.setting).over(first), abs=0.1)
+    held = network.made(whole, shares, source, {"compressor.makeup_db": 0.0})
+    assert held == blended(TABLE, whole.setting, shares)
 
 
 def test_without_a_gate_the_whole_change_is_made(
@@ -194,7 +255,7 @@ def test_caution_makes_a_part_of_what_the_gate_leaves_out(
 def _nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate that makes none of a change."""
     gate = _gate([0.0] * len(GRID), ("same source",))
-    gate.weights[1:, 0] = 1.0
+    gate.weights[1:, 0] = 1.0  # not even with the most favoured shares
     monkeypatch.setattr(network_module, "packaged_gate", lambda name: gate)
 
 
@@ -224,8 +285,9 @@ def test_a_short_clip_has_no_gate(pair: tuple[Excerpt, Excerpt]) -> None:
 
 def test_evidence_that_is_not_finite_makes_the_whole_change() -> None:
     gate = _gate([0.0, *([1.0] * (len(GRID) - 1))])
-    assert gate.shares({"a": 1.0}) == (0.0, 0.0)
-    assert gate.shares({"a": float("nan")}) == (1.0, 1.0)
+    assert gate.shares({"a": 1.0}) == Shares(0.0, 0.0)
+    assert gate.shares({"a": float("nan")}) == Shares(1.0, 1.0)
+    assert _gate([1.0] * 27).shares({"a": float("nan")}) == Shares(1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("caution", [-0.1, 1.1, float("nan")])

@@ -28,7 +28,7 @@ _OWN = {
     "auto": "retone.estimators.automatic:Automatic",
     "network": "retone.estimators.network:Network",
     "closed-form": "retone.estimators.closed_form:ClosedForm",
-    "frames": "retone.estimators.frames:frames_match",
+    "frames": "retone.estimators.network:frames_match",
     "full-match": "retone.estimators.full_match:full_match",
     "refined": "retone.estimators.refine:Refined",
     "rules": "retone.estimators.rules:Rules",

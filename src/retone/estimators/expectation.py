@@ -8,19 +8,38 @@ predicted one, whose result has the predicted statistics, each weighted by its c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from retone.dsp.effect import Effect
-from retone.nets.frontend import merge_clips
+from retone.nets.frontend import Features, merge_clips
 from retone.nets.iterative import Expected
 from retone.progress import ESTIMATING, Progress, silent
 
-LEARNING_RATE = 0.06
 MARGIN = 0.002
+BESIDE = 0.5
+"""Weight of the likelihood of statistics beside another misfit, found on held-out voices."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How a setting is fitted.
+
+    Args:
+        steps: steps of Adam.
+        learning_rate: of the first step, on logits; it falls linearly to zero.
+        prior: weight of the mean squared distance, in logits, to the initial setting.
+        betas: of Adam.
+    """
+
+    steps: int
+    learning_rate: float
+    prior: float
+    betas: tuple[float, float] = (0.9, 0.99)
 
 
 class Adam:
@@ -45,6 +64,56 @@ class Adam:
         self.value.addcdiv_(self.mean, spread, value=-size)
 
 
+def descended(
+    effect: Effect,
+    clips: Tensor,
+    sample_rate: float,
+    unit: Tensor,
+    misfit: Callable[[Tensor], Tensor],
+    *,
+    rules: Descent,
+    locks: Mapping[str, float],
+    progress: Progress = silent,
+) -> tuple[Tensor, float]:
+    """Unit parameters [1, P] with the lowest misfit, and that misfit.
+
+    They are never worse than the initial ones, and always finite.
+
+    Args:
+        effect: the effect to set.
+        clips: pieces of the source [N, T] at ``sample_rate``; one setting serves them all.
+        unit: initial unit parameters and, as logits, the centre of the prior, [1, P].
+        misfit: results [N, T] -> what is to be small.
+        rules: of the descent.
+        locks: parameters that keep a physical value.
+        progress: called after each step.
+    """
+    table = effect.params
+    free = torch.tensor([[n not in locks for n in table.names]])
+    held = table.to_unit(table.setting(dict(locks))).float()
+    start = torch.logit(unit.float().clamp(MARGIN, 1 - MARGIN))
+    z = start.clone().requires_grad_()
+    optimizer = Adam(z, rules.betas)
+    best, kept = math.inf, torch.where(free, unit.float(), held)
+    for step in range(rules.steps + 1):
+        now = torch.where(free, torch.sigmoid(z), held)
+        setting = table.to_physical(now.expand(clips.shape[0], -1))
+        audio = effect.render(clips[:, None], sample_rate, setting, checked=False).audio[:, 0]
+        loss = misfit(audio) + rules.prior * (z - start).square().mean()
+        if not bool(torch.isfinite(loss)):
+            break
+        if float(loss.detach()) < best:
+            best, kept = float(loss.detach()), now.detach()
+        if step == rules.steps:
+            break
+        (slope,) = torch.autograd.grad(loss, z)
+        if not bool(torch.isfinite(slope).all()):
+            break
+        optimizer.step(slope, rules.learning_rate * (1 - step / rules.steps))
+        progress(ESTIMATING, step + 1, rules.steps)
+    return kept, best
+
+
 def fit_expectation(
     network: Any,
     effect: Effect,
@@ -53,51 +122,26 @@ def fit_expectation(
     expected: Expected,
     unit: Tensor,
     *,
-    steps: int,
-    prior: float,
+    rules: Descent,
     locks: Mapping[str, float],
+    also: Callable[[Features], Tensor] | None = None,
     progress: Progress = silent,
 ) -> Tensor:
-    """Unit parameters [1, P] after ``steps`` of Adam on ``nll + prior |z - z0|^2``.
-
-    ``nll`` is the negative log-likelihood of the result's statistics. The best setting is kept; it
-    is never worse than the start, and always finite.
+    """Unit parameters [1, P] fitted to the negative log-likelihood of the result's statistics.
 
     Args:
         network: computes the statistics (``encode`` and ``standardized``, with gradient).
-        effect: the effect to set.
-        clips: pieces of the source [N, T] at ``sample_rate``; one setting serves them all.
+        effect, clips, sample_rate, unit, rules, locks, progress: see ``descended``.
         expected: predicted statistics of all pieces together, [1, S].
-        unit: start and, as logits, centre z0 of the prior, [1, P].
-        steps, prior: number of steps and weight of the prior.
-        locks: parameters that keep a physical value.
+        also: what else is to be small, from the features of the results; it counts fully and the
+            likelihood by ``BESIDE``.
     """
-    table = effect.params
-    free = torch.tensor([[n not in locks for n in table.names]])
-    held = table.to_unit(table.setting(dict(locks))).to(unit)
-    start = torch.logit(unit.clamp(MARGIN, 1 - MARGIN)).float()
-    z = start.clone().requires_grad_()
-    optimizer = Adam(z)
 
-    def result() -> Tensor:
-        return torch.where(free, torch.sigmoid(z), held.float())
+    def misfit(audio: Tensor) -> Tensor:
+        features = network.encode(audio)
+        nll = expected.nll(network.standardized(merge_clips(features).summary)).mean()
+        return nll if also is None else BESIDE * nll + also(features)
 
-    best, kept = math.inf, result().detach()
-    for step in range(steps + 1):
-        setting = table.to_physical(result().expand(clips.shape[0], -1))
-        audio = effect.render(clips[:, None], sample_rate, setting, checked=False).audio[:, 0]
-        features = merge_clips(network.encode(audio))
-        nll = expected.nll(network.standardized(features.summary)).mean()
-        loss = nll + prior * (z - start).square().mean()
-        if not bool(torch.isfinite(loss)):
-            break
-        if float(loss.detach()) < best:
-            best, kept = float(loss.detach()), result().detach()
-        if step == steps:
-            break
-        (slope,) = torch.autograd.grad(loss, z)
-        if not bool(torch.isfinite(slope).all()):
-            break
-        optimizer.step(slope, LEARNING_RATE * (1 - step / steps))
-        progress(ESTIMATING, step + 1, steps)
-    return kept
+    return descended(
+        effect, clips, sample_rate, unit, misfit, rules=rules, locks=locks, progress=progress
+    )[0]

@@ -6,7 +6,6 @@ log-mel frames, each value weighted by its certainty.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,9 +14,9 @@ import torch
 from torch import Tensor
 
 from retone.dsp.effect import Effect
-from retone.estimators.expectation import MARGIN, Adam
+from retone.estimators.expectation import Descent, descended
 from retone.nets.frontend import FrontEnd
-from retone.progress import ESTIMATING, Progress, silent
+from retone.progress import Progress, silent
 
 
 class FrameGoal(NamedTuple):
@@ -32,6 +31,17 @@ class FrameGoal(NamedTuple):
     weight: Tensor
     measures: Tensor
     measure_weight: Tensor
+
+    def misfit(
+        self, frames: Tensor, measures: Tensor, bend: float, free_level: float = 0.0
+    ) -> Tensor:
+        """The misfit of frames [N, M, K] and measures [N, 3]; see ``FitRules``."""
+        total = self.weight.sum().clamp(min=1e-6)
+        miss = frames - self.frames
+        level = (self.weight * miss).sum() / total  # is among the measures
+        far = (self.weight * _huber(miss - free_level * level, bend)).sum() / total
+        off = _huber(measures - self.measures, bend) * self.measure_weight
+        return far + off.sum(1).mean()
 
 
 @dataclass(frozen=True)
@@ -75,37 +85,16 @@ def fit_frames(
         locks: parameters that keep a physical value.
         progress: called after each step.
     """
-    table, rate = effect.params, front_end.config.sample_rate
-    free = torch.tensor([[n not in locks for n in table.names]])
-    held = table.to_unit(table.setting(dict(locks))).float()
-    start = torch.logit(unit.float().clamp(MARGIN, 1 - MARGIN))
-    z = start.clone().requires_grad_()
-    optimizer = Adam(z, (0.9, 0.99))
-    total = goal.weight.sum().clamp(min=1e-6)
-    best, kept = math.inf, torch.where(free, unit.float(), held)
-    for step in range(rules.steps + 1):
-        now = torch.where(free, torch.sigmoid(z), held)
-        setting = table.to_physical(now.expand(clips.shape[0], -1))
-        audio = effect.render(clips[:, None], rate, setting, checked=False).audio[:, 0]
+
+    def misfit(audio: Tensor) -> Tensor:
         frames, measures = front_end.frames_and_measures(audio)
-        miss = frames - goal.frames
-        level = (goal.weight * miss).sum() / total  # is among the measures
-        miss = miss - rules.free_level * level
-        misfit = (goal.weight * _huber(miss, rules.bend)).sum() / total
-        off = _huber(measures - goal.measures, rules.bend) * goal.measure_weight
-        loss = misfit + off.sum(1).mean() + rules.prior * (z - start).square().mean()
-        if not bool(torch.isfinite(loss)):
-            break
-        if float(loss.detach()) < best:
-            best, kept = float(loss.detach()), now.detach()
-        if step == rules.steps:
-            break
-        (slope,) = torch.autograd.grad(loss, z)
-        if not bool(torch.isfinite(slope).all()):
-            break
-        optimizer.step(slope, rules.learning_rate * (1 - step / rules.steps))
-        progress(ESTIMATING, step + 1, rules.steps)
-    return kept, best
+        return goal.misfit(frames, measures, rules.bend, rules.free_level)
+
+    descent = Descent(rules.steps, rules.learning_rate, rules.prior)
+    return descended(
+        effect, clips, front_end.config.sample_rate, unit, misfit,
+        rules=descent, locks=locks, progress=progress,
+    )  # fmt: skip
 
 
 def _huber(x: Tensor, bend: float) -> Tensor:

@@ -18,10 +18,9 @@ from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
 from retone.estimators.level_rule import LevelRule
-from retone.estimators.network import (
+from retone.estimators.loading import (
     LONGEST,
     SHORTEST,
-    Network,
     loudest,
     makeup_of,
     network_config,
@@ -107,22 +106,15 @@ class Frames:
         network, length, kind = load(self.weights)
         front_end = network.front_end
         rate = front_end.config.sample_rate
-        own = pieces(source, rate, length, self.max_pieces)
-        with torch.no_grad():
-            parts = network.encode(own)
-            features = merge_clips(parts)
-            others = [
-                pieces(r, rate, length, self.max_pieces)
-                for r in references
-                if isinstance(r, Excerpt)
-            ]
-            wanted = combined(
-                [network.predict(features, merge_clips(network.encode(o)))[-1] for o in others]
-            )
-        level = (own * own).mean(1)
-        kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
+        own, *others = (
+            pieces(e, rate, length, self.max_pieces)
+            for e in (source, *references)
+            if isinstance(e, Excerpt)
+        )
         unit = self._begin(source, references, locks)
-        clips, goal = self._goal(network, own, parts, features, wanted, kept)
+        with torch.no_grad():
+            parts, *heard = (network.encode(clips) for clips in (own, *others))
+        clips, goal, wanted = self.aim(own, parts, [merge_clips(h) for h in heard])
         goal = self._halfway(front_end, clips, goal, unit)
         unit, _ = fit_frames(
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,
@@ -136,6 +128,23 @@ class Frames:
             )
             unit = louder(unit, gain_db * self._doubt(network, wanted))
         return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit))
+
+    def aim(
+        self, own: Tensor, parts: Features, references: Sequence[Features]
+    ) -> tuple[Tensor, FrameGoal, FramePrediction]:
+        """Clips [N, T] for a fit, its goal for them, and the prediction for all pieces as one clip.
+
+        Args:
+            own, parts: pieces [N, T] of the source at the network's rate, and their features.
+            references: features of each reference, merged into one clip.
+        """
+        network = load(self.weights).network
+        features = merge_clips(parts)
+        with torch.no_grad(), checkpoint.damaged(Path(self.weights).name):
+            wanted = combined([network.predict(features, r)[-1] for r in references])
+        level = (own * own).mean(1)
+        kept = torch.argsort(level, descending=True)[: self.fit_pieces].sort().values
+        return *self._goal(network, own, parts, features, wanted, kept), wanted
 
     def _begin(
         self, source: Excerpt, references: Sequence[Reference], locks: Mapping[str, float]
@@ -288,17 +297,3 @@ def load(weights: Path | str) -> Predictor:
     checkpoint.load_module(network, own, path)
     network.eval()
     return Predictor(network, length, kind)
-
-
-def frames_match(weights: Path | str = "speech", start: str = "speech") -> Frames:
-    """The prediction of frames, with a fit that begins at the other network's prediction.
-
-    The fit aims at the predicted frames, and to a lesser part at the result of the initial setting,
-    since the errors of both networks differ.
-
-    Args:
-        weights: as in ``Frames``.
-        start: weights of the network that predicts the initial setting, as in ``Network``.
-    """
-    first = Network(weights=start, fit_steps=0, level=None)
-    return Frames(weights, first, first_share=0.3, rules=FitRules(steps=24))

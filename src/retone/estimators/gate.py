@@ -1,4 +1,4 @@
-"""How much of its change a network should make: shares for tone and dynamics, from evidence.
+"""How much of its change a network should make: shares of tone, dynamics, level, from evidence.
 
 A network changes every recording, even where the reference says little about it: with another voice
 or piece, many changes are worse than none. What the network knows tells how far to trust it: how
@@ -6,13 +6,14 @@ far the input's statistics lie from those that it expects of the target, how cer
 how far its setting moves the input towards them, and how likely both recordings are of one source.
 Ridge regressions on this evidence and its squares, fitted on pairs whose target is known
 (``python -m retone.lab evaluate gate``), predict the logarithm ``p`` of the ratio of the result's
-error to the input's at several shares of tone and dynamics. The shares made are their mean,
+error to the input's at several shares of tone, dynamics and level. The shares made are their mean,
 weighted by ``exp(-p / TEMPERATURE)``; shares near 0 and 1 become 0 and 1.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,34 +30,53 @@ from retone.dsp.measure import Array
 from retone.dsp.param import ParamTable, Setting
 from retone.dsp.third_octaves import CENTRES_HZ, third_octave_levels_db, used_bands
 from retone.files.atomic import write_text_atomic
+from retone.nets.frames import FramePrediction
 from retone.nets.frontend import LEVELS, MEASURES
 from retone.nets.iterative import Expected
 
 FARTHEST = 4.0
 """Evidence beyond so many standard deviations counts as this far."""
 STEPS = (0.0, 0.5, 1.0)
-GRID = np.array([(tone, dynamics) for tone in STEPS for dynamics in STEPS])
-"""The shares of tone and dynamics at which errors are predicted, [K, 2]; first comes no change."""
+GRIDS = {len(STEPS) ** n: np.array(list(itertools.product(STEPS, repeat=n))) for n in (2, 3)}
+"""The shares at which errors are predicted, [K, 2] of tone and dynamics or [K, 3] with level; first
+comes no change."""
 TEMPERATURE, SNAP = 0.02, 0.15
-FAVOUR = 0.05
-"""A whole change counts as this much better than predicted: doubt alone does not hold it back."""
+FAVOURS = {9: 0.05, 27: -0.1}
+"""By the number of predictions: a whole change counts as this much better than predicted. Above 0
+doubt alone does not hold it back; below 0 fewer pairs get worse, and the mean error is a little
+larger."""
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
+SAME = "same source"
 DIGITS = 6
 MENTIONED = 0.5
 FIELDS = ("mean", "scale", "weights")
 """What a file holds besides the names."""
+ONE_SOURCE = "one_source"
 
 
 class Shares(NamedTuple):
-    """Shares of a change to make, 0 to 1: of the tone, and of dynamics and level."""
+    """Shares of a change to make, 0 to 1: of the tone, of dynamics, and of the level.
+
+    A ``level`` of None moves the makeup with the dynamics.
+    """
 
     tone: float
     dynamics: float
+    level: float | None = None
+
+    @property
+    def of_level(self) -> float:
+        """The share of the change in level."""
+        return self.dynamics if self.level is None else self.level
+
+    def lessened(self, caution: float) -> Shares:
+        """Shares that leave out only ``caution``, 0 to 1, of what these leave out."""
+        return Shares(*(None if s is None else 1 - caution * (1 - s) for s in self))  # type: ignore[arg-type]
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for the user where less than half of a change is made."""
-        if min(self) >= MENTIONED:
+        if min(self.tone, self.dynamics) >= MENTIONED:
             return ()
         return (
             f"The reference says too little about its processing: only {100 * self.tone:.0f} % of "
@@ -72,16 +92,26 @@ class Gate:
     Args:
         names: evidence that counts, in order.
         mean, scale: of each over the training pairs, [E].
-        weights: of 1, standardised evidence and its squares, for each of ``GRID``, [K, 2 E + 1].
+        weights: of 1, standardised evidence and its squares, for each of ``GRIDS[K]``,
+            [K, 2 E + 1].
+        one_source: probabilities that both recordings are of one source between which the gate
+            loses its say; above the second the whole change is made. None: it always has its say.
     """
 
     names: tuple[str, ...]
     mean: Array
     scale: Array
     weights: Array
+    one_source: tuple[float, float] | None = None
 
-    def shares(self, evidence: Mapping[str, float]) -> Shares:
+    def takes(self, evidence: Collection[str]) -> bool:
+        """Whether some evidence is all that is needed."""
+        return set(self.names) <= set(evidence)
+
+    def shares(self, evidence: Mapping[str, float], favour: float | None = None) -> Shares:
         """The shares for some evidence, which may hold more than is needed.
+
+        ``favour`` takes the place of that in ``FAVOURS``.
 
         Evidence that is not finite changes nothing: the whole change is made.
 
@@ -90,13 +120,19 @@ class Gate:
         """
         values = np.array([[evidence[name] for name in self.names]])
         if not np.isfinite(values).all():
-            return Shares(1.0, 1.0)
+            return Shares(*np.ones(GRIDS[len(self.weights)].shape[1]))
         predicted = (terms(values, self.mean, self.scale) @ self.weights.T)[0]
-        return shares_from(predicted)
+        found = shares_from(predicted, favour)
+        if self.one_source is None:
+            return found
+        low, high = self.one_source
+        return found.lessened(float(np.clip((high - evidence[SAME]) / (high - low), 0.0, 1.0)))
 
     def write(self, path: Path) -> None:
         """Write a JSON file for ``read``."""
         arrays = {name: _short(getattr(self, name)) for name in FIELDS}
+        if self.one_source:
+            arrays[ONE_SOURCE] = self.one_source
         text = json.dumps({"names": self.names, **arrays}, indent=1)
         write_text_atomic(path, text + "\n", force=True)
 
@@ -107,13 +143,14 @@ def terms(values: Array, mean: Array, scale: Array) -> Array:
     return np.column_stack([np.ones(len(z)), z, z * z])
 
 
-def shares_from(predicted: Array) -> Shares:
-    """The shares for log ratios predicted at each of ``GRID``, [K]; the first counts as 0."""
-    known = np.concatenate([[0.0], predicted[1:]]) - FAVOUR * GRID.mean(axis=1)
+def shares_from(predicted: Array, favour: float | None = None) -> Shares:
+    """The shares for log ratios predicted at each of ``GRIDS[K]``, [K]; the first counts as 0."""
+    grid = GRIDS[len(predicted)]
+    favour = FAVOURS[len(predicted)] if favour is None else favour
+    known = np.concatenate([[0.0], predicted[1:]]) - favour * grid.mean(axis=1)
     weight = np.exp((known.min() - known) / TEMPERATURE)
-    mean = weight @ GRID / weight.sum()
-    tone, dynamics = np.clip((mean - SNAP) / (1 - 2 * SNAP), 0.0, 1.0)
-    return Shares(float(tone), float(dynamics))
+    mean = weight @ grid / weight.sum()
+    return Shares(*np.clip((mean - SNAP) / (1 - 2 * SNAP), 0.0, 1.0).tolist())
 
 
 def _short(values: Array) -> Any:
@@ -126,7 +163,9 @@ def _short(values: Array) -> Any:
 def read(path: Any) -> Gate:
     """A gate from a file that ``Gate.write`` made."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Gate(tuple(data["names"]), *(np.array(data[name], dtype=float) for name in FIELDS))
+    mean, scale, weights = (np.array(data[name], dtype=float) for name in FIELDS)
+    low, high = data.get(ONE_SOURCE, (0.0, 0.0))
+    return Gate(tuple(data["names"]), mean, scale, weights, (low, high) if high else None)
 
 
 @functools.cache
@@ -138,7 +177,7 @@ def packaged(weights: str) -> Gate | None:
 
 def blended(table: ParamTable, setting: Setting, shares: Shares) -> Setting:
     """A setting with these shares of its change: band gains by tone, the rest by dynamics."""
-    tone, rest = (table.blend(setting, share) for share in shares)
+    tone, rest = (table.blend(setting, share) for share in shares[:2])
     gains = set(table.with_role("gain"))
     return {name: (tone if name in gains else rest)[name] for name in setting}
 
@@ -148,7 +187,7 @@ def without_locked(table: ParamTable, shares: Shares, locks: Collection[str]) ->
     gains = set(table.with_role("gain", "frequency", "q"))
     tone = any(name in gains for name in locks)
     rest = any(name in table.names and name not in gains for name in locks)
-    return Shares(1.0 if tone else shares.tone, 1.0 if rest else shares.dynamics)
+    return Shares(1.0 if tone else shares.tone, 1.0 if rest else shares.dynamics, shares.level)
 
 
 def evidence_of(
@@ -188,12 +227,48 @@ def evidence_of(
         for name, row in rows.items()
         for group, part in zip(GROUPS, row.split(sizes), strict=True)
     }
-    found["same source"] = float(np.mean(same_source))
+    found[SAME] = float(np.mean(same_source))
     for name in effect.params.with_role("ratio"):
         found["compression"] = 1 - 1 / float(setting[name][0])
     for name in effect.params.with_role("makeup"):
         found["makeup"] = float(setting[name][0])
     return found | _against_difference(effect, setting, clips, sample_rate)
+
+
+def agreement_of(
+    expected: Expected,
+    second: Tensor,
+    misfits: Sequence[float],
+    levels_db: Sequence[float],
+    wanted: FramePrediction,
+) -> dict[str, float]:
+    """What a second network adds: where two predictions differ, one of them is wrong.
+
+    Args:
+        expected: statistics that the first network expects, [1, S].
+        second: those that the second expects, on the scale of the first, [S].
+        misfits: of the input and of the result to the frames that the second predicts.
+        levels_db: of the input and of the result.
+        wanted: what the second predicts.
+    """
+    mean, log_scale = expected.mean[0], expected.log_scale[0]
+    apart = (mean - second).abs()
+    sizes = (len(mean) - MEASURES - LEVELS, LEVELS, MEASURES)
+    found = {
+        f"{group}: {name}": float(part.mean())
+        for name, row in (
+            ("disagreement", apart * (-log_scale).exp()),
+            ("raw disagreement", apart),
+            ("second uncertainty", wanted.expected.log_scale[0]),
+        )
+        for group, part in zip(GROUPS, row.split(sizes), strict=True)
+    }
+    return found | {
+        "frames: distance": misfits[0],
+        "frames: rest": misfits[1],
+        "frames: uncertainty": float(wanted.log_scale.mean()),
+        "level change": levels_db[1] - levels_db[0],
+    }
 
 
 def _against_difference(

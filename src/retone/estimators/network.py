@@ -2,61 +2,63 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from importlib import resources
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from retone.audio import Clip
 from retone.dsp.effect import Effect
 from retone.dsp.measure import measure
-from retone.dsp.param import ParamTable
-from retone.effects.spec import effect_from_spec
+from retone.dsp.param import ParamTable, Setting
 from retone.errors import AudioError, DataError, SettingError
-from retone.estimators.base import NORMAL_PEAK_DB, Estimate, Excerpt, Reference
+from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.content_statistics import packaged
-from retone.estimators.expectation import fit_expectation
-from retone.estimators.gate import Shares, blended, evidence_of, without_locked
+from retone.estimators.expectation import Descent, fit_expectation
+from retone.estimators.frame_fit import FitRules, FrameGoal
+from retone.estimators.frames import KINDS, Frames, shipped_frames
+from retone.estimators.frames import load as load_frames
+from retone.estimators.gate import (
+    Shares,
+    agreement_of,
+    blended,
+    evidence_of,
+    without_locked,
+)
 from retone.estimators.gate import packaged as packaged_gate
-from retone.estimators.level_rule import LevelRule, same_sources
+from retone.estimators.level_rule import LevelRule, levels_of, same_sources
+from retone.estimators.loading import Loaded, load, loudest, makeup_of, pieces
 from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
-from retone.files.fields import number
 from retone.nets import checkpoint
-from retone.nets.aligned import AlignedNet, AlignedNetConfig
-from retone.nets.efficientnet import EfficientNetConfig
-from retone.nets.frames import FrameNetConfig
-from retone.nets.frontend import MEASURES, Features, FrontEndConfig, merge_clips
-from retone.nets.iterative import Expected, IterativeNet, IterativeNetConfig
-from retone.nets.proxy import GivenConfig
-from retone.nets.siamese import SiameseConfig, SiameseNet, SpectrogramConfig
-from retone.nets.tcn import ConvStemConfig, MelConfig, Tcn, TcnConfig
+from retone.nets.aligned import AlignedNet
+from retone.nets.frames import DB, FramePrediction
+from retone.nets.frontend import MEASURES, Features, merge_clips
+from retone.nets.iterative import Expected, IterativeNet
+from retone.nets.tcn import Tcn
 from retone.progress import Progress, silent
 
-SHORTEST, LONGEST = 1 << 10, 1 << 24
-"""Length of training clips, in samples."""
-MOST_SIZE = 1 << 16
-_MOST = {"sample_rate": 384000.0, "length": float(LONGEST), "mels": 1024.0}
 
+class Rules(NamedTuple):
+    """Constants found on held-out recordings.
 
-@dataclass(frozen=True)
-class Loaded:
-    """A network ready for use, and the effect it drives.
-
-    ``length`` (samples) and ``peak_dbfs`` are those of its training clips; ``kind`` is ``"speech"``
-    or ``"music"``.
+    ``descent``: of the fit. ``level_share``: how far the level of the fitted setting then moves to
+    that of the prediction. ``level``: the rule that then adjusts it.
     """
 
-    network: AlignedNet | SiameseNet | Tcn
-    effect: Effect
-    length: int
-    peak_dbfs: float
-    kind: str
+    descent: Descent
+    level_share: float
+    level: LevelRule
+
+
+ALONE = Rules(Descent(16, 0.06, 0.02, (0.9, 0.999)), 1.0, LevelRule())
+TOGETHER = Rules(Descent(24, 0.08, 0.02), 0.6, LevelRule(same=0.1, peak=0.15, own=0.0))
+"""The same where a network that predicts frames takes part."""
+MOST_STEPS = 16
+"""Steps of a fit to several pieces: each costs more, and several hold more than one."""
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,23 @@ class Network:
     frames analyse all pieces of a recording as one; for others the predictions of the pieces are
     averaged on each parameter's own scale, as are those for several references.
 
+    A network that predicts the statistics of the result has its setting fitted to them. A second
+    network can predict the frames of the result (``Frames``): then one setting is fitted to both
+    predictions, each value weighted by its certainty. Their errors differ, so the setting is better
+    than that from either.
+
     Args:
         weights: a ``.safetensors`` file written by ``retone train``, or ``"speech"`` or ``"music"``
             for those that ship with the package.
+        frames: weights of the second network, as in ``Frames``; ``"shipped"`` takes those that ship
+            beside ``weights``, if there are any, and None uses none. Profiles have no frames, so
+            the network then works alone.
         max_pieces: most pieces of one recording.
-        fit_steps: steps of the fit to the statistics that the network predicts, if it does; 0
-            uses its predicted setting unchanged.
-        fit_prior: weight of the prior that holds the fit to the prediction.
+        fit_steps: steps of the fit; None takes those of ``ALONE`` or ``TOGETHER``, 0 uses the
+            predicted setting unchanged.
         fit_pieces: number of pieces, the loudest, for the fit and for measuring levels.
-        level_share: how far the level of the fitted setting moves back to that of the prediction.
-        level: rule that then adjusts the level; None keeps the network's level.
+        level: rule that adjusts the level at last; ``"usual"`` takes that of ``ALONE`` or
+            ``TOGETHER``, None keeps the network's level.
         caution: 1 makes only the shares of the change that ``retone.estimators.gate`` finds, 0 the
             whole change. Custom weights, profiles and ``fit_steps=0`` make the whole change.
 
@@ -84,15 +93,14 @@ class Network:
         SettingError: the caution is outside 0..1.
     """
 
-    name: str = "network"
     weights: Path | str = "speech"
+    frames: Path | str | None = SHIPPED
     max_pieces: int = 4
-    fit_steps: int = 16
-    fit_prior: float = 0.02
+    fit_steps: int | None = None
     fit_pieces: int = 2
-    level_share: float = 1.0
-    level: LevelRule | None = LevelRule()
+    level: LevelRule | str | None = "usual"
     caution: float = 1.0
+    name: str = "network"
 
     def __post_init__(self) -> None:
         if not 0 <= self.caution <= 1:
@@ -112,20 +120,46 @@ class Network:
         progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``. The caller applies the locks."""
-        gate = packaged_gate(str(self.weights)) if self.caution else None
+        gated = self.caution > 0 and self.frames in (SHIPPED, self.weights)
+        gate = packaged_gate(str(self.weights)) if gated else None
         estimate, evidence = self.answer(
             source, references, locks=locks, progress=progress, explain=gate is not None
         )
-        if gate is None or evidence is None:
+        if gate is None or evidence is None or not gate.takes(evidence):
             return estimate
-        found = (1 - self.caution * (1 - share) for share in gate.shares(evidence))
-        table = estimate.effect.params
-        shares = without_locked(table, Shares(*found), locks)
-        setting = blended(table, estimate.setting, shares)
+        shares = without_locked(
+            estimate.effect.params, gate.shares(evidence).lessened(self.caution), locks
+        )
+        setting = self.made(estimate, shares, source, locks)
         return replace(
             estimate, setting=setting, notes=(*estimate.notes, *shares.notes()),
-            reference_level_share=shares.dynamics,
+            reference_level_share=shares.of_level,
         )  # fmt: skip
+
+    def made(
+        self, estimate: Estimate, shares: Shares, source: Excerpt, locks: Mapping[str, float]
+    ) -> Setting:
+        """The setting that makes these shares of an estimate's change, for its source."""
+        table = estimate.effect.params
+        setting = blended(table, estimate.setting, shares)
+        makeup = makeup_of(table)
+        if shares.level is None or not makeup or makeup in locks:
+            return setting
+        loaded = load(self.weights)
+        rate = _rate(loaded)
+        own = loudest(pieces(source, rate, loaded.length, self.max_pieces), self.fit_pieces)
+        levels = [
+            levels_of(clips, rate)
+            for clips in (
+                own,
+                *(_rendered(loaded, own, table.to_unit(s)) for s in (estimate.setting, setting)),
+            )
+        ]
+        first, whole, now = levels
+        if first is None or whole is None or now is None:
+            return setting
+        wanted_db = shares.level * whole.over(first) - now.over(first)
+        return table.to_physical(_louder(table, table.to_unit(setting), wanted_db))
 
     def answer(
         self,
@@ -151,23 +185,25 @@ class Network:
                 f"network: {self.weights} takes no reference: it is for enhancement. "
                 "Use weights of a style recipe."
             )
-        rate = network.config.front_end.sample_rate
+        rate = _rate(loaded)
         own = pieces(source, rate, loaded.length, self.max_pieces)
         others: list[Tensor] = []
+        heard: list[Features] = []
         units, expected = [], []
         merged = isinstance(network, AlignedNet)
         where = Path(self.weights).name
         with torch.no_grad(), checkpoint.damaged(where):
-            source_features = network.encode(own)
-            if merged:
-                source_features = merge_clips(source_features)
+            parts = network.encode(own)
+            source_features = merge_clips(parts) if merged else parts
             for reference in references:
                 if isinstance(reference, Profile):
                     other = features_of_profile(reference, network)
                 else:
                     others.append(pieces(reference, rate, loaded.length, self.max_pieces))
                     other = network.encode(others[-1])
-                    other = merge_clips(other) if merged else other
+                    if merged:
+                        other = merge_clips(other)
+                        heard.append(other)
                 for j in range(other[0].shape[0]):
                     count = source_features[0].shape[0]
                     one = type(other)(*(t[j : j + 1].expand(count, *t.shape[1:]) for t in other))
@@ -175,22 +211,28 @@ class Network:
                     units.append(predicted)
                     expected += [statistics] if statistics else []
         unit = checkpoint.finite(torch.cat(units).double().mean(0, keepdim=True), where)
+        recordings = len(others) == len(references)
         makeup = makeup_of(loaded.effect.params)
+        clips = loudest(own, self.fit_pieces)
         known: list[Tensor] = []
-        if expected and self.fit_steps:
+        aim, rules = None, ALONE
+        if expected and self.fit_steps != 0:
+            if recordings:
+                aim = self._aim(loaded, own, parts, heard)
+            rules = TOGETHER if aim else ALONE
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
             )
-            clips = loudest(own, self.fit_pieces)
             if clips.shape[0] < own.shape[0]:  # their content differs a little from that of all
                 offset = network.statistics(clips).mean(0) - network.statistics(own).mean(0)
                 mean = expected_stats.mean + offset / network.scale
                 expected_stats = expected_stats._replace(mean=mean)
             predicted_unit = unit
+            steps = rules.descent.steps if len(clips) == 1 else MOST_STEPS
             unit = fit_expectation(
                 network, loaded.effect, clips, rate, expected_stats, unit,
-                steps=self.fit_steps, prior=self.fit_prior, locks=locks,
-                progress=progress,
+                rules=replace(rules.descent, steps=self.fit_steps or steps),
+                also=aim.misfit if aim else None, locks=locks, progress=progress,
             ).double()  # fmt: skip
             if explain and network.config.front_end.measures:
                 known = [
@@ -198,40 +240,106 @@ class Network:
                     for audio in (clips, _rendered(loaded, clips, unit))
                 ]
             if makeup not in locks and network.config.front_end.measures:
-                unit = _at_level(loaded, own, unit, predicted_unit, self.level_share)
-        if self.level and len(others) == len(references) and makeup not in locks:
-            loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
-            unit = _by_rule(loaded, self.level, loud[0], loud[1:], unit)
+                unit = _at_level(loaded, own, unit, predicted_unit, rules.level_share, aim)
+        rule = rules.level if isinstance(self.level, str) else self.level
+        loud = [clips, *(loudest(other, self.fit_pieces) for other in others)]
+        if rule and recordings and makeup not in locks:
+            unit = _by_rule(loaded, rule, loud[0], loud[1:], unit)
         table = loaded.effect.params
         setting = table.blend(table.to_physical(unit), _needed(source, references))
         evidence = None
-        if known and len(others) == len(references):
-            loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
+        if known and recordings:
             alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
             if alike is not None:
                 evidence = evidence_of(
                     known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
                 )
+                if aim:
+                    result = _rendered(loaded, clips, unit)
+                    evidence |= aim.evidence(loaded, expected_stats, result)
         return Estimate(loaded.effect, setting), evidence
 
+    def _aim(
+        self, loaded: Loaded, own: Tensor, parts: Features, references: Sequence[Features]
+    ) -> _Aim | None:
+        """What the second network predicts, if there is one.
 
-def _at_level(loaded: Loaded, own: Tensor, unit: Tensor, predicted: Tensor, share: float) -> Tensor:
+        Raises:
+            DataError: the networks analyse recordings differently.
+        """
+        weights = self.frames
+        if weights == SHIPPED:
+            kind = str(self.weights)
+            weights = kind if kind in KINDS and shipped_frames(kind).is_file() else None
+        if weights is None:
+            return None
+        first: Any = loaded.network
+        if load_frames(weights).network.front_end.config != first.config.front_end:
+            raise DataError(
+                f"network: {weights} analyses recordings differently from {self.weights}, so no "
+                "setting can be fitted to both. Leave out one of them."
+            )
+        frames = Frames(weights, fit_pieces=self.fit_pieces)
+        return _Aim(*frames.aim(own, parts, references), weights)
+
+
+class _Aim(NamedTuple):
+    """Clips [N, T], their predicted frames and measures, and all that was predicted."""
+
+    clips: Tensor
+    goal: FrameGoal
+    wanted: FramePrediction
+    weights: Path | str
+
+    def misfit(self, features: Features) -> Tensor:
+        """The distance of results from what was predicted; see ``FrameGoal``."""
+        measures = features.summary[:, -MEASURES:]
+        return self.goal.misfit(features.frames, measures, FitRules.bend)
+
+    def level_above(self, loaded: Loaded, unit: Tensor) -> float:
+        """Predicted level less that of the result of unit parameters, in dB."""
+        network: Any = loaded.network
+        now = network.statistics(_rendered(loaded, self.clips, unit))[:, -MEASURES:]
+        return DB * float((self.goal.measures - now)[:, :-1].mean())
+
+    def evidence(self, loaded: Loaded, expected: Expected, result: Tensor) -> dict[str, float]:
+        """See ``gate.agreement_of``."""
+        network: Any = loaded.network
+        second = load_frames(self.weights).network
+        mean = self.wanted.expected.mean * second.scale + second.center
+        with torch.no_grad():
+            sides = [network.encode(audio) for audio in (self.clips, result)]
+            return agreement_of(
+                expected, network.standardized(mean)[0],
+                [float(self.misfit(side)) for side in sides],
+                [DB * float(side.summary[:, -MEASURES:-1].mean()) for side in sides],
+                self.wanted,
+            )  # fmt: skip
+
+
+def _rate(loaded: Loaded) -> int:
+    """Sample rate of a network in Hz."""
+    network: Any = loaded.network
+    return int(network.config.front_end.sample_rate)
+
+
+def _at_level(
+    loaded: Loaded, own: Tensor, unit: Tensor, predicted: Tensor, share: float, aim: _Aim | None
+) -> Tensor:
     """A fitted setting with the makeup moved towards the level of the prediction.
 
     An iterative network predicts the level better than the fit. The mean of RMS and K-weighted
-    level moves by ``share`` of the difference.
+    level moves by ``share`` of the difference; the predictions of two networks are averaged.
     """
     network: Any = loaded.network
     levels = [
         network.statistics(_rendered(loaded, own, u)).mean(0)[-MEASURES:-1].mean()
         for u in (unit, predicted)
     ]
-    return _louder(loaded.effect.params, unit, share * 20 * float(levels[1] - levels[0]))
-
-
-def makeup_of(table: ParamTable) -> str:
-    """Name of the last gain of the whole signal; empty if there is none."""
-    return ([""] + list(table.with_role("makeup")))[-1]
+    above_db = DB * float(levels[1] - levels[0])
+    if aim:
+        above_db = (above_db + aim.level_above(loaded, unit)) / 2
+    return _louder(loaded.effect.params, unit, share * above_db)
 
 
 def _louder(table: ParamTable, unit: Tensor, gain_db: float) -> Tensor:
@@ -246,7 +354,7 @@ def _by_rule(
     loaded: Loaded, rule: LevelRule, own: Tensor, others: Sequence[Tensor], unit: Tensor
 ) -> Tensor:
     """A setting [1, P] at the level that the rule gives for pieces of source and references."""
-    rate = int(loaded.network.config.front_end.sample_rate)  # type: ignore[union-attr]
+    rate = _rate(loaded)
     if not makeup_of(loaded.effect.params):
         return unit
     result = _rendered(loaded, own, unit)
@@ -257,7 +365,7 @@ def _by_rule(
 def _rendered(loaded: Loaded, own: Tensor, unit: Tensor) -> Tensor:
     """Pieces [N, T] rendered with unit parameters [1, P]."""
     setting = loaded.effect.params.to_physical(unit.to(own).expand(own.shape[0], -1))
-    rate = int(loaded.network.config.front_end.sample_rate)  # type: ignore[union-attr]
+    rate = _rate(loaded)
     with torch.no_grad():
         return loaded.effect.render(own[:, None], rate, setting).audio[:, 0]
 
@@ -318,115 +426,15 @@ def _compare(
     return predictions.units[-1], predictions.expected[-1]
 
 
-def pieces(excerpt: Excerpt, rate: int, length: int, most: int) -> Tensor:
-    """Clips [N, length] at a network's sample rate in Hz: the ``most`` loudest, in order.
+def frames_match(weights: Path | str = "speech", start: str = "speech") -> Frames:
+    """The prediction of frames, with a fit that begins at the other network's prediction.
 
-    A recording of up to one and a half clips is one piece, whatever its length.
+    The fit aims at the predicted frames, and to a lesser part at the result of the initial setting,
+    since the errors of both networks differ.
+
+    Args:
+        weights: as in ``Frames``.
+        start: weights of the network that predicts the initial setting, as in ``Network``.
     """
-    clip = Clip(excerpt.audio[None].numpy(), excerpt.sample_rate).resample(rate)
-    audio = torch.from_numpy(clip.samples[0])
-    if audio.numel() <= length * 3 // 2:
-        return audio[None]
-    count = audio.numel() // length
-    return loudest(audio[: count * length].reshape(count, length), most)
-
-
-def loudest(clips: Tensor, most: int) -> Tensor:
-    """The ``most`` loudest of clips [N, T], in order."""
-    level = (clips * clips).mean(1)
-    return clips[torch.argsort(level, descending=True)[:most].sort().values]
-
-
-CONFIGS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        AlignedNetConfig,
-        GivenConfig,
-        IterativeNetConfig,
-        FrameNetConfig,
-        FrontEndConfig,
-        SiameseConfig,
-        SpectrogramConfig,
-        EfficientNetConfig,
-        TcnConfig,
-        ConvStemConfig,
-        MelConfig,
-    )
-}
-"""Configs of networks and their parts, by the names in weights files."""
-
-
-def network_config(data: Any, where: str) -> Any:
-    """A network's config from the JSON that ``recipes.record.describe`` wrote.
-
-    Raises:
-        DataError: a type or a field that this version does not know.
-    """
-    name = data.get("type") if isinstance(data, Mapping) else None
-    kind = CONFIGS.get(str(name))
-    if kind is None:
-        raise DataError(
-            f"{where}: these weights are for a '{name}', which this version does not know; "
-            f"it has {', '.join(CONFIGS)}. Train again, or use the version that made them."
-        )
-    values = {k: _value(v, where, k) for k, v in data.items() if k != "type"}
-    extra = set(values) - {f.name for f in fields(kind)}
-    if extra:
-        raise DataError(
-            f"{where}: these weights are for a {name} with unknown settings {sorted(extra)}. "
-            "Train again, or use the version that made them."
-        )
-    try:
-        return kind(**values)
-    except (TypeError, SettingError) as e:
-        raise DataError(f"{where}: these weights' {name} cannot be rebuilt ({e}).") from e
-
-
-def _value(data: Any, where: str, name: str) -> Any:
-    if isinstance(data, list):
-        return tuple(_value(v, where, name) for v in data)
-    if isinstance(data, Mapping):
-        return network_config(data, where)
-    if isinstance(data, (int, float)) and not isinstance(data, bool):
-        most = next((m for word, m in _MOST.items() if word in name), MOST_SIZE)
-        number(data, f"{where}: {name}", low=-most, high=most)
-    return data
-
-
-@functools.lru_cache(maxsize=4)
-def load(weights: Path | str) -> Loaded:
-    """Read weights.
-
-    Raises:
-        DataError: the file is missing, damaged, or of another kind of network.
-    """
-    path = Path(weights)
-    if str(weights) in ("speech", "music"):
-        path = Path(str(resources.files("retone") / "weights" / f"style_{weights}.safetensors"))
-    tensors, header = checkpoint.read(path)
-    try:
-        recipe = header["recipe"]
-        described, spec = recipe["network"], recipe["effect"]
-        length = number(recipe["pairs"]["length"], f"{path.name}: pairs.length", low=SHORTEST,
-                        high=LONGEST, whole=True)  # fmt: skip
-        peak_dbfs = number(recipe["pairs"].get("peak_dbfs", NORMAL_PEAK_DB),
-                           f"{path.name}: pairs.peak_dbfs", low=-100.0, high=20.0)  # fmt: skip
-        kind = str(recipe.get("kind", "speech"))
-        gradient = recipe.get("gradient", {}).get("type")
-    except (AttributeError, KeyError, TypeError, ValueError) as e:
-        raise DataError(
-            f"{path.name}: the header has no recipe with a network, an effect and pairs; "
-            "use weights that 'retone train' wrote."
-        ) from e
-    if gradient == "EndToEnd":
-        raise DataError(
-            f"{path.name}: these weights process audio with a network of their own instead of an "
-            "effect, so there are no settings. 'python -m retone.lab evaluate strategies' can "
-            "measure them."
-        )
-    own = checkpoint.network_tensors(tensors)
-    network = checkpoint.built(network_config(described, path.name), own, path.name)
-    checkpoint.load_module(network, own, path)
-    network.eval()
-    effect = effect_from_spec(spec, 1.0, where=path.name)
-    return Loaded(network, effect, length, peak_dbfs, kind)
+    first = Network(weights=start, fit_steps=0, level=None, frames=None)
+    return Frames(weights, first, first_share=0.3, rules=FitRules(steps=24))

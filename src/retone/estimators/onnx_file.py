@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from retone.effects.spec import effect_to_spec
 from retone.errors import DataError, MissingExtraError, OutputExistsError
-from retone.estimators.network import load
+from retone.estimators.loading import load
 from retone.files.atomic import AtomicFile
 from retone.nets.iterative import IterativeNet
 from retone.nets.tcn import Tcn

@@ -17,7 +17,7 @@ from retone.dsp.spectral import mel_filterbank, stft
 from retone.errors import DataError
 from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
 from retone.estimators.expansion import expanded
-from retone.estimators.network import Loaded, load, pieces
+from retone.estimators.loading import Loaded, load, pieces
 from retone.estimators.no_lift import without_lift
 from retone.estimators.speech_music import content_of
 from retone.nets import checkpoint

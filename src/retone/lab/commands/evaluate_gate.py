@@ -52,9 +52,14 @@ def _run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     parts = [gate.load_rows(path) for path in (args.rows, *args.also)]
     rows = rows + [row for _, others in parts[1:] for row in others]
+    gated = gate.cross_validated(rows)
     found = {
-        "whole": gate.summary(rows, np.ones((len(rows), 2))),
-        "gated": gate.summary(rows, gate.cross_validated(rows)),
+        "whole": gate.summary(rows, np.ones_like(gated)),
+        "gated": gate.summary(rows, gated),
+        **{
+            f"favour {favour:g}": gate.summary(rows, gate.cross_validated(rows, favour))
+            for favour in gate.FAVOURS
+        },
     }
     for what, cases in found.items():
         for case, numbers in cases.items():

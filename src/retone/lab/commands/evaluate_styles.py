@@ -124,7 +124,7 @@ def _add_probes(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_probes(args: argparse.Namespace) -> int:
-    from retone.estimators.network import load
+    from retone.estimators.loading import load
     from retone.lab.evaluate.encoders import Cdpam, OpenL3, OurEncoder, RandomMel
     from retone.lab.evaluate.probes import ProbeRules, evaluate, table
     from retone.nets.aligned import AlignedNet

@@ -17,11 +17,13 @@ from retone.lab.commands.corpora import (
 from retone.lab.commands.verbs import Verb
 
 METHODS = (
-    "input", "matchering", "network-alone", "network-ungated", "oracle", "rules-published",
+    "input", "matchering", "network-alone", "network-fitted", "network-ungated", "oracle",
+    "rules-published",
     *(name for name in CHOICES if name != "auto"),
 )  # fmt: skip
-"""Rows: the unprocessed input, the rules as published, matchering, the network without its fit and
-without its gate, the chain fitted to the target, and estimators by name."""
+"""Rows: the unprocessed input, the rules as published, matchering, the network without its fit,
+without the second network and without its gate, the chain fitted to the target, and estimators by
+name."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,9 +102,13 @@ def _methods(name: str, args: argparse.Namespace) -> list[Any]:
             return [Estimated("RB-DSP", estimator_named("rules"), at_peak=True)]
         case "network-alone":
             return [Estimated("network alone", Network(weights=weights, fit_steps=0, level=None))]
+        case "network-fitted":
+            return [
+                Estimated("network, fitted", Network(weights=weights, frames=None, caution=0.0))
+            ]
         case "network" | "network-ungated":
             gated = name == "network" and packaged(str(weights)) is not None
-            row = "network, gated" if gated else "network, fitted"
+            row = "network, gated" if gated else "network, ungated"
             return [Estimated(row, Network(weights=weights, caution=float(gated)))]
     name = FORMER_NAMES.get(name, name)
     estimator = estimator_named(name)

@@ -14,7 +14,8 @@ import torch
 from retone.audio import Clip
 from retone.dsp.spectral import mel_filterbank, stft_magnitude
 from retone.errors import DataError, MissingExtraError
-from retone.estimators.network import features_of_profile, load
+from retone.estimators.loading import load
+from retone.estimators.network import features_of_profile
 from retone.lab.evaluate.legacy_torch import read
 from retone.nets.siamese import SiameseNet
 from retone.presets.library import open_preset

@@ -1,14 +1,17 @@
 """Train the gate of a network: which share of its change is best, from what the network knows.
 
-Pairs with a known target are rendered with nine combinations of shares of tone and dynamics. The
-gate learns to predict the logarithm of the ratio of their errors to the input's own. The constants
-here and in ``retone.estimators.gate`` were chosen by what ``cross_validated`` gave on the pairs of
-the gates that ship, so those figures are a little optimistic.
+Pairs with a known target are rendered with nine combinations of shares of tone and dynamics, each
+at three levels. The gate learns to predict the logarithm of the ratio of their errors to the
+input's own. The constants here and in ``retone.estimators.gate`` were chosen by what
+``cross_validated`` gave on the pairs of the gates that ship, so those figures are a little
+optimistic.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,8 @@ import numpy as np
 from retone.dsp.measure import Array
 from retone.errors import DataError
 from retone.estimators.base import shift_thresholds
-from retone.estimators.gate import GRID, STEPS, Gate, Shares, blended, terms
+from retone.estimators.gate import GRIDS, STEPS, Gate, Shares, blended, terms
+from retone.estimators.level_rule import levels_of
 from retone.estimators.network import Network
 from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate.methods import excerpt
@@ -32,10 +36,19 @@ from retone.units import db_to_gain
 
 WEIGHTS = {"stft": 1.0, "rms": 0.15, "lufs": 0.15}
 """Metrics that the gate goes by, and their weights."""
-METRIC_NAMES = (*WEIGHTS, "msd")
 FLOOR = 0.02
 """Errors have this share of the input's mean error added, so that tiny ones do not dominate."""
+FAVOURS = (0.4, 0.2, 0.1, 0.05, 0.0, -0.1, -0.2, -0.3)
+"""From bold to cautious: what is printed of the choice between mean error and pairs made worse."""
 RIDGE = 200.0
+TOGETHER_RIDGE, ONE_SOURCE = 100.0, (0.6, 0.9)
+TOGETHER = (
+    "bands: distance", "bands: rest", "measures: rest", "bands: uncertainty", "same source",
+    "gains", "difference", "left of the difference", "agreement", "level difference", "roughness",
+    "bands: disagreement", "measures: disagreement", "measures: second uncertainty",
+    "frames: distance", "frames: rest", "frames: uncertainty", "level change",
+)  # fmt: skip
+"""Evidence that counts where two networks were used; of these pairs there are fewer."""
 FOLDS, TIE = 8, 1e-6
 Row = dict[str, Any]
 
@@ -53,7 +66,7 @@ def measure_pairs(
     """Evidence and errors for pairs of each case; what the file has is not measured again.
 
     Each row holds ``case``, ``pair``, ``group`` and ``reference`` (voices or tracks), ``evidence``,
-    and ``errors``: metric -> one row for each share of tone, one column for each of dynamics.
+    and ``errors``: metric -> [tone, dynamics, level], at the shares ``STEPS`` of each.
 
     Raises:
         DataError: the file holds rows of another corpus, rate, length, seed or network.
@@ -101,64 +114,69 @@ def measured(pair: Pair, network: Network, rate: int) -> Row | None:
     if evidence is None:
         return None
     table = estimate.effect.params
-    whole, _ = shift_thresholds(table, estimate.setting, -gain_db)
-    errors: dict[str, list[list[float]]] = {name: [] for name in METRIC_NAMES}
-    for tone in STEPS:
-        for row in errors.values():
-            row.append([])
-        for dynamics in STEPS:
-            setting = blended(table, whole, Shares(tone, dynamics))
+    back_db = gain_db - reference_gain_db
+    first = levels_of(pair.input, rate)
+    whole = None
+    errors = {name: np.zeros((len(STEPS),) * 3) for name in WEIGHTS}
+    for i, tone in reversed(list(enumerate(STEPS))):
+        for j, dynamics in reversed(list(enumerate(STEPS))):
+            setting = blended(table, estimate.setting, Shares(tone, dynamics))
+            setting, _ = shift_thresholds(table, setting, -gain_db)
             out = render_whole(estimate.effect, pair.input[None], rate, setting)[0]
-            out = out * np.float32(db_to_gain(dynamics * (gain_db - reference_gain_db)))
-            for name, row in errors.items():
-                row[-1].append(abs(float(METRICS[name](out, pair.target, rate))))
-    return {"evidence": evidence, "errors": errors}
+            now = levels_of(out, rate)
+            whole = whole or now
+            if first is None or whole is None or now is None:
+                return None
+            for k, level in enumerate(STEPS):
+                wanted_db = level * (whole.over(first) + back_db) - now.over(first)
+                at_level = out * np.float32(db_to_gain(wanted_db))
+                for name, row in errors.items():
+                    row[i, j, k] = abs(float(METRICS[name](at_level, pair.target, rate)))
+    return {"evidence": evidence, "errors": {name: row.tolist() for name, row in errors.items()}}
 
 
 def fit_gate(rows: Sequence[Row]) -> Gate:
     """A gate trained on all rows."""
-    names = tuple(rows[0]["evidence"])
+    together = set(TOGETHER) <= set(rows[0]["evidence"])
+    names = TOGETHER if together else tuple(rows[0]["evidence"])
     values = np.array([[row["evidence"][n] for n in names] for row in rows])
     mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-9
     x = terms(values, mean, scale)
-    wanted = np.zeros((len(rows), len(GRID)))
+    shape = np.shape(rows[0]["errors"]["stft"])
+    wanted = np.zeros((len(rows), len(GRIDS[math.prod(shape)])))
     for name, weight in WEIGHTS.items():
-        errors = errors_of(rows, name)
-        floor = FLOOR * errors[:, 0, 0].mean()
-        ratio = (errors + floor) / (errors[:, :1, :1] + floor)
-        wanted += weight * np.log(ratio).reshape(wanted.shape)
-    penalty = RIDGE * np.eye(x.shape[1])
+        errors = errors_of(rows, name).reshape(wanted.shape)
+        floor = FLOOR * errors[:, 0].mean()
+        wanted += weight * np.log((errors + floor) / (errors[:, :1] + floor))
+    penalty = (TOGETHER_RIDGE if together else RIDGE) * np.eye(x.shape[1])
     penalty[0, 0] = 0.0
     weights = np.asarray(np.linalg.solve(x.T @ x + penalty, x.T @ wanted).T, np.float64)
-    return Gate(names, mean, scale, weights)
+    return Gate(names, mean, scale, weights, ONE_SOURCE if together else None)
 
 
 def errors_of(rows: Sequence[Row], metric: str) -> Array:
-    """Errors [N, tone, dynamics]."""
+    """Errors [N, tone, dynamics] or [N, tone, dynamics, level]."""
     return np.array([row["errors"][metric] for row in rows])
 
 
 def interpolated(grid: Array, shares: Array) -> Array:
-    """Errors [N] at shares [N, 2], bilinear in a grid [N, K, K]."""
+    """Errors [N] at shares [N, D], linear in each share in a grid [N, K, ..., K]."""
     at = shares * (len(STEPS) - 1)
     low = np.clip(np.floor(at), 0, len(STEPS) - 2).astype(int)
-    (u, v), rows = (at - low).T, np.arange(len(grid))
-
-    def corner(i: int, j: int) -> Array:
-        return np.asarray(grid[rows, low[:, 0] + i, low[:, 1] + j])
-
-    return (1 - v) * ((1 - u) * corner(0, 0) + u * corner(1, 0)) + v * (
-        (1 - u) * corner(0, 1) + u * corner(1, 1)
-    )
+    found = np.zeros(len(grid))
+    for corner in itertools.product((0, 1), repeat=shares.shape[1]):
+        near = np.where(corner, at - low, 1 - (at - low)).prod(axis=1)
+        found += near * grid[(np.arange(len(grid)), *(low + corner).T)]
+    return found
 
 
-def cross_validated(rows: Sequence[Row]) -> Array:
-    """Shares [N, 2] that gates give which saw no pair with a row's input's voice or track, neither
-    as an input nor as a reference."""
+def cross_validated(rows: Sequence[Row], favour: float | None = None) -> Array:
+    """Shares [N, D] that gates give which saw no pair with a row's input's voice or track, neither
+    as an input nor as a reference; ``favour`` as in ``Gate.shares``."""
     groups = sorted({row["group"] for row in rows})
     order = np.random.default_rng(0).permutation(len(groups))
     fold = {groups[g]: k % FOLDS for k, g in enumerate(order)}
-    shares = np.ones((len(rows), 2))
+    shares = np.ones((len(rows), np.ndim(rows[0]["errors"]["stft"])))
     for k in range(FOLDS):
         apart = {group for group, own in fold.items() if own == k}
         kept = [row for row in rows if not {row["group"], row["reference"]} & apart]
@@ -167,7 +185,8 @@ def cross_validated(rows: Sequence[Row]) -> Array:
         gate = fit_gate(kept)
         for i, row in enumerate(rows):
             if row["group"] in apart:
-                shares[i] = gate.shares(row["evidence"])
+                found = gate.shares(row["evidence"], favour)
+                shares[i] = [share for share in found if share is not None]
     return shares
 
 
@@ -179,12 +198,13 @@ def summary(rows: Sequence[Row], shares: Array) -> dict[str, dict[str, float]]:
         if not kept.any():
             continue
         numbers = {}
-        for name in METRIC_NAMES:
+        for name in WEIGHTS:
             grid = errors_of(rows, name)[kept]
+            first = grid.reshape(len(grid), -1)[:, 0]
             errors = interpolated(grid, shares[kept])
-            numbers[name] = float(errors.mean() / grid[:, 0, 0].mean())
+            numbers[name] = float(errors.mean() / first.mean())
             if name == "stft":
-                numbers["worse"] = float((errors > grid[:, 0, 0] + TIE).mean())
-        tone, dynamics = shares[kept].mean(axis=0).tolist()
-        found[case] = {"pairs": int(kept.sum()), **numbers, "tone": tone, "dynamics": dynamics}
+                numbers["worse"] = float((errors > first + TIE).mean())
+        means = zip(Shares._fields, shares[kept].mean(axis=0).tolist(), strict=False)
+        found[case] = {"pairs": int(kept.sum()), **numbers, **dict(means)}
     return found

@@ -191,7 +191,7 @@ def _matching(
 
 
 def _network(kind: str) -> NaturalMethod:
-    return Estimated(Network(weights=kind, caution=0.0))
+    return Estimated(Network(weights=kind, frames=None, caution=0.0))
 
 
 ROWS: dict[str, NaturalRow] = {

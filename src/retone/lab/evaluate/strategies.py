@@ -20,7 +20,7 @@ from retone.audio import Clip
 from retone.dsp.effect import Effect
 from retone.effects.spec import effect_from_spec
 from retone.errors import DataError
-from retone.estimators.network import network_config
+from retone.estimators.loading import network_config
 from retone.lab.evaluate.result import Result, interval, table
 from retone.lab.published import TABLE_1, TABLE_2
 from retone.metrics import METRICS

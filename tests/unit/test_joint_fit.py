@@ -1,0 +1,113 @@
+"""One setting fitted to the predictions of two networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import MakeAudio
+from retone.effects import MATCH_CHAIN
+from retone.errors import DataError
+from retone.estimators import network as module
+from retone.estimators.base import Excerpt
+from retone.estimators.frame_fit import FitRules, FrameGoal
+from retone.estimators.frames import shipped_frames
+from retone.estimators.loading import load
+from retone.estimators.network import Network
+from retone.nets.frontend import FrontEndConfig
+
+RATE = 24000
+QUICK = Network(fit_steps=2, caution=0.0)
+LOCK = "equalizer.high_shelf_gain_db"
+
+
+def _excerpt(audio: np.ndarray, rate: int = RATE) -> Excerpt:
+    return Excerpt(torch.from_numpy(0.25 * audio / max(np.abs(audio).max(), 1e-9)), rate)
+
+
+@pytest.fixture(scope="module")
+def pair(make_audio: MakeAudio) -> tuple[Excerpt, Excerpt]:
+    audio = np.asarray(make_audio(8 * RATE, RATE, seed=5), np.float32).reshape(-1)
+    first, second = np.split(audio, 2)
+    return _excerpt(first), _excerpt(np.tanh(4 * second))
+
+
+def setting_of(network: Network, pair: tuple[Excerpt, Excerpt], **locks: float) -> dict[str, float]:
+    found = network.estimate(pair[0], [pair[1]], locks=locks).setting
+    return {name: float(value) for name, value in found.items()}
+
+
+def test_speech_uses_both_networks_and_a_file_only_itself(pair: tuple[Excerpt, Excerpt]) -> None:
+    both = setting_of(QUICK, pair)
+    assert both == setting_of(replace(QUICK, frames="speech"), pair)
+    alone = setting_of(replace(QUICK, frames=None), pair)
+    assert any(abs(both[name] - alone[name]) > 1e-3 for name in both)
+    file = Path(module.__file__).parents[1] / "weights" / "style_speech.safetensors"
+    assert setting_of(replace(QUICK, weights=file), pair) == alone
+    named = replace(QUICK, weights=file, frames=shipped_frames("speech"))
+    assert setting_of(named, pair) == both
+
+
+def test_no_fit_needs_no_second_network(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "load_frames", lambda weights: pytest.fail("read"))
+    setting_of(replace(QUICK, fit_steps=0), pair)
+    setting_of(replace(QUICK, weights="music"), pair)
+
+
+def test_a_lock_is_allowed_for(pair: tuple[Excerpt, Excerpt]) -> None:
+    """The fit renders with the lock, so the other bands move to make up for it."""
+    network = replace(QUICK, fit_steps=12)
+    free = setting_of(network, pair)
+    locked = setting_of(network, pair, **{LOCK: 15.0})
+    assert any(abs(free[n] - locked[n]) > 0.05 for n in free if n != LOCK)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 96000])
+@pytest.mark.parametrize("seconds", [0.05, 0.4, 3.0])
+def test_any_rate_and_length_has_a_setting(
+    make_audio: MakeAudio, rate: int, seconds: float
+) -> None:
+    audio = np.asarray(make_audio(round(seconds * rate), rate, seed=1), np.float32).reshape(-1)
+    found = setting_of(QUICK, (_excerpt(audio, rate), _excerpt(audio[::-1].copy(), rate)))
+    assert all(np.isfinite(value) for value in found.values())
+    MATCH_CHAIN.params.setting(found)
+
+
+def test_long_and_several_references_count(make_audio: MakeAudio) -> None:
+    audio = np.asarray(make_audio(30 * RATE, RATE, seed=2), np.float32).reshape(-1)
+    source, first, second = (_excerpt(x) for x in (audio, audio[::-1].copy(), np.tanh(9 * audio)))
+    one, two = (
+        QUICK.estimate(source, list(others), locks={}).setting
+        for others in ((first,), (first, second))
+    )
+    assert any(abs(float(one[n] - two[n])) > 1e-3 for n in one)
+
+
+def test_networks_that_analyse_differently_are_refused(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SimpleNamespace(front_end=SimpleNamespace(config=FrontEndConfig(sample_rate=16000)))
+    monkeypatch.setattr(module, "load_frames", lambda weights: SimpleNamespace(network=other))
+    with pytest.raises(DataError, match="Leave out one of them"):
+        setting_of(replace(QUICK, frames="other"), pair)
+
+
+def test_the_misfit_is_least_where_the_prediction_is_met() -> None:
+    front_end = load("speech").network.front_end  # type: ignore[union-attr]
+    torch.manual_seed(0)
+    clips = 0.05 * torch.randn(2, 2 * RATE)
+    frames, measures = front_end.frames_and_measures(clips)
+    goal = FrameGoal(frames, torch.ones_like(frames), measures, torch.ones_like(measures))
+    assert float(goal.misfit(frames, measures, FitRules.bend)) == 0.0
+    for louder in (0.01, -0.2):
+        assert float(goal.misfit(frames + louder, measures, FitRules.bend)) > 0
+        assert float(goal.misfit(frames, measures + louder, FitRules.bend)) > 0
+    away = goal._replace(weight=torch.zeros_like(frames))
+    assert float(away.misfit(frames + 1, measures, FitRules.bend)) == 0.0
