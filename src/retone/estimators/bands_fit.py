@@ -35,6 +35,7 @@ LEVEL_SD_DB = 1.0
 ONLY_OWN_WEIGHT = 0.2
 PENALTY, ROUND_DB = 10.0, 0.3
 """Weight of the guarantee, and how far from its limit it begins to act."""
+PUSH, MOST_PUSH_DB = 0.1, 3.0
 MARGIN_DB, LIFT_MARGIN_DB = 0.4, 0.1
 KEPT_DB = 0.2
 """How far a band of noise may fall back."""
@@ -127,7 +128,7 @@ class _Flow:
         free, scale = p.free, p.scale
         sd = (np.where(p.is_gain, RULES.gain_sd_db, RULES.place_sd) / scale)[free]
         centre = np.where(p.is_gain, 0.0, start / scale)[free]
-        x = start
+        x, self.pushed = start, np.zeros(1)
         for number in range(STEPS):
             rise, bend = self.slopes(x)
             rise = rise[free] + ((x / scale)[free] - centre) / sd**2
@@ -156,7 +157,8 @@ class _Flow:
         rise = moves @ (weight * error) + level * level_rows / LEVEL_SD_DB**2
         bend = (moves * weight) @ moves.T + np.outer(level_rows, level_rows) / LEVEL_SD_DB**2
         spare, spare_rows = self._spare(gain, moves)
-        missing, acts = _missing(spare)
+        missing, acts = _missing(spare - self.pushed)
+        self.pushed = np.clip(self.pushed - PUSH * spare, 0.0, MOST_PUSH_DB)
         spare_rows = spare_rows * acts
         return (
             rise - PENALTY * spare_rows @ missing,
