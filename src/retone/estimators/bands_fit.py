@@ -119,7 +119,7 @@ class _Flow:
         it."""
         share = np.zeros(len(gain))
         levels = (self.levels + gain)[self.matched]
-        share[self.matched] = _shares(levels) if levels.size else 0.0
+        share[self.matched] = _shares(levels, SHARED) if levels.size else 0.0
         return float(share @ (self.levels + gain)), share
 
     def end(self, start: Array) -> Array:
@@ -150,22 +150,24 @@ class _Flow:
         rows = rows * self.problem.scale[:, None]
         gain = curve + self.added
         middle, share = self._middle(gain)
+        curve_levels = (self.levels + gain)[self.matched]
         gain, moves = gain - middle, rows - (rows @ share)[:, None]
         error = gain - self.wanted
         weight = self.weight / np.sqrt(1 + (error / CORNER_DB) ** 2)
         level, level_rows = curve[self.matched].mean(), rows[:, self.matched].mean(axis=1)
         rise = moves @ (weight * error) + level * level_rows / LEVEL_SD_DB**2
         bend = (moves * weight) @ moves.T + np.outer(level_rows, level_rows) / LEVEL_SD_DB**2
-        spare, spare_rows = self._spare(gain, moves)
+        spare, spare_rows = self._spare(gain, moves, SHARED)
         missing, acts = _missing(spare - self.pushed)
-        self.pushed = np.clip(self.pushed - PUSH * spare, 0.0, MOST_PUSH_DB)
+        strict = self._spare(gain + middle - np.median(curve_levels), moves, 0)[0]
+        self.pushed = np.clip(self.pushed - PUSH * strict, 0.0, MOST_PUSH_DB)
         spare_rows = spare_rows * acts
         return (
             rise - PENALTY * spare_rows @ missing,
             bend + PENALTY * spare_rows @ spare_rows.T,
         )
 
-    def _spare(self, gain: Array, rows: Array) -> tuple[Array, Array]:
+    def _spare(self, gain: Array, rows: Array, beside: int) -> tuple[Array, Array]:
         """What the guarantee leaves [N], negative where it is broken, and its slopes [P, N].
 
         Args:
@@ -178,7 +180,7 @@ class _Flow:
             shares = []
             for mask in self.rests:
                 share = np.zeros(len(gain))
-                share[mask] = _shares(gain[mask])
+                share[mask] = _shares(gain[mask], beside)
                 shares.append(share)
             rest = min(shares, key=lambda s: float(s @ gain))
             spare.append(LIFT_DB - LIFT_MARGIN_DB + rest @ gain - gain[self.empty])
@@ -192,9 +194,9 @@ def _missing(spare_db: Array) -> tuple[Array, Array]:
     return ROUND_DB * np.log1p(np.exp(-at)), 1 / (1 + np.exp(at))
 
 
-def _shares(values: Array) -> Array:
+def _shares(values: Array, beside: int) -> Array:
     """Shares of values in a median that the ``SHARED`` ones next to it on either side are in."""
     place = np.empty(len(values))
     place[np.argsort(values)] = np.arange(len(values)) - 0.5 * (len(values) - 1)
-    share = np.clip(1 - np.abs(place) / (SHARED + 1), 0.0, None)
+    share = np.clip(1 - np.abs(place) / (beside + 1), 0.0, None)
     return np.asarray(share / share.sum())
