@@ -33,13 +33,13 @@ ERROR_DB, CORNER_DB = 1.4, 2.0
 LEVEL_SD_DB = 1.0
 """The mean gain over the matched bands stays near 0, so that thresholds mean the same."""
 ONLY_OWN_WEIGHT = 0.2
-PENALTY, ROUND_DB = 10.0, 0.3
+PENALTY, ROUND_DB = 5.0, 0.6
 """Weight of the guarantee, and how far from its limit it begins to act."""
 PUSH, MOST_PUSH_DB = 0.1, 3.0
-MARGIN_DB, LIFT_MARGIN_DB = 0.4, 0.1
+MARGIN_DB, LIFT_MARGIN_DB = 1.0, 0.1
 KEPT_DB = 0.2
 """How far a band of noise may fall back."""
-LOOSER = 8.0
+LOOSER = 4.0
 """By how much more a band may miss the guarantee for each dB by which it is nearer than ``FAR_DB``,
 beyond which it must not."""
 SHARED = 3
