@@ -27,6 +27,9 @@ SILENCE_DB = -300.0
 """Level of a band that holds exactly nothing."""
 SEGMENT = 8192
 MAX_BIN_HZ = 6.0
+HALF, DENSE = 2, 4
+"""Segments that begin within the length of one. ``DENSE`` ones weight all samples alike, so that
+levels do not depend on where the segments begin."""
 _SEGMENTS_AT_ONCE = 32
 
 
@@ -35,16 +38,17 @@ def segment_samples(sample_rate: float) -> int:
     return max(SEGMENT, 1 << int(np.ceil(np.log2(sample_rate / MAX_BIN_HZ))))
 
 
-def segment_powers(audio: Any, sample_rate: float) -> Array:
+def segment_powers(audio: Any, sample_rate: float, overlap: int = HALF) -> Array:
     """Mean square per third octave in each segment of a recording.
 
-    Hann windows with 50 % overlap, each segment's mean removed (P. Welch, 1967), power averaged
-    over the channels. A bin that crosses a band's edge counts in proportion. The mean over the
+    Overlapping Hann windows, each segment's mean removed (P. Welch, 1967), power averaged over the
+    channels. A bin that crosses a band's edge counts in proportion. The mean over the
     segments is the mean square of that band, as a sine of amplitude 1 has 0.5.
 
     Args:
         audio: [T] or [C, T], float. Less than one segment is one window of its own length.
         sample_rate: in Hz.
+        overlap: ``HALF`` or ``DENSE``.
 
     Returns:
         [segments, BANDS]; NaN in bands that do not fit below half the sample rate.
@@ -66,7 +70,7 @@ def segment_powers(audio: Any, sample_rate: float) -> Array:
     size = segment_samples(sample_rate)
     length = min(size, x.shape[1])
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(x.dtype)
-    views = np.lib.stride_tricks.sliding_window_view(x, length, axis=1)[:, :: max(length // 2, 1)]
+    views = np.lib.stride_tricks.sliding_window_view(x, length, axis=1)[:, :: max(length // overlap, 1)]
     scale = 2.0 / (size * len(x) * max(float(np.sum(window**2)), 1e-12))
     bank = _bank(size, float(sample_rate))
     found = np.empty((views.shape[1], BANDS))
@@ -85,12 +89,13 @@ def levels_db(powers: Array) -> Array:
     return np.asarray(10.0 * np.log10(np.maximum(mean, 10.0 ** (SILENCE_DB / 10))))
 
 
-def third_octave_levels_db(audio: Any, sample_rate: float) -> Array:
+def third_octave_levels_db(audio: Any, sample_rate: float, overlap: int = HALF) -> Array:
     """Level in dB per third octave [BANDS] of a whole recording; a sine of amplitude 1 has -3.01.
 
     Args:
         audio: [T] or [C, T]; channels are averaged in power.
         sample_rate: in Hz.
+        overlap: ``HALF`` or ``DENSE``.
 
     Returns:
         NaN in bands that do not fit below half the sample rate.
@@ -98,7 +103,7 @@ def third_octave_levels_db(audio: Any, sample_rate: float) -> Array:
     Raises:
         AudioError, ShapeError: as ``segment_powers``.
     """
-    return levels_db(segment_powers(audio, sample_rate))
+    return levels_db(segment_powers(audio, sample_rate, overlap))
 
 
 def occupied_bands(level_db: Array, within_db: float = OCCUPIED_DB) -> Mask:

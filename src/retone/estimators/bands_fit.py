@@ -1,17 +1,18 @@
 """Fit the six-band equaliser to a wanted gain under the guarantee (``retone.estimators.guard``).
 
-The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q). The cost is
-the smoothed absolute error over the matched bands, which is what the tables measure; the guarantee
-enters as linearised constraints (sequential quadratic programming). If no start leads to a solution
-that keeps it, less is wanted.
+The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q). The cost is the error
+over the matched bands, squared up to ``CORNER_DB`` and absolute beyond; the guarantee enters as a
+penalty, and priors keep frequencies and Qs near where they begin.
+
+Such a cost has many minima of nearly the same depth, and a search for the deepest one answers small
+changes of the recordings with another equaliser. So there is no search: a fixed number of short,
+damped Gauss-Newton steps leads from one start downhill. Where they end is a continuous function of
+the levels. Medians and thresholds are smoothed for the same reason.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,32 +20,30 @@ from retone.dsp.measure import Array
 from retone.dsp.third_octaves import CENTRES_HZ
 from retone.effects.equalizer import Equalizer
 from retone.estimators.equalizer_fit import FitRules, Problem
-from retone.estimators.guard import LIFT_DB, Guard
+from retone.estimators.guard import FAR_DB, LIFT_DB, Guard
 
 INSIDE = tuple(2.0 ** (n / 9) for n in (-1, 0, 1))
 """Where in a third octave the response is read, as multiples of the centre."""
-RULES = FitRules(max_gain_db=18.0, max_q=2.5, max_boost_q=2.5, gain_sd_db=6.0, points=INSIDE)
-MARGIN_DB = 0.4
-ROUND_DB = 0.5
-KEPT_DB = 0.2
-"""How far a band of noise may fall back."""
-ONLY_OWN_WEIGHT = 0.2
+RULES = FitRules(max_gain_db=18.0, max_q=2.5, gain_sd_db=6.0, place_sd=0.7, points=INSIDE)
+START_HZ = (80.0, 220.0, 650.0, 1800.0, 5000.0, 8000.0)
+START_Q = (0.7, 1.0, 1.0, 1.0, 1.0, 0.7)
+STEPS, STEP, DAMPING, FIRST_DAMPING = 60, 0.5, 10.0, 0.02
+ERROR_DB, CORNER_DB = 1.4, 2.0
+"""Standard deviation of the error, and from where on it counts less than its square."""
 LEVEL_SD_DB = 1.0
 """The mean gain over the matched bands stays near 0, so that thresholds mean the same."""
-STEPS, TOLERANCE = 300, 1e-4
-BROKEN_COST = 50.0
-CLOSE_DB = 0.02
-STEP_DB = 0.02
-"""Levels and gains are rounded to this: the search has many ends, and the last bits of samples must
-not choose one."""
-RETRIES = ((0.9, 0.15), (0.7, 0.1), (0.5, 0.1), (0.3, 0.05), (0.8, -0.2), (0.4, -0.2))
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    vector: Array
-    cost: float
-    broken: float
+ONLY_OWN_WEIGHT = 0.2
+PENALTY, ROUND_DB = 5.0, 0.6
+"""Weight of the guarantee, and how far from its limit it begins to act."""
+PUSH, MOST_PUSH_DB = 0.1, 3.0
+MARGIN_DB, LIFT_MARGIN_DB = 1.0, 0.1
+KEPT_DB = 0.2
+"""How far a band of noise may fall back."""
+LOOSER = 4.0
+"""By how much more a band may miss the guarantee for each dB by which it is nearer than ``FAR_DB``,
+beyond which it must not."""
+SHARED = 3
+"""Bands on either side of the middle one that share in a median, so that it moves smoothly."""
 
 
 def fit(
@@ -55,8 +54,6 @@ def fit(
     sample_rate: float,
     locks: Mapping[str, float],
     start: Mapping[str, float] | None = None,
-    *,
-    again: bool = False,
 ) -> dict[str, float]:
     """Find the equaliser's parameters, in physical units.
 
@@ -67,40 +64,26 @@ def fit(
         added_db: [F] gain that the rest of the chain adds to the equaliser's.
         sample_rate: of the input, in Hz.
         locks: parameters (the equaliser's own names) with fixed values.
-        start: a setting to begin with, besides one made from the curve.
-        again: begin only there.
+        start: a setting to stay near to.
     """
-    search = _Search(equalizer, guard, wanted_db, added_db, sample_rate, locks)
-    starts = search.problem.starts()
-    if start is not None:
-        starts = [search.rounded(start), *([] if again else starts[1:])]
-    if search.problem.free.size == 0 or not guard.matched.any():
-        return search.problem.physical(search.problem.vector(start) if start else starts[0])
-    runs = [search.run(first) for first in starts]
-    best = min(runs, key=lambda r: r.cost + BROKEN_COST * r.broken)
-    for share, margin in RETRIES[-2:] if again else RETRIES:
-        if best.broken <= CLOSE_DB:
-            break
-        other = search.eased(share, margin).run(search.towards_zero(best.vector, share))
-        if other.broken < best.broken:
-            best = other
-    return search.problem.physical(best.vector)
+    flow = _Flow(equalizer, guard, wanted_db, added_db, sample_rate, locks)
+    problem = flow.problem
+    first = usual_start(equalizer) if start is None else start
+    place = problem.vector(first)
+    if problem.free.size and guard.matched.any():
+        place = flow.end(place)
+    return problem.physical(place)
 
 
-class _Point(NamedTuple):
-    """Scaled and plain free parameters; relative gain in dB [F] of the whole chain and its slope
-    [P, F]; mean gain over the matched bands and its slope [P], in `LEVEL_SD_DB`."""
-
-    z: Array
-    x: Array
-    gain: Array
-    slope: Array
-    level: float
-    level_slope: Array
+def usual_start(equalizer: Equalizer) -> dict[str, float]:
+    """No gain, at frequencies spread over speech and music."""
+    columns = zip((0.0,) * len(START_HZ), START_HZ, START_Q, strict=True)
+    values = (value for row in columns for value in row)
+    return dict(zip(equalizer.params.names, values, strict=True))
 
 
-class _Search:
-    """The constrained problem; ``z`` holds the free parameters, scaled."""
+class _Flow:
+    """The cost and the way down; ``z`` are all parameters, scaled."""
 
     def __init__(
         self,
@@ -114,122 +97,106 @@ class _Search:
         known = guard.known
         self.matched, self.empty = guard.matched[known], guard.empty[known]
         self.rests = [m[known] for m in (guard.rests, guard.occupied) if m.any()]
-        self.need, self.added = _rounded(guard.need_db[known]), _rounded(added_db[known])
-        self.levels = _rounded(guard.levels_db[known])
-        wanted = np.where(self.matched, _rounded(guard.relative_db(wanted_db)[known]), 0.0)
-        self.wanted = wanted
-        self.far = guard.far[known]
-        self.sign = np.sign(self.need[self.far])
-        self.held = guard.held_far[known]
+        self.added, self.levels = added_db[known], guard.levels_db[known]
+        wanted = np.where(self.matched, wanted_db[known], 0.0)
+        self.wanted = np.where(self.matched, wanted - self._middle(wanted)[0], 0.0)
+        self.held = guard.held[known]
         self.weight = np.where(self.matched, 1.0, np.where(self.empty, 0.0, ONLY_OWN_WEIGHT))
-        self.weight[guard.held[known]] = 0.0
+        self.weight[self.held] = 0.0
+        self.weight /= ERROR_DB**2
+        self.moves = self.matched & ~self.held
+        need = guard.need_db[known]
+        self.sign, size = np.sign(need[self.moves]), np.abs(need[self.moves])
+        self.least = MARGIN_DB - LOOSER * np.clip(FAR_DB - size, 0.0, None)
+        self.most = 2 * size - self.least
+        self.kept = KEPT_DB + LOOSER * np.clip(FAR_DB - need[self.held], 0.0, None)
         self.problem = Problem(
-            equalizer,
-            CENTRES_HZ[known],
-            wanted - np.where(self.matched, self.added, 0.0),
-            np.eye(int(known.sum())),
-            sample_rate,
-            locks,
-            RULES,
+            equalizer, CENTRES_HZ[known], wanted, np.eye(len(wanted)), sample_rate, locks, RULES
         )
+
+    def _middle(self, gain: Array) -> tuple[float, Array]:
+        """What gains [F] change the middle level of the matched bands by, and the bands' shares in
+        it."""
+        share = np.zeros(len(gain))
+        levels = (self.levels + gain)[self.matched]
+        share[self.matched] = _shares(levels, SHARED) if levels.size else 0.0
+        return float(share @ (self.levels + gain)), share
+
+    def end(self, start: Array) -> Array:
+        """Where the steps from a start lead."""
         p = self.problem
-        self.margin = MARGIN_DB
-        self.scale = p.scale[p.free]
-        self.prior_sd = p.prior_sd
-        self.centre = p.prior_centre()
-        self.low, self.high = p.low[p.free], p.high[p.free]
-        self.point: _Point | None = None
+        free, scale = p.free, p.scale
+        sd = (np.where(p.is_gain, RULES.gain_sd_db, RULES.place_sd) / scale)[free]
+        centre = np.where(p.is_gain, 0.0, start / scale)[free]
+        x, self.pushed = start, np.zeros(1)
+        for number in range(STEPS):
+            rise, bend = self.slopes(x)
+            rise = rise[free] + ((x / scale)[free] - centre) / sd**2
+            bend = bend[np.ix_(free, free)] + np.diag(1 / sd**2)
+            if number:
+                step = STEP * np.linalg.solve(bend + DAMPING * np.eye(len(free)), rise)
+            else:  # gains first
+                step = np.zeros(len(free))
+                of = np.flatnonzero(p.is_gain[free])
+                damped = bend[np.ix_(of, of)] + FIRST_DAMPING * np.eye(len(of))
+                step[of] = STEP * np.linalg.solve(damped, rise[of])
+            x = x.copy()
+            x[free] = np.clip(x[free] - step * scale[free], p.low[free], p.high[free])
+        return x
 
-    def rounded(self, start: Mapping[str, float]) -> Array:
-        """A start as a vector, without the last bits."""
-        p = self.problem
-        return np.clip(p.scale * _rounded(p.vector(start) / p.scale), p.low, p.high)
-
-    def at(self, z: Array) -> _Point:
-        """What the cost and the constraints read at a point; they ask for the same one in turn."""
-        if self.point is None or not np.array_equal(self.point.z, z):
-            x = z * self.scale
-            curve, slope = self.problem.evaluate(self.problem.full(x))
-            gain = curve + self.added
-            middle = _median_at(np.where(self.matched, self.levels + gain, np.nan))
-            gain = gain - (self.levels + gain)[middle]
-            rows = slope[self.problem.free] * self.scale[:, None]
-            level = float(curve[self.matched].mean()) / LEVEL_SD_DB
-            level_slope = rows[:, self.matched].mean(axis=1) / LEVEL_SD_DB
-            moves = rows - rows[:, [middle]]
-            self.point = _Point(z.copy(), x, gain, moves, level, level_slope)
-        return self.point
-
-    def cost(self, z: Array) -> tuple[float, Array]:
-        _, x, gain, slope, level, level_slope = self.at(z)
+    def slopes(self, x: Array) -> tuple[Array, Array]:
+        """Slope [P] of the cost without its priors, and its second derivative [P, P] (Gauss)."""
+        curve, rows = self.problem.evaluate(x)
+        rows = rows * self.problem.scale[:, None]
+        gain = curve + self.added
+        middle, share = self._middle(gain)
+        curve_levels = (self.levels + gain)[self.matched]
+        gain, moves = gain - middle, rows - (rows @ share)[:, None]
         error = gain - self.wanted
-        size = np.sqrt(error * error + ROUND_DB**2)
-        away = (x - self.centre) / self.prior_sd
-        value = float(self.weight @ size + 0.5 * away @ away + 0.5 * level * level)
-        change = slope @ (self.weight * error / size)
-        return value, change + away / self.prior_sd * self.scale + level * level_slope
-
-    def allowed(self, z: Array) -> Array:
-        """The constraints, each at least 0 where the guarantee holds."""
-        gain = self.at(z).gain
-        moved = self.sign * gain[self.far]
-        parts = [moved - self.margin, 2 * np.abs(self.need[self.far]) - self.margin - moved]
-        if self.held.any():
-            parts.append(gain[self.held] + KEPT_DB)
-        if self.empty.any():
-            parts.append(LIFT_DB - gain[self.empty] + gain[self._rest(gain)])
-        return np.concatenate(parts)
-
-    def allowed_slope(self, z: Array) -> Array:
-        point = self.at(z)
-        gain, slope = point.gain, point.slope
-        moved = (self.sign * slope[:, self.far]).T
-        parts = [moved, -moved]
-        if self.held.any():
-            parts.append(slope[:, self.held].T)
-        if self.empty.any():
-            middle = self._rest(gain)
-            parts.append((slope[:, [middle]] - slope[:, self.empty]).T)
-        return np.concatenate(parts)
-
-    def _rest(self, gain: Array) -> int:
-        """Index of the band whose gain empty bands may not exceed by much."""
-        found = [_median_at(np.where(m, gain, np.nan)) for m in self.rests]
-        return min(found, key=lambda i: float(gain[i]))
-
-    def eased(self, share: float, margin: float) -> _Search:
-        """The same problem with a share of the wanted gain and another margin."""
-        other = copy.copy(self)
-        other.point = None
-        other.wanted, other.margin = share * self.wanted, margin
-        return other
-
-    def towards_zero(self, vector: Array, share: float) -> Array:
-        return np.where(self.problem.is_gain & ~self.problem.locked, share * vector, vector)
-
-    def run(self, start: Array) -> _Run:
-        from scipy.optimize import minimize
-
-        p = self.problem
-        found = minimize(
-            self.cost,
-            start[p.free] / self.scale,
-            jac=True,
-            method="SLSQP",
-            bounds=list(zip(self.low / self.scale, self.high / self.scale, strict=True)),
-            constraints=[{"type": "ineq", "fun": self.allowed, "jac": self.allowed_slope}],
-            options={"maxiter": STEPS, "ftol": TOLERANCE},
+        weight = self.weight / np.sqrt(1 + (error / CORNER_DB) ** 2)
+        level, level_rows = curve[self.matched].mean(), rows[:, self.matched].mean(axis=1)
+        rise = moves @ (weight * error) + level * level_rows / LEVEL_SD_DB**2
+        bend = (moves * weight) @ moves.T + np.outer(level_rows, level_rows) / LEVEL_SD_DB**2
+        spare, spare_rows = self._spare(gain, moves, SHARED)
+        missing, acts = _missing(spare - self.pushed)
+        strict = self._spare(gain + middle - np.median(curve_levels), moves, 0)[0]
+        self.pushed = np.clip(self.pushed - PUSH * strict, 0.0, MOST_PUSH_DB)
+        spare_rows = spare_rows * acts
+        return (
+            rise - PENALTY * spare_rows @ missing,
+            bend + PENALTY * spare_rows @ spare_rows.T,
         )
-        x = np.clip(found.x * self.scale, self.low, self.high)
-        broken = np.clip(-self.allowed(x / self.scale), 0.0, None).sum()
-        return _Run(p.full(x), self.cost(x / self.scale)[0], float(broken))
+
+    def _spare(self, gain: Array, rows: Array, beside: int) -> tuple[Array, Array]:
+        """What the guarantee leaves [N], negative where it is broken, and its slopes [P, N].
+
+        Args:
+            gain: [F] relative to the middle of the matched bands; ``rows`` [P, F] its slopes.
+        """
+        moved, moved_rows = self.sign * gain[self.moves], self.sign * rows[:, self.moves]
+        spare = [moved - self.least, self.most - moved, gain[self.held] + self.kept]
+        slopes = [moved_rows, -moved_rows, rows[:, self.held]]
+        if self.empty.any() and self.rests:
+            shares = []
+            for mask in self.rests:
+                share = np.zeros(len(gain))
+                share[mask] = _shares(gain[mask], beside)
+                shares.append(share)
+            rest = min(shares, key=lambda s: float(s @ gain))
+            spare.append(LIFT_DB - LIFT_MARGIN_DB + rest @ gain - gain[self.empty])
+            slopes.append((rows @ rest)[:, None] - rows[:, self.empty])
+        return np.concatenate(spare), np.concatenate(slopes, axis=1)
 
 
-def _rounded(values_db: Array) -> Array:
-    return np.asarray(STEP_DB * np.round(values_db / STEP_DB))
+def _missing(spare_db: Array) -> tuple[Array, Array]:
+    """How far values are below 0, with a rounded corner, and the slope of that."""
+    at = np.clip(spare_db / ROUND_DB, -30.0, 30.0)
+    return ROUND_DB * np.log1p(np.exp(-at)), 1 / (1 + np.exp(at))
 
 
-def _median_at(values: Array) -> int:
-    """Index of the (lower) median among values that are not NaN."""
-    order = np.argsort(values)
-    return int(order[(np.isfinite(values).sum() - 1) // 2])
+def _shares(values: Array, beside: int) -> Array:
+    """Shares of values in a median that the ``SHARED`` ones next to it on either side are in."""
+    place = np.empty(len(values))
+    place[np.argsort(values)] = np.arange(len(values)) - 0.5 * (len(values) - 1)
+    share = np.clip(1 - np.abs(place) / (beside + 1), 0.0, None)
+    return np.asarray(share / share.sum())

@@ -54,9 +54,7 @@ class Fitted(Protocol):
     def points(self) -> tuple[float, ...]:
         """Where in a third octave its response is read, as multiples of the centre."""
 
-    def fit(
-        self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
-    ) -> dict[str, float]: ...
+    def fit(self, wanted_db: Array, added_db: Array) -> dict[str, float]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +105,6 @@ class MatchFit(Trial):
         self,
         wanted_db: Array,
         added_db: Array,
-        start: Mapping[str, float] | None,
         dynamics: Mapping[str, float],
         change_db: float | None,
     ) -> Found:
@@ -117,7 +114,6 @@ class MatchFit(Trial):
         Args:
             wanted_db: [F] the gain to reach.
             added_db: [F] what the compressor is expected to add to the equaliser's response.
-            start: equaliser to begin with.
             dynamics: compressor to begin with.
             change_db: wanted change of the spread; None keeps the compressor.
         """
@@ -125,8 +121,7 @@ class MatchFit(Trial):
         put(setting, "compressor", dynamics)
         values, programme = split_numbers(setting, "compressor"), None
         for number in range(ROUNDS):
-            start = self.equalizer.fit(wanted_db, added_db, start, again=number > 0)
-            put(setting, self.equalizer.name, start)
+            put(setting, self.equalizer.name, self.equalizer.fit(wanted_db, added_db))
             if change_db is not None and number < FITS:
                 values, programme = self.compressor(setting, change_db)
             elif programme is not None:
@@ -159,8 +154,7 @@ class MatchFit(Trial):
         toned = dict(setting)
         name = self.equalizer.name
         added_db = self._added_db(setting, self.look(setting))
-        found = self.equalizer.fit(wanted_db, added_db, split_numbers(setting, name), again=True)
-        put(toned, name, found)
+        put(toned, name, self.equalizer.fit(wanted_db, added_db))
         put(toned, "", self.fixed)
         moved = self.programme_db(toned) - self.programme_db(setting)
         dynamics = _shifted(split_numbers(setting, "compressor"), moved, self.locks)

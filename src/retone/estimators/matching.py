@@ -59,6 +59,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Choices of ``Matching`` by field; the first of each is the default."""
 STEPS = 4
+NEAR_PROCESSING = 0.5
+"""Below this strength the six bands begin near those of the processing."""
 LARGE_TONE_DB, LARGE_RATIO = 4.5, 2.0
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
 ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
@@ -137,11 +139,11 @@ class Matching:
         fixed = {name: float(checked[name][0]) for name in locks}
         own, reference = sound_of(source), mean_of([sound_of(r) for r in references])
         guard = Guard.of(own, reference)
-        equalizer = self._equalizer(source.sample_rate, guard, fixed)
-        work = MatchFit(chain, source, guard, equalizer, fixed)
         progress(ESTIMATING, 1, STEPS)
         s = self._strength(references)
         base, notes = self._processing(source, references, s)
+        equalizer = self._equalizer(source.sample_rate, guard, fixed, start=_start(base, s))
+        work = MatchFit(chain, source, guard, equalizer, fixed)
         first = work.look(
             {**base, **as_setting({n: v for n, v in fixed.items() if n in base})}, SOUND_CHAIN
         )
@@ -152,7 +154,6 @@ class Matching:
             return Estimate(chain, base, notes + held, s)
 
         wanted = (1 - s) * first.gain_db + s * guard.need_db
-        start = split_numbers(base, "equalizer") if s < 1 and self.eq == "bands" else None
         added = np.zeros(len(wanted))
         if s == 0:
             added = first.gain_db - response_db(
@@ -162,10 +163,10 @@ class Matching:
         dynamics = split_numbers(base, "compressor")
         if self.dynamics == "multiband":
             notes += self._octaves(work, references, s)
-        found = work.search(wanted, added, start, dynamics, change if s > 0 else None)
+        found = work.search(wanted, added, dynamics, change if s > 0 else None)
         if s > 0 and found.broken_db > TOLERATED_DB:
             ahead, work.ahead = work.ahead, {}
-            still = work.search(wanted, 0 * wanted, start, {}, None)
+            still = work.search(wanted, 0 * wanted, {}, None)
             work.ahead = ahead
             found = min(found, still, key=lambda f: f.broken_db)
         progress(ESTIMATING, 3, STEPS)
@@ -209,7 +210,12 @@ class Matching:
         return ()
 
     def _equalizer(
-        self, sample_rate: int, guard: Guard, locks: Mapping[str, float], part: str = "mid"
+        self,
+        sample_rate: int,
+        guard: Guard,
+        locks: Mapping[str, float],
+        part: str = "mid",
+        start: Mapping[str, float] | None = None,
     ) -> Fitted:
         """How the chain's equaliser is fitted, or that of the mid or side."""
         member = self.effect.members[-2]
@@ -218,7 +224,7 @@ class Matching:
             name, member = f"{name}.{part}", getattr(member, part)
         own = split_locks(locks, name)
         if isinstance(member, Equalizer):
-            return _Bands(name, member, guard, sample_rate, own)
+            return _Bands(name, member, guard, sample_rate, own, start)
         return _Curve(name, guard, own, self.curve)
 
     def _strength(self, references: Sequence[Reference]) -> float:
@@ -252,15 +258,13 @@ class _Bands:
     guard: Guard
     sample_rate: int
     locks: Mapping[str, float]
+    start: Mapping[str, float] | None
     points: tuple[float, ...] = bands_fit.INSIDE
 
-    def fit(
-        self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
-    ) -> dict[str, float]:
+    def fit(self, wanted_db: Array, added_db: Array) -> dict[str, float]:
         return bands_fit.fit(
-            self.effect, self.guard, wanted_db, added_db, self.sample_rate, self.locks, start,
-            again=again,
-        )  # fmt: skip
+            self.effect, self.guard, wanted_db, added_db, self.sample_rate, self.locks, self.start
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,10 +275,22 @@ class _Curve:
     rules: curve_fit.CurveRules
     points: tuple[float, ...] = (1.0,)
 
-    def fit(
-        self, wanted_db: Array, added_db: Array, start: Mapping[str, float] | None, *, again: bool
-    ) -> dict[str, float]:
+    def fit(self, wanted_db: Array, added_db: Array) -> dict[str, float]:
         return curve_fit.fit(self.guard, wanted_db, added_db, self.locks, self.rules)
+
+
+def _start(base: Setting, strength: float) -> dict[str, float]:
+    """Where the fit of six bands begins: at the processing's, the more the lower the strength."""
+    share = max(0.0, 1 - strength / NEAR_PROCESSING)
+    usual, own = bands_fit.usual_start(Equalizer()), split_numbers(base, "equalizer")
+    found = {}
+    for p in Equalizer().params:
+        one, other = usual[p.name], own[p.name]
+        if p.role == "gain":
+            found[p.name] = (1 - share) * one + share * other
+        else:
+            found[p.name] = one ** (1 - share) * other**share
+    return found
 
 
 def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:

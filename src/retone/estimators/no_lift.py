@@ -72,16 +72,15 @@ def _refitted(
     prefix = equalizer.name
     own = split_setting(setting, prefix)
     start = {n: float(v[0]) for n, v in own.items()}
-    last = first
-    for number in range(ROUNDS):
+    found, last = start, first
+    for _ in range(ROUNDS):
         added = last.gain_db - response_db(
-            equalizer, as_setting(start), goal, rate, bands_fit.INSIDE
+            equalizer, as_setting(found), goal, rate, bands_fit.INSIDE
         )
-        start = bands_fit.fit(
-            equalizer, goal, first.gain_db, added, rate, split_locks(locks, prefix), start,
-            again=number > 0,
-        )  # fmt: skip
-        tried = {**setting, **as_setting({f"{prefix}.{n}": v for n, v in start.items()})}
+        found = bands_fit.fit(
+            equalizer, goal, first.gain_db, added, rate, split_locks(locks, prefix), start
+        )
+        tried = {**setting, **as_setting({f"{prefix}.{n}": v for n, v in found.items()})}
         last = trial.look(tried)
         broken = trial.guard.excess_db(last.gain_db)
         if broken < max(trial.guard.excess_db(look.gain_db), 0.0):

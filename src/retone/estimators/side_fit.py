@@ -89,15 +89,14 @@ class SideFit:
         trial = _SideTrial(self.chain, self.source, own, guard, setting, self.name)
         wanted = (1 - self.strength) * self.processing_db + self.strength * guard.need_db
         for share in SHARES:
-            tried, start = alike, None
+            tried = alike
             for _ in range(ROUNDS):
                 part = trial.part_of(tried)
                 added = trial.look(part).gain_db - response_db(
                     trial.equalizer, part, guard, own.sample_rate, fitted.points
                 )
-                start = fitted.fit(share * wanted, added, start, again=start is not None)
                 tried = dict(tried)
-                put(tried, f"{self.name}.side", start)
+                put(tried, f"{self.name}.side", fitted.fit(share * wanted, added))
                 put(tried, "", self.fixed)
             if guard.excess_db(trial.look(trial.part_of(tried)).gain_db) <= TOLERATED_DB:
                 break

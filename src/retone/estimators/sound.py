@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from retone.dsp.measure import Array
 from retone.dsp.short_levels import dynamics_db
-from retone.dsp.third_octaves import CENTRES_HZ, occupied_bands, third_octave_levels_db
+from retone.dsp.third_octaves import CENTRES_HZ, DENSE, occupied_bands, third_octave_levels_db
 from retone.estimators.base import Excerpt, Reference
 from retone.estimators.profile import Profile
 
@@ -50,7 +50,7 @@ def sound_of(recording: Reference) -> Sound:
         levels = np.where(CENTRES_HZ * 2 ** (1 / 6) <= recording.sample_rate / 2, levels, np.nan)
         return Sound(levels, occupied_bands(levels), np.zeros(len(levels), dtype=bool), None)
     audio = recording.audio.detach().cpu().numpy()
-    own = third_octave_levels_db(audio, recording.sample_rate)
+    own = third_octave_levels_db(audio, recording.sample_rate, DENSE)
     levels = own if recording.tone_db is None else recording.tone_db
     noise = noise_db(recording)
     with np.errstate(invalid="ignore"):
@@ -66,7 +66,7 @@ def noise_db(excerpt: Excerpt) -> Array | None:
     """Third-octave levels [F] of what sounds in pauses; None if there is too little of it."""
     if excerpt.pauses.numel() < SHORTEST_PAUSES_S * excerpt.sample_rate:
         return None
-    return third_octave_levels_db(excerpt.pauses.numpy(), excerpt.sample_rate)
+    return third_octave_levels_db(excerpt.pauses.numpy(), excerpt.sample_rate, DENSE)
 
 
 def mean_of(sounds: Sequence[Sound]) -> Sound:

@@ -20,6 +20,7 @@ from retone.audio.reader import AudioReader
 from retone.dsp.short_levels import LIVE_DB, dynamics_db
 from retone.dsp.third_octaves import (
     BANDS,
+    DENSE,
     levels_db,
     segment_powers,
     segment_samples,
@@ -199,17 +200,17 @@ class ToneMeter:
         for block in blocks:
             rest = block if self.rest is None else np.concatenate([self.rest, block], axis=1)
             if rest.shape[1] >= self.size:
-                powers = segment_powers(rest, self.sample_rate)
+                powers = segment_powers(rest, self.sample_rate, DENSE)
                 self.total += powers.sum(axis=0)
                 self.count += len(powers)
-                rest = rest[:, len(powers) * (self.size // 2) :]
+                rest = rest[:, len(powers) * (self.size // DENSE) :]
             self.rest = rest.copy()
             yield block
 
     def levels_db(self) -> NDArray[np.float64]:
         """Levels [BANDS] in dB; see ``third_octave_levels_db``."""
         if not self.count and self.rest is not None:  # less than one segment in all
-            return third_octave_levels_db(self.rest, self.sample_rate)
+            return third_octave_levels_db(self.rest, self.sample_rate, DENSE)
         return levels_db(self.total[None] / max(self.count, 1))
 
 
