@@ -42,8 +42,8 @@ class ReferenceFree:
     peak; thresholds are moved back to the excerpt's own level, and the predictions are averaged
     on each parameter's own scale. Small changes are reduced further (``strength``); for music a
     quarter of the change is applied. In speech, what sounds between the words is turned down band
-    by band (``retone.estimators.expansion``). Bands in which the recording holds nothing are not lifted
-    (``retone.estimators.no_lift``).
+    by band (``retone.estimators.expansion``). Bands in which the recording holds nothing are not
+    lifted (``retone.estimators.no_lift``).
 
     Args:
         weights: a ``.safetensors`` file that ``retone train`` wrote for one of the diffdeq
