@@ -30,13 +30,13 @@ START_Q = (0.7, 1.0, 1.0, 1.0, 1.0, 0.7)
 STEPS, STEP, DAMPING, FIRST_DAMPING = 60, 0.5, 10.0, 0.02
 ERROR_DB, CORNER_DB = 1.4, 2.0
 """Standard deviation of the error, and from where on it counts less than its square."""
-LEVEL_SD_DB = 1.0
+LEVEL_SD_DB = 2.0
 """The mean gain over the matched bands stays near 0, so that thresholds mean the same."""
 ONLY_OWN_WEIGHT = 0.2
 PENALTY, ROUND_DB = 5.0, 0.6
 """Weight of the guarantee, and how far from its limit it begins to act."""
 PUSH, MOST_PUSH_DB = 0.1, 3.0
-MARGIN_DB, LIFT_MARGIN_DB = 1.0, 0.1
+MARGIN_DB, LIFT_MARGIN_DB = 1.0, 0.4
 KEPT_DB = 0.2
 """How far a band of noise may fall back."""
 LOOSER = 4.0
