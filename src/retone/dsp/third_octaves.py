@@ -70,7 +70,9 @@ def segment_powers(audio: Any, sample_rate: float, overlap: int = HALF) -> Array
     size = segment_samples(sample_rate)
     length = min(size, x.shape[1])
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(x.dtype)
-    views = np.lib.stride_tricks.sliding_window_view(x, length, axis=1)[:, :: max(length // overlap, 1)]
+    views = np.lib.stride_tricks.sliding_window_view(x, length, axis=1)[
+        :, :: max(length // overlap, 1)
+    ]
     scale = 2.0 / (size * len(x) * max(float(np.sum(window**2)), 1e-12))
     bank = _bank(size, float(sample_rate))
     found = np.empty((views.shape[1], BANDS))
