@@ -16,10 +16,9 @@ from retone.estimators.guard import Guard
 from retone.estimators.sound import sound_of
 from retone.estimators.trial import as_setting, response_db
 
+BRIGHT_DB = (8.0, -6.0, 4.0, 10.0, 0.0, 6.0)
 PAIRS = {
-    **{
-        f"voice {n}": (voice, n, bright) for n, bright in zip(range(0, 12, 2), (8, -6, 4, 10, 0, 6))
-    },
+    **{f"voice {2 * n}": (voice, 2 * n, bright_db) for n, bright_db in enumerate(BRIGHT_DB)},
     "music": (music, 0, None),
 }
 each_pair = pytest.mark.parametrize("name", PAIRS)
@@ -29,7 +28,7 @@ MOST_DB = 1.0
 @functools.cache
 def guard_of(name: str) -> Guard:
     make, seed, bright = PAIRS[name]
-    more = {} if bright is None else {"bright_db": float(bright)}
+    more = {} if bright is None else {"bright_db": bright}
     own, other = make(seed), make(seed + 1, **more)
     return Guard.of(*(sound_of(excerpt_of(x.samples)[0]) for x in (own, other)))
 

@@ -1,13 +1,14 @@
 """Fit the six-band equaliser to a wanted gain under the guarantee (``retone.estimators.guard``).
 
-The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q). The cost is the error
-over the matched bands, squared up to ``CORNER_DB`` and absolute beyond; the guarantee enters as a
-penalty, and priors keep frequencies and Qs near where they begin.
+The unknowns are those of ``equalizer_fit`` (gain in dB, log frequency, log Q). The cost is the
+error over the matched bands, squared up to ``CORNER_DB`` and absolute beyond, with priors that keep
+frequencies and Qs near where they begin. The guarantee enters as a penalty, which pushes harder
+with every step while it is broken (an augmented Lagrangian).
 
 Such a cost has many minima of nearly the same depth, and a search for the deepest one answers small
 changes of the recordings with another equaliser. So there is no search: a fixed number of short,
-damped Gauss-Newton steps leads from one start downhill. Where they end is a continuous function of
-the levels. Medians and thresholds are smoothed for the same reason.
+damped Gauss-Newton steps leads downhill from one start. Where they end is a continuous function of
+the levels. Medians and thresholds are smoothed so that it does not change fast.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ ONLY_OWN_WEIGHT = 0.2
 PENALTY, ROUND_DB = 5.0, 0.6
 """Weight of the guarantee, and how far from its limit it begins to act."""
 PUSH, MOST_PUSH_DB = 0.1, 3.0
+"""Share of what is missing by which a limit moves with every step, and the most in all."""
 MARGIN_DB, LIFT_MARGIN_DB = 1.0, 0.4
 KEPT_DB = 0.2
 """How far a band of noise may fall back."""
 LOOSER = 4.0
 """By how much more a band may miss the guarantee for each dB by which it is nearer than ``FAR_DB``,
 beyond which it must not."""
-SHARED = 3
+SHARED = 5
 """Bands on either side of the middle one that share in a median, so that it moves smoothly."""
 
 
@@ -110,6 +112,7 @@ class _Flow:
         self.least = MARGIN_DB - LOOSER * np.clip(FAR_DB - size, 0.0, None)
         self.most = 2 * size - self.least
         self.kept = KEPT_DB + LOOSER * np.clip(FAR_DB - need[self.held], 0.0, None)
+        self.pushed: Array | float = 0.0
         self.problem = Problem(
             equalizer, CENTRES_HZ[known], wanted, np.eye(len(wanted)), sample_rate, locks, RULES
         )
@@ -128,7 +131,7 @@ class _Flow:
         free, scale = p.free, p.scale
         sd = (np.where(p.is_gain, RULES.gain_sd_db, RULES.place_sd) / scale)[free]
         centre = np.where(p.is_gain, 0.0, start / scale)[free]
-        x, self.pushed = start, np.zeros(1)
+        x, self.pushed = start, 0.0
         for number in range(STEPS):
             rise, bend = self.slopes(x)
             rise = rise[free] + ((x / scale)[free] - centre) / sd**2
@@ -145,12 +148,13 @@ class _Flow:
         return x
 
     def slopes(self, x: Array) -> tuple[Array, Array]:
-        """Slope [P] of the cost without its priors, and its second derivative [P, P] (Gauss)."""
+        """Slope [P] of the cost without its priors, and its second derivative [P, P] (Gauss); the
+        guarantee pushes harder the next time where its own median says that it is broken."""
         curve, rows = self.problem.evaluate(x)
         rows = rows * self.problem.scale[:, None]
         gain = curve + self.added
         middle, share = self._middle(gain)
-        curve_levels = (self.levels + gain)[self.matched]
+        median = np.median((self.levels + gain)[self.matched])
         gain, moves = gain - middle, rows - (rows @ share)[:, None]
         error = gain - self.wanted
         weight = self.weight / np.sqrt(1 + (error / CORNER_DB) ** 2)
@@ -159,7 +163,7 @@ class _Flow:
         bend = (moves * weight) @ moves.T + np.outer(level_rows, level_rows) / LEVEL_SD_DB**2
         spare, spare_rows = self._spare(gain, moves, SHARED)
         missing, acts = _missing(spare - self.pushed)
-        strict = self._spare(gain + middle - np.median(curve_levels), moves, 0)[0]
+        strict = self._spare(gain + middle - median, moves, 0)[0]
         self.pushed = np.clip(self.pushed - PUSH * strict, 0.0, MOST_PUSH_DB)
         spare_rows = spare_rows * acts
         return (
@@ -172,6 +176,7 @@ class _Flow:
 
         Args:
             gain: [F] relative to the middle of the matched bands; ``rows`` [P, F] its slopes.
+            beside: bands that share in the median gain of those that hold sound, on either side.
         """
         moved, moved_rows = self.sign * gain[self.moves], self.sign * rows[:, self.moves]
         spare = [moved - self.least, self.most - moved, gain[self.held] + self.kept]
