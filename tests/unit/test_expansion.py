@@ -10,8 +10,10 @@ from retone.dsp.param import Setting
 from retone.effects import Chain, Equalizer
 from retone.effects.compressor import Compressor
 from retone.effects.multiband_equalizer import MultibandEqualizer
-from retone.estimators.base import Excerpt
-from retone.estimators.expansion import FALL_DB, expanded
+from retone.errors import SettingError
+from retone.estimators.base import Excerpt, shift_thresholds
+from retone.estimators.expansion import ATTACK_MS, FALL_DB, expanded
+from retone.estimators.reference_free import ReferenceFree
 
 RATE = 24000
 CHAIN = Chain("enhance", (Equalizer(), MultibandEqualizer()))
@@ -65,8 +67,8 @@ def test_steady_noise_stays() -> None:
 
 def test_silence_and_short_clips_change_nothing() -> None:
     for x in (np.zeros(RATE, np.float32), np.zeros(100, np.float32)):
-        out, found, notes = after(x, locks={})
-        assert not out.any() and not notes and all(torch.isfinite(v).all() for v in found.values())
+        _, found, notes = after(x, locks={})
+        assert found == neutral() and not notes
 
 
 def test_digital_silence_between_words_does_not_move_the_thresholds() -> None:
@@ -93,10 +95,55 @@ def test_locks_and_shares_are_kept() -> None:
     x, _ = bursts(-35.0)
     _, found, _ = after(x, locks={"multiband.band_2_expander_ratio": 1.0}, share=0.5)
     assert float(found["multiband.band_2_expander_ratio"]) == 1.0
+    assert after(x, locks={}, share=0.0)[1] == neutral()
     whole = float(after(x, locks={})[1]["multiband.band_3_expander_ratio"])
     half = float(found["multiband.band_3_expander_ratio"])
     assert half - 1 == pytest.approx(0.5 * (whole - 1))
-    assert after(x, locks={}, share=0.0)[1] == neutral()
+
+
+def test_a_locked_threshold_or_gain_is_what_the_expanders_see() -> None:
+    x, _ = bursts(-35.0)
+    name = "multiband.band_3_expander_threshold_db"
+    _, found, _ = after(x, locks={name: -20.0})
+    assert float(found[name]) == -20.0
+    assert float(found["multiband.band_3_expander_ratio"]) == 1.0
+    quieter = {f"equalizer.{n}_gain_db": -18.0 for n in ("low_shelf", "high_shelf")}
+    _, plain, _ = after(x, locks={})
+    _, locked, _ = after(x, locks=quieter)
+    for band in (1, 6):
+        name = f"multiband.band_{band}_expander_threshold_db"
+        assert float(locked[name]) < float(plain[name]) - 3
+    ratios = {f"multiband.band_{i}_expander_ratio": 1.0 for i in range(1, 7)}
+    out, _, notes = after(x, locks=ratios)
+    assert not notes and np.array_equal(out, x)
+
+
+def test_a_band_that_compresses_keeps_its_times() -> None:
+    x, _ = bursts(-35.0)
+    setting = neutral()
+    for name, value in (("ratio", 2.0), ("attack_ms", 33.0), ("release_ms", 444.0)):
+        setting[f"multiband.band_2_{name}"] = torch.tensor([value], dtype=torch.float64)
+    found, _ = expanded(CHAIN, Excerpt(torch.from_numpy(x), RATE), setting, {})
+    assert float(found["multiband.band_2_attack_ms"]) == 33.0
+    assert float(found["multiband.band_3_attack_ms"]) == ATTACK_MS
+
+
+@pytest.mark.parametrize("gain_db", [-40.0, -60.0, -80.0])
+def test_words_of_quiet_recordings_stay(gain_db: float) -> None:
+    """Thresholds that a quiet recording would need lie below their range: no expander then."""
+    x, loud = bursts(-35.0)
+    setting, _ = expanded(CHAIN, Excerpt(torch.from_numpy(x), RATE), neutral(), {})
+    moved, _ = shift_thresholds(CHAIN.params, setting, gain_db)
+    quiet = (x * 10 ** (gain_db / 20)).astype(np.float32)
+    with torch.no_grad():
+        out = CHAIN.render(torch.from_numpy(quiet)[None, None], RATE, moved).audio[0, 0].numpy()
+    words = np.roll(loud, RATE // 4) & loud
+    assert abs(change_db(out, quiet, words)) < 0.5
+
+
+def test_the_share_lies_between_0_and_1() -> None:
+    with pytest.raises(SettingError, match="expansion = 1.5"):
+        ReferenceFree(expansion=1.5)
 
 
 def test_an_effect_without_expanders_is_left_alone() -> None:
@@ -104,4 +151,4 @@ def test_an_effect_without_expanders_is_left_alone() -> None:
     setting = neutral(effect)
     x, _ = bursts(-35.0)
     found, notes = expanded(effect, Excerpt(torch.from_numpy(x), RATE), setting, {})
-    assert found is setting and not notes
+    assert found == setting and not notes

@@ -29,16 +29,19 @@ def sentence(
     louder_db: float = 0.0,
     spread: float = 1.0,
     pauses_db: float = 0.0,
+    words_db: float = 0.0,
     reduction_db: float = -6.0,
 ) -> str:
     """What is said of a change of tone [F], loudness and dynamics (``spread`` times as wide;
-    ``pauses_db`` where it is quiet)."""
+    ``pauses_db`` where it is quiet, ``words_db`` where it is loud)."""
     time_s = np.arange(1200) / 20
     level_db = -20 + 10 * np.sin(time_s) - 3
     waves = {
         r: 10 ** ((level_db + 20) * k / 20 - 1) for r, k in (("before", 1.0), ("after", spread))
     }
-    waves["after"] = waves["after"] * 10 ** (pauses_db * (level_db < -24) / 20)
+    waves["after"] = waves["after"] * 10 ** (
+        (pauses_db * (level_db < -24) + words_db * (level_db > -18)) / 20
+    )
     settings = SettingsFile(
         MATCH_CHAIN,
         {p.name: p.default for p in MATCH_CHAIN.params},
@@ -152,6 +155,11 @@ def test_dynamics_are_said_only_where_they_were_at_work() -> None:
 @pytest.mark.parametrize("fall_db", [3.0, 9.0, 15.0])
 def test_quieter_pauses_are_not_livelier_words(fall_db: float) -> None:
     assert sentence(pauses_db=-fall_db) == f"Pauses quieter by {fall_db:.0f} dB."
+
+
+def test_pauses_and_words_are_told_apart() -> None:
+    text = sentence(pauses_db=-12.0, words_db=-4.0)
+    assert re.fullmatch(r"Pauses quieter by 1[123] dB, more even by [345] dB\.", text), text
 
 
 def test_everything_at_once_reads_as_one_sentence() -> None:

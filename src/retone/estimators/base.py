@@ -19,6 +19,8 @@ from retone.dsp.param import ParamTable, Setting
 from retone.estimators.profile import Profile
 from retone.progress import Progress, silent
 
+EXPANDER = "expander_threshold_db"
+
 
 @dataclass(frozen=True)
 class Excerpt:
@@ -73,6 +75,9 @@ def shift_thresholds(
 ) -> tuple[Setting, bool]:
     """Move every level-relative parameter by a level difference, held in its range.
 
+    An expander whose threshold would have to be lower than its range is turned off: held there, it
+    would lower what it should leave alone.
+
     Returns:
         The setting, and whether a parameter reached the lower end of its range.
     """
@@ -81,7 +86,11 @@ def shift_thresholds(
         if p.level_relative:
             value = setting[p.name] + by_db
             moved[p.name] = value.clamp(p.low, p.high)
-            held |= bool((value < p.low).any())
+            below = value < p.low
+            held |= bool(below.any())
+            if p.name.endswith(EXPANDER):
+                ratio = p.name.removesuffix(EXPANDER) + "expander_ratio"
+                moved[ratio] = torch.where(below, torch.ones_like(value), moved[ratio])
     return moved, held
 
 

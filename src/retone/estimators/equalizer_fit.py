@@ -257,4 +257,4 @@ def _magnitude_db(sections: Array, phi: Array) -> Array:
     b0, b1, b2, a1, a2 = (sections[..., i, None] for i in range(5))
     top = (b0 + b1 + b2) ** 2 - 4 * (b0 * b1 + 4 * b0 * b2 + b1 * b2) * phi + 16 * b0 * b2 * phi**2
     bottom = (1 + a1 + a2) ** 2 - 4 * (a1 + 4 * a2 + a1 * a2) * phi + 16 * a2 * phi**2
-    return np.asarray(10 * np.log10(np.maximum(top, 1e-12) / np.maximum(bottom, 1e-12)))
+    return np.asarray(10 * np.log10(np.maximum(top, 1e-30) / np.maximum(bottom, 1e-30)))

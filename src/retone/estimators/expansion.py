@@ -24,15 +24,18 @@ from retone.effects import Chain
 from retone.effects.bands import BANDS
 from retone.effects.multiband_equalizer import MultibandEqualizer
 from retone.estimators.base import Excerpt
+from retone.estimators.trial import as_setting
 
 FALL_DB, DEPTH, MAX_RATIO = 12.0, 0.6, 2.0
 """Chosen on training voices: with more, DNSMOS hardly rises further and words begin to change."""
 LEAST_DISTANCE_DB = 6.0
 ATTACK_MS, RELEASE_MS = 5.0, 120.0
 FRAME_S, LOW, HIGH = 0.02, 10, 95
-SOUND_DB = 90.0
+SOUND_DB, SILENT_DB = 90.0, -190.0
 """Frames further below the loudest one, such as digital silence, are not counted."""
 SAID_DB = 3.0
+NEUTRAL_RATIO = 0.02
+"""A band whose own compressor acts keeps its attack and release."""
 
 
 def expanded(
@@ -50,6 +53,7 @@ def expanded(
         locks: parameters that stay as they are.
         share: of the expanders' slope, from 0 to 1.
     """
+    setting = {**setting, **as_setting(locks)}
     members = effect.members if isinstance(effect, Chain) else ()
     at = next((i for i, m in enumerate(members) if isinstance(m, MultibandEqualizer)), None)
     if at is None or share <= 0:
@@ -63,29 +67,24 @@ def expanded(
             audio = member.render(audio, source.sample_rate, own).audio
         own = split_setting(setting, multiband.name)
         bands = multiband.split_bands(audio, source.sample_rate, own)[0, :, 0].numpy()
-    values: dict[str, float] = {}
-    falls = []
+    found, falls = dict(setting), []
     for i in range(BANDS):
         levels = _levels_db(bands[i], source.sample_rate)
-        if levels.size == 0:
+        start = f"{multiband.name}.band_{i + 1}_"
+        if levels.size == 0 or f"{start}expander_threshold_db" in locks:
             continue
         low, high = np.percentile(levels, (LOW, HIGH))
         distance = DEPTH * (high - low)
-        slope = min(FALL_DB / max(distance, LEAST_DISTANCE_DB), MAX_RATIO - 1)
-        ratio, threshold = 1 + share * slope, low + distance
-        falls.append((ratio - 1) * distance)
-        values |= {
-            f"band_{i + 1}_expander_threshold_db": threshold,
-            f"band_{i + 1}_expander_ratio": ratio,
-            f"band_{i + 1}_attack_ms": ATTACK_MS,
-            f"band_{i + 1}_release_ms": RELEASE_MS,
-        }
-    found = dict(setting)
-    for name, value in values.items():
-        full = f"{multiband.name}.{name}"
-        if full not in locks:
-            row = effect.params[full]
-            found[full] = torch.full_like(setting[full], float(np.clip(value, row.low, row.high)))
+        slope = share * min(FALL_DB / max(distance, LEAST_DISTANCE_DB), MAX_RATIO - 1)
+        values = {"expander_threshold_db": low + distance, "expander_ratio": 1 + slope}
+        if abs(float(setting[f"{start}ratio"][0]) - 1) < NEUTRAL_RATIO:
+            values |= {"attack_ms": ATTACK_MS, "release_ms": RELEASE_MS}
+        for name, value in values.items():
+            row = effect.params[start + name]
+            if row.name not in locks:
+                held = float(np.clip(value, row.low, row.high))
+                found[row.name] = torch.full_like(setting[row.name], held)
+        falls.append((float(found[f"{start}expander_ratio"][0]) - 1) * distance)
     fall = float(np.median(falls)) if falls else 0.0
     if fall < SAID_DB:
         return found, ()
@@ -97,4 +96,5 @@ def _levels_db(band: Array, sample_rate: int) -> Array:
     count = len(band) // size
     power = np.mean(np.square(band[: count * size].reshape(count, size)), axis=1)
     levels = 10 * np.log10(power + 1e-20)
-    return np.asarray(levels[levels > levels.max(initial=-200.0) - SOUND_DB])
+    loudest = levels.max(initial=SILENT_DB)
+    return np.asarray(levels[levels > max(loudest - SOUND_DB, SILENT_DB)])

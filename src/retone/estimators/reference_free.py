@@ -14,7 +14,7 @@ from torch import Tensor
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
 from retone.dsp.spectral import mel_filterbank, stft
-from retone.errors import DataError
+from retone.errors import DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
 from retone.estimators.expansion import expanded
 from retone.estimators.loading import Loaded, load, pieces
@@ -59,6 +59,12 @@ class ReferenceFree:
     caution_db: float = CAUTION_DB
     expansion: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.expansion <= 1:
+            raise SettingError(
+                f"expansion = {self.expansion}: it must lie between 0 (no expanders) and 1."
+            )
+
     @property
     def effect(self) -> Effect:
         """The effect that the weights set."""
@@ -92,14 +98,15 @@ class ReferenceFree:
         setting, _ = shift_thresholds(table, table.to_physical(unit), -level_db)
         mean = table.to_physical(table.to_unit(setting).mean(0, keepdim=True))
         rate = network.config.front_end.sample_rate
-        share, slope = 1.0, self.expansion
+        share = 1.0
         notes: list[str] = []
+        content = content_of(source)
+        music = content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE
         if self.caution_db > 0:
             size_db = change_db(loaded.effect, clips, rate, mean)
             share = strength(size_db, self.caution_db)
-            content = content_of(source)
-            if content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE:
-                share, slope = share * MUSIC_SHARE, 0.0
+            if music:
+                share *= MUSIC_SHARE
                 notes.append(
                     f"This sounds like music ({100 * content.confidence:.0f} % confidence), and "
                     "enhance is made for speech: only a quarter of its change is applied. For "
@@ -111,9 +118,13 @@ class ReferenceFree:
                     "is applied, because small changes are uncertain."
                 )
         setting = mean if share == 1 else table.blend(mean, share)
+        setting, held = without_lift(loaded.effect, source, setting, locks)
+        slope = self.expansion if content.kind == "speech" else 0.0
         setting, expansion = expanded(loaded.effect, source, setting, locks, slope)
-        kept, held = without_lift(loaded.effect, source, setting, locks)
-        return Estimate(loaded.effect, kept, (*notes, *expansion, *held))
+        if expansion:
+            setting, held_again = without_lift(loaded.effect, source, setting, locks)
+            held = held or held_again
+        return Estimate(loaded.effect, setting, (*notes, *expansion, *held))
 
     def load(self) -> Loaded:
         """The network and its effect."""

@@ -58,9 +58,10 @@ def noticed(data: ReportData) -> str:
     parts = [t.text for t in tone_changes(data)]
     below, above = _spread_changes_db(data)
     spread = below + above
-    if spread > 0 and above < PAUSES_SHARE * spread:
-        parts.append(f"pauses quieter by {_whole(spread)}")
-    elif spread:
+    if below >= LEAST_SPREAD_DB and above < PAUSES_SHARE * below:
+        parts.append(f"pauses quieter by {_whole(below)}")
+        spread = min(above, 0.0)
+    if abs(spread) >= LEAST_SPREAD_DB:
         parts.append(f"{'livelier' if spread > 0 else 'more even'} by {_whole(spread)}")
     louder = loudness_change_db(data)
     if louder:
@@ -162,7 +163,8 @@ def _region(f: np.ndarray, near: slice, change_db: float) -> str:
 
 def spread_change_db(data: ReportData) -> float:
     """The change of the spread of short levels in dB; 0 where dynamics did not change it."""
-    return sum(_spread_changes_db(data))
+    change = sum(_spread_changes_db(data))
+    return change if abs(change) >= LEAST_SPREAD_DB else 0.0
 
 
 def _spread_changes_db(data: ReportData) -> tuple[float, float]:
@@ -176,7 +178,7 @@ def _spread_changes_db(data: ReportData) -> tuple[float, float]:
     sounds = levels[0] > np.quantile(levels[0], 0.95) - _ACTIVE_DB
     spreads = [np.diff(np.quantile(x[sounds], (0.1, 0.5, 0.9))) for x in levels]
     below, above = (float(v) for v in spreads[1] - spreads[0])
-    return (below, above) if abs(below + above) >= LEAST_SPREAD_DB else (0.0, 0.0)
+    return below, above
 
 
 def _short_levels(e: Envelope) -> np.ndarray:

@@ -179,7 +179,7 @@ def summary(result: Result, key: str = "dnsmos.overall") -> str:
             f"than {WORST_FALL:g} on {_falls(gains)}; the worst change is {worst:+.2f} ({case})."
         )
     devices = result.question.get("devices", ())
-    if devices:
+    if devices and gains:
         lines += [
             "",
             f"{key} of the same files through devices ([what they do](natural.md)):",
