@@ -19,7 +19,16 @@ from retone.errors import DataError, SettingError
 from retone.estimators import network as network_module
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Excerpt
-from retone.estimators.gate import FARTHEST, GRIDS, Gate, Shares, blended, packaged, read
+from retone.estimators.gate import (
+    FARTHEST,
+    GRIDS,
+    Gate,
+    Shares,
+    blended,
+    packaged,
+    read,
+    without_locked,
+)
 from retone.estimators.level_rule import Levels, levels_of
 from retone.estimators.matching import Matching
 from retone.estimators.network import Network
@@ -363,3 +372,11 @@ def test_the_user_is_told_where_most_of_a_change_is_left_out(
     notes = Network().estimate(source, [reference], locks={}).notes
     assert notes == Shares(0.0, 0.0).notes()
     assert Network(caution=0.0).estimate(source, [reference], locks={}).notes == ()
+
+
+def test_a_locked_makeup_leaves_the_dynamics_their_share() -> None:
+    table = MATCH_CHAIN.params
+    shares = Shares(0.5, 0.25, 0.75)
+    assert without_locked(table, shares, {"compressor.makeup_db"}) == shares
+    assert without_locked(table, shares._replace(level=None), {"compressor.makeup_db"})[1] == 1
+    assert without_locked(table, shares, {"compressor.ratio"}).dynamics == 1

@@ -12,7 +12,7 @@ import torch
 
 from conftest import MakeAudio
 from retone.effects import MATCH_CHAIN
-from retone.errors import DataError
+from retone.errors import DataError, SettingError
 from retone.estimators import network as module
 from retone.estimators.base import Excerpt
 from retone.estimators.frame_fit import FitRules, FrameGoal
@@ -111,3 +111,22 @@ def test_the_misfit_is_least_where_the_prediction_is_met() -> None:
         assert float(goal.misfit(frames, measures + louder, FitRules.bend)) > 0
     away = goal._replace(weight=torch.zeros_like(frames))
     assert float(away.misfit(frames + 1, measures, FitRules.bend)) == 0.0
+
+
+def test_silent_references_are_left_to_the_first_network(pair: tuple[Excerpt, Excerpt]) -> None:
+    silent = Excerpt(torch.zeros(4 * RATE), RATE)
+    for references in ([silent], [pair[1], silent]):
+        found = QUICK.estimate(pair[0], references, locks={}).setting
+        assert all(torch.isfinite(v).all() for v in found.values())
+
+
+def test_a_level_must_be_a_rule() -> None:
+    with pytest.raises(SettingError, match="level = 'nonsense'"):
+        Network(level="nonsense")
+
+
+def test_music_keeps_its_gate_whatever_is_said_of_a_second_network(
+    pair: tuple[Excerpt, Excerpt],
+) -> None:
+    one, two = (Network("music", frames=f, fit_steps=2) for f in ("shipped", None))
+    assert setting_of(one, pair) == setting_of(two, pair)

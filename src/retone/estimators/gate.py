@@ -186,6 +186,8 @@ def without_locked(table: ParamTable, shares: Shares, locks: Collection[str]) ->
     """Whole shares for what holds a locked parameter: the others of its kind allow for it."""
     gains = set(table.with_role("gain", "frequency", "q"))
     tone = any(name in gains for name in locks)
+    if shares.level is not None:  # the level has a share of its own
+        gains |= set(table.with_role("makeup"))
     rest = any(name in table.names and name not in gains for name in locks)
     return Shares(1.0 if tone else shares.tone, 1.0 if rest else shares.dynamics, shares.level)
 

@@ -58,7 +58,7 @@ TOGETHER = Rules(Descent(24, 0.08, 0.02), 0.6, LevelRule(same=0.1, peak=0.15, ow
 """The same where a network that predicts frames takes part."""
 MOST_STEPS = 16
 """Steps of a fit to several pieces: each costs more, and several hold more than one."""
-SHIPPED = "shipped"
+SHIPPED, USUAL = "shipped", "usual"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Network:
             whole change. Custom weights, profiles and ``fit_steps=0`` make the whole change.
 
     Raises:
-        SettingError: the caution is outside 0..1.
+        SettingError: the caution is outside 0..1, or the level is another word.
     """
 
     weights: Path | str = "speech"
@@ -98,13 +98,15 @@ class Network:
     max_pieces: int = 4
     fit_steps: int | None = None
     fit_pieces: int = 2
-    level: LevelRule | str | None = "usual"
+    level: LevelRule | str | None = USUAL
     caution: float = 1.0
     name: str = "network"
 
     def __post_init__(self) -> None:
         if not 0 <= self.caution <= 1:
             raise SettingError(f"caution = {self.caution} is outside 0..1.")
+        if isinstance(self.level, str) and self.level != USUAL:
+            raise SettingError(f"level = {self.level!r}: expected a LevelRule, {USUAL!r} or None.")
 
     @property
     def effect(self) -> Effect:
@@ -120,7 +122,7 @@ class Network:
         progress: Progress = silent,
     ) -> Estimate:
         """Find the setting; see ``Estimator.estimate``. The caller applies the locks."""
-        gated = self.caution > 0 and self.frames in (SHIPPED, self.weights)
+        gated = self.caution > 0 and self.frames in (None, SHIPPED, self.weights)
         gate = packaged_gate(str(self.weights)) if gated else None
         estimate, evidence = self.answer(
             source, references, locks=locks, progress=progress, explain=gate is not None
@@ -218,7 +220,8 @@ class Network:
         aim, rules = None, ALONE
         if expected and self.fit_steps != 0:
             if recordings:
-                aim = self._aim(loaded, own, parts, heard)
+                sounding = [h for h, o in zip(heard, others, strict=False) if bool(o.any())]
+                aim = self._aim(loaded, own, parts, sounding)
             rules = TOGETHER if aim else ALONE
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
@@ -262,7 +265,7 @@ class Network:
     def _aim(
         self, loaded: Loaded, own: Tensor, parts: Features, references: Sequence[Features]
     ) -> _Aim | None:
-        """What the second network predicts, if there is one.
+        """What the second network predicts from references that sound, if there are any.
 
         Raises:
             DataError: the networks analyse recordings differently.
@@ -271,7 +274,7 @@ class Network:
         if weights == SHIPPED:
             kind = str(self.weights)
             weights = kind if kind in KINDS and shipped_frames(kind).is_file() else None
-        if weights is None:
+        if weights is None or not references:
             return None
         first: Any = loaded.network
         if load_frames(weights).network.front_end.config != first.config.front_end:

@@ -74,6 +74,7 @@ def measure_pairs(
     question = {
         "corpus": corpus.name, "corpus_sha256": corpus.sha256, "sample_rate": maker.sample_rate,
         "length": maker.length, "seed": seed, "weights": str(network.weights),
+        "frames": str(network.frames), "shares": list(Shares._fields),
     }  # fmt: skip
     rows: list[Row] = []
     if path.exists():
