@@ -44,7 +44,7 @@ KEPT_DB = 0.2
 LOOSER = 4.0
 """By how much more a band may miss the guarantee for each dB by which it is nearer than ``FAR_DB``,
 beyond which it must not."""
-SHARED = 5
+SHARED = 3
 """Bands on either side of the middle one that share in a median, so that it moves smoothly."""
 
 
