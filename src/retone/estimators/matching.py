@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 STEPS = 4
 NEAR_PROCESSING = 0.5
 """Below this strength the six bands begin near those of the processing."""
-LARGE_TONE_DB, LARGE_RATIO = 4.5, 2.0
+LARGE_TONE_DB, LARGE_RATIO = 3.5, 2.0
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
 ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
 """The bands' centres, rounded for notes."""
