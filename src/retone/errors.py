@@ -74,8 +74,12 @@ class MissingExtraError(RetoneError, ImportError):
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's own error, or PyTorch's, which has no type of its own."""
-    words = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+    """Whether memory ran out: Python's own error, or one of PyTorch's or of threads, which have no
+    type of their own."""
+    words = (
+        "can't allocate memory", "not enough memory", "out of memory", "bad_alloc",
+        "can't start new thread",
+    )  # fmt: skip
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(w in str(error) for w in words)
     )
