@@ -32,8 +32,11 @@ def sentence(
     words_db: float = 0.0,
     reduction_db: float = -6.0,
 ) -> str:
-    """What is said of a change of tone [F], loudness and dynamics (``spread`` times as wide;
-    ``pauses_db`` where it is quiet, ``words_db`` where it is loud)."""
+    """The report's first sentence for a change of tone [F], of loudness and of dynamics.
+
+    ``spread`` multiplies the spread of the levels; ``pauses_db`` and ``words_db`` are added to
+    quiet and to loud moments.
+    """
     time_s = np.arange(1200) / 20
     level_db = -20 + 10 * np.sin(time_s) - 3
     waves = {

@@ -113,8 +113,9 @@ class Frames:
         )
         unit = self._begin(source, references, locks)
         with torch.no_grad():
-            parts, *heard = (network.encode(clips) for clips in (own, *others))
-        clips, goal, wanted = self.aim(own, parts, [merge_clips(h) for h in heard])
+            parts, *reference_parts = (network.encode(clips) for clips in (own, *others))
+        merged = [merge_clips(features) for features in reference_parts]
+        clips, goal, wanted = self.aim(own, parts, merged)
         goal = self._halfway(front_end, clips, goal, unit)
         unit, _ = fit_frames(
             MATCH_CHAIN, front_end, clips, goal, unit, rules=self.rules, locks=locks,

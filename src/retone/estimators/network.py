@@ -190,7 +190,7 @@ class Network:
         rate = _rate(loaded)
         own = pieces(source, rate, loaded.length, self.max_pieces)
         others: list[Tensor] = []
-        heard: list[Features] = []
+        reference_features: list[Features] = []
         units, expected = [], []
         merged = isinstance(network, AlignedNet)
         where = Path(self.weights).name
@@ -205,7 +205,7 @@ class Network:
                     other = network.encode(others[-1])
                     if merged:
                         other = merge_clips(other)
-                        heard.append(other)
+                        reference_features.append(other)
                 for j in range(other[0].shape[0]):
                     count = source_features[0].shape[0]
                     one = type(other)(*(t[j : j + 1].expand(count, *t.shape[1:]) for t in other))
@@ -220,8 +220,12 @@ class Network:
         aim, rules = None, ALONE
         if expected and self.fit_steps != 0:
             if recordings:
-                sounding = [h for h, o in zip(heard, others, strict=False) if bool(o.any())]
-                aim = self._aim(loaded, own, parts, sounding)
+                not_silent = [
+                    features
+                    for features, clips in zip(reference_features, others, strict=False)
+                    if bool(clips.any())
+                ]
+                aim = self._aim(loaded, own, parts, not_silent)
             rules = TOGETHER if aim else ALONE
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
@@ -265,7 +269,7 @@ class Network:
     def _aim(
         self, loaded: Loaded, own: Tensor, parts: Features, references: Sequence[Features]
     ) -> _Aim | None:
-        """What the second network predicts from references that sound, if there are any.
+        """What the second network predicts from references that are not silent, if there are any.
 
         Raises:
             DataError: the networks analyse recordings differently.
