@@ -27,14 +27,21 @@ SILENCE_DB = -300.0
 """Level of a band that holds exactly nothing."""
 SEGMENT = 8192
 MAX_BIN_HZ = 6.0
+LONGEST_S = SEGMENT / 24000
 HALF, DENSE = 2, 4
 """Segments that begin within the length of one. ``DENSE`` ones weight all samples alike, so that
 levels do not depend on where the segments begin."""
 _SEGMENTS_AT_ONCE = 32
 
 
-def segment_samples(sample_rate: float) -> int:
-    """Samples per segment: 8192, and more above 49 kHz so that a bin is never wider than 6 Hz."""
+def segment_samples(sample_rate: float, overlap: int = HALF) -> int:
+    """Samples per segment: 8192, and more above 49 kHz so that a bin is never wider than 6 Hz.
+
+    ``DENSE`` segments last at most ``LONGEST_S``, so that a copy at 8 kHz is not analysed in
+    longer pieces than its original.
+    """
+    if overlap == DENSE and sample_rate * LONGEST_S < SEGMENT:
+        return 2 * int(sp_fft.next_fast_len(round(sample_rate * LONGEST_S / 2), real=True))
     return max(SEGMENT, 1 << int(np.ceil(np.log2(sample_rate / MAX_BIN_HZ))))
 
 
@@ -67,7 +74,7 @@ def segment_powers(audio: Any, sample_rate: float, overlap: int = HALF) -> Array
         )
     if x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float64)
-    size = segment_samples(sample_rate)
+    size = segment_samples(sample_rate, overlap)
     length = min(size, x.shape[1])
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(x.dtype)
     views = np.lib.stride_tricks.sliding_window_view(x, length, axis=1)[

@@ -26,8 +26,8 @@ from retone.estimators.sound import SHORTEST_PAUSES_S, Sound
 from retone.estimators.trial import Look, Trial, level_db, response_db, scaled
 
 RENDERED_S = 30.0
-ROUNDS, FITS, PATIENCE = 10, 2, 4
-EASED = 0.75
+ROUNDS, FITS, PATIENCE = 12, 2, 4
+EASED, LEAST_SLOPE = 0.7, 0.08
 CLOSE_DB = 0.1
 MOST_LIFT_DB, MOST_LIFT_STEREO_DB = 2.8, 1.6
 """How far noise may rise in the mix; of two channels its pauses are not quite those of the mix."""
@@ -138,9 +138,10 @@ class MatchFit(Trial):
                 added_db = 0.5 * (before + added_db)
             if broken <= CLOSE_DB and np.ptp((added_db - before)[self.guard.known]) < STEADY_DB:
                 break
-            if broken > CLOSE_DB and number >= PATIENCE:  # less dynamics, and less of what they add
-                added_db, values = EASED * added_db, _eased(values, EASED, self.locks)
-                if number >= 2 * PATIENCE:
+            if broken > CLOSE_DB and number >= PATIENCE:  # less dynamics, then less of the tone
+                if _acts(values):
+                    added_db, values = EASED * added_db, _eased(values, EASED, self.locks)
+                else:
                     wanted_db = EASED * wanted_db
         assert best is not None
         return best
@@ -361,6 +362,11 @@ def _eased(values: dict[str, float], share: float, locks: Mapping[str, float]) -
     slope = share * (1 - 1 / values["ratio"])
     expansion = 1 + share * (values["expander_ratio"] - 1)
     return values | {"ratio": 1 / (1 - slope), "expander_ratio": expansion} | dict(locks)
+
+
+def _acts(values: Mapping[str, float]) -> bool:
+    """Whether a compressor does anything worth easing."""
+    return max(1 - 1 / values["ratio"], values["expander_ratio"] - 1) > LEAST_SLOPE
 
 
 def _shifted(

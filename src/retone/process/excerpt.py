@@ -191,7 +191,7 @@ class ToneMeter:
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
-        self.size = segment_samples(sample_rate)
+        self.size = segment_samples(sample_rate, DENSE)
         self.rest: NDArray[np.float32] | None = None
         self.total, self.count = np.zeros(BANDS), 0
 
