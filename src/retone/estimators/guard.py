@@ -88,14 +88,22 @@ class Guard:
 
     def excess_db(self, gain_db: Array) -> float:
         """How far gains [F] break the guarantee, in dB; 0 or less if they keep it."""
-        worst = [-np.inf]
+        return float(self._excess_db(gain_db).max())
+
+    def weakest(self, gain_db: Array) -> int:
+        """The band in which gains [F] come nearest to breaking the guarantee, or break it most."""
+        return int(self._excess_db(gain_db).argmax())
+
+    def _excess_db(self, gain_db: Array) -> Array:
+        """``excess_db`` of each band [F]."""
+        found = np.full(len(gain_db), -np.inf)
         far = self.far | self.held_far
-        if far.any():
-            left = np.abs(self.left_db(gain_db)[far])
-            worst.append(float((left - np.abs(self.need_db[far])).max()) - ALLOWED_DB)
+        left = np.abs(self.left_db(gain_db)) - np.abs(self.need_db) - ALLOWED_DB
+        found[far] = left[far]
         if self.rests.any():
-            worst.append(float(gain_db[self.empty].max()) - self.rest_db(gain_db) - LIFT_DB)
-        return max(worst)
+            lift = gain_db - self.rest_db(gain_db) - LIFT_DB
+            found[self.empty] = np.maximum(found, lift)[self.empty]
+        return found
 
     @property
     def rests(self) -> Mask:

@@ -27,7 +27,8 @@ from retone.estimators.trial import Look, Trial, level_db, response_db, scaled
 
 RENDERED_S = 30.0
 ROUNDS, FITS, PATIENCE = 12, 2, 4
-EASED, LEAST_SLOPE = 0.7, 0.08
+EASED, LEAST_SLOPE, NEAR_BANDS = 0.6, 0.08, 5
+NO_DYNAMICS = {"ratio": 1.0, "expander_ratio": 1.0}
 CLOSE_DB = 0.1
 MOST_LIFT_DB, MOST_LIFT_STEREO_DB = 2.8, 1.6
 """How far noise may rise in the mix; of two channels its pauses are not quite those of the mix."""
@@ -138,13 +139,21 @@ class MatchFit(Trial):
                 added_db = 0.5 * (before + added_db)
             if broken <= CLOSE_DB and np.ptp((added_db - before)[self.guard.known]) < STEADY_DB:
                 break
-            if broken > CLOSE_DB and number >= PATIENCE:  # less dynamics, then less of the tone
-                if _acts(values):
+            if broken > CLOSE_DB and number >= PATIENCE:
+                band = self.guard.weakest(look.gain_db)
+                if not _acts(values) or self._breaks_alone(setting, band):
+                    wanted_db = _eased_near(wanted_db, band, self.guard)
+                else:  # less dynamics, and less of what they add
                     added_db, values = EASED * added_db, _eased(values, EASED, self.locks)
-                else:
-                    wanted_db = EASED * wanted_db
         assert best is not None
         return best
+
+    def _breaks_alone(self, setting: Setting, band: int) -> bool:
+        """Whether the equaliser breaks the guarantee in a band without the compressor too."""
+        toned = dict(setting)
+        put(toned, "compressor", NO_DYNAMICS)
+        gain_db = self.look(toned).gain_db
+        return self.guard.weakest(gain_db) == band and self.guard.excess_db(gain_db) > CLOSE_DB
 
     def _added_db(self, setting: Setting, look: Look) -> Array:
         """What a setting does to the tone besides its equaliser's response."""
@@ -362,6 +371,14 @@ def _eased(values: dict[str, float], share: float, locks: Mapping[str, float]) -
     slope = share * (1 - 1 / values["ratio"])
     expansion = 1 + share * (values["expander_ratio"] - 1)
     return values | {"ratio": 1 / (1 - slope), "expander_ratio": expansion} | dict(locks)
+
+
+def _eased_near(wanted_db: Array, band: int, guard: Guard) -> Array:
+    """Wanted gains [F] with less of them near a band."""
+    away = np.abs(np.arange(len(wanted_db)) - band)
+    share = (1 - EASED) * np.clip(1 - away / NEAR_BANDS, 0.0, 1.0)
+    middle = np.median(wanted_db[guard.matched]) if guard.matched.any() else 0.0
+    return np.asarray(wanted_db - share * (wanted_db - middle))
 
 
 def _acts(values: Mapping[str, float]) -> bool:
