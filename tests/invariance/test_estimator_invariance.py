@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from kinds import PLACES, SILENCES, resampled, stereo, voice, with_silence
+from kinds import PLACES, SILENCES, Recording, resampled, stereo, voice, with_silence
 
-from retone.audio import Clip
+from retone.audio import Clip, load
 from retone.estimators.base import Estimator
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.matching import Matching
 from retone.process.decide import decide
 from retone.process.result import Decision, Options
 
+CURVE = "match with a curve"
 ESTIMATORS: dict[str, Callable[[], Estimator]] = {
     "closed-form": ClosedForm,
-    "match with a curve": lambda: Matching(strength=1.0, eq="curve"),
+    CURVE: lambda: Matching(strength=1.0, eq="curve"),
     "match": Matching,
 }
 each_estimator = pytest.mark.parametrize("name", ESTIMATORS)
@@ -58,9 +60,11 @@ def decide_between(
     return decide(first, [second], Options(), estimator=ESTIMATORS[name]())
 
 
-def assert_alike(one: Decision, other: Decision, up_to_hz: float = 1e5) -> None:
+def assert_alike(
+    one: Decision, other: Decision, from_hz: float = 0.0, up_to_hz: float = 1e5
+) -> None:
     (gain, ratio), (moved, moved_ratio) = settings(one), settings(other)
-    shared = BANDS_HZ.numpy() < up_to_hz
+    shared = (BANDS_HZ.numpy() > from_hz) & (BANDS_HZ.numpy() < up_to_hz)
     apart = (gain - moved)[shared]  # the level is matched apart
     assert np.abs(apart - np.median(apart)).max() <= MOST_DB
     assert abs(ratio - moved_ratio) <= MOST_RATIO
@@ -141,12 +145,15 @@ def test_the_share_of_speech_moves_no_setting(name: str, side: str, share: float
     assert_alike(decided(name), decide_between(name, source, reference))
 
 
-FOLLOWS_WIDTH = {"closed-form", "match with a curve", "match"}
+FOLLOWS_WIDTH = {"closed-form", "match"}
 """Their equaliser balances the bands that a recording holds, so a copy without treble moves all."""
+LEAKAGE_HZ = 300.0
+"""Below this some bands of the voice hold only what leaks from its harmonics."""
+RATES = (8000, 11025, 16000, 22050, 24000, 44100)
 
 
 @each_estimator
-@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 24000, 44100])
+@pytest.mark.parametrize("rate", RATES)
 def test_a_copy_at_another_rate_has_the_same_settings(name: str, rate: int) -> None:
     """Both sides at that rate, in the range that the copy holds."""
     source, reference = (voice(n, rate=48000, bright_db=b) for n, b in ((0, 0.0), (1, 8.0)))
@@ -154,6 +161,20 @@ def test_a_copy_at_another_rate_has_the_same_settings(name: str, rate: int) -> N
     copy = decide_between(name, resampled(source, rate), resampled(reference, rate), rate, rate)
     if name in FOLLOWS_WIDTH and rate < 44100:
         pytest.xfail("the equaliser balances the bands that a recording holds")
-    if name == "match with a curve":
-        pytest.xfail("what leaks into empty bands from their neighbours holds the curve back")
-    assert_alike(whole, copy, up_to_hz=0.42 * rate)
+    if name == CURVE and rate == 11025:
+        pytest.xfail("without its treble this voice is compressed, by 1.3 to 1")
+    from_hz = LEAKAGE_HZ if name == CURVE else 0.0
+    assert_alike(whole, copy, from_hz=from_hz, up_to_hz=0.42 * rate)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050])
+@pytest.mark.parametrize("side", ["input", "reference", "both"])
+def test_a_copy_of_a_real_voice_has_the_same_curve(
+    repository: Path, side: str, rate: int
+) -> None:
+    clips = [load(repository / "examples" / f"{n}_voice.flac") for n in ("dull", "bright")]
+    own, other = (Recording(c.samples.mean(axis=0), c.sample_rate, ()) for c in clips)
+    whole = decide_between(CURVE, own.samples, other.samples, own.rate, other.rate)
+    x, fs = (resampled(own, rate), rate) if side != "reference" else (own.samples, own.rate)
+    y, gs = (resampled(other, rate), rate) if side != "input" else (other.samples, other.rate)
+    assert_alike(whole, decide_between(CURVE, x, y, fs, gs), up_to_hz=0.42 * rate)
