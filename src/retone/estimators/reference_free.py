@@ -30,6 +30,8 @@ CAUTION_DB = 4.0
 between voices, predictions for bad ones mostly their defects."""
 MUSIC_SHARE, MUSIC_CONFIDENCE = 0.25, 0.7
 SURE = 0.95
+SAID_DB = 0.25
+"""What is applied of a change is said with its size from here on."""
 WINDOW, HOP, MELS = 1024, 512, 48
 ACTIVE_DB = 40.0
 
@@ -113,10 +115,7 @@ class ReferenceFree:
                     "music use 'retone match' with a reference."
                 )
             elif share < SURE:
-                notes.append(
-                    f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it "
-                    "is applied, because small changes are uncertain."
-                )
+                notes.append(_said(size_db, share))
         setting = mean if share == 1 else table.blend(mean, share)
         setting, held = without_lift(loaded.effect, source, setting, locks)
         slope = self.expansion if content.kind == "speech" else 0.0
@@ -148,6 +147,18 @@ class ReferenceFree:
 def strength(size_db: float, caution_db: float) -> float:
     """Share of a change of ``size_db`` that is applied: ``size^2 / (size^2 + caution^2)``."""
     return size_db**2 / (size_db**2 + caution_db**2)
+
+
+def _said(size_db: float, share: float) -> str:
+    if share * size_db < SAID_DB:
+        return (
+            f"The network finds little to change ({size_db:.1f} dB), and small changes are "
+            "uncertain: the voice is left nearly as it is."
+        )
+    return (
+        f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it is applied, "
+        "because small changes are uncertain."
+    )
 
 
 @torch.no_grad()
