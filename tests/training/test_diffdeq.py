@@ -259,6 +259,13 @@ def test_an_equalisers_weights_begin_the_whole_chain(
         train(diffdeq_paper(), corpora, tmp_path / "c", workers=0, warm_start=best)
 
 
+def test_improved_learns_from_both_kinds_of_bands() -> None:
+    pairs = diffdeq_improved().pairs
+    assert isinstance(pairs.corruption, MultibandEqualizer) and not pairs.allpass_target
+    assert pairs.alternate and isinstance(pairs.alternate.corruption, DynamicEqualizer)
+    assert pairs.alternate.allpass_target and pairs.alternate.drive_db == 24
+
+
 def test_improved_can_undo_more_than_an_equaliser() -> None:
     names = diffdeq_improved().effect.params.names
     assert set(Equalizer(name="equalizer").params.prefixed("equalizer").names) < set(names)

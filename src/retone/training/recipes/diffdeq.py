@@ -92,28 +92,37 @@ def diffdeq_peq() -> Recipe:
 def diffdeq_improved() -> Recipe:
     """An equaliser and phase-transparent bands that compress and expand; log-mel frames.
 
-    Levels are matched before the loss, since the level cannot be known from one signal. Pairs also
-    hold clean and slightly degraded clips, room noise, band-limited clips, and voices at other
-    speeds. Use `diffdeq_improved_peq`'s best weights as warm start: it learns the equaliser at less
-    than half the cost per step.
+    Levels are matched before the loss, since the level cannot be known from one signal. Half the
+    pairs are degraded by such bands, the others by the paper's. They also hold clean and slightly
+    degraded clips, room noise, band-limited clips, and voices at other speeds. Use
+    `diffdeq_improved_peq`'s best weights as warm start: it learns the equaliser at less than half
+    the cost per step.
     """
     paper = diffdeq_paper()
+    paper_bands = EnhanceMaker(
+        sample_rate=SAMPLE_RATE,
+        corruption=DynamicEqualizer(),
+        allpass_target=True,
+        device_probability=0.35,
+        clean_probability=0.12,
+        min_strength=0.2,
+        noise_probability=0.4,
+        low_band_probability=0.15,
+        speed=1.15,
+        peak_dbfs=IMPROVED_PEAK_DBFS,
+        full_band_weight=20.0,
+    )
     return replace(
         paper,
         name="diffdeq_improved",
-        pairs=EnhanceMaker(
-            sample_rate=SAMPLE_RATE,
+        pairs=replace(
+            paper_bands,
             corruption=MultibandEqualizer(),
+            allpass_target=False,
             gain_db=24.0,  # first-order slopes reduce it to 5 dB RMS over frequency
             expansion=True,
             drive_db=12.0,
-            device_probability=0.35,
-            clean_probability=0.12,
-            min_strength=0.2,
-            noise_probability=0.4,
-            low_band_probability=0.15,
-            speed=1.15,
-            peak_dbfs=IMPROVED_PEAK_DBFS,
+            alternate=paper_bands,
         ),
         effect=ENHANCE_CHAIN,
         network=_network(ENHANCE_CHAIN, MEL),
@@ -141,7 +150,7 @@ def diffdeq_smoke() -> Recipe:
     return replace(
         r,
         name="diffdeq_smoke",
-        pairs=replace(r.pairs, length=24000),
+        pairs=replace(r.pairs, length=24000, alternate=None),
         network=replace(r.network, channels=16, gru=16, hidden=32),
         batch_size=2,
         steps=6,
