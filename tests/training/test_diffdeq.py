@@ -21,6 +21,7 @@ from retone.training.feed import Batch, PairDataset
 from retone.training.loop import estimate_loss, learning_rate, train
 from retone.training.recipes.diffdeq import (
     diffdeq_improved,
+    diffdeq_improved_both,
     diffdeq_paper,
     diffdeq_peq,
     diffdeq_smoke,
@@ -257,6 +258,14 @@ def test_an_equalisers_weights_begin_the_whole_chain(
     train(smoke, corpora, tmp_path / "b", workers=0, warm_start=best)
     with pytest.raises(DataError, match="another network"):
         train(diffdeq_paper(), corpora, tmp_path / "c", workers=0, warm_start=best)
+
+
+def test_one_recipe_learns_from_both_kinds_of_bands() -> None:
+    assert diffdeq_improved().pairs.alternate is None
+    pairs = diffdeq_improved_both().pairs
+    assert isinstance(pairs.corruption, MultibandEqualizer) and not pairs.allpass_target
+    assert pairs.alternate and isinstance(pairs.alternate.corruption, DynamicEqualizer)
+    assert pairs.alternate.allpass_target and pairs.alternate.drive_db == 24
 
 
 def test_improved_can_undo_more_than_an_equaliser() -> None:

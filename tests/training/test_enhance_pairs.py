@@ -13,6 +13,7 @@ from tiny import SAMPLE_RATE
 
 from retone.effects import Compressor, DynamicEqualizer, MultibandEqualizer
 from retone.errors import DataError, SettingError
+from retone.training.data.corpora import full_band
 from retone.training.data.degradations import play_at_speed
 from retone.training.data.enhance_pairs import EnhanceMaker, draw_device, is_speech
 
@@ -132,6 +133,34 @@ def test_a_target_at_rest_has_the_damages_phase(corpora: dict[str, Any]) -> None
     )
 
 
+def test_an_alternate_maker_makes_every_second_pair(corpora: dict[str, Any]) -> None:
+    one, other = maker(), maker(corruption=DynamicEqualizer(), speed=1.1)
+    both = replace(one, alternate=other)
+    for index in range(4):
+        alone = (one, other)[index % 2].make(corpora["train"], index, 7)
+        pair = both.make(corpora["train"], index, 7)
+        np.testing.assert_array_equal(pair.input, alone.input)
+        np.testing.assert_array_equal(pair.target, alone.target)
+    assert both.clip_samples == other.clip_samples > one.clip_samples
+    checked = both.for_validation(corpora["val"])
+    assert checked.alternate == replace(other, speed=1.0)
+    assert both.for_scoring() == one.for_scoring()
+    with pytest.raises(SettingError, match="expected 24000 at"):
+        replace(one, alternate=replace(other, length=12000))
+
+
+def test_voices_without_a_top_are_drawn_less_often(corpora: dict[str, Any]) -> None:
+    train = corpora["train"]
+    low = {t.group for t, full in zip(train.tracks, full_band(train), strict=True) if not full}
+    assert low == {t.group for t in train.tracks if "16khz" in t.group} != set()
+
+    def drawn(weight: float) -> set[str]:
+        make = maker(full_band_weight=weight)
+        return {make.make(train, i, 1).group for i in range(30)}
+
+    assert drawn(1.0) & low and not drawn(1e6) & low and drawn(1e-6) <= low
+
+
 def test_silence_is_left_out() -> None:
     rng = np.random.default_rng(0)
     speech = (0.1 * rng.standard_normal(24000)).astype(np.float32)
@@ -156,6 +185,8 @@ def test_what_cannot_be_is_refused(corpora: dict[str, Any]) -> None:
         maker(strength="gentle")
     with pytest.raises(SettingError, match=r"not in 0\.\.1"):
         maker(device_probability=2.0)
+    with pytest.raises(SettingError, match="full_band_weight 0.0 must be above 0"):
+        maker(full_band_weight=0.0)
     with pytest.raises(SettingError, match="multiband"):
         maker(corruption=Compressor())
     with pytest.raises(DataError, match="length shorter"):

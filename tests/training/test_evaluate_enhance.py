@@ -161,5 +161,12 @@ def test_recordings_through_devices_have_a_table_of_their_own(
     ]
     text = recordings.summary(Result.load(path))
     assert "2 files of 2 voices" in text
-    assert all(f"| {d} | " in text for d in ("laptop", "noise", "all devices"))
+    assert all(f"| {d} | " in text for d in ("laptop", "noise", "all"))
     assert "of 4 |" in text.splitlines()[-1]
+    head, *table = [line.split(" | ") for line in text.splitlines() if line.count(" | ") > 7]
+    loss = {m: float(np.mean([r.values["before.dnsmos.overall"] for r in result.rows
+                              if r.method == m])) for m in ("enhance", "laptop")}  # fmt: skip
+    to_original = float(table[0][head.index("to the original")].split(" [")[0])
+    assert to_original == pytest.approx(loss["enhance"] - loss["laptop"], rel=0.02)
+    noisy = next(r.values for r in result.rows if r.method == "noise")
+    assert 1 < noisy["before.pesq"] < 4.6 and 1 < noisy["after.pesq"] < 4.65

@@ -135,6 +135,19 @@ def test_devices_are_aligned_and_repeatable(name: str, rate: int) -> None:
         assert y[y != 0].size == x[x != 0].size
 
 
+def test_a_badly_set_equaliser_changes_the_tone_by_up_to_its_gains() -> None:
+    click = np.zeros(48000)
+    click[0] = 1.0
+    spreads: dict[str, list[float]] = {"equalizer": [], "strong-equalizer": []}
+    for name, found in spreads.items():
+        for seed in range(20):
+            out = DEVICES[name](click, 24000, np.random.default_rng(seed))
+            found.append(float(np.std(20 * np.log10(np.abs(np.fft.rfft(out)[200:20000])))))
+    once, twice = (np.array(v) for v in spreads.values())
+    assert np.all((once > 1) & (once < 12)) and np.unique(once.round(3)).size == 20
+    np.testing.assert_allclose(twice, 2 * once, rtol=0.35)
+
+
 @dataclass(frozen=True)
 class Late:
     """The input with ``extra`` samples more or fewer at its end."""

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_report_summary import PINK, RATE, F, bell, shelf
+from test_report_summary import PINK, RATE, F, bell, data, shelf
 
 from retone.effects import MATCH_CHAIN, Gain, chain
 from retone.process.settings_file import SettingsFile, Source
 from retone.report.data import ReportData
 from retone.report.lead import lead
+from retone.report.summary import noticed
 
 QUESTIONS = ["What changed", "Why", "What was left alone", "If it is too much"]
 
@@ -40,6 +41,26 @@ def answers(
         amount=amount, strength=strength, levels=levels, sources=tuple(sources),
     )  # fmt: skip
     return dict(lead(ReportData(made, F, spectra=spectra)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "words"),
+    [
+        ({"pauses_db": -6.0}, "Pauses quieter by 6 dB", "Pauses are much quieter (by about 6 dB)"),
+        ({"spread": 1.6}, "Livelier by", "Loud and quiet moments are further apart"),
+        ({"spread": 0.6}, "More even by", "Loud and quiet moments are closer together"),
+        ({"pauses_db": -12.0, "words_db": -4.0}, "Pauses quieter by", "Pauses are much quieter"),
+        ({"spread": 1.0}, "No audible change", "Nothing that you would notice"),
+    ],
+)
+def test_dynamics_are_said_as_in_the_summary(
+    changes: dict[str, float], first: str, words: str
+) -> None:
+    made = data(**changes)
+    found = dict(lead(made))
+    assert noticed(made).startswith(first) and found["What changed"].startswith(words)
+    assert ("further apart" in found["What changed"]) == ("Livelier" in noticed(made))
+    assert ("closer together" in found["What changed"]) == ("more even" in noticed(made).lower())
 
 
 @settings(max_examples=30, deadline=None)

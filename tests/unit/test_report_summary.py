@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ PINK = -40 - 3 * np.log2(np.maximum(F, 100) / 100)  # even in each octave, less 
 VOICE = np.where((F > 90) & (F < 9000), -40 - 5 * np.abs(np.log2(F / 400)), -130)
 
 
-def sentence(
+def data(
     change_db: np.ndarray | float = 0.0,
     *,
     before: np.ndarray = PINK,
@@ -31,8 +32,8 @@ def sentence(
     pauses_db: float = 0.0,
     words_db: float = 0.0,
     reduction_db: float = -6.0,
-) -> str:
-    """The report's first sentence for a change of tone [F], of loudness and of dynamics.
+) -> ReportData:
+    """A report's data for a change of tone [F], of loudness and of dynamics.
 
     ``spread`` multiplies the spread of the levels; ``pauses_db`` and ``words_db`` are added to
     quiet and to loud moments.
@@ -56,15 +57,18 @@ def sentence(
         },
     )
     gain = Envelope(time_s, np.full((1, 1200), reduction_db), np.zeros((1, 1200)))
-    return noticed(
-        ReportData(
-            settings,
-            F,
-            spectra={"before": before, "after": before + change_db},
-            reductions=(ReductionView("compressor", "Compressor", gain),),
-            waveforms={r: Envelope(time_s, -w[None], w[None]) for r, w in waves.items()},
-        )
+    return ReportData(
+        settings,
+        F,
+        spectra={"before": before, "after": before + change_db},
+        reductions=(ReductionView("compressor", "Compressor", gain),),
+        waveforms={r: Envelope(time_s, -w[None], w[None]) for r, w in waves.items()},
     )
+
+
+def sentence(change_db: np.ndarray | float = 0.0, **changes: Any) -> str:
+    """The report's first sentence for these changes."""
+    return noticed(data(change_db, **changes))
 
 
 def shelf(corner_hz: float, gain_db: float) -> np.ndarray:

@@ -19,17 +19,18 @@ from retone.estimators.base import Estimate, Excerpt, Reference, shift_threshold
 from retone.estimators.expansion import expanded
 from retone.estimators.loading import Loaded, load, pieces
 from retone.estimators.no_lift import without_lift
+from retone.estimators.ordinary import damaged
+from retone.estimators.sound import sound_of
 from retone.estimators.speech_music import content_of
 from retone.nets import checkpoint
 from retone.nets.tcn import Tcn
 from retone.progress import ESTIMATING, Progress, silent
 
 SHIPPED = "enhance_speech.safetensors"
-CAUTION_DB = 4.0
-"""A change of this size is halved: predictions for good recordings mostly reflect differences
-between voices, predictions for bad ones mostly their defects."""
 MUSIC_SHARE, MUSIC_CONFIDENCE = 0.25, 0.7
 SURE = 0.95
+SAID_DB = 0.25
+"""What is applied of a change is said with its size from here on."""
 WINDOW, HOP, MELS = 1024, 512, 48
 ACTIVE_DB = 40.0
 
@@ -40,23 +41,26 @@ class ReferenceFree:
 
     Longer excerpts are split into pieces of the training clips' length, each normalised to their
     peak; thresholds are moved back to the excerpt's own level, and the predictions are averaged
-    on each parameter's own scale. Small changes are reduced further (``strength``); for music a
-    quarter of the change is applied. In speech, what sounds between the words is turned down band
-    by band (``retone.estimators.expansion``). Bands in which the recording holds nothing are not
-    lifted (``retone.estimators.no_lift``).
+    on each parameter's own scale. How much of the change is applied depends on how far the
+    recording's spectrum is from that of ordinary voices (``retone.estimators.ordinary``): of a
+    good recording the predictions mostly reflect the voice. For music it is a quarter of that. In
+    speech, what sounds between the words is turned down band by band
+    (``retone.estimators.expansion``). Bands in which the recording holds nothing are not lifted
+    (``retone.estimators.no_lift``).
 
     Args:
         weights: a ``.safetensors`` file that ``retone train`` wrote for one of the diffdeq
             recipes; None for those that ship with the package.
         max_pieces: most pieces of a recording.
-        caution_db: size of a change that is halved; 0 keeps every change as it is.
+        caution_db: judge by the size of the change instead: one of this size in dB is halved (see
+            ``strength``), and 0 keeps every change as it is.
         expansion: share of the expanders' slope, from 0 to 1; 0 leaves them to the network.
     """
 
     name: str = "reference-free"
     weights: Path | None = None
     max_pieces: int = 8
-    caution_db: float = CAUTION_DB
+    caution_db: float | None = None
     expansion: float = 1.0
 
     def __post_init__(self) -> None:
@@ -98,25 +102,20 @@ class ReferenceFree:
         setting, _ = shift_thresholds(table, table.to_physical(unit), -level_db)
         mean = table.to_physical(table.to_unit(setting).mean(0, keepdim=True))
         rate = network.config.front_end.sample_rate
-        share = 1.0
+        size_db = change_db(loaded.effect, clips, rate, mean)
+        share = self._share(source, size_db)
         notes: list[str] = []
         content = content_of(source)
-        music = content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE
-        if self.caution_db > 0:
-            size_db = change_db(loaded.effect, clips, rate, mean)
-            share = strength(size_db, self.caution_db)
-            if music:
+        if self.caution_db != 0:
+            if content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE:
                 share *= MUSIC_SHARE
                 notes.append(
                     f"This sounds like music ({100 * content.confidence:.0f} % confidence), and "
-                    "enhance is made for speech: only a quarter of its change is applied. For "
+                    "enhance is made for speech: at most a quarter of its change is applied. For "
                     "music use 'retone match' with a reference."
                 )
             elif share < SURE:
-                notes.append(
-                    f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it "
-                    "is applied, because small changes are uncertain."
-                )
+                notes.append(_said(size_db, share))
         setting = mean if share == 1 else table.blend(mean, share)
         setting, held = without_lift(loaded.effect, source, setting, locks)
         slope = self.expansion if content.kind == "speech" else 0.0
@@ -125,6 +124,11 @@ class ReferenceFree:
             setting, held_again = without_lift(loaded.effect, source, setting, locks)
             held = held or held_again
         return Estimate(loaded.effect, setting, (*notes, *expansion, *held))
+
+    def _share(self, source: Excerpt, size_db: float) -> float:
+        if self.caution_db is None:
+            return damaged(sound_of(source))
+        return strength(size_db, self.caution_db) if self.caution_db else 1.0
 
     def load(self) -> Loaded:
         """The network and its effect."""
@@ -148,6 +152,15 @@ class ReferenceFree:
 def strength(size_db: float, caution_db: float) -> float:
     """Share of a change of ``size_db`` that is applied: ``size^2 / (size^2 + caution^2)``."""
     return size_db**2 / (size_db**2 + caution_db**2)
+
+
+def _said(size_db: float, share: float) -> str:
+    if share * size_db < SAID_DB:
+        return "The spectrum is that of an ordinary voice: the voice is left nearly as it is."
+    return (
+        f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it is applied, "
+        "because the spectrum is not far from that of ordinary voices."
+    )
 
 
 @torch.no_grad()

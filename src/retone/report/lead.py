@@ -13,10 +13,10 @@ from retone.report.data import ReportData
 from retone.report.format import hertz, plain
 from retone.report.summary import (
     ToneChange,
+    dynamics_change_db,
     heard,
     loudness_change_db,
     round_hz,
-    spread_change_db,
     tone_changes,
 )
 
@@ -29,11 +29,11 @@ def lead(data: ReportData) -> list[tuple[str, str]]:
     measured = {"before", "after"} <= set(data.spectra) or data.settings.levels
     if not measured:
         return []
-    spread, louder = spread_change_db(data), loudness_change_db(data)
-    found = [("What changed", _changed(tones, spread, louder))]
+    dynamics, louder = dynamics_change_db(data), loudness_change_db(data)
+    found = [("What changed", _changed(tones, *dynamics, louder))]
     for question, answer in (
-        ("Why", _why(data, tones, spread, louder)),
-        ("What was left alone", _left(data, tones, spread, louder)),
+        ("Why", _why(data, tones, any(dynamics), louder)),
+        ("What was left alone", _left(data, tones, any(dynamics), louder)),
         ("If it is too much", _less(data)),
     ):
         if answer:
@@ -41,13 +41,13 @@ def lead(data: ReportData) -> list[tuple[str, str]]:
     return found
 
 
-def _changed(tones: list[ToneChange], spread: float, louder: float) -> str:
+def _changed(tones: list[ToneChange], pauses: float, spread: float, louder: float) -> str:
     parts = [_tone(t) for t in tones]
+    if pauses:
+        parts.append(f"pauses are {_degree(pauses)} quieter (by about {_whole(pauses)} dB)")
     if spread:
-        way = "loud and quiet moments are closer together" if spread < 0 else (
-            "loud and quiet moments are further apart"
-        )  # fmt: skip
-        parts.append(f"{way} (by about {_whole(spread)} dB)")
+        way = "closer together" if spread < 0 else "further apart"
+        parts.append(f"loud and quiet moments are {way} (by about {_whole(spread)} dB)")
     if louder:
         way = "louder" if louder > 0 else "quieter"
         parts.append(f"it is {_degree(louder)} {way} overall (by {_whole(louder)} dB)")
@@ -74,7 +74,7 @@ def _tone(t: ToneChange) -> str:
     return f"the {name}, {where}, is {way} {by}"
 
 
-def _why(data: ReportData, tones: list[ToneChange], spread: float, louder: float) -> str:
+def _why(data: ReportData, tones: list[ToneChange], dynamics: bool, louder: float) -> str:
     """What the change follows: the reference as measured, or else who chose the settings."""
     s = data.settings
     names = [x.file for x in s.sources if x.role == "reference"]
@@ -94,7 +94,7 @@ def _why(data: ReportData, tones: list[ToneChange], spread: float, louder: float
         way = "louder" if other > mine else "quieter"
         parts.append(f"{_whole(other - mine)} dB {way} overall")
     text = f"{who} is {_listed(parts)} than your recording." if parts else f"{who} was followed."
-    if spread:
+    if dynamics:
         text += " The dynamics follow the reference too."
     if s.strength is not None:
         text += f" The strength was {plain(100 * s.strength, 0)} %."
@@ -112,7 +112,7 @@ def _place(t: ToneChange) -> str:
     return f"around {ends[0]}" if ends[0] == ends[1] else f"from {ends[0]} to {ends[1]}"
 
 
-def _left(data: ReportData, tones: list[ToneChange], spread: float, louder: float) -> str:
+def _left(data: ReportData, tones: list[ToneChange], dynamics: bool, louder: float) -> str:
     parts = []
     if _only_plain(data):
         parts.append(
@@ -121,7 +121,7 @@ def _left(data: ReportData, tones: list[ToneChange], spread: float, louder: floa
         )
     same = [
         name
-        for name, changed in (("tone", tones), ("dynamics", spread), ("loudness", louder))
+        for name, changed in (("tone", tones), ("dynamics", dynamics), ("loudness", louder))
         if not changed
     ]
     if same and len(same) < 3:

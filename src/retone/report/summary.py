@@ -56,12 +56,10 @@ def noticed(data: ReportData) -> str:
     if not known:
         return ""
     parts = [t.text for t in tone_changes(data)]
-    below, above = _spread_changes_db(data)
-    spread = below + above
-    if below >= LEAST_SPREAD_DB and above < PAUSES_SHARE * below:
-        parts.append(f"pauses quieter by {_whole(below)}")
-        spread = min(above, 0.0)
-    if abs(spread) >= LEAST_SPREAD_DB:
+    pauses, spread = dynamics_change_db(data)
+    if pauses:
+        parts.append(f"pauses quieter by {_whole(pauses)}")
+    if spread:
         parts.append(f"{'livelier' if spread > 0 else 'more even'} by {_whole(spread)}")
     louder = loudness_change_db(data)
     if louder:
@@ -161,10 +159,16 @@ def _region(f: np.ndarray, near: slice, change_db: float) -> str:
     return f"{words[1] if more else words[2]} {where}{by}"
 
 
-def spread_change_db(data: ReportData) -> float:
-    """The change of the spread of short levels in dB; 0 where dynamics did not change it."""
-    change = sum(_spread_changes_db(data))
-    return change if abs(change) >= LEAST_SPREAD_DB else 0.0
+def dynamics_change_db(data: ReportData) -> tuple[float, float]:
+    """What the dynamics changed in dB: how much quieter pauses are, and the spread of short levels.
+
+    The spread counts without the pauses where it grew by them alone. 0 is what is not noticed.
+    """
+    below, above = _spread_changes_db(data)
+    pauses, spread = 0.0, below + above
+    if below >= LEAST_SPREAD_DB and above < PAUSES_SHARE * below:
+        pauses, spread = below, min(above, 0.0)
+    return pauses, spread if abs(spread) >= LEAST_SPREAD_DB else 0.0
 
 
 def _spread_changes_db(data: ReportData) -> tuple[float, float]:

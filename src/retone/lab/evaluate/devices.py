@@ -38,6 +38,8 @@ PHONE = (
     Band("peak", 7200.0, 6.0, 3.0),
 )
 PHONE_TOP_HZ = 10500.0
+EQUALIZER_HZ, EQUALIZER_BANDS = (60.0, 10000.0), 6
+EQUALIZER_DB, STRONG_EQUALIZER_DB, EQUALIZER_Q = 12.0, 24.0, (0.5, 2.0)
 
 
 def telephone(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
@@ -148,6 +150,28 @@ def gaps(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
     return np.concatenate(pieces)
 
 
+def equalizer(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
+    """A badly set equaliser: six broad bands from 60 Hz to 10 kHz, each up to 12 dB up or down."""
+    return _equalized(audio, sample_rate, rng, EQUALIZER_DB)
+
+
+def strong_equalizer(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
+    """A worse one: the same bands, each up to 24 dB up or down."""
+    return _equalized(audio, sample_rate, rng, STRONG_EQUALIZER_DB)
+
+
+def _equalized(audio: Array, sample_rate: int, rng: np.random.Generator, most_db: float) -> Array:
+    low, high = np.log(EQUALIZER_HZ[0]), np.log(min(EQUALIZER_HZ[1], 0.45 * sample_rate))
+    width = (high - low) / EQUALIZER_BANDS
+    bands = []
+    for i in range(EQUALIZER_BANDS):
+        frequency_hz = float(np.exp(low + width * (i + rng.random())))
+        gain_db = float(rng.uniform(-most_db, most_db))
+        q = float(np.exp(rng.uniform(*np.log(EQUALIZER_Q))))
+        bands.append(Band("peak", frequency_hz, gain_db, q))
+    return equalize(audio, sample_rate, bands)
+
+
 DEVICES: Mapping[str, Device] = {
     "telephone": telephone,
     "codec": codec,
@@ -158,8 +182,16 @@ DEVICES: Mapping[str, Device] = {
     "noise": noise,
     "hum": hum,
     "gaps": gaps,
+    "equalizer": equalizer,
+    "strong-equalizer": strong_equalizer,
 }
 """Devices by name, in the order of the table."""
+
+
+def described(name: str) -> str:
+    """The first sentence on a device, for a page."""
+    text = " ".join((DEVICES[name].__doc__ or "").split()).split(". ")[0].rstrip(".")
+    return text[:1].lower() + text[1:] + "."
 
 
 def played(

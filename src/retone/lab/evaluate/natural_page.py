@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from retone.lab.evaluate.devices import DEVICES, Device
+from retone.lab.evaluate.devices import DEVICES, described
 from retone.lab.evaluate.natural import ANOTHER_VOICE, SAME_VOICE
 from retone.lab.evaluate.natural_rows import ROWS
 from retone.lab.evaluate.result import BOOTSTRAPS, Result, Row, interval
@@ -217,7 +217,7 @@ def section(result: Result) -> list[str]:
             ]  # fmt: skip
         return lines
     lines += ["## Through a device", "", *DEVICE_HEAD, ""]
-    lines += [f"- **{name}**: {_first_sentence(DEVICES[name])}" for name in _devices(result)] + [""]
+    lines += [f"- **{name}**: {described(name)}" for name in _devices(result)] + [""]
     for reference in (SAME_VOICE, ANOTHER_VOICE):
         voices = len({r.group for r in result.rows if r.case.endswith(reference)})
         lines += [
@@ -232,11 +232,6 @@ def section(result: Result) -> list[str]:
 
 def _devices(result: Result) -> list[str]:
     return [name for name in DEVICES if any(c.startswith(f"{name},") for c in result.names("case"))]
-
-
-def _first_sentence(device: Device) -> str:
-    text = " ".join((device.__doc__ or "").split()).split(". ")[0].rstrip(".")
-    return text[:1].lower() + text[1:] + "."
 
 
 def page(results: Sequence[Result]) -> str:

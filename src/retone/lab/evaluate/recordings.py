@@ -8,6 +8,7 @@ change is in dB.
 from __future__ import annotations
 
 import csv
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from retone.audio import Clip, open_reader
 from retone.errors import DataError
 from retone.estimators.base import Estimator
-from retone.lab.evaluate.devices import played
+from retone.lab.evaluate.devices import described, played
 from retone.lab.evaluate.enhance import predicted
 from retone.lab.evaluate.enhance_page import show
 from retone.lab.evaluate.methods import to_loudness
@@ -98,8 +99,8 @@ def evaluate(
 
     Returns:
         One row per file and device, ``method`` the device ("enhance" for the file as it is):
-        ``before.*`` and ``after.*`` quality, ``change_db`` (mean distance of 80 log-mel bands at
-        equal loudness).
+        ``before.*`` and ``after.*`` quality, with PESQ against the undamaged file after a device,
+        and ``change_db`` (mean distance of 80 log-mel bands at equal loudness).
     """
     question = {"what": "recordings", "name": name, "files": [p.name for p, _ in files],
                 "quality": sorted(quality)}  # fmt: skip
@@ -121,13 +122,14 @@ def evaluate(
 def _measure(job: tuple[Any, ...]) -> Row:
     item, path, voice, device, estimator, quality = job
     options = Options(loudness=SPEECH_LUFS)
+    clean: Clip | None = None
     if device:
         with open_reader(path) as reader:
             rate = reader.info.sample_rate
-            clean = reader.read(round(MAX_S * rate)).mean(axis=0)
-        source: Path | Clip = Clip(
-            played(device, clean, rate, np.random.default_rng([SEED, item]))[0][None], rate
-        )
+            audio = reader.read(round(MAX_S * rate)).mean(axis=0)
+        out, audio = played(device, audio, rate, np.random.default_rng([SEED, item]))
+        source: Path | Clip = Clip(out[None], rate)
+        clean = Clip(audio[None], rate)
     else:
         source = path
     with tempfile.TemporaryDirectory() as folder:
@@ -139,8 +141,11 @@ def _measure(job: tuple[Any, ...]) -> Row:
     after = to_loudness(after[: before.size], before, RATE, 1.0)
     values = {"before." + k: v for k, v in predicted(before, RATE, quality).items()}
     values |= {"after." + k: v for k, v in predicted(after, RATE, quality).items()}
-    log_mel = METRICS["log_mel"]
-    size = min(before.size, after.size)
+    log_mel, size = METRICS["log_mel"], min(before.size, after.size)
+    if clean is not None:
+        original, pesq = mono(clean)[:size], METRICS["pesq"]
+        values["before.pesq"] = pesq(before[:size], original, RATE)
+        values["after.pesq"] = pesq(after[:size], original, RATE)
     values["change_db"] = log_mel(after[:size], before[:size], RATE)
     return Row(item, voice, path.name, device or "enhance", values)
 
@@ -180,22 +185,37 @@ def summary(result: Result, key: str = "dnsmos.overall") -> str:
         )
     devices = result.question.get("devices", ())
     if devices and gains:
-        lines += [
-            "",
-            f"{key} of the same files through devices ([what they do](natural.md)):",
-            "",
-            f"| | before | after | change | rises | falls by more than {WORST_FALL:g} | worst |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        damaged = [r for r in rows if r.method in devices]
-        for name, some in [*((d, [r for r in rows if r.method == d]) for d in devices),
-                           ("all devices", damaged)]:  # fmt: skip
-            gains = _gains(some, key)
-            lines.append(
-                f"| {name} | {_sides(some, key)} | {sum(g > 0 for g, _ in gains)} of {len(gains)} "
-                f"| {_falls(gains)} | {min(gains)[0]:+.2f} |"
-            )
+        lines += ["", *_through_devices(rows, devices, key)]
     return "\n".join(lines)
+
+
+def _through_devices(rows: Sequence[Row], devices: Sequence[str], key: str) -> list[str]:
+    """The table of the same files through devices, and what the undamaged files score."""
+    undamaged = {r.case: r.values[f"before.{key}"] for r in rows if r.method == "enhance"}
+    lines = [
+        f"{key} of the same files, damaged. *To the original*: how much higher the undamaged file "
+        "scores, which is what undoing the damage alone could gain. PESQ (MOS) is against the "
+        "undamaged file.",
+        "",
+        *(f"- **{name}**: {described(name)}" for name in devices),
+        "",
+        "| | before | after | change | to the original | rises "
+        f"| falls by more than {WORST_FALL:g} | worst | PESQ before | PESQ change |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    damaged = [r for r in rows if r.method in devices]
+    for name, some in [*((d, [r for r in rows if r.method == d]) for d in devices),
+                       ("all", damaged)]:  # fmt: skip
+        gains = _gains(some, key)
+        room = interval((r.group, undamaged[r.case] - r.values[f"before.{key}"]) for r in some)
+        scored = [r for r in some if not math.isnan(r.values.get("before.pesq", math.nan))]
+        pesq = _sides(scored, "pesq").split(" | ")[::2] if scored else ("-", "-")
+        lines.append(
+            f"| {name} | {_sides(some, key)} | {show(room)} "
+            f"| {sum(g > 0 for g, _ in gains)} of {len(gains)} | {_falls(gains)} "
+            f"| {min(gains)[0]:+.2f} | {' | '.join(pesq)} |"
+        )
+    return lines
 
 
 def _sides(rows: Sequence[Row], key: str) -> str:

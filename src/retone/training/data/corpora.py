@@ -35,6 +35,8 @@ from retone.training.data.manifest import (
 
 PCM_SCALE = 32767.0
 CACHE_VERSION = 1
+FULL_BAND = 0.86
+"""Share of half the sample rate that the content of a full-band recording reaches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +229,12 @@ class Corpus:
     def hours(self) -> float:
         """Hours of audio."""
         return sum(track.samples for track in self.tracks) / self.sample_rate / 3600.0
+
+
+def full_band(corpus: Corpus) -> np.ndarray:
+    """Whether the content of each speaker or track reaches ``FULL_BAND``, bool."""
+    edge_hz = FULL_BAND * corpus.sample_rate / 2
+    return np.array([track.bandwidth_hz >= edge_hz for track in corpus.tracks], dtype=bool)
 
 
 def join_corpora(corpora: Iterable[Corpus]) -> Corpus:

@@ -18,7 +18,7 @@ from retone.dsp.effect import Effect
 from retone.dsp.param import Param
 from retone.errors import DataError, SettingError
 from retone.kernels.sox_effects import Band, equalize
-from retone.training.data.corpora import Corpus, Track
+from retone.training.data.corpora import Corpus, Track, full_band
 from retone.training.data.degradations import draw_noise, low_pass, play_at_speed
 from retone.training.data.processing import normalise
 from retone.units import db_to_gain, gain_to_db
@@ -119,9 +119,13 @@ class EnhanceMaker:
         peak_dbfs: peak level of both input and target.
         balance: a speaker of n samples is drawn with a probability proportional to ``n **
             balance``.
+        full_band_weight: how much more often a voice whose content reaches ``FULL_BAND`` of half
+            the sample rate is drawn; others must not teach that the top is empty.
+        alternate: makes every second pair instead, such as with another degrading effect.
 
     Raises:
-        SettingError: a size or probability out of range, or an effect without bands.
+        SettingError: a size, weight or probability out of range, an effect without bands, or an
+            alternate maker with another sample rate or length.
     """
 
     sample_rate: int
@@ -141,6 +145,8 @@ class EnhanceMaker:
     allpass_target: bool = False
     peak_dbfs: float = -1.0
     balance: float = 0.5
+    full_band_weight: float = 1.0
+    alternate: EnhanceMaker | None = None
 
     def __post_init__(self) -> None:
         if self.length < 2 or self.sample_rate <= 0:
@@ -161,6 +167,16 @@ class EnhanceMaker:
                 raise SettingError(f"EnhanceMaker: {name} {getattr(self, name)} is not in 0..1.")
         if not 1.0 <= self.speed <= 1.5:
             raise SettingError(f"EnhanceMaker: speed {self.speed} is not in 1..1.5.")
+        if not 0.0 < self.full_band_weight < math.inf:
+            raise SettingError(
+                f"EnhanceMaker: full_band_weight {self.full_band_weight} must be above 0."
+            )
+        other = self.alternate
+        if other and (other.sample_rate, other.length) != (self.sample_rate, self.length):
+            raise SettingError(
+                f"EnhanceMaker: the alternate maker has {other.length} samples at "
+                f"{other.sample_rate} Hz, expected {self.length} at {self.sample_rate} Hz."
+            )
         if "band_1_gain_db" not in self.corruption.params.names:
             raise SettingError(
                 f"EnhanceMaker: {self.corruption.name} has no band_1_gain_db; use one of the "
@@ -170,11 +186,13 @@ class EnhanceMaker:
     @property
     def clip_samples(self) -> int:
         """Most samples of a recording that one pair uses."""
-        return self.length if self.speed == 1.0 else math.ceil(self.length * self.speed) + 2
+        own = self.length if self.speed == 1.0 else math.ceil(self.length * self.speed) + 2
+        return max(own, self.alternate.clip_samples) if self.alternate else own
 
     def for_validation(self, corpus: Corpus) -> EnhanceMaker:
         """The maker of a validation list: voices at their own speed."""
-        return replace(self, speed=1.0)
+        other = self.alternate and self.alternate.for_validation(corpus)
+        return replace(self, speed=1.0, alternate=other)
 
     def for_scoring(self) -> EnhanceMaker:
         """The maker for scoring: full degradation by bands and devices, no noise; the target is the
@@ -187,6 +205,7 @@ class EnhanceMaker:
             noise_probability=0.0,
             low_band_probability=0.0,
             speed=1.0,
+            alternate=None,
         )
 
     def make(self, corpus: Corpus, index: int, seed: int) -> EnhancePair:
@@ -201,6 +220,8 @@ class EnhanceMaker:
                 f"EnhanceMaker: {corpus.name} is at {corpus.sample_rate} Hz, expected "
                 f"{self.sample_rate}; open the corpus at that rate."
             )
+        if self.alternate and index % 2:
+            return self.alternate.make(corpus, index, seed)
         rng = np.random.default_rng([seed, index])
         drive_db = float(rng.uniform(-self.drive_db, self.drive_db))
         device = draw_device(rng, self.sample_rate) if _chance(rng, self.device_probability) else ()
@@ -311,6 +332,8 @@ class EnhanceMaker:
                 "more; add recordings or make length shorter."
             )
         share = np.where(usable, corpus.sizes.astype(np.float64) ** self.balance, 0.0)
+        if self.full_band_weight != 1:
+            share *= np.where(full_band(corpus), self.full_band_weight, 1.0)
         share /= share.sum()
         for _ in range(TRIES):
             track = corpus.tracks[int(rng.choice(share.size, p=share))]

@@ -15,9 +15,8 @@ import numpy as np
 
 from retone.errors import DataError
 from retone.files.atomic import AtomicFile
-from retone.training.data.corpora import Corpus, Track
+from retone.training.data.corpora import FULL_BAND, Corpus, Track
 from retone.training.data.manifest import Log, Manifest
-from retone.training.data.scenes import FULL_BAND
 
 COLUMNS = ("file", "corpus", "split", "licence", "source", "bandwidth_hz")
 FADE_S = 0.005

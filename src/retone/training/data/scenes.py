@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retone.training.data.corpora import Corpus, Track
+from retone.training.data.corpora import Corpus, Track, full_band
 from retone.training.data.pairs import PairMaker, as_float32
 from retone.training.data.processing import Processing, draw_warp, normalise
 
@@ -22,8 +22,6 @@ Array = np.ndarray
 VOICES = PROCESSINGS = HALVES = 2
 PITCH_SHARE = 0.89
 """A shift of 200 cents down multiplies the bandwidth by this factor."""
-FULL_BAND = 0.86
-"""Share of half the sample rate that the content of a full-band recording reaches."""
 
 
 class Scene(NamedTuple):
@@ -94,9 +92,7 @@ class SceneMaker(PairMaker):
         )
 
     def _shares(self, corpus: Corpus) -> Array:
-        edge_hz = FULL_BAND * self.sample_rate / 2
-        full = np.array([track.bandwidth_hz >= edge_hz for track in corpus.tracks])
-        return super()._shares(corpus) * np.where(full, self.full_band_weight, 1.0)
+        return super()._shares(corpus) * np.where(full_band(corpus), self.full_band_weight, 1.0)
 
     def plain(self) -> SceneMaker:
         """The maker without augmentation, for validation scenes."""

@@ -27,6 +27,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         diffdeq.diffdeq_peq,
         diffdeq.diffdeq_improved,
         diffdeq.diffdeq_improved_peq,
+        diffdeq.diffdeq_improved_both,
         *strategies.ALL,
     )
 }
