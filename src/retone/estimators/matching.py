@@ -40,6 +40,7 @@ from retone.estimators.closed_form import frequencies_in_words, split_locks
 from retone.estimators.guard import TOLERATED_DB, Guard
 from retone.estimators.match_fit import Fitted, MatchFit, put, split_numbers
 from retone.estimators.profile import Profile
+from retone.estimators.shipped import FRAMES_MISSING
 from retone.estimators.side_fit import SideFit
 from retone.estimators.sound import Sound, mean_of, sound_of
 from retone.estimators.trial import as_setting, response_db
@@ -248,7 +249,8 @@ class Matching:
             if name in setting:
                 p = SOUND_CHAIN.params[name]
                 setting[name] = value.double().clamp(p.low, p.high)
-        return setting, found.notes if strength < 0.5 else ()
+        kept = (n for n in found.notes if strength < NEAR_PROCESSING or n == FRAMES_MISSING)
+        return setting, tuple(kept)
 
 
 @dataclass(frozen=True, eq=False)

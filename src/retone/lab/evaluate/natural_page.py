@@ -10,7 +10,7 @@ import numpy as np
 from retone.lab.evaluate.devices import DEVICES, Device
 from retone.lab.evaluate.natural import ANOTHER_VOICE, SAME_VOICE
 from retone.lab.evaluate.natural_rows import ROWS
-from retone.lab.evaluate.result import BOOTSTRAPS, Result, Row, interval
+from retone.lab.evaluate.result import BOOTSTRAPS, Result, Row, interval, rows_measured_later
 
 BOOST_DB = 1.0
 """A boost of nothing above this counts."""
@@ -204,7 +204,10 @@ def device_tables(result: Result, reference: str) -> str:
 def section(result: Result) -> list[str]:
     """Lines of the page for one result."""
     q = result.question
-    about = f"seed {q['seed']}, retone {result.provenance['retone']}, {result.provenance['date']}."
+    about = (
+        f"seed {q['seed']}, retone {result.provenance['retone']}, "
+        f"{result.provenance['date']}{rows_measured_later(result)}."
+    )
     lines = []
     if q["table"] == "pairs":
         for case, count in q["pairs"].items():
