@@ -294,6 +294,12 @@ HEAD = (
     "  that fall without any note to the user.",
     "- **CPU s**: median CPU time to find the settings (for other programs: of the whole match).",
     "",
+    "Rows that end in *closed form* find the processing without the networks",
+    "([Estimators](estimators.md)). At strength 0.9 both ways differ little. At lower strengths",
+    "the closed form mostly ends nearer to the reference: it takes more of the difference between",
+    "two voices or pieces for processing. The networks are the default because they are nearer to",
+    "the target where one is known ([How close the match is](closeness.md)).",
+    "",
 )
 SIX_BANDS = (
     "*Six bands, fitted freely* is the equaliser of `retone match` fitted to the whole difference",
