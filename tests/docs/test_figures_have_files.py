@@ -192,6 +192,19 @@ def test_the_gates_table_is_what_their_files_say() -> None:
             shares = (f"{100 * numbers['worse']:.0f} %" for numbers in (whole, gated))
             cells = (f"{kind}, {case}", f"{whole['stft']:.3f}", f"{gated['stft']:.3f}", *shares)
             assert f"| {' | '.join(cells)} |" in page
+    speech = json.loads((RESULTS / "gate_speech.json").read_text(encoding="utf-8"))
+    case = "another source"
+    for part in speech["by_part"]:
+        whole, gated = part["whole"][case], part["gated"][case]
+        shares = (f"{100 * numbers['worse']:.0f} %" for numbers in (whole, gated))
+        cells = (str(whole["pairs"]), f"{whole['stft']:.3f}", f"{gated['stft']:.3f}", *shares)
+        assert f"| {' | '.join(cells)} |" in page
+    favours = [c[case] for n, c in speech["found"].items() if n.startswith("favour") if case in c]
+    for cells in (
+        [f"{f['stft']:.3f}" for f in favours if f is not favours[3]],
+        [f"{100 * f['worse']:.0f} %" for f in favours if f is not favours[3]],
+    ):
+        assert f"| {' | '.join(cells)} |" in page
 
 
 GENERATED = (

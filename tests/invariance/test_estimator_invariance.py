@@ -169,9 +169,7 @@ def test_a_copy_at_another_rate_has_the_same_settings(name: str, rate: int) -> N
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050])
 @pytest.mark.parametrize("side", ["input", "reference", "both"])
-def test_a_copy_of_a_real_voice_has_the_same_curve(
-    repository: Path, side: str, rate: int
-) -> None:
+def test_a_copy_of_a_real_voice_has_the_same_curve(repository: Path, side: str, rate: int) -> None:
     clips = [load(repository / "examples" / f"{n}_voice.flac") for n in ("dull", "bright")]
     own, other = (Recording(c.samples.mean(axis=0), c.sample_rate, ()) for c in clips)
     whole = decide_between(CURVE, own.samples, other.samples, own.rate, other.rate)

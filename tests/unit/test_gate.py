@@ -166,6 +166,20 @@ def test_a_gate_learns_that_a_level_should_stay() -> None:
     assert all(cases["worse"] < 0.1 and cases["level"] < 0.15 for cases in judged.values())
 
 
+@pytest.mark.parametrize(("name", "made"), [("a", 1.0), ("frames: distance", 0.0)])
+def test_with_two_networks_harm_counts_more_than_help(name: str, made: float) -> None:
+    """The evidence tells nothing, and a change of tone helps half of the pairs a little more than
+    it harms the others."""
+    rows = _rows(400, level=True)
+    for i, row in enumerate(rows):
+        row["evidence"] = {name: float(i % 4 // 2), "same source": 0.0}
+        error = np.array([1.0, 0.8, 0.6] if i % 2 else [1.0, 1.2, 1.45])
+        grid = np.broadcast_to(error[:, None, None], (3, 3, 3))
+        row["errors"] = {metric: grid.tolist() for metric in row["errors"]}
+    found = fit_gate(rows).shares(rows[0]["evidence"], favour=0.0)
+    assert found.tone == pytest.approx(made, abs=0.1)
+
+
 def test_a_gate_is_judged_on_voices_that_it_never_saw() -> None:
     rows = _rows(480)
     all_of_it = summary(rows, np.ones((len(rows), 2)))

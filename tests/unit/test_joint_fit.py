@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from conftest import MakeAudio
 from retone.effects import MATCH_CHAIN
 from retone.errors import DataError, SettingError
 from retone.estimators import network as module
+from retone.estimators import shipped
 from retone.estimators.base import Excerpt
 from retone.estimators.frame_fit import FitRules, FrameGoal
-from retone.estimators.frames import shipped_frames
+from retone.estimators.level_rule import same_sources
 from retone.estimators.loading import load
+from retone.estimators.matching import Matching
 from retone.estimators.network import Network
+from retone.estimators.shipped import FRAMES_MISSING, frames_weights
 from retone.nets.frontend import FrontEndConfig
 
 RATE = 24000
@@ -49,7 +53,7 @@ def test_speech_uses_both_networks_and_a_file_only_itself(pair: tuple[Excerpt, E
     assert any(abs(both[name] - alone[name]) > 1e-3 for name in both)
     file = Path(module.__file__).parents[1] / "weights" / "style_speech.safetensors"
     assert setting_of(replace(QUICK, weights=file), pair) == alone
-    named = replace(QUICK, weights=file, frames=shipped_frames("speech"))
+    named = replace(QUICK, weights=file, frames=frames_weights("speech"))
     assert setting_of(named, pair) == both
 
 
@@ -130,3 +134,34 @@ def test_music_keeps_its_gate_whatever_is_said_of_a_second_network(
 ) -> None:
     one, two = (Network("music", frames=f, fit_steps=2) for f in ("shipped", None))
     assert setting_of(one, pair) == setting_of(two, pair)
+
+
+def test_a_missing_second_network_is_said_once(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alone = setting_of(replace(QUICK, frames=None), pair)
+    monkeypatch.setattr(shipped, "frames_weights", lambda kind: tmp_path / "none.safetensors")
+    found = QUICK.estimate(pair[0], [pair[1]], locks={})
+    assert {name: float(value) for name, value in found.setting.items()} == alone
+    assert found.notes == (FRAMES_MISSING,)
+    for strength in (0.0, 0.9):
+        match = Matching(strength=strength, processing=QUICK)
+        assert match.estimate(pair[0], [pair[1]], locks={}).notes.count(FRAMES_MISSING) == 1
+    for chosen in (replace(QUICK, frames=None), replace(QUICK, weights="music")):
+        assert chosen.estimate(pair[0], [pair[1]], locks={}).notes == ()
+
+
+def test_voices_are_compared_once(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def counted(*args: Any) -> list[float] | None:
+        seen.append(args)
+        return same_sources(*args)
+
+    monkeypatch.setattr(module, "same_sources", counted)
+    _, evidence = QUICK.answer(pair[0], [pair[1]], locks={})
+    assert evidence is not None
+    assert evidence["same source"] == pytest.approx(np.mean(same_sources(*seen[0]) or []))
+    assert len(seen) == 1

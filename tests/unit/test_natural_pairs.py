@@ -213,6 +213,10 @@ def test_the_command_measures_resumes_and_writes_the_page(
     result = Result.load(results / "natural_a.json")
     assert [r.method for r in result.rows] == ["Input", ROWS["six-band"].label] * 5
     assert result.rows[0].values == first.rows[0].values
+    assert result.provenance.items() > first.provenance.items()
+    made = result.provenance[ROWS["six-band"].label]
+    assert result.provenance == first.provenance | {ROWS["six-band"].label: made}
+    assert made == {key: first.provenance[key] for key in ("command", "commit", "date")}
     same = [r.values for r in result.rows if r.method == "Input"]
     assert all(
         v["tone_before"] == v["tone_after"] and v["floor"] == 0 for v in same if "floor" in v
@@ -233,6 +237,7 @@ def test_the_command_measures_resumes_and_writes_the_page(
     assert main(["evaluate", "natural-docs"]) == 0
     text = (tmp_path / "docs" / "natural.md").read_text()
     assert text == page([result, devices])
+    assert f"{first.provenance['date']} ({ROWS['six-band'].label}: {made['date']})." in text
     for part in ("## Speech: kit, test", "## Music: kit, test", "### Reference by the same voice"):
         assert part in text
 

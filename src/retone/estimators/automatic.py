@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import resources
 
 from retone.errors import SettingError
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
+from retone.estimators.shipped import style_weights
 from retone.estimators.speech_music import content_of
 from retone.progress import Progress, silent
 
@@ -49,7 +49,7 @@ class Automatic:
         """Find the setting; see ``Estimator.estimate``."""
         recordings = all(isinstance(r, Excerpt) for r in references)
         kind = content_of(_beginning(source)).kind if recordings else ""
-        if not (recordings and shipped(kind)):
+        if not (recordings and style_weights(kind).is_file()):
             return self.otherwise.estimate(source, references, locks=locks, progress=progress)
         from retone.estimators.network import Network
 
@@ -61,8 +61,3 @@ class Automatic:
 def _beginning(source: Excerpt) -> Excerpt:
     """The part of an excerpt that the detection uses; more would double the time of a match."""
     return replace(source, audio=source.audio[: round(ANALYSED_S * source.sample_rate)])
-
-
-def shipped(kind: str) -> bool:
-    """Whether weights for ``"speech"`` or ``"music"`` are in the package."""
-    return (resources.files("retone") / "weights" / f"style_{kind}.safetensors").is_file()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,16 +16,19 @@ from retone.errors import AudioError, DataError
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.level_rule import LevelRule
+from retone.estimators.level_rule import LevelRule, same_sources
 from retone.estimators.loading import (
     LONGEST,
     SHORTEST,
+    louder,
     loudest,
     makeup_of,
     network_config,
     pieces,
+    rendered,
 )
 from retone.estimators.profile import Profile
+from retone.estimators.shipped import KINDS, frames_weights
 from retone.files.fields import number
 from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNet, FrameNetConfig, FramePrediction
@@ -35,7 +37,6 @@ from retone.progress import Progress, silent
 
 MAKEUP = makeup_of(MATCH_CHAIN.params)
 QUIET_DB = -90.0
-KINDS = ("speech", "music")
 
 
 class Predictor(NamedTuple):
@@ -125,9 +126,10 @@ class Frames:
         if self.level and MAKEUP not in locks:
             loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
             gain_db = self.level.for_clips(
-                rendered(loud[0], rate, unit), loud[0], loud[1:], rate, kind
-            )
-            unit = louder(unit, gain_db * self._doubt(network, wanted))
+                rendered(MATCH_CHAIN, loud[0], rate, unit), loud[0], loud[1:], rate,
+                same_sources(loud[0], loud[1:], rate, kind),
+            )  # fmt: skip
+            unit = louder(MATCH_CHAIN.params, unit, gain_db * self._doubt(network, wanted))
         return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit))
 
     def aim(
@@ -196,28 +198,13 @@ class Frames:
         """A goal between the prediction and the result of the initial setting."""
         if not self.first_share:
             return goal
-        out = rendered(clips, front_end.config.sample_rate, unit)
+        out = rendered(MATCH_CHAIN, clips, front_end.config.sample_rate, unit)
         with torch.no_grad():
             frames, measures = front_end.frames_and_measures(out)
         return goal._replace(
             frames=torch.lerp(goal.frames, frames, self.first_share),
             measures=torch.lerp(goal.measures, measures, self.first_share),
         )
-
-
-def rendered(clips: Tensor, rate: int, unit: Tensor) -> Tensor:
-    """Clips [N, T] processed with unit parameters [1, P]."""
-    setting = MATCH_CHAIN.params.to_physical(unit.float().expand(clips.shape[0], -1))
-    with torch.no_grad():
-        return MATCH_CHAIN.render(clips[:, None], rate, setting).audio[:, 0]
-
-
-def louder(unit: Tensor, gain_db: float) -> Tensor:
-    """Unit parameters [1, P] whose makeup is ``gain_db`` higher."""
-    table = MATCH_CHAIN.params
-    physical, param = table.to_physical(unit), table[MAKEUP]
-    wish = (physical[MAKEUP] + gain_db).clamp(param.low, param.high)
-    return table.to_unit({**physical, MAKEUP: wish})
 
 
 def _split(frames: Tensor, count: int) -> Tensor:
@@ -264,11 +251,6 @@ def combined(each: list[FramePrediction]) -> FramePrediction:
     return FramePrediction(frames, scale, expected[0]._replace(mean=mean, log_scale=spread))
 
 
-def shipped_frames(kind: str) -> Path:
-    """Where the package keeps weights for ``"speech"`` or ``"music"``, if it has any."""
-    return Path(str(resources.files("retone") / "weights" / f"frames_{kind}.safetensors"))
-
-
 @functools.lru_cache(maxsize=4)
 def load(weights: Path | str) -> Predictor:
     """Read weights.
@@ -276,7 +258,7 @@ def load(weights: Path | str) -> Predictor:
     Raises:
         DataError: the file is missing, damaged, or of another kind of network.
     """
-    path = shipped_frames(str(weights)) if str(weights) in KINDS else Path(weights)
+    path = frames_weights(str(weights)) if str(weights) in KINDS else Path(weights)
     tensors, header = checkpoint.read(path)
     try:
         described = header["recipe"]["network"]

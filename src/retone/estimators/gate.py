@@ -41,7 +41,7 @@ GRIDS = {len(STEPS) ** n: np.array(list(itertools.product(STEPS, repeat=n))) for
 """The shares at which errors are predicted, [K, 2] of tone and dynamics or [K, 3] with level; first
 comes no change."""
 TEMPERATURE, SNAP = 0.02, 0.15
-FAVOURS = {9: 0.05, 27: -0.1}
+FAVOURS = {9: 0.05, 27: -0.2}
 """By the number of predictions: a whole change counts as this much better than predicted. Above 0
 doubt alone does not hold it back; below 0 fewer pairs get worse, and the mean error is a little
 larger."""

@@ -97,21 +97,27 @@ class LevelRule:
         return sum(gains) / len(gains)
 
     def for_clips(
-        self, result: Tensor, source: Tensor, references: Sequence[Tensor], rate: int, kind: str
+        self,
+        result: Tensor,
+        source: Tensor,
+        references: Sequence[Tensor],
+        rate: int,
+        same_source: Sequence[float] | None,
     ) -> float:
         """The gain, from audio; 0 if a recording is too quiet to have a loudness.
 
         Args:
             result, source, references: clips [N, T] each.
             rate: their sample rate in Hz.
-            kind: ``"speech"`` or ``"music"``.
+            same_source: what ``same_sources`` gives for them.
         """
+        if same_source is None:
+            return 0.0
         levels = [levels_of(clips, rate) for clips in (result, source, *references)]
         known = [each for each in levels if each is not None]
         if len(known) < len(levels):
             return 0.0
-        alike = same_sources(source, references, rate, kind)
-        return 0.0 if alike is None else self.gain_db(known[0], known[1], known[2:], alike)
+        return self.gain_db(known[0], known[1], known[2:], same_source)
 
 
 def same_sources(

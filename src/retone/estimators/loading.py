@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from retone.dsp.param import ParamTable
 from retone.effects.spec import effect_from_spec
 from retone.errors import DataError, SettingError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
+from retone.estimators.shipped import KINDS, style_weights
 from retone.files.fields import number
 from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet, AlignedNetConfig
@@ -72,6 +72,23 @@ def loudest(clips: Tensor, most: int) -> Tensor:
     """The ``most`` loudest of clips [N, T], in order."""
     level = (clips * clips).mean(1)
     return clips[torch.argsort(level, descending=True)[:most].sort().values]
+
+
+def rendered(effect: Effect, clips: Tensor, rate: int, unit: Tensor) -> Tensor:
+    """Clips [N, T] at ``rate`` (Hz) processed with unit parameters [1, P]."""
+    setting = effect.params.to_physical(unit.to(clips).expand(clips.shape[0], -1))
+    with torch.no_grad():
+        return effect.render(clips[:, None], rate, setting).audio[:, 0]
+
+
+def louder(table: ParamTable, unit: Tensor, gain_db: float) -> Tensor:
+    """Unit parameters [1, P] whose makeup is ``gain_db`` higher; the same if there is none."""
+    makeup = makeup_of(table)
+    if not makeup:
+        return unit
+    setting, param = table.to_physical(unit), table[makeup]
+    wanted = (setting[makeup] + gain_db).clamp(param.low, param.high)
+    return table.to_unit({**setting, makeup: wanted})
 
 
 CONFIGS: dict[str, type] = {
@@ -137,9 +154,7 @@ def load(weights: Path | str) -> Loaded:
     Raises:
         DataError: the file is missing, damaged, or of another kind of network.
     """
-    path = Path(weights)
-    if str(weights) in ("speech", "music"):
-        path = Path(str(resources.files("retone") / "weights" / f"style_{weights}.safetensors"))
+    path = style_weights(str(weights)) if str(weights) in KINDS else Path(weights)
     tensors, header = checkpoint.read(path)
     try:
         recipe = header["recipe"]

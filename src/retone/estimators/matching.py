@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -40,9 +40,10 @@ from retone.estimators.closed_form import frequencies_in_words, split_locks
 from retone.estimators.guard import TOLERATED_DB, Guard
 from retone.estimators.match_fit import Fitted, MatchFit, put, split_numbers
 from retone.estimators.profile import Profile
+from retone.estimators.shipped import FRAMES_MISSING
 from retone.estimators.side_fit import SideFit
 from retone.estimators.sound import Sound, mean_of, sound_of
-from retone.estimators.trial import as_setting, response_db
+from retone.estimators.trial import Look, as_setting, response_db
 from retone.progress import ESTIMATING, Progress, silent
 
 STRENGTH, PRESET_STRENGTH = 0.9, 0.0
@@ -60,7 +61,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 """Choices of ``Matching`` by field; the first of each is the default."""
 STEPS = 4
 NEAR_PROCESSING = 0.5
-"""Below this strength the six bands begin near those of the processing."""
+"""Below this strength networks estimate the processing, and the six bands begin near its own."""
 LARGE_TONE_DB, LARGE_RATIO = 3.5, 2.0
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
 ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
@@ -81,7 +82,9 @@ class Matching:
         phase: of the curve.
         curve: limits of the curve.
         processing: estimator of the processing, used below strength 1; the ``caution`` of one
-            that has such a field becomes 1 - strength.
+            that has such a field becomes 1 - strength. From strength ``NEAR_PROCESSING`` on an
+            ``Automatic`` uses what it has for other cases, the closed form, and below that a
+            mixture of both: there its networks come no nearer to a reference.
     """
 
     name: str = "match"
@@ -141,12 +144,15 @@ class Matching:
         guard = Guard.of(own, reference)
         progress(ESTIMATING, 1, STEPS)
         s = self._strength(references)
-        base, notes = self._processing(source, references, s)
+        parts = self._processing(source, references, s)
+        base, notes = parts[0].setting, parts[0].notes
         equalizer = self._equalizer(source.sample_rate, guard, fixed, start=_start(base, s))
         work = MatchFit(chain, source, guard, equalizer, fixed)
-        first = work.look(
-            {**base, **as_setting({n: v for n, v in fixed.items() if n in base})}, SOUND_CHAIN
-        )
+        own_locks = as_setting({n: v for n, v in fixed.items() if n in base})
+        looks = [work.look({**part.setting, **own_locks}, SOUND_CHAIN) for part in parts]
+        shares = np.array([part.share for part in parts])
+        gain_db = shares @ np.stack([look.gain_db for look in looks])
+        first = Look(gain_db, float(shares @ [look.level_db for look in looks]))
         progress(ESTIMATING, 2, STEPS)
         if chain is SOUND_CHAIN and s == 0 and guard.excess_db(first.gain_db) <= 0:
             put(base, "", fixed)
@@ -159,7 +165,11 @@ class Matching:
             added = first.gain_db - response_db(
                 SOUND_CHAIN, base, guard, source.sample_rate, bands_fit.INSIDE
             )
-        change = work.change_of_spread(own, reference, base if s < 1 else None, s)
+        changes = [
+            work.change_of_spread(own, reference, part.setting if s < 1 else None, s)
+            for part in parts
+        ]
+        change = float(shares @ changes)
         dynamics = split_numbers(base, "compressor")
         if self.dynamics == "multiband":
             notes += self._octaves(work, references, s)
@@ -235,20 +245,38 @@ class Matching:
 
     def _processing(
         self, source: Excerpt, references: Sequence[Reference], strength: float
-    ) -> tuple[Setting, tuple[str, ...]]:
-        """The reference's processing as a setting of ``SOUND_CHAIN``; nothing at strength 1."""
-        setting = SOUND_CHAIN.params.neutral(1)
+    ) -> list[_Processing]:
+        """The reference's processing as settings of ``SOUND_CHAIN``; nothing at strength 1."""
+        neutral = SOUND_CHAIN.params.neutral(1)
         if strength == 1:
-            return setting, ()
-        processing: Any = self.processing
-        if hasattr(processing, "caution"):
-            processing = replace(processing, caution=1 - strength)
-        found = processing.estimate(source, references, locks={})
-        for name, value in found.setting.items():
-            if name in setting:
-                p = SOUND_CHAIN.params[name]
-                setting[name] = value.double().clamp(p.low, p.high)
-        return setting, found.notes if strength < 0.5 else ()
+            return [_Processing(1.0, neutral, ())]
+        estimators: list[tuple[float, Any]] = [(1.0, self.processing)]
+        if isinstance(self.processing, Automatic):
+            share = max(0.0, 1 - strength / NEAR_PROCESSING)
+            estimators = [(share, self.processing), (1 - share, self.processing.otherwise)]
+        parts = []
+        for share, processing in estimators:
+            if not share:
+                continue
+            if hasattr(processing, "caution"):
+                processing = replace(processing, caution=1 - strength)
+            found = processing.estimate(source, references, locks={})
+            setting = dict(neutral)
+            for name, value in found.setting.items():
+                if name in setting:
+                    p = SOUND_CHAIN.params[name]
+                    setting[name] = value.double().clamp(p.low, p.high)
+            kept = (n for n in found.notes if strength < NEAR_PROCESSING or n == FRAMES_MISSING)
+            parts.append(_Processing(share, setting, tuple(kept)))
+        return parts
+
+
+class _Processing(NamedTuple):
+    """A setting that holds the processing, its share of the whole, and notes for the user."""
+
+    share: float
+    setting: Setting
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)

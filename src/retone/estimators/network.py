@@ -12,13 +12,13 @@ from torch import Tensor
 
 from retone.dsp.effect import Effect
 from retone.dsp.measure import measure
-from retone.dsp.param import ParamTable, Setting
+from retone.dsp.param import Setting
 from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.content_statistics import packaged
 from retone.estimators.expectation import Descent, fit_expectation
 from retone.estimators.frame_fit import FitRules, FrameGoal
-from retone.estimators.frames import KINDS, Frames, shipped_frames
+from retone.estimators.frames import Frames
 from retone.estimators.frames import load as load_frames
 from retone.estimators.gate import (
     Shares,
@@ -29,9 +29,18 @@ from retone.estimators.gate import (
 )
 from retone.estimators.gate import packaged as packaged_gate
 from retone.estimators.level_rule import LevelRule, levels_of, same_sources
-from retone.estimators.loading import Loaded, load, loudest, makeup_of, pieces
+from retone.estimators.loading import (
+    Loaded,
+    load,
+    louder,
+    loudest,
+    makeup_of,
+    pieces,
+    rendered,
+)
 from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
+from retone.estimators.shipped import FRAMES_KINDS, FRAMES_MISSING, lacks_frames
 from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet
 from retone.nets.frames import DB, FramePrediction
@@ -154,14 +163,17 @@ class Network:
             levels_of(clips, rate)
             for clips in (
                 own,
-                *(_rendered(loaded, own, table.to_unit(s)) for s in (estimate.setting, setting)),
+                *(
+                    rendered(loaded.effect, own, rate, table.to_unit(s))
+                    for s in (estimate.setting, setting)
+                ),
             )
         ]
         first, whole, now = levels
         if first is None or whole is None or now is None:
             return setting
         wanted_db = shares.level * whole.over(first) - now.over(first)
-        return table.to_physical(_louder(table, table.to_unit(setting), wanted_db))
+        return table.to_physical(louder(table, table.to_unit(setting), wanted_db))
 
     def answer(
         self,
@@ -244,27 +256,33 @@ class Network:
             if explain and network.config.front_end.measures:
                 known = [
                     network.standardized(network.statistics(audio).mean(0, keepdim=True))[0]
-                    for audio in (clips, _rendered(loaded, clips, unit))
+                    for audio in (clips, rendered(loaded.effect, clips, rate, unit))
                 ]
             if makeup not in locks and network.config.front_end.measures:
                 unit = _at_level(loaded, own, unit, predicted_unit, rules.level_share, aim)
         rule = rules.level if isinstance(self.level, str) else self.level
         loud = [clips, *(loudest(other, self.fit_pieces) for other in others)]
-        if rule and recordings and makeup not in locks:
-            unit = _by_rule(loaded, rule, loud[0], loud[1:], unit)
+        by_rule = rule if recordings and makeup and makeup not in locks else None
+        alike = None
+        if recordings and (known or by_rule):
+            alike = same_sources(clips, loud[1:], rate, loaded.kind)
+        if by_rule:
+            result = rendered(loaded.effect, clips, rate, unit)
+            gain_db = by_rule.for_clips(result, clips, loud[1:], rate, alike)
+            unit = louder(loaded.effect.params, unit, gain_db)
         table = loaded.effect.params
         setting = table.blend(table.to_physical(unit), _needed(source, references))
         evidence = None
-        if known and recordings:
-            alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
-            if alike is not None:
-                evidence = evidence_of(
-                    known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
-                )
-                if aim:
-                    result = _rendered(loaded, clips, unit)
-                    evidence |= aim.evidence(loaded, expected_stats, result)
-        return Estimate(loaded.effect, setting), evidence
+        if known and alike is not None:
+            evidence = evidence_of(
+                known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
+            )
+            if aim:
+                result = rendered(loaded.effect, clips, rate, unit)
+                evidence |= aim.evidence(loaded, expected_stats, result)
+        incomplete = recordings and self.frames == SHIPPED and lacks_frames(str(self.weights))
+        notes = (FRAMES_MISSING,) if incomplete else ()
+        return Estimate(loaded.effect, setting, notes), evidence
 
     def _aim(
         self, loaded: Loaded, own: Tensor, parts: Features, references: Sequence[Features]
@@ -277,7 +295,7 @@ class Network:
         weights = self.frames
         if weights == SHIPPED:
             kind = str(self.weights)
-            weights = kind if kind in KINDS and shipped_frames(kind).is_file() else None
+            weights = kind if kind in FRAMES_KINDS and not lacks_frames(kind) else None
         if weights is None or not references:
             return None
         first: Any = loaded.network
@@ -306,7 +324,8 @@ class _Aim(NamedTuple):
     def level_above(self, loaded: Loaded, unit: Tensor) -> float:
         """Predicted level less that of the result of unit parameters, in dB."""
         network: Any = loaded.network
-        now = network.statistics(_rendered(loaded, self.clips, unit))[:, -MEASURES:]
+        out = rendered(loaded.effect, self.clips, _rate(loaded), unit)
+        now = network.statistics(out)[:, -MEASURES:]
         return DB * float((self.goal.measures - now)[:, :-1].mean())
 
     def evidence(self, loaded: Loaded, expected: Expected, result: Tensor) -> dict[str, float]:
@@ -340,41 +359,13 @@ def _at_level(
     """
     network: Any = loaded.network
     levels = [
-        network.statistics(_rendered(loaded, own, u)).mean(0)[-MEASURES:-1].mean()
+        network.statistics(rendered(loaded.effect, own, _rate(loaded), u)).mean(0)
         for u in (unit, predicted)
     ]
-    above_db = DB * float(levels[1] - levels[0])
+    above_db = DB * float((levels[1] - levels[0])[-MEASURES:-1].mean())
     if aim:
         above_db = (above_db + aim.level_above(loaded, unit)) / 2
-    return _louder(loaded.effect.params, unit, share * above_db)
-
-
-def _louder(table: ParamTable, unit: Tensor, gain_db: float) -> Tensor:
-    """Unit parameters [1, P] whose makeup is ``gain_db`` higher."""
-    makeup = makeup_of(table)
-    setting, param = table.to_physical(unit), table[makeup]
-    wanted = (setting[makeup] + gain_db).clamp(param.low, param.high)
-    return table.to_unit({**setting, makeup: wanted})
-
-
-def _by_rule(
-    loaded: Loaded, rule: LevelRule, own: Tensor, others: Sequence[Tensor], unit: Tensor
-) -> Tensor:
-    """A setting [1, P] at the level that the rule gives for pieces of source and references."""
-    rate = _rate(loaded)
-    if not makeup_of(loaded.effect.params):
-        return unit
-    result = _rendered(loaded, own, unit)
-    gain_db = rule.for_clips(result, own, others, rate, loaded.kind)
-    return _louder(loaded.effect.params, unit, gain_db)
-
-
-def _rendered(loaded: Loaded, own: Tensor, unit: Tensor) -> Tensor:
-    """Pieces [N, T] rendered with unit parameters [1, P]."""
-    setting = loaded.effect.params.to_physical(unit.to(own).expand(own.shape[0], -1))
-    rate = _rate(loaded)
-    with torch.no_grad():
-        return loaded.effect.render(own[:, None], rate, setting).audio[:, 0]
+    return louder(loaded.effect.params, unit, share * above_db)
 
 
 def _needed(source: Excerpt, references: Sequence[Reference]) -> float:

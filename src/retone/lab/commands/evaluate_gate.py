@@ -51,7 +51,8 @@ def _run(args: argparse.Namespace) -> int:
             progress=progress,
         )  # fmt: skip
     parts = [gate.load_rows(path) for path in (args.rows, *args.also)]
-    rows = rows + [row for _, others in parts[1:] for row in others]
+    parts[0] = (parts[0][0], rows)
+    rows = [row for _, part in parts for row in part]
     gated = gate.cross_validated(rows)
     found = {
         "whole": gate.summary(rows, np.ones_like(gated)),
@@ -67,7 +68,14 @@ def _run(args: argparse.Namespace) -> int:
     if args.output:
         question = {"parts": [about for about, _ in parts], "seed": args.seed,
                     "pairs": len(rows), "groups": len({row["group"] for row in rows})}  # fmt: skip
-        record = {"provenance": provenance(), "question": question, "found": found}
+        by_part, first = [], 0
+        for _, part in parts:
+            kept = slice(first, first + len(part))
+            shares = {"whole": np.ones_like(gated[kept]), "gated": gated[kept]}
+            by_part.append({what: gate.summary(part, s) for what, s in shares.items()})
+            first = kept.stop
+        record = {"provenance": provenance(), "question": question, "found": found,
+                  "by_part": by_part}  # fmt: skip
         write_text_atomic(args.output, json.dumps(record, indent=1) + "\n", force=True)
     if args.gate:
         gate.fit_gate(rows).write(args.gate)

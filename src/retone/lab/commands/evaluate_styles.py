@@ -202,6 +202,9 @@ def _run_realistic(args: argparse.Namespace) -> int:
             methods.append(published_rules())
         elif name == "rules":
             methods.append(Estimated("RB-DSP", estimator_named("rules"), at_peak=True))
+        elif name == "network":
+            gated = Network(weights=args.kind)
+            methods.append(Estimated("network, gated, loudness matched", gated, 1.0))
         else:
             name = FORMER_NAMES.get(name, name)
             estimator = estimator_named(name)

@@ -243,9 +243,10 @@ def evaluate(
         "seed": seed,
         "quality": quality,
     }
-    result = Result.resumed(question, made_from(), path)
-    have = {(r.item, r.case, r.method) for r in result.rows}
     present = [r for r in rows if ROWS[r].available]
+    labels = [ROWS[r].label for r in present]
+    result = Result.resumed(question, made_from(), path, labels)
+    have = {(r.item, r.case, r.method) for r in result.rows}
     jobs = []
     for pair in pairs:
         wanted = [r for r in present if (pair.item, pair.case, ROWS[r].label) not in have]

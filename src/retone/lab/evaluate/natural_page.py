@@ -10,7 +10,7 @@ import numpy as np
 from retone.lab.evaluate.devices import DEVICES, described
 from retone.lab.evaluate.natural import ANOTHER_VOICE, SAME_VOICE
 from retone.lab.evaluate.natural_rows import ROWS
-from retone.lab.evaluate.result import BOOTSTRAPS, Result, Row, interval
+from retone.lab.evaluate.result import BOOTSTRAPS, Result, Row, interval, rows_measured_later
 
 BOOST_DB = 1.0
 """A boost of nothing above this counts."""
@@ -204,7 +204,10 @@ def device_tables(result: Result, reference: str) -> str:
 def section(result: Result) -> list[str]:
     """Lines of the page for one result."""
     q = result.question
-    about = f"seed {q['seed']}, retone {result.provenance['retone']}, {result.provenance['date']}."
+    about = (
+        f"seed {q['seed']}, retone {result.provenance['retone']}, "
+        f"{result.provenance['date']}{rows_measured_later(result)}."
+    )
     lines = []
     if q["table"] == "pairs":
         for case, count in q["pairs"].items():
@@ -285,6 +288,12 @@ HEAD = (
     "- **DNSMOS**: change of the predicted overall quality of speech at equal loudness, and files",
     "  that fall without any note to the user.",
     "- **CPU s**: median CPU time to find the settings (for other programs: of the whole match).",
+    "",
+    "Rows that end in *closed form* find the processing without the networks",
+    "([Estimators](estimators.md)). At strength 0.9 both ways differ little. At lower strengths",
+    "the closed form mostly ends nearer to the reference: it takes more of the difference between",
+    "two voices or pieces for processing. The networks are the default because they are nearer to",
+    "the target where one is known ([How close the match is](closeness.md)).",
     "",
 )
 SIX_BANDS = (

@@ -24,6 +24,7 @@ from retone.effects import MATCH_CHAIN, Equalizer
 from retone.estimators import equalizer_fit
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
+from retone.estimators.closed_form import ClosedForm
 from retone.estimators.matching import DynamicsKind, EqKind, Matching
 from retone.estimators.network import Network
 from retone.process.decide import decide
@@ -190,6 +191,10 @@ def _matching(
     return lambda kind: Estimated(Matching(strength=strength, eq=eq, dynamics=dynamics))
 
 
+def _without_network(strength: float) -> Callable[[str], NaturalMethod]:
+    return lambda kind: Estimated(Matching(strength=strength, processing=ClosedForm()))
+
+
 def _network(kind: str) -> NaturalMethod:
     return Estimated(Network(weights=kind, frames=None, caution=0.0))
 
@@ -204,7 +209,13 @@ ROWS: dict[str, NaturalRow] = {
     "network": NaturalRow("network, fitted", _network),
     **{
         f"match-{strength:g}": NaturalRow(f"retone, strength {strength:g}", _matching(strength))
-        for strength in (0.0, 0.3, 0.6, 0.9, 1.0)
+        for strength in (0.0, 0.3, 0.5, 0.6, 0.9, 1.0)
+    },
+    **{
+        f"closed-form-{strength:g}": NaturalRow(
+            f"retone, strength {strength:g}, closed form", _without_network(strength)
+        )
+        for strength in (0.0, 0.5, 0.9)
     },
     **{
         f"curve-{strength:g}": NaturalRow(

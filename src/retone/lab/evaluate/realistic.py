@@ -70,7 +70,7 @@ def evaluate(
         "apart": styles.apart,
         **(about or {}),
     }
-    result = Result.resumed(question, provenance(), path)
+    result = Result.resumed(question, provenance(), path, [m.name for m in methods])
     have = {(r.item, r.method) for r in result.rows}
     jobs = []
     for number, (a, b) in enumerate(ordered_pairs(styles.styles)):

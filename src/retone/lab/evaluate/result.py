@@ -21,6 +21,8 @@ from retone.errors import DataError
 from retone.files.atomic import write_text_atomic
 
 BOOTSTRAPS = 2000
+MADE_BY = ("command", "commit", "date")
+"""What the provenance says of a method that was measured later than the others."""
 FORMER_NAMES = {
     "faithful": "full-match",
     "joint": "embedding minus neutral",
@@ -90,13 +92,26 @@ class Result:
             ) from e
 
     @staticmethod
-    def resumed(question: dict[str, Any], provenance: dict[str, Any], path: Path | None) -> Result:
-        """A new result, with the rows of the file ``path`` if it answers the same question."""
+    def resumed(
+        question: dict[str, Any],
+        provenance: dict[str, Any],
+        path: Path | None,
+        methods: Sequence[str] = (),
+    ) -> Result:
+        """A new result, with the rows of the file ``path`` if it answers the same question.
+
+        If ``methods`` names what is measured now, the file's own provenance stays, and each method
+        that it lacks has an entry there: command, commit and date.
+        """
         result = Result(question, provenance)
         if path is not None and path.exists():
             old = Result.load(path)
             if old.question == question:
                 result.rows = old.rows
+                if methods and old.rows:
+                    later = {key: provenance.get(key) for key in MADE_BY}
+                    new = [m for m in methods if m not in old.names("method")]
+                    result.provenance = {**old.provenance, **dict.fromkeys(new, later)}
         return result
 
     def names(self, what: str) -> list[str]:
@@ -235,8 +250,11 @@ def page(results: Sequence[Result]) -> str:
 
 def rows_measured_later(result: Result) -> str:
     """The rows that were measured later, and when."""
-    later = {k: v["date"] for k, v in result.provenance.items() if isinstance(v, dict)}
-    return "".join(f" ({name}: {date})" for name, date in later.items())
+    later: dict[str, list[str]] = {}
+    for name, made in result.provenance.items():
+        if isinstance(made, dict):
+            later.setdefault(made["date"], []).append(name)
+    return "".join(f" ({'; '.join(names)}: {date})" for date, names in later.items())
 
 
 def only_corpus(result: Result, corpus: str = "vctk") -> Result:

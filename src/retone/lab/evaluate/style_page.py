@@ -10,7 +10,7 @@ import numpy as np
 from retone.files.atomic import write_text_atomic
 from retone.lab.evaluate import probes, realistic
 from retone.lab.evaluate.figures import Trend, load_trends, trend_picture
-from retone.lab.evaluate.result import Result, interval
+from retone.lab.evaluate.result import Result, interval, rows_measured_later
 from retone.report.heatmap import Panel, render
 from retone.training.data.styles import STYLES
 
@@ -43,7 +43,8 @@ def realistic_section(result: Result, picture: str | None, method: str) -> list[
         "",
         f"{len(items)} pairs ({q['trials']} trials for each of 25 ordered pairs of styles), "
         f"{q['length']} samples, seed {q['seed']}; styles never share {q['apart']}. "
-        f"retone {result.provenance['retone']}, {result.provenance['date']}.",
+        f"retone {result.provenance['retone']}, "
+        f"{result.provenance['date']}{rows_measured_later(result)}.",
         "",
         realistic.table(result),
         "",
@@ -178,7 +179,9 @@ def page(sections: Sequence[Sequence[str]]) -> str:
         "paper's figures are for other recordings, so only ratios to Input can be compared.",
         "",
         "Rows called *ours* are the style network, for speech or music, that shipped on the day of",
-        "the measurement ([Models](models.md)). *full-match* is the estimator that matches",
+        "the measurement ([Models](models.md)), without its gate. *network, gated* is what `match`",
+        "uses at strength 0: for speech both networks, with the share of their change that the",
+        "evidence supports ([Estimators](estimators.md)). *full-match* matches",
         "spectrum and dynamics in full ([Estimators](estimators.md)). *loudness matched* is the",
         "default of `retone match`. *oracle* is the input's unprocessed recording with the",
         "reference's own settings: its remaining error is content. A method with a smaller",

@@ -58,7 +58,7 @@ def evaluate(
         "seed": seed,
         **(about or {}),
     }
-    result = Result.resumed(question, made_from(), path)
+    result = Result.resumed(question, made_from(), path, [m.name for m in methods])
     have = {(r.item, r.case, r.method) for r in result.rows}
     names = tuple(m.name for m in metrics)  # metrics cannot be pickled
     jobs = []

@@ -1,0 +1,35 @@
+"""Weights that ship with the package: where they are, and whether an installation has them."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+KINDS = ("speech", "music")
+"""Names that stand for shipped weights."""
+FRAMES_KINDS = ("speech",)
+"""Kinds of recordings for which a network that predicts frames ships."""
+FRAMES_MISSING = (
+    "This installation lacks frames_speech.safetensors, one of the two networks for speech: the "
+    "settings are less accurate. Install retone again."
+)
+"""A note for the user."""
+
+
+def style_weights(kind: str) -> Path:
+    """Where the package keeps the network that predicts settings for a kind of recordings."""
+    return _weights(f"style_{kind}")
+
+
+def frames_weights(kind: str) -> Path:
+    """Where the package keeps the network that predicts frames, if one ships for this kind."""
+    return _weights(f"frames_{kind}")
+
+
+def lacks_frames(kind: str) -> bool:
+    """Whether the network that predicts frames ships for this kind, but is not installed."""
+    return kind in FRAMES_KINDS and not frames_weights(kind).is_file()
+
+
+def _weights(name: str) -> Path:
+    return Path(str(resources.files("retone") / "weights" / f"{name}.safetensors"))
