@@ -289,11 +289,12 @@ HEAD = (
     "  that fall without any note to the user.",
     "- **CPU s**: median CPU time to find the settings (for other programs: of the whole match).",
     "",
-    "Rows that end in *closed form* find the processing without the networks",
-    "([Estimators](estimators.md)). At strength 0.9 both ways differ little. At lower strengths",
-    "the closed form mostly ends nearer to the reference: it takes more of the difference between",
-    "two voices or pieces for processing. The networks are the default because they are nearer to",
-    "the target where one is known ([How close the match is](closeness.md)).",
+    "At strength 0 networks estimate the processing; *closed form* is the row without them. It ends",
+    "nearer to the reference, because it takes more of the difference between two voices or pieces",
+    "for processing, and further from the target where one is known",
+    "([How close the match is](closeness.md)). From strength 0.5 on the default uses the closed",
+    "form, because there the networks came no nearer to references on other recordings and took",
+    "longer; in between it mixes both ([Estimators](estimators.md)).",
     "",
 )
 SIX_BANDS = (

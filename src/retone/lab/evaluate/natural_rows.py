@@ -191,8 +191,8 @@ def _matching(
     return lambda kind: Estimated(Matching(strength=strength, eq=eq, dynamics=dynamics))
 
 
-def _without_network(strength: float) -> Callable[[str], NaturalMethod]:
-    return lambda kind: Estimated(Matching(strength=strength, processing=ClosedForm()))
+def _closed_form(kind: str) -> NaturalMethod:
+    return Estimated(Matching(strength=0.0, processing=ClosedForm()))
 
 
 def _network(kind: str) -> NaturalMethod:
@@ -211,12 +211,7 @@ ROWS: dict[str, NaturalRow] = {
         f"match-{strength:g}": NaturalRow(f"retone, strength {strength:g}", _matching(strength))
         for strength in (0.0, 0.3, 0.5, 0.6, 0.9, 1.0)
     },
-    **{
-        f"closed-form-{strength:g}": NaturalRow(
-            f"retone, strength {strength:g}, closed form", _without_network(strength)
-        )
-        for strength in (0.0, 0.5, 0.9)
-    },
+    "closed-form-0": NaturalRow("retone, strength 0, closed form", _closed_form),
     **{
         f"curve-{strength:g}": NaturalRow(
             f"retone, strength {strength:g}, curve", _matching(strength, "curve")
