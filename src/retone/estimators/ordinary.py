@@ -18,7 +18,8 @@ VOICE_DB = (-10.3, -6.2, -1.6, 4.0, 5.5, 4.7, 6.8, 7.1, 6.3, 4.0,
 SPREAD_DB = (10.9, 11.4, 8.9, 7.2, 5.8, 4.6, 4.7, 4.3, 3.6, 3.6,
              3.5, 3.1, 2.9, 3.4, 3.8, 4.1, 4.8, 5.5, 6.4, 9.1)  # fmt: skip
 """Mean and standard deviation of third-octave levels from 100 Hz to 8 kHz, relative to their
-median, over 173 training voices: full-band recordings and LibriVox readers."""
+median, over 173 training voices: full-band recordings and LibriVox readers
+(``scripts/fit_ordinary.py``)."""
 LEAST_BANDS = 8
 ORDINARY, UNUSUAL = 1.1, 1.6
 """Distances from which on a part, and all, of a change is made. Three in four training voices lie
