@@ -249,10 +249,10 @@ def page(results: Sequence[Result]) -> str:
 
 
 def rows_measured_later(result: Result) -> str:
-    """The rows that were measured later, and when."""
+    """The rows that were measured on a later day, and when."""
     later: dict[str, list[str]] = {}
     for name, made in result.provenance.items():
-        if isinstance(made, dict):
+        if isinstance(made, dict) and made["date"] != result.provenance["date"]:
             later.setdefault(made["date"], []).append(name)
     return "".join(f" ({'; '.join(names)}: {date})" for date, names in later.items())
 
