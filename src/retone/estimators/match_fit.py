@@ -152,6 +152,7 @@ class MatchFit(Trial):
         """Whether the equaliser breaks the guarantee in a band without the compressor too."""
         toned = dict(setting)
         put(toned, "compressor", NO_DYNAMICS)
+        put(toned, "", self.fixed)
         gain_db = self.look(toned).gain_db
         return self.guard.weakest(gain_db) == band and self.guard.excess_db(gain_db) > CLOSE_DB
 
