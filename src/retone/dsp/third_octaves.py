@@ -27,7 +27,7 @@ SILENCE_DB = -300.0
 """Level of a band that holds exactly nothing."""
 SEGMENT = 8192
 MAX_BIN_HZ = 6.0
-LONGEST_S = SEGMENT / 24000
+LONGEST_S = 0.34133
 HALF, DENSE = 2, 4
 """Segments that begin within the length of one. ``DENSE`` ones weight all samples alike, so that
 levels do not depend on where the segments begin."""

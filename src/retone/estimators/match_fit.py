@@ -27,7 +27,7 @@ from retone.estimators.trial import Look, Trial, level_db, response_db, scaled
 
 RENDERED_S = 30.0
 ROUNDS, FITS, PATIENCE = 12, 2, 4
-EASED, LEAST_SLOPE, NEAR_BANDS = 0.6, 0.08, 5
+EASED, EASED_NEAR, LEAST_SLOPE, NEAR_BANDS = 0.6, 1.5, 0.08, 4
 NO_DYNAMICS = {"ratio": 1.0, "expander_ratio": 1.0}
 CLOSE_DB = 0.1
 MOST_LIFT_DB, MOST_LIFT_STEREO_DB = 2.8, 1.6
@@ -142,19 +142,20 @@ class MatchFit(Trial):
             if broken > CLOSE_DB and number >= PATIENCE:
                 band = self.guard.weakest(look.gain_db)
                 if not _acts(values) or self._breaks_alone(setting, band):
-                    wanted_db = _eased_near(wanted_db, band, self.guard)
+                    wanted_db = _eased_near(wanted_db, band, broken, self.guard)
                 else:  # less dynamics, and less of what they add
                     added_db, values = EASED * added_db, _eased(values, EASED, self.locks)
         assert best is not None
         return best
 
     def _breaks_alone(self, setting: Setting, band: int) -> bool:
-        """Whether the equaliser breaks the guarantee in a band without the compressor too."""
+        """Whether the equaliser breaks the guarantee near a band without the compressor too."""
         toned = dict(setting)
         put(toned, "compressor", NO_DYNAMICS)
         put(toned, "", self.fixed)
         gain_db = self.look(toned).gain_db
-        return self.guard.weakest(gain_db) == band and self.guard.excess_db(gain_db) > CLOSE_DB
+        near = abs(self.guard.weakest(gain_db) - band) < NEAR_BANDS
+        return near and self.guard.excess_db(gain_db) > CLOSE_DB
 
     def _added_db(self, setting: Setting, look: Look) -> Array:
         """What a setting does to the tone besides its equaliser's response."""
@@ -374,12 +375,13 @@ def _eased(values: dict[str, float], share: float, locks: Mapping[str, float]) -
     return values | {"ratio": 1 / (1 - slope), "expander_ratio": expansion} | dict(locks)
 
 
-def _eased_near(wanted_db: Array, band: int, guard: Guard) -> Array:
-    """Wanted gains [F] with less of them near a band."""
+def _eased_near(wanted_db: Array, band: int, broken_db: float, guard: Guard) -> Array:
+    """Wanted gains [F] that change a little less near a band, by what it breaks the guarantee."""
     away = np.abs(np.arange(len(wanted_db)) - band)
-    share = (1 - EASED) * np.clip(1 - away / NEAR_BANDS, 0.0, 1.0)
+    less_db = EASED_NEAR * broken_db * np.clip(1 - away / NEAR_BANDS, 0.0, 1.0)
     middle = np.median(wanted_db[guard.matched]) if guard.matched.any() else 0.0
-    return np.asarray(wanted_db - share * (wanted_db - middle))
+    change = wanted_db - middle
+    return np.asarray(middle + np.sign(change) * np.maximum(np.abs(change) - less_db, 0.0))
 
 
 def _acts(values: Mapping[str, float]) -> bool:
