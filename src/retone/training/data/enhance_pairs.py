@@ -121,11 +121,11 @@ class EnhanceMaker:
             balance``.
         full_band_weight: how much more often a voice whose content reaches ``FULL_BAND`` of half
             the sample rate is drawn; others must not teach that the top is empty.
-        alternate: makes every second pair instead, such as with another degrading effect.
+        alternate: makes every second pair instead, such as with another degrading effect; of this
+            maker's sample rate and length.
 
     Raises:
-        SettingError: a size, weight or probability out of range, an effect without bands, or an
-            alternate maker with another sample rate or length.
+        SettingError: a size, weight or probability out of range, or an effect without bands.
     """
 
     sample_rate: int
@@ -173,10 +173,8 @@ class EnhanceMaker:
             )
         other = self.alternate
         if other and (other.sample_rate, other.length) != (self.sample_rate, self.length):
-            raise SettingError(
-                f"EnhanceMaker: the alternate maker has {other.length} samples at "
-                f"{other.sample_rate} Hz, expected {self.length} at {self.sample_rate} Hz."
-            )
+            other = replace(other, sample_rate=self.sample_rate, length=self.length)
+            object.__setattr__(self, "alternate", other)
         if "band_1_gain_db" not in self.corruption.params.names:
             raise SettingError(
                 f"EnhanceMaker: {self.corruption.name} has no band_1_gain_db; use one of the "
