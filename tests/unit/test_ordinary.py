@@ -43,12 +43,29 @@ def test_the_distance_is_in_deviations_of_voices() -> None:
 
 def test_bands_that_hold_nothing_or_noise_do_not_count() -> None:
     apart = np.zeros(WHERE.size)
-    apart[-5:] = -40.0
+    apart[-5:] = -25.0
     whole = sound(apart)
     assert damaged(whole) == 1
-    for name in ("occupied", "noise"):
-        mask = getattr(whole, name).copy()
-        mask[WHERE[-5:]] = name == "noise"
-        assert distance(replace(whole, **{name: mask})) == pytest.approx(0, abs=1e-9)
-    nothing = replace(whole, occupied=np.zeros(CENTRES_HZ.size, dtype=bool))
-    assert distance(nothing) == damaged(nothing) == 0
+    noise = np.isin(np.arange(CENTRES_HZ.size), WHERE[-5:])
+    assert distance(replace(whole, noise=noise)) == pytest.approx(0, abs=1e-9)
+    levels = np.where(noise, whole.levels_db - 40, whole.levels_db)
+    assert distance(replace(whole, levels_db=levels)) == pytest.approx(0, abs=1e-9)
+
+
+def test_hum_below_the_voice_hides_nothing() -> None:
+    unusual = sound(20 * np.linspace(-1, 1, WHERE.size))
+    levels = unusual.levels_db.copy()
+    levels[np.argmin(np.abs(CENTRES_HZ - 50))] = levels.max() + 60
+    hum = replace(unusual, levels_db=levels, occupied=levels > levels.max() - 45)
+    assert not hum.occupied[WHERE].any()
+    assert distance(hum) == distance(unusual)
+    assert damaged(hum) == 1
+
+
+def test_too_few_bands_cannot_be_judged() -> None:
+    noise = np.ones(CENTRES_HZ.size, dtype=bool)
+    noise[WHERE[:7]] = False
+    few = replace(sound(), noise=noise)
+    assert distance(few) is None and damaged(few) is None
+    noise[WHERE[7]] = False
+    assert distance(replace(sound(), noise=noise)) == pytest.approx(0, abs=1e-9)

@@ -28,6 +28,7 @@ SILENCE_DB = -300.0
 SEGMENT = 8192
 MAX_BIN_HZ = 6.0
 LONGEST_S = 0.34133
+"""Of 8192 samples at 24 kHz."""
 HALF, DENSE = 2, 4
 """Segments that begin within the length of one. ``DENSE`` ones weight all samples alike, so that
 levels do not depend on where the segments begin."""
@@ -37,8 +38,8 @@ _SEGMENTS_AT_ONCE = 32
 def segment_samples(sample_rate: float, overlap: int = HALF) -> int:
     """Samples per segment: 8192, and more above 49 kHz so that a bin is never wider than 6 Hz.
 
-    ``DENSE`` segments last at most ``LONGEST_S``, so that a copy at 8 kHz is not analysed in
-    longer pieces than its original.
+    ``DENSE`` segments last about ``LONGEST_S`` at rates below 24 kHz, where 8192 samples would
+    last longer, so that copies of a recording at low rates are analysed alike.
     """
     if overlap == DENSE and sample_rate * LONGEST_S < SEGMENT:
         return 2 * int(sp_fft.next_fast_len(round(sample_rate * LONGEST_S / 2), real=True))

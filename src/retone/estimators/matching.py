@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 """Choices of ``Matching`` by field; the first of each is the default."""
 STEPS = 4
 NEAR_PROCESSING = 0.5
-"""Below this strength networks estimate the processing, and the six bands begin near its own."""
+"""Below this strength networks estimate the processing, and the six bands begin near it."""
 LARGE_TONE_DB, LARGE_RATIO = 3.5, 2.0
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
 ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
@@ -82,9 +82,9 @@ class Matching:
         phase: of the curve.
         curve: limits of the curve.
         processing: estimator of the processing, used below strength 1; the ``caution`` of one
-            that has such a field becomes 1 - strength. From strength ``NEAR_PROCESSING`` on an
-            ``Automatic`` uses what it has for other cases, the closed form, and below that a
-            mixture of both: there its networks come no nearer to a reference.
+            that has such a field becomes 1 - strength. The default, ``Automatic``, uses networks
+            at strength 0 and the closed form from ``NEAR_PROCESSING`` on, where networks come no
+            nearer to a reference; in between the two are mixed.
     """
 
     name: str = "match"
@@ -145,7 +145,7 @@ class Matching:
         progress(ESTIMATING, 1, STEPS)
         s = self._strength(references)
         parts = self._processing(source, references, s)
-        base, notes = parts[0].setting, parts[0].notes
+        base, notes = parts[0].setting, _notes_of(parts)
         equalizer = self._equalizer(source.sample_rate, guard, fixed, start=_start(base, s))
         work = MatchFit(chain, source, guard, equalizer, fixed)
         own_locks = as_setting({n: v for n, v in fixed.items() if n in base})
@@ -251,7 +251,8 @@ class Matching:
         if strength == 1:
             return [_Processing(1.0, neutral, ())]
         estimators: list[tuple[float, Any]] = [(1.0, self.processing)]
-        if isinstance(self.processing, Automatic):
+        recordings = all(isinstance(r, Excerpt) for r in references)
+        if isinstance(self.processing, Automatic) and recordings:
             share = max(0.0, 1 - strength / NEAR_PROCESSING)
             estimators = [(share, self.processing), (1 - share, self.processing.otherwise)]
         parts = []
@@ -277,6 +278,13 @@ class _Processing(NamedTuple):
     share: float
     setting: Setting
     notes: tuple[str, ...]
+
+
+def _notes_of(parts: Sequence[_Processing]) -> tuple[str, ...]:
+    """The notes of the part that counts most, and any on an incomplete installation."""
+    notes = max(parts, key=lambda part: part.share).notes
+    others = (n for part in parts for n in part.notes if n == FRAMES_MISSING)
+    return tuple(dict.fromkeys((*notes, *others)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from retone.dsp.third_octaves import CENTRES_HZ
+from retone.dsp.third_octaves import CENTRES_HZ, occupied_bands
 from retone.estimators.sound import Sound
 
 BANDS_HZ = (95.0, 8500.0)
@@ -26,20 +26,25 @@ ORDINARY, UNUSUAL = 1.1, 1.6
 below the first, one in twenty above the second."""
 
 
-def distance(sound: Sound) -> float:
+def distance(sound: Sound) -> float | None:
     """RMS distance of a spectrum from the mean voice, in standard deviations of voices.
 
-    Only bands count that hold sound above the noise; with fewer than 8 of them it is 0.
+    Only bands count that hold sound above the noise, within 45 dB of the loudest band in the range
+    of voices, so that hum below it hides nothing. None if fewer than 8 do.
     """
     inside = (CENTRES_HZ > BANDS_HZ[0]) & (CENTRES_HZ < BANDS_HZ[1])
-    known = (sound.occupied & ~sound.noise)[inside]
+    known = occupied_bands(sound.levels_db[inside]) & ~sound.noise[inside]
     if known.sum() < LEAST_BANDS:
-        return 0.0
+        return None
     apart = sound.levels_db[inside][known] - np.array(VOICE_DB)[known]
     apart -= np.median(apart)
     return float(np.sqrt(np.mean((apart / np.array(SPREAD_DB)[known]) ** 2)))
 
 
-def damaged(sound: Sound) -> float:
-    """Share of a change, 0 to 1, that the distance from ordinary voices supports."""
-    return float(np.clip((distance(sound) - ORDINARY) / (UNUSUAL - ORDINARY), 0.0, 1.0))
+def damaged(sound: Sound) -> float | None:
+    """Share of a change, 0 to 1, that the distance from ordinary voices supports; None if too
+    little of a voice is there to judge."""
+    found = distance(sound)
+    if found is None:
+        return None
+    return float(np.clip((found - ORDINARY) / (UNUSUAL - ORDINARY), 0.0, 1.0))

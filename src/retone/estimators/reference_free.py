@@ -29,8 +29,8 @@ from retone.progress import ESTIMATING, Progress, silent
 SHIPPED = "enhance_speech.safetensors"
 MUSIC_SHARE, MUSIC_CONFIDENCE = 0.25, 0.7
 SURE = 0.95
-SAID_DB = 0.25
-"""What is applied of a change is said with its size from here on."""
+ORDINARY_SHARE, SMALL_DB = 0.05, 0.25
+"""Below this share of a change, or this size of what is made, no number is given."""
 WINDOW, HOP, MELS = 1024, 512, 48
 ACTIVE_DB = 40.0
 
@@ -103,7 +103,8 @@ class ReferenceFree:
         mean = table.to_physical(table.to_unit(setting).mean(0, keepdim=True))
         rate = network.config.front_end.sample_rate
         size_db = change_db(loaded.effect, clips, rate, mean)
-        share = self._share(source, size_db)
+        known = self._share(source, size_db)
+        share = 0.0 if known is None else known
         notes: list[str] = []
         content = content_of(source)
         if self.caution_db != 0:
@@ -115,7 +116,8 @@ class ReferenceFree:
                     "music use 'retone match' with a reference."
                 )
             elif share < SURE:
-                notes.append(_said(size_db, share))
+                who = "voice" if content.kind == "speech" else "recording"
+                notes.append(_left_out(size_db, share, known is not None, who))
         setting = mean if share == 1 else table.blend(mean, share)
         setting, held = without_lift(loaded.effect, source, setting, locks)
         slope = self.expansion if content.kind == "speech" else 0.0
@@ -125,7 +127,8 @@ class ReferenceFree:
             held = held or held_again
         return Estimate(loaded.effect, setting, (*notes, *expansion, *held))
 
-    def _share(self, source: Excerpt, size_db: float) -> float:
+    def _share(self, source: Excerpt, size_db: float) -> float | None:
+        """Share of the change to make; None if it cannot be judged."""
         if self.caution_db is None:
             return damaged(sound_of(source))
         return strength(size_db, self.caution_db) if self.caution_db else 1.0
@@ -154,9 +157,14 @@ def strength(size_db: float, caution_db: float) -> float:
     return size_db**2 / (size_db**2 + caution_db**2)
 
 
-def _said(size_db: float, share: float) -> str:
-    if share * size_db < SAID_DB:
-        return "The spectrum is that of an ordinary voice: the voice is left nearly as it is."
+def _left_out(size_db: float, share: float, judged: bool, who: str) -> str:
+    """Why less than the network's change of ``size_db`` is made."""
+    if not judged:
+        return f"Too little of a voice stands out to judge the {who}: its tone is left as it is."
+    if share < ORDINARY_SHARE:
+        return f"The spectrum is that of an ordinary voice: the {who} is left nearly as it is."
+    if share * size_db < SMALL_DB:
+        return f"The network would hardly change the {who}, which is left nearly as it is."
     return (
         f"The network predicts a change of {size_db:.1f} dB; {100 * share:.0f} % of it is applied, "
         "because the spectrum is not far from that of ordinary voices."

@@ -123,7 +123,7 @@ def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence
         "DEQ improved has the weights that ship. Those of PEQ, DEQ paper mode and PEQ improved do",
         "not ship, and how long they were trained is not recorded: these rows cannot be repeated.",
         "These rows measure what the networks do: `retone enhance` also turns down what sounds",
-        "between the words, and leaves ordinary voices as they are. Recordings without a target",
+        "between the words, and leaves the tone of ordinary voices. Recordings without a target",
         "are enhanced as the command does it.",
         "",
         *(f"- **{m.name}**{f' ({m.unit})' if m.unit else ''}, {BETTER[by_name[m.name].direction]}"

@@ -135,6 +135,11 @@ def measured(pair: Pair, network: Network, rate: int) -> Row | None:
 def fit_gate(rows: Sequence[Row]) -> Gate:
     """A gate trained on all rows."""
     names = tuple(rows[0]["evidence"])
+    if any(set(row["evidence"]) != set(names) for row in rows):
+        raise DataError(
+            "the rows of the files hold different evidence: some were measured with one network, "
+            "some with two. Measure all with the same networks."
+        )
     together = TOGETHER in names
     values = np.array([[row["evidence"][n] for n in names] for row in rows])
     mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-9

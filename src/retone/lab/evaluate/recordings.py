@@ -208,7 +208,10 @@ def _through_devices(rows: Sequence[Row], devices: Sequence[str], key: str) -> l
                        ("all", damaged)]:  # fmt: skip
         gains = _gains(some, key)
         room = interval((r.group, undamaged[r.case] - r.values[f"before.{key}"]) for r in some)
-        scored = [r for r in some if not math.isnan(r.values.get("before.pesq", math.nan))]
+        scored = [
+            r for r in some
+            if all(math.isfinite(r.values.get(f"{w}.pesq", math.nan)) for w in ("before", "after"))
+        ]  # fmt: skip
         pesq = _sides(scored, "pesq").split(" | ")[::2] if scored else ("-", "-")
         lines.append(
             f"| {name} | {_sides(some, key)} | {show(room)} "

@@ -121,8 +121,8 @@ class EnhanceMaker:
             balance``.
         full_band_weight: how much more often a voice whose content reaches ``FULL_BAND`` of half
             the sample rate is drawn; others must not teach that the top is empty.
-        alternate: makes every second pair instead, such as with another degrading effect; of this
-            maker's sample rate and length.
+        alternate: makes every second pair instead, such as with another degrading effect. Its
+            sample rate and length become this maker's.
 
     Raises:
         SettingError: a size, weight or probability out of range, or an effect without bands.

@@ -131,8 +131,7 @@ def diffdeq_improved() -> Recipe:
 def diffdeq_improved_both() -> Recipe:
     """The improved recipe, half of whose pairs are degraded by the paper's bands.
 
-    Voices whose content ends below the full band are drawn less often. Better than
-    `diffdeq_improved` on the paper's bands, worse on phase-transparent ones.
+    Voices whose content ends below the full band are drawn less often.
     """
     r = diffdeq_improved()
     assert isinstance(r.pairs, EnhanceMaker)
