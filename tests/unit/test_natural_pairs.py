@@ -237,7 +237,9 @@ def test_the_command_measures_resumes_and_writes_the_page(
     assert main(["evaluate", "natural-docs"]) == 0
     text = (tmp_path / "docs" / "natural.md").read_text()
     assert text == page([result, devices])
-    assert f"{first.provenance['date']} ({ROWS['six-band'].label}: {made['date']})." in text
+    assert f"retone {first.provenance['retone']}, {first.provenance['date']}." in text
+    made["date"] = "2100-01-31"
+    assert f"{first.provenance['date']} ({ROWS['six-band'].label}: 2100-01-31)." in page([result])
     for part in ("## Speech: kit, test", "## Music: kit, test", "### Reference by the same voice"):
         assert part in text
 
