@@ -36,6 +36,18 @@ def with_hum(x: np.ndarray, rate: int = RATE) -> np.ndarray:
     return (x + hum).astype(np.float32)
 
 
+def with_faint_top(x: np.ndarray, below_db: float, rate: int = RATE) -> np.ndarray:
+    """A recording whose highest third octave lies this far below its loudest."""
+    sections = signal.butter(8, 8500, fs=rate, output="sos")
+    low = signal.sosfiltfilt(sections, x)
+    top = x - low
+    for _ in range(4):
+        levels_db = third_octave_levels_db(low + top, rate)
+        known = levels_db[np.isfinite(levels_db)]
+        top *= 10 ** ((known.max() - below_db - known[-1]) / 20)
+    return (low + top).astype(np.float32)
+
+
 PAIRS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "brighter voice": lambda: (voice(0).samples, voice(1, bright_db=10.0).samples),
     "duller voice": lambda: (voice(0, bright_db=10.0).samples, voice(1).samples),
@@ -45,6 +57,10 @@ PAIRS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "hum": lambda: (with_hum(voice(0).samples), voice(1).samples),
     "music": lambda: (music(0).samples, music(1).samples),
     "brighter microphone": lambda: (voice(2).samples, voice(2, bright_db=10.0).samples),
+    "faint top": lambda: (
+        with_faint_top(voice(2).samples, 45.05),
+        voice(0, bright_db=12.0).samples,
+    ),
     "voice to music": lambda: (voice(0).samples, music(1).samples),
 }
 

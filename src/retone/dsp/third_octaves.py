@@ -21,6 +21,8 @@ Mask = NDArray[np.bool_]
 
 CENTRES_HZ: Array = 1000.0 * 2.0 ** (np.arange(-16, 14) / 3)
 """Centre frequencies of the 30 bands, from 25 Hz to 20 kHz (nominal)."""
+ROUND_HZ: Array = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
+"""The same with two digits, as a person would name them."""
 BANDS = len(CENTRES_HZ)
 OCCUPIED_DB = 45.0
 SILENCE_DB = -300.0

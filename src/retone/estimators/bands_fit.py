@@ -21,7 +21,7 @@ from retone.dsp.measure import Array
 from retone.dsp.third_octaves import CENTRES_HZ
 from retone.effects.equalizer import Equalizer
 from retone.estimators.equalizer_fit import FitRules, Problem
-from retone.estimators.guard import FAR_DB, LIFT_DB, Guard
+from retone.estimators.guard import FAR_DB, Guard
 
 INSIDE = tuple(2.0 ** (n / 9) for n in (-1, 0, 1))
 """Where in a third octave the response is read, as multiples of the centre."""
@@ -102,7 +102,7 @@ class _Flow:
         self.added, self.levels = added_db[known], guard.levels_db[known]
         wanted = np.where(self.matched, wanted_db[known], 0.0)
         self.wanted = np.where(self.matched, wanted - self._middle(wanted)[0], 0.0)
-        self.held = guard.held[known]
+        self.held, self.lift_db = guard.held[known], guard.lift_db
         self.weight = np.where(self.matched, 1.0, np.where(self.empty, 0.0, ONLY_OWN_WEIGHT))
         self.weight[self.held] = 0.0
         self.weight /= ERROR_DB**2
@@ -188,7 +188,7 @@ class _Flow:
                 share[mask] = _shares(gain[mask], beside)
                 shares.append(share)
             rest = min(shares, key=lambda s: float(s @ gain))
-            spare.append(LIFT_DB - LIFT_MARGIN_DB + rest @ gain - gain[self.empty])
+            spare.append(self.lift_db - LIFT_MARGIN_DB + rest @ gain - gain[self.empty])
             slopes.append((rows @ rest)[:, None] - rows[:, self.empty])
         return np.concatenate(spare), np.concatenate(slopes, axis=1)
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from retone.dsp.measure import Array
-from retone.dsp.third_octaves import CENTRES_HZ
+from retone.dsp.third_octaves import ROUND_HZ
 from retone.effects.curve_equalizer import CURVE_TABLE
 from retone.errors import SettingError
-from retone.estimators.guard import LIFT_DB, Guard
+from retone.estimators.guard import Guard
 from retone.estimators.sound import Mask
 
 FADE_BANDS = 3
@@ -68,7 +68,7 @@ def fit(
         rules: limits.
     """
     gain = np.zeros(len(wanted_db))
-    use = guard.matched & (rules.lowest_hz <= CENTRES_HZ) & (rules.highest_hz >= CENTRES_HZ)
+    use = guard.matched & (rules.lowest_hz <= ROUND_HZ) & (rules.highest_hz >= ROUND_HZ)
     if use.any():
         total = smoothed(guard.relative_db(wanted_db), guard.matched, rules.smooth_octaves)
         total = allowed(total, guard)
@@ -114,7 +114,9 @@ def spread_out(gain_db: Array, use: Mask, guard: Guard, added_db: Array) -> Arra
     middle = float(np.median(gain_db[use]))
     share = np.clip(1 - away / FADE_BANDS, 0.0, 1.0)
     out = np.where(use, gain_db, middle + share * (gain_db[nearest] - middle))
+    away_from = guard.far & ~use & (np.sign(guard.need_db) * (out - middle) < 0)
+    out[away_from] = middle
     if guard.rests.any():
-        top = guard.rest_db(out + added_db) + LIFT_DB - EVEN_DB
+        top = guard.rest_db(out + added_db) + guard.lift_db - EVEN_DB
         out = np.where(guard.empty, np.minimum(out, top - added_db), out)
     return np.asarray(out)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retone.dsp.measure import Array
+from retone.dsp.third_octaves import OCCUPIED_DB, occupied_bands
 from retone.estimators.sound import Mask, Sound
 
 FAR_DB = 3.0
@@ -21,8 +22,11 @@ ALLOWED_DB = 0.3
 """How much further from the reference such a band may end (the guarantee allows 0.5)."""
 TOLERATED_DB = 0.2
 """What may be missing to that where no better setting is found."""
-LIFT_DB = 0.8
-"""How far an empty band may rise against the occupied ones (the guarantee allows 1)."""
+LIFT_DB, LIFT_OF_MIX_DB = 0.5, 0.3
+"""How far an empty band may rise against the occupied ones (the guarantee allows 1); less where
+what is rendered is a mix of channels, which does not hold quite what they do."""
+FAINT_DB = OCCUPIED_DB - 0.5
+"""A band this far below the loudest may count as empty in the whole file: it is not lifted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +34,10 @@ class Guard:
     """The bands of an input and a reference, and what each needs.
 
     ``known`` [F]: the band exists in the input; ``occupied``: within 45 dB of its loudest;
-    ``matched``: occupied on both sides; ``empty``: the input holds nothing there, or only noise;
-    ``levels_db`` [F]: the input's, relative to their median over the matched bands; ``need_db``
-    [F]: the reference's, relative to theirs, less the input's; both 0 elsewhere.
+    ``matched``: occupied on both sides; ``empty``: the input holds next to nothing there, or only
+    noise; ``levels_db`` [F]: the input's, relative to their median over the matched bands;
+    ``need_db`` [F]: the reference's, relative to theirs, less the input's; both 0 elsewhere;
+    ``lift_db``: how far an empty band may rise.
     """
 
     known: Mask
@@ -41,6 +46,7 @@ class Guard:
     empty: Mask
     levels_db: Array
     need_db: Array
+    lift_db: float = LIFT_DB
 
     @classmethod
     def of(cls, own: Sound, reference: Sound) -> Guard:
@@ -56,9 +62,10 @@ class Guard:
             known,
             known & own.occupied,
             matched,
-            known & (~own.occupied | own.noise),
+            known & (~occupied_bands(own.levels_db, FAINT_DB) | own.noise),
             levels,
             goal - levels,
+            LIFT_OF_MIX_DB if own.mixed else LIFT_DB,
         )
 
     @property
@@ -68,7 +75,7 @@ class Guard:
 
     @property
     def held(self) -> Mask:
-        """Matched bands that hold only noise and that the reference would lift."""
+        """Matched bands that hold next to nothing or noise, and that the reference would lift."""
         return self.matched & self.empty & (self.need_db > 0)
 
     @property
@@ -101,7 +108,7 @@ class Guard:
         left = np.abs(self.left_db(gain_db)) - np.abs(self.need_db) - ALLOWED_DB
         found[far] = left[far]
         if self.rests.any():
-            lift = gain_db - self.rest_db(gain_db) - LIFT_DB
+            lift = gain_db - self.rest_db(gain_db) - self.lift_db
             found[self.empty] = np.maximum(found, lift)[self.empty]
         return found
 

@@ -142,7 +142,7 @@ class MatchFit(Trial):
             if broken > CLOSE_DB and number >= PATIENCE:
                 band = self.guard.weakest(look.gain_db)
                 if not _acts(values) or self._breaks_alone(setting, band):
-                    wanted_db = _eased_near(wanted_db, band, broken, self.guard)
+                    wanted_db = _eased_near(wanted_db, band, broken, look.gain_db, self.guard)
                 else:  # less dynamics, and less of what they add
                     added_db, values = EASED * added_db, _eased(values, EASED, self.locks)
         assert best is not None
@@ -375,13 +375,19 @@ def _eased(values: dict[str, float], share: float, locks: Mapping[str, float]) -
     return values | {"ratio": 1 / (1 - slope), "expander_ratio": expansion} | dict(locks)
 
 
-def _eased_near(wanted_db: Array, band: int, broken_db: float, guard: Guard) -> Array:
-    """Wanted gains [F] that change a little less near a band, by what it breaks the guarantee."""
+def _eased_near(
+    wanted_db: Array, band: int, broken_db: float, gain_db: Array, guard: Guard
+) -> Array:
+    """Wanted gains [F] that change a little less near a band, by what it breaks the guarantee, or
+    a little more where gains [F] move that band the wrong way."""
     away = np.abs(np.arange(len(wanted_db)) - band)
-    less_db = EASED_NEAR * broken_db * np.clip(1 - away / NEAR_BANDS, 0.0, 1.0)
+    by_db = EASED_NEAR * broken_db * np.clip(1 - away / NEAR_BANDS, 0.0, 1.0)
+    towards = np.sign(guard.need_db[band])
+    if (guard.far | guard.held_far)[band] and towards * guard.relative_db(gain_db)[band] < 0:
+        return np.asarray(wanted_db + towards * by_db)
     middle = np.median(wanted_db[guard.matched]) if guard.matched.any() else 0.0
     change = wanted_db - middle
-    return np.asarray(middle + np.sign(change) * np.maximum(np.abs(change) - less_db, 0.0))
+    return np.asarray(middle + np.sign(change) * np.maximum(np.abs(change) - by_db, 0.0))
 
 
 def _acts(values: Mapping[str, float]) -> bool:

@@ -19,7 +19,7 @@ from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
 from retone.dsp.short_levels import octave_dynamics_db
-from retone.dsp.third_octaves import CENTRES_HZ
+from retone.dsp.third_octaves import ROUND_HZ
 from retone.effects import (
     EXPANDER_TABLE,
     SOUND_CHAIN,
@@ -62,10 +62,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 STEPS = 4
 NEAR_PROCESSING = 0.5
 """Below this strength networks estimate the processing, and the six bands begin near it."""
-LARGE_TONE_DB, LARGE_RATIO = 3.5, 2.0
+LARGE_TONE_DB, LARGE_RATIO = 3.0, 1.75
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
-ROUND_HZ = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
-"""The bands' centres, rounded for notes."""
 
 
 @dataclass(frozen=True)
@@ -336,7 +334,8 @@ def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
     only_own = known & own.occupied & ~guard.matched
     for mask, text in (
         (known & ~own.occupied, "the input holds nothing; that range is not lifted."),
-        (guard.held, "the input holds only noise; that range is not lifted."),
+        (guard.held & ~own.noise, "the input holds next to nothing; that range is not lifted."),
+        (guard.held & own.noise, "the input holds only noise; that range is not lifted."),
         (only_own, "the reference holds nothing; that range is not matched."),
     ):
         if mask.any() and guard.matched.any():

@@ -97,7 +97,7 @@ def _towards(guard: Guard, gain_db: Array) -> Guard:
     levels[full] -= np.median(levels[full])
     after = levels + gain_db
     need = np.where(full, after - np.median(after[full]) - levels, 0.0)
-    return Guard(guard.known, guard.occupied, full, guard.empty, levels, need)
+    return Guard(guard.known, guard.occupied, full, guard.empty, levels, need, guard.lift_db)
 
 
 def _members(effect: Effect) -> tuple[Effect, ...]:

@@ -8,6 +8,7 @@ allocate the same few sizes repeatedly, so a limited number of released buffers 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ _MAX_OVERSIZE = 1.25  # maximum ratio of buffer size to requested size
 _free: dict[int, Array] = {}  # single dict operations only: any thread may release at any time
 
 
+def _release(buffer: Array) -> None:
+    try:
+        if sum(r.size for r in list(_free.values())) + buffer.size <= MAX_KEPT_BYTES:
+            _free[id(buffer)] = buffer
+    except (AttributeError, NameError, TypeError):  # interpreter shutdown: globals are gone
+        pass
+
+
 class _PooledBuffer:
     """Owner of the memory of one array, which releases it after the array and all its views."""
 
@@ -36,16 +45,8 @@ class _PooledBuffer:
             "typestr": dtype.str,
         }
 
-    def __del__(self) -> None:
-        _release(self._buffer)
-
-
-def _release(buffer: Array) -> None:
-    try:
-        if sum(r.size for r in list(_free.values())) + buffer.size <= MAX_KEPT_BYTES:
-            _free[id(buffer)] = buffer
-    except (AttributeError, NameError, TypeError):  # interpreter shutdown: globals are gone
-        pass
+    def __del__(self, release: Callable[[Array], None] = _release) -> None:
+        release(self._buffer)  # a default, because at shutdown the module's globals are gone
 
 
 def _acquire(size: int) -> Array:
