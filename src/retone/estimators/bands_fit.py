@@ -38,7 +38,7 @@ PENALTY, ROUND_DB = 5.0, 0.6
 """Weight of the guarantee, and how far from its limit it begins to act."""
 PUSH, MOST_PUSH_DB = 0.1, 3.0
 """Share of what is missing by which a limit moves with every step, and the most in all."""
-MARGIN_DB, LIFT_MARGIN_DB = 1.0, 0.4
+MARGIN_DB, LIFT_MARGIN_DB = 1.0, 0.2
 KEPT_DB = 0.2
 """How far a band of noise may fall back."""
 LOOSER = 4.0
