@@ -26,7 +26,6 @@ from retone.estimators.trial import Look, Trial, as_setting, response_db
 
 MEASURED_S = 30.0
 ROUNDS = 4
-LIFTED_DB = 1.0
 
 
 def without_lift(
@@ -58,7 +57,8 @@ def without_lift(
     if equalizer is not None:
         setting, best = _refitted(trial, equalizer, setting, first, locks)
     setting, _ = trial.kept(setting, best, fixed)
-    lifted = guard.empty & (first.gain_db > guard.rest_db(first.gain_db) + LIFTED_DB)
+    highest_db = guard.rest_db(first.gain_db) + guard.lift_db + TOLERATED_DB
+    lifted = guard.empty & (first.gain_db > highest_db)
     place = frequencies_in_words(CENTRES_HZ[guard.known], lifted[guard.known])
     return setting, (f"{place} the recording holds nothing but noise; that range is not lifted.",)
 
