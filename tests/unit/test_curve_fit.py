@@ -7,21 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retone.dsp.third_octaves import BANDS, CENTRES_HZ, ROUND_HZ
+from retone.dsp.third_octaves import BANDS, ROUND_HZ
 from retone.estimators.curve_fit import CurveRules, fit
 from retone.estimators.guard import LIFT_DB, LIFT_OF_MIX_DB, Guard
 from retone.estimators.match_fit import _eased_near
 from retone.estimators.sound import Sound
 
+DEFAULT = CurveRules()
 
-def guard_for(need_db: np.ndarray, mixed: bool = False) -> Guard:
+
+def guard_for(need_db: np.ndarray, rules: CurveRules = DEFAULT) -> Guard:
     """A guard for a flat input and a reference that needs these gains."""
     every = np.ones(BANDS, bool)
-    own = Sound(np.zeros(BANDS), every, ~every, None, mixed)
-    return Guard.of(own, replace(own, levels_db=need_db))
+    own = Sound(np.zeros(BANDS), every, ~every, None)
+    return Guard.of(own, replace(own, levels_db=need_db), rules.inside)
 
 
-def gains_of(guard: Guard, rules: CurveRules) -> np.ndarray:
+def gains_of(guard: Guard, rules: CurveRules = DEFAULT) -> np.ndarray:
     values = fit(guard, guard.need_db, np.zeros(BANDS), {}, rules)
     return np.array(list(values.values()))[1:]
 
@@ -35,22 +37,19 @@ def bent(top_db: float) -> np.ndarray:
 
 def test_the_default_range_holds_every_band() -> None:
     need = bent(3.5)
-    assert np.allclose(gains_of(guard_for(need), CurveRules()), need, atol=0.01)
+    assert np.allclose(gains_of(guard_for(need)), need, atol=0.01)
 
 
-@pytest.mark.parametrize("highest_hz", [16000.0, 10000.0])
-def test_outside_the_range_no_band_follows_a_neighbour_the_wrong_way(highest_hz: float) -> None:
-    guard = guard_for(bent(3.5))
-    gains = gains_of(guard, CurveRules(highest_hz=highest_hz))
-    outside = highest_hz < ROUND_HZ
-    assert outside.any() and np.all(gains[outside & (guard.need_db > 0)] >= -0.01)
-    assert guard.excess_db(gains) <= 0
-
-
-def test_outside_the_range_the_curve_fades() -> None:
-    need = np.where(CENTRES_HZ > 5000, 6.0, 0.0)
-    gains = gains_of(guard_for(need), CurveRules(highest_hz=10000.0))
-    assert np.all(np.diff(gains[ROUND_HZ >= 10000]) < 0) and abs(gains[-1]) < 0.01
+def test_outside_the_range_the_curve_fades_and_nothing_has_to_move() -> None:
+    rules = CurveRules(lowest_hz=100.0, highest_hz=10000.0)
+    need = np.linspace(-12.0, 12.0, BANDS)
+    guard = guard_for(need, rules)
+    gains = gains_of(guard, rules)
+    outside = ~rules.inside
+    assert guard.matched[rules.inside].all() and not guard.matched[outside].any()
+    assert np.ptp((gains - need)[rules.inside]) < 0.01
+    assert np.all(np.diff(np.abs(gains[ROUND_HZ >= 10000])) < 0) and abs(gains[-1]) < 0.01
+    assert guard.excess_db(gains) <= 0 and not guard.far[outside].any()
 
 
 @pytest.mark.parametrize(("mixed", "lift_db"), [(False, LIFT_DB), (True, LIFT_OF_MIX_DB)])

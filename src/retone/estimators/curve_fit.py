@@ -50,6 +50,11 @@ class CurveRules:
                 "two frequencies above 0 Hz, the lowest first."
             )
 
+    @property
+    def inside(self) -> Mask:
+        """The third octaves [F] that the curve may change."""
+        return (self.lowest_hz <= ROUND_HZ) & (self.highest_hz >= ROUND_HZ)
+
 
 def fit(
     guard: Guard,
@@ -68,7 +73,7 @@ def fit(
         rules: limits.
     """
     gain = np.zeros(len(wanted_db))
-    use = guard.matched & (rules.lowest_hz <= ROUND_HZ) & (rules.highest_hz >= ROUND_HZ)
+    use = guard.matched & rules.inside
     if use.any():
         total = smoothed(guard.relative_db(wanted_db), guard.matched, rules.smooth_octaves)
         total = allowed(total, guard)
@@ -114,8 +119,6 @@ def spread_out(gain_db: Array, use: Mask, guard: Guard, added_db: Array) -> Arra
     middle = float(np.median(gain_db[use]))
     share = np.clip(1 - away / FADE_BANDS, 0.0, 1.0)
     out = np.where(use, gain_db, middle + share * (gain_db[nearest] - middle))
-    away_from = guard.far & ~use & (np.sign(guard.need_db) * (out - middle) < 0)
-    out[away_from] = middle
     if guard.rests.any():
         top = guard.rest_db(out + added_db) + guard.lift_db - EVEN_DB
         out = np.where(guard.empty, np.minimum(out, top - added_db), out)

@@ -17,6 +17,8 @@ from retone.dsp.measure import Array
 from retone.dsp.third_octaves import OCCUPIED_DB, occupied_bands
 from retone.estimators.sound import Mask, Sound
 
+LEAST_BANDS = 3
+"""With fewer bands in common nothing is said about tone."""
 FAR_DB = 3.0
 ALLOWED_DB = 0.3
 """How much further from the reference such a band may end (the guarantee allows 0.5)."""
@@ -49,10 +51,13 @@ class Guard:
     lift_db: float = LIFT_DB
 
     @classmethod
-    def of(cls, own: Sound, reference: Sound) -> Guard:
+    def of(cls, own: Sound, reference: Sound, inside: Mask | None = None) -> Guard:
+        """The guard of an input and a reference; only bands ``inside`` [F] are matched."""
         known = np.isfinite(own.levels_db)
         matched = own.occupied & reference.occupied
-        if matched.sum() < 3:  # hardly anything in common: nothing can be said about tone
+        if inside is not None:
+            matched &= inside
+        if matched.sum() < LEAST_BANDS:
             matched = np.zeros_like(matched)
         levels, goal = np.zeros(len(known)), np.zeros(len(known))
         if matched.any():

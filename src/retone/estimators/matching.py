@@ -37,7 +37,7 @@ from retone.estimators import bands_fit, curve_fit, octave_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import frequencies_in_words, split_locks
-from retone.estimators.guard import TOLERATED_DB, Guard
+from retone.estimators.guard import LEAST_BANDS, TOLERATED_DB, Guard
 from retone.estimators.match_fit import Fitted, MatchFit, put, split_numbers
 from retone.estimators.profile import Profile
 from retone.estimators.shipped import FRAMES_MISSING
@@ -139,7 +139,8 @@ class Matching:
         checked = chain.params.setting(locks)
         fixed = {name: float(checked[name][0]) for name in locks}
         own, reference = sound_of(source), mean_of([sound_of(r) for r in references])
-        guard = Guard.of(own, reference)
+        inside = self.curve.inside if self.eq == "curve" else None
+        guard = Guard.of(own, reference, inside)
         progress(ESTIMATING, 1, STEPS)
         s = self._strength(references)
         parts = self._processing(source, references, s)
@@ -186,12 +187,12 @@ class Matching:
         put(setting, "compressor", work.makeup(setting, level_db - last.level_db))
         put(setting, "", fixed)
         if self.wants_side:
-            side = SideFit(chain, source, references, s, first.gain_db, fixed)
+            side = SideFit(chain, source, references, s, first.gain_db, fixed, inside)
             setting, more = side.fit(setting, self._equalizer)
             held += more
         progress(ESTIMATING, 4, STEPS)
         large = _large_change(guard, last.gain_db, setting)
-        return Estimate(chain, setting, notes + _notes(guard, own) + held + large, s)
+        return Estimate(chain, setting, notes + _notes(guard, own, reference) + held + large, s)
 
     def _octaves(
         self, work: MatchFit, references: Sequence[Reference], strength: float
@@ -327,11 +328,11 @@ def _start(base: Setting, strength: float) -> dict[str, float]:
     return found
 
 
-def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
+def _notes(guard: Guard, own: Sound, reference: Sound) -> tuple[str, ...]:
     """What was left alone, and why."""
     notes = []
     known = guard.known
-    only_own = known & own.occupied & ~guard.matched
+    only_own = known & own.occupied & ~reference.occupied
     for mask, text in (
         (known & ~own.occupied, "the input holds nothing; that range is not lifted."),
         (guard.held & ~own.noise, "the input holds next to nothing; that range is not lifted."),
@@ -342,7 +343,9 @@ def _notes(guard: Guard, own: Sound) -> tuple[str, ...]:
             place = frequencies_in_words(ROUND_HZ[known], mask[known])
             notes.append(f"{place} {text}")
     if not guard.matched.any():
-        notes.append("The recordings have no frequency range in common; the tone is not matched.")
+        apart = (own.occupied & reference.occupied).sum() < LEAST_BANDS
+        why = "The recordings have no" if apart else "The curve's limits leave no"
+        notes.append(f"{why} frequency range in common; the tone is not matched.")
     return tuple(notes)
 
 

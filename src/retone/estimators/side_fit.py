@@ -21,7 +21,7 @@ from retone.estimators.base import Excerpt, Reference, samples_of
 from retone.estimators.closed_form import split_locks
 from retone.estimators.guard import TOLERATED_DB, Guard
 from retone.estimators.match_fit import RENDERED_S, Fitted, put, split_numbers
-from retone.estimators.sound import SHORTEST_PAUSES_S, mean_of, sound_of
+from retone.estimators.sound import SHORTEST_PAUSES_S, Mask, mean_of, sound_of
 from retone.estimators.trial import Trial, as_setting, level_db, response_db
 
 NARROW_DB = -40.0
@@ -41,6 +41,7 @@ class SideFit:
         strength: 0 gives the side what the mid gets, 1 the reference's side.
         processing_db: [F] gain of the reference's processing.
         fixed: parameters that stay as they are, under their full names.
+        inside: [F] the bands that may be matched; None: all.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class SideFit:
         strength: float,
         processing_db: Array,
         fixed: Mapping[str, float],
+        inside: Mask | None = None,
     ) -> None:
+        self.inside = inside
         self.chain, self.source, self.strength = chain, source, strength
         self.processing_db, self.fixed = processing_db, dict(fixed)
         self.name = chain.members[-2].name
@@ -84,7 +87,8 @@ class SideFit:
                 "The reference is nearly mono; the side follows the mid and becomes narrower.",
             )
 
-        guard = Guard.of(sound_of(own), mean_of([sound_of(s) for s in wide]))
+        reference = mean_of([sound_of(s) for s in wide])
+        guard = Guard.of(sound_of(own), reference, self.inside)
         fitted = equalizer(own.sample_rate, guard, self.fixed, "side")
         trial = _SideTrial(self.chain, self.source, own, guard, setting, self.name)
         wanted = (1 - self.strength) * self.processing_db + self.strength * guard.need_db
