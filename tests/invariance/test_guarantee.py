@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kinds import RATE, music, voice
+from kinds import RATE, excerpt_of, music, voice
 from scipy import signal
 
 from retone.audio import Clip
 from retone.dsp.short_levels import noise_floor_change_db
-from retone.dsp.third_octaves import third_octave_levels_db, tone_difference_db, used_bands
+from retone.dsp.third_octaves import (
+    occupied_bands,
+    third_octave_levels_db,
+    tone_difference_db,
+    used_bands,
+)
 from retone.estimators.matching import Matching
+from retone.estimators.sound import sound_of
 from retone.metrics.natural import boost_of_nothing_db
 from retone.process.decide import decide
 from retone.process.result import Options
@@ -112,6 +118,13 @@ def test_a_band_that_holds_nothing_is_not_boosted(pair: str, strength: float, ki
     before, after, _ = levels(pair, strength, kind)
     boost_db = boost_of_nothing_db(before, after)
     assert np.isnan(boost_db) or boost_db <= LIFT_DB
+
+
+def test_the_faint_top_is_nothing_in_the_file_and_a_little_in_the_passages() -> None:
+    samples, _ = PAIRS["faint top"]()
+    in_file, in_passages = third_octave_levels_db(samples, RATE), sound_of(excerpt_of(samples)[0])
+    top = np.flatnonzero(np.isfinite(in_file))[-1]
+    assert not occupied_bands(in_file)[top] and in_passages.occupied[top]
 
 
 @each_case

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retone.dsp.third_octaves import BANDS, ROUND_HZ
+from retone.dsp.third_octaves import BANDS, NOMINAL_HZ
 from retone.estimators.curve_fit import CurveRules, fit
 from retone.estimators.guard import LIFT_DB, LIFT_OF_MIX_DB, Guard
 from retone.estimators.match_fit import _eased_near
@@ -48,8 +48,21 @@ def test_outside_the_range_the_curve_fades_and_nothing_has_to_move() -> None:
     outside = ~rules.inside
     assert guard.matched[rules.inside].all() and not guard.matched[outside].any()
     assert np.ptp((gains - need)[rules.inside]) < 0.01
-    assert np.all(np.diff(np.abs(gains[ROUND_HZ >= 10000])) < 0) and abs(gains[-1]) < 0.01
+    assert np.all(np.diff(np.abs(gains[NOMINAL_HZ >= 10000])) < 0) and abs(gains[-1]) < 0.01
     assert guard.excess_db(gains) <= 0 and not guard.far[outside].any()
+
+
+@pytest.mark.parametrize("limits_hz", [(20.0, 200.0), (900.0, 1100.0)])
+def test_a_range_that_differs_as_a_whole_moves_as_a_whole(limits_hz: tuple[float, float]) -> None:
+    rules = CurveRules(0.0, *limits_hz)
+    need = np.where(rules.inside, 8.0, 0.0)
+    gains = gains_of(guard_for(need, rules), rules)
+    assert rules.inside.any() and np.allclose(gains[rules.inside], 8.0)
+
+
+def test_limits_are_those_of_the_nominal_bands() -> None:
+    inside = NOMINAL_HZ[CurveRules(lowest_hz=80.0, highest_hz=12500.0).inside]
+    assert (inside[0], inside[-1]) == (80.0, 12500.0)
 
 
 @pytest.mark.parametrize(("mixed", "lift_db"), [(False, LIFT_DB), (True, LIFT_OF_MIX_DB)])

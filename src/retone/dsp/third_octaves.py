@@ -21,8 +21,13 @@ Mask = NDArray[np.bool_]
 
 CENTRES_HZ: Array = 1000.0 * 2.0 ** (np.arange(-16, 14) / 3)
 """Centre frequencies of the 30 bands, from 25 Hz to 20 kHz (nominal)."""
-ROUND_HZ: Array = np.array([float(f"{hz:.1e}") for hz in CENTRES_HZ])
-"""The same with two digits, as a person would name them."""
+NOMINAL_HZ: Array = np.array(
+    [
+        *(25, 31.5, 40, 50, 63, 80, 100, 125, 160, 200, 250, 315, 400, 500, 630, 800, 1000),
+        *(1250, 1600, 2000, 2500, 3150, 4000, 5000, 6300, 8000, 10000, 12500, 16000, 20000),
+    ]
+)
+"""Their nominal frequencies (ISO 266), as a person names them."""
 BANDS = len(CENTRES_HZ)
 OCCUPIED_DB = 45.0
 SILENCE_DB = -300.0

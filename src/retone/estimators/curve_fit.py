@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retone.dsp.measure import Array
-from retone.dsp.third_octaves import ROUND_HZ
+from retone.dsp.third_octaves import NOMINAL_HZ
 from retone.effects.curve_equalizer import CURVE_TABLE
 from retone.errors import SettingError
 from retone.estimators.guard import Guard
@@ -53,7 +53,7 @@ class CurveRules:
     @property
     def inside(self) -> Mask:
         """The third octaves [F] that the curve may change."""
-        return (self.lowest_hz <= ROUND_HZ) & (self.highest_hz >= ROUND_HZ)
+        return (self.lowest_hz <= NOMINAL_HZ) & (self.highest_hz >= NOMINAL_HZ)
 
 
 def fit(
@@ -77,8 +77,10 @@ def fit(
     if use.any():
         total = smoothed(guard.relative_db(wanted_db), guard.matched, rules.smooth_octaves)
         total = allowed(total, guard)
-        gain = spread_out(total - added_db, use, guard, added_db)
-        gain -= np.median(gain[use])
+        gain = total - added_db
+        if rules.inside.all():
+            gain -= np.median(gain[use])
+        gain = spread_out(gain, use, guard, added_db)
     gain = np.clip(gain, -rules.max_gain_db, rules.max_gain_db)
     values = np.concatenate([gain[:1], gain])  # the curve begins at 20 Hz, the bands at 25 Hz
     return dict(zip(CURVE_TABLE.names, (float(v) for v in values), strict=True)) | dict(locks)
@@ -111,14 +113,13 @@ def allowed(total_db: Array, guard: Guard) -> Array:
 
 
 def spread_out(gain_db: Array, use: Mask, guard: Guard, added_db: Array) -> Array:
-    """Gains for all bands from those in use."""
+    """Gains for all bands from those in use, which fade to 0."""
     at = np.flatnonzero(use)
     known = np.arange(len(gain_db))
     nearest = at[np.abs(known[:, None] - at).argmin(axis=1)]
     away = np.abs(known - nearest)
-    middle = float(np.median(gain_db[use]))
     share = np.clip(1 - away / FADE_BANDS, 0.0, 1.0)
-    out = np.where(use, gain_db, middle + share * (gain_db[nearest] - middle))
+    out = np.where(use, gain_db, share * gain_db[nearest])
     if guard.rests.any():
         top = guard.rest_db(out + added_db) + guard.lift_db - EVEN_DB
         out = np.where(guard.empty, np.minimum(out, top - added_db), out)

@@ -3,7 +3,8 @@
 ``Guard`` compares the gain that a result gives each third octave with what the recording needs:
 
 - a band that differs from the reference by more than ``FAR_DB`` moves towards it;
-- a band in which the input holds nothing is not lifted against the occupied ones;
+- a band in which the input holds nothing, or next to nothing, is not lifted against the occupied
+  ones;
 - a band in which only the reference holds nothing is left alone.
 """
 
@@ -36,16 +37,19 @@ class Guard:
     """The bands of an input and a reference, and what each needs.
 
     ``known`` [F]: the band exists in the input; ``occupied``: within 45 dB of its loudest;
-    ``matched``: occupied on both sides; ``empty``: the input holds next to nothing there, or only
-    noise; ``levels_db`` [F]: the input's, relative to their median over the matched bands;
-    ``need_db`` [F]: the reference's, relative to theirs, less the input's; both 0 elsewhere;
-    ``lift_db``: how far an empty band may rise.
+    ``common``: occupied on both sides; ``matched``: those of them that are to move; ``empty``: the
+    input holds next to nothing there, or only noise; ``noise``: only noise; ``levels_db`` [F]: the
+    input's, relative to their median over the common bands; ``need_db`` [F]: the reference's,
+    relative to theirs, less the input's; both 0 elsewhere; ``lift_db``: how far an empty band may
+    rise.
     """
 
     known: Mask
     occupied: Mask
+    common: Mask
     matched: Mask
     empty: Mask
+    noise: Mask
     levels_db: Array
     need_db: Array
     lift_db: float = LIFT_DB
@@ -54,20 +58,20 @@ class Guard:
     def of(cls, own: Sound, reference: Sound, inside: Mask | None = None) -> Guard:
         """The guard of an input and a reference; only bands ``inside`` [F] are matched."""
         known = np.isfinite(own.levels_db)
-        matched = own.occupied & reference.occupied
-        if inside is not None:
-            matched &= inside
-        if matched.sum() < LEAST_BANDS:
-            matched = np.zeros_like(matched)
+        common = own.occupied & reference.occupied
+        if common.sum() < LEAST_BANDS:
+            common = np.zeros_like(common)
         levels, goal = np.zeros(len(known)), np.zeros(len(known))
-        if matched.any():
-            levels[matched] = own.levels_db[matched] - np.median(own.levels_db[matched])
-            goal[matched] = reference.levels_db[matched] - np.median(reference.levels_db[matched])
+        if common.any():
+            levels[common] = own.levels_db[common] - np.median(own.levels_db[common])
+            goal[common] = reference.levels_db[common] - np.median(reference.levels_db[common])
         return cls(
             known,
             known & own.occupied,
-            matched,
+            common,
+            common if inside is None else common & inside,
             known & (~occupied_bands(own.levels_db, FAINT_DB) | own.noise),
+            own.noise,
             levels,
             goal - levels,
             LIFT_OF_MIX_DB if own.mixed else LIFT_DB,
@@ -85,14 +89,15 @@ class Guard:
 
     @property
     def held_far(self) -> Mask:
-        """Of these, those that differ by more than ``FAR_DB``: they may stay, but not fall back."""
-        return self.held & (self.need_db > FAR_DB)
+        """Of those with noise, the ones that differ by more than ``FAR_DB``: they may stay, but not
+        fall back."""
+        return self.held & self.noise & (self.need_db > FAR_DB)
 
     def relative_db(self, gain_db: Array) -> Array:
-        """Gains [F] relative to the change of the median level of the matched bands."""
-        if not self.matched.any():
+        """Gains [F] relative to the change of the median level of the common bands."""
+        if not self.common.any():
             return gain_db
-        return gain_db - float(np.median((self.levels_db + gain_db)[self.matched]))
+        return gain_db - float(np.median((self.levels_db + gain_db)[self.common]))
 
     def left_db(self, gain_db: Array) -> Array:
         """What is still needed after gains [F]; 0 outside the matched bands."""
@@ -108,14 +113,17 @@ class Guard:
 
     def _excess_db(self, gain_db: Array) -> Array:
         """``excess_db`` of each band [F]."""
-        found = np.full(len(gain_db), -np.inf)
-        far = self.far | self.held_far
-        left = np.abs(self.left_db(gain_db)) - np.abs(self.need_db) - ALLOWED_DB
-        found[far] = left[far]
+        found = self.further_db(gain_db)
         if self.rests.any():
             lift = gain_db - self.rest_db(gain_db) - self.lift_db
             found[self.empty] = np.maximum(found, lift)[self.empty]
         return found
+
+    def further_db(self, gain_db: Array) -> Array:
+        """How much further than allowed gains [F] leave the bands that have to move, [F]."""
+        far = self.far | self.held_far
+        left = np.abs(self.left_db(gain_db)) - np.abs(self.need_db) - ALLOWED_DB
+        return np.where(far, left, -np.inf)
 
     @property
     def rests(self) -> Mask:

@@ -383,7 +383,8 @@ def _eased_near(
     away = np.abs(np.arange(len(wanted_db)) - band)
     by_db = EASED_NEAR * broken_db * np.clip(1 - away / NEAR_BANDS, 0.0, 1.0)
     towards = np.sign(guard.need_db[band])
-    if (guard.far | guard.held_far)[band] and towards * guard.relative_db(gain_db)[band] < 0:
+    wrong = towards * guard.relative_db(gain_db)[band] < 0
+    if wrong and guard.further_db(gain_db)[band] > 0:
         return np.asarray(wanted_db + towards * by_db)
     middle = np.median(wanted_db[guard.matched]) if guard.matched.any() else 0.0
     change = wanted_db - middle

@@ -19,7 +19,7 @@ from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
 from retone.dsp.short_levels import octave_dynamics_db
-from retone.dsp.third_octaves import ROUND_HZ
+from retone.dsp.third_octaves import NOMINAL_HZ
 from retone.effects import (
     EXPANDER_TABLE,
     SOUND_CHAIN,
@@ -340,7 +340,7 @@ def _notes(guard: Guard, own: Sound, reference: Sound) -> tuple[str, ...]:
         (only_own, "the reference holds nothing; that range is not matched."),
     ):
         if mask.any() and guard.matched.any():
-            place = frequencies_in_words(ROUND_HZ[known], mask[known])
+            place = frequencies_in_words(NOMINAL_HZ[known], mask[known])
             notes.append(f"{place} {text}")
     if not guard.matched.any():
         apart = (own.occupied & reference.occupied).sum() < LEAST_BANDS

@@ -1,13 +1,15 @@
 """Keep a setting that was found without a reference from lifting bands that hold nothing.
 
 The rule is that of a match (``retone.estimators.guard``): no band in which the input holds nothing
-is lifted by more than 1 dB against the median of the occupied bands. Where a setting would, its
-equaliser is fitted again: to the gain that the setting gives the occupied bands, under that rule.
+is lifted by more than 1 dB against the median of the occupied bands. Where a setting comes near
+that in the excerpt, its equaliser is fitted again: to the gain that the setting gives the occupied
+bands, under that rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -57,8 +59,8 @@ def without_lift(
     if equalizer is not None:
         setting, best = _refitted(trial, equalizer, setting, first, locks)
     setting, _ = trial.kept(setting, best, fixed)
-    highest_db = guard.rest_db(first.gain_db) + guard.lift_db + TOLERATED_DB
-    lifted = guard.empty & (first.gain_db > highest_db)
+    rise_db = first.gain_db - guard.rest_db(first.gain_db) - guard.lift_db
+    lifted = guard.empty & (rise_db > TOLERATED_DB)
     place = frequencies_in_words(CENTRES_HZ[guard.known], lifted[guard.known])
     return setting, (f"{place} the recording holds nothing but noise; that range is not lifted.",)
 
@@ -97,7 +99,7 @@ def _towards(guard: Guard, gain_db: Array) -> Guard:
     levels[full] -= np.median(levels[full])
     after = levels + gain_db
     need = np.where(full, after - np.median(after[full]) - levels, 0.0)
-    return Guard(guard.known, guard.occupied, full, guard.empty, levels, need, guard.lift_db)
+    return replace(guard, common=full, matched=full, levels_db=levels, need_db=need)
 
 
 def _members(effect: Effect) -> tuple[Effect, ...]:

@@ -34,8 +34,7 @@ class Sound:
     ``levels_db`` [F] are third-octave levels, NaN where the sample rate or a profile gives none;
     ``occupied`` [F] marks bands within 45 dB of the loudest, ``noise`` [F] those of them that hold
     no more than the pauses; ``spread_db`` is the distance of the 95th and 20th percentiles of the
-    50 ms levels, None if unknown; ``mixed``: the levels are those of several channels, and what is
-    rendered is their mix.
+    50 ms levels, None if unknown; ``mixed``: of several channels their mix is rendered.
     """
 
     levels_db: Array
@@ -61,7 +60,8 @@ def sound_of(recording: Reference) -> Sound:
     spread_db = recording.spread_db
     if spread_db is None:
         spread_db = dynamics_db(audio, recording.sample_rate)
-    return Sound(levels, inside, inside & only, spread_db, recording.tone_db is not None)
+    mixed = recording.tone_db is not None or recording.side is not None
+    return Sound(levels, inside, inside & only, spread_db, mixed)
 
 
 def noise_db(excerpt: Excerpt) -> Array | None:
