@@ -11,6 +11,7 @@ from retone.dsp.third_octaves import BANDS, NOMINAL_HZ
 from retone.estimators.curve_fit import CurveRules, fit
 from retone.estimators.guard import LIFT_DB, LIFT_OF_MIX_DB, Guard
 from retone.estimators.match_fit import _eased_near
+from retone.estimators.matching import _notes
 from retone.estimators.sound import Sound
 
 DEFAULT = CurveRules()
@@ -83,6 +84,8 @@ def test_a_band_just_above_the_limit_of_nothing_is_not_lifted() -> None:
     own = Sound(levels, levels > -45, np.zeros(BANDS, bool), None)
     guard = Guard.of(own, replace(own, levels_db=levels + np.linspace(-9.0, 9.0, BANDS)))
     assert guard.held[-1] and not guard.held[:-1].any()
+    notes = _notes(guard, own, own)
+    assert notes == ("Above 16 kHz the input holds next to nothing; that range is not lifted.",)
 
 
 @pytest.mark.parametrize(("gain_db", "rises"), [(-2.0, True), (12.0, False)])

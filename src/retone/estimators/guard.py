@@ -19,7 +19,7 @@ from retone.dsp.third_octaves import OCCUPIED_DB, occupied_bands
 from retone.estimators.sound import Mask, Sound
 
 LEAST_BANDS = 3
-"""With fewer bands in common nothing is said about tone."""
+"""With fewer bands in common, the tone is not matched."""
 FAR_DB = 3.0
 ALLOWED_DB = 0.3
 """How much further from the reference such a band may end (the guarantee allows 0.5)."""

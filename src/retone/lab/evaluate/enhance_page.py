@@ -122,6 +122,8 @@ def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence
         "",
         "DEQ improved has the weights that ship. Those of PEQ, DEQ paper mode and PEQ improved do",
         "not ship, and how long they were trained is not recorded: these rows cannot be repeated.",
+        "With the paper's bands they were measured on other pairs than DEQ improved, in a section",
+        "of their own: compare each only with its own Input.",
         "These rows measure what the networks do: `retone enhance` also turns down what sounds",
         "between the words, and leaves the tone of ordinary voices. Recordings without a target",
         "are enhanced as the command does it.",
