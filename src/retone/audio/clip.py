@@ -91,9 +91,9 @@ class Clip:
             return self
         if sample_rate <= 0:
             raise AudioError(f"Clip: cannot resample to {sample_rate} Hz; expected a rate above 0.")
-        import soxr
+        from retone.audio.resampled import resampled
 
-        out = soxr.resample(self.samples.T, self.sample_rate, sample_rate, quality="HQ")
+        out = resampled(self.samples.T, self.sample_rate, sample_rate)
         return Clip(np.ascontiguousarray(out.T), sample_rate)
 
     def slice(self, start_s: float, stop_s: float | None = None) -> Clip:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from retone.audio.meters.loudness import loudness_lufs
 from retone.audio.meters.spectrum import SpectrumMeter
+from retone.audio.resampled import resampled
 from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
@@ -167,10 +167,8 @@ def _at_rate(excerpt: Excerpt, rate: int) -> Array:
     audio = normalised(excerpt)
     if excerpt.sample_rate == rate:
         return audio
-    import soxr
-
-    resampled: Any = soxr.resample(audio, excerpt.sample_rate, rate, "HQ")
-    return np.asarray(resampled * (10 ** (NORMAL_PEAK_DB / 20) / np.abs(resampled).max()))
+    audio = resampled(audio, excerpt.sample_rate, rate)
+    return np.asarray(audio * (10 ** (NORMAL_PEAK_DB / 20) / np.abs(audio).max()))
 
 
 def _compressed(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soxr
 
 from retone.audio.clip import Clip
+from retone.audio.resampled import resampled
 from retone.estimators.base import NORMAL_PEAK_DB
 from retone.process.excerpt import load_excerpt
 from retone.process.level import loudness_of, mono_offset_lu
@@ -52,7 +52,7 @@ def pooled(parts: Sequence[Passage]) -> Clip:
     stereo = Counter(p.channels > 1 for p in parts).most_common(1)[0][0]
     mono = np.concatenate(
         [
-            p.samples if p.sample_rate == rate else soxr.resample(p.samples, p.sample_rate, rate)
+            p.samples if p.sample_rate == rate else resampled(p.samples, p.sample_rate, rate)
             for p in parts
         ]
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from retone.audio.resampled import resampled
 from retone.errors import AudioError
 
 RATE = 48000
@@ -27,12 +28,11 @@ def ogg_opus(samples: np.ndarray, sample_rate: int, bit_rate: int) -> bytes:
 
     Raises:
         AudioError: neither FFmpeg's libraries nor libsndfile can encode Opus here.
+        MemoryError: too little memory is left.
     """
-    import soxr
-
     audio = np.ascontiguousarray(samples.T, dtype=np.float32)
     if sample_rate != RATE:
-        audio = soxr.resample(audio, sample_rate, RATE, quality="MQ")
+        audio = resampled(audio, sample_rate, RATE, "MQ")
     try:
         return _by_ffmpeg(audio, bit_rate)
     except (ImportError, AttributeError):  # absent, or loaded in part for lack of memory
