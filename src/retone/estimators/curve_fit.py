@@ -23,6 +23,8 @@ from retone.estimators.sound import Mask
 FADE_BANDS = 3
 MARGIN_DB = 0.3
 EVEN_DB = 0.3
+STEPS, STEADY_DB = 16, 0.02
+WITH_PAUSES_DB = 18.0
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,14 @@ class CurveRules:
         smooth_octaves: full width at half maximum of a Gaussian that smooths the curve; 0 keeps
             the detail of third octaves.
         lowest_hz, highest_hz: outside of these the curve fades to no change.
-        max_gain_db: largest gain, either way.
+        max_gain_db: largest gain, either way, of a recording without pauses; with pauses at most
+            ``WITH_PAUSES_DB``, so that noise stays low.
     """
 
     smooth_octaves: float = 0.0
     lowest_hz: float = 20.0
     highest_hz: float = 20000.0
-    max_gain_db: float = 18.0
+    max_gain_db: float = 24.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.smooth_octaves <= 3:
@@ -73,17 +76,44 @@ def fit(
         rules: limits.
     """
     gain = np.zeros(len(wanted_db))
-    use = guard.matched & rules.inside
-    if use.any():
+    if (guard.matched & rules.inside).any():
         total = smoothed(guard.relative_db(wanted_db), guard.matched, rules.smooth_octaves)
-        total = allowed(total, guard)
-        gain = total - added_db
-        if rules.inside.all():
-            gain -= np.median(gain[use])
-        gain = spread_out(gain, use, guard, added_db)
-    gain = np.clip(gain, -rules.max_gain_db, rules.max_gain_db)
+        for _ in range(STEPS):  # the median level moves a little with every correction
+            gain = _gains(guard, total - added_db, added_db, rules)
+            wrong = missing_db(gain + added_db, guard)
+            if np.abs(wrong).max() < STEADY_DB:
+                break
+            total = total + wrong
     values = np.concatenate([gain[:1], gain])  # the curve begins at 20 Hz, the bands at 25 Hz
     return dict(zip(CURVE_TABLE.names, (float(v) for v in values), strict=True)) | dict(locks)
+
+
+def _gains(guard: Guard, gain_db: Array, added_db: Array, rules: CurveRules) -> Array:
+    """What can be set of gains [F] in the matched bands, for all bands."""
+    use = guard.matched & rules.inside
+    most = min(rules.max_gain_db, WITH_PAUSES_DB) if guard.pauses else rules.max_gain_db
+    if rules.inside.all():
+        own = gain_db[use]
+        gain_db = gain_db - (np.median(own) if guard.pauses else centre_db(own, most))
+    return np.clip(spread_out(gain_db, use, guard, added_db), -most, most)
+
+
+def centre_db(gain_db: Array, most_db: float) -> float:
+    """The gain that becomes 0 dB: the median of gains [N], or as near to it as lets all of them
+    stay within ``most_db`` either way; if none does, the one that cuts off as much at the top as at
+    the bottom."""
+    median = float(np.median(gain_db))
+    low, high = float(gain_db.max()) - most_db, float(gain_db.min()) + most_db
+    if low <= high:
+        return min(max(median, low), high)
+
+    from scipy.optimize import brentq  # slow to import, and seldom needed
+
+    def beyond(centre: float) -> float:
+        left = gain_db - centre
+        return float((left - np.clip(left, -most_db, most_db)).sum())
+
+    return float(brentq(beyond, high, low))
 
 
 def smoothed(curve_db: Array, use: Mask, octaves: float) -> Array:
@@ -96,20 +126,18 @@ def smoothed(curve_db: Array, use: Mask, octaves: float) -> Array:
     return np.asarray((weight @ np.where(use, curve_db, 0.0)) / np.maximum(weight.sum(1), 1e-9))
 
 
-def allowed(total_db: Array, guard: Guard) -> Array:
-    """Gains [F], relative to the median of the matched bands, as the guarantee allows them.
+def missing_db(total_db: Array, guard: Guard) -> Array:
+    """What gains [F] must change by to keep the guarantee.
 
     A band far from the reference moves towards it by at least ``MARGIN_DB``, and not beyond its
     mirror image.
     """
-    out = total_db
+    out = guard.relative_db(total_db)
     sign, size = np.sign(guard.need_db), np.abs(guard.need_db)
     most = np.maximum(2 * size - MARGIN_DB, MARGIN_DB)
-    for _ in range(8):  # the median level moves a little with every correction
-        out = guard.relative_db(out)
-        out = np.where(guard.far, sign * np.clip(sign * out, MARGIN_DB, most), out)
-        out = np.where(guard.held_far, np.maximum(out, 0.0), out)
-    return out
+    goal = np.where(guard.far, sign * np.clip(sign * out, MARGIN_DB, most), out)
+    goal = np.where(guard.held_far, np.maximum(goal, 0.0), goal)
+    return np.asarray(goal - out)
 
 
 def spread_out(gain_db: Array, use: Mask, guard: Guard, added_db: Array) -> Array:

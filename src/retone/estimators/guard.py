@@ -41,7 +41,7 @@ class Guard:
     input holds next to nothing there, or only noise; ``noise``: only noise; ``levels_db`` [F]: the
     input's, relative to their median over the common bands; ``need_db`` [F]: the reference's,
     relative to theirs, less the input's; both 0 elsewhere; ``lift_db``: how far an empty band may
-    rise.
+    rise; ``pauses``: the input has some.
     """
 
     known: Mask
@@ -53,6 +53,7 @@ class Guard:
     levels_db: Array
     need_db: Array
     lift_db: float = LIFT_DB
+    pauses: bool = False
 
     @classmethod
     def of(cls, own: Sound, reference: Sound, inside: Mask | None = None) -> Guard:
@@ -75,6 +76,7 @@ class Guard:
             levels,
             goal - levels,
             LIFT_OF_MIX_DB if own.mixed else LIFT_DB,
+            own.pauses,
         )
 
     @property

@@ -6,7 +6,7 @@ other. What the compressor adds to the equaliser's response is measured on the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,14 @@ import torch
 from retone.dsp.effect import Effect, split_setting
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
-from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, short_levels_db
+from retone.dsp.short_levels import (
+    SHORT_S,
+    Floor,
+    dynamics_db,
+    noise_floor_change_db,
+    short_levels_db,
+)
+from retone.dsp.third_octaves import third_octave_levels_db
 from retone.effects import SOUND_CHAIN, Chain, Compressor
 from retone.estimators import spread_fit
 from retone.estimators.base import Excerpt, samples_of
@@ -40,6 +47,11 @@ LEAST_RATIO = 1.005
 GATES_DB = (28.0, 24.0, 20.0, 16.0, 12.0)
 GATE_RATIOS = (1.2, 1.5, 2.0, 3.0, 4.5)
 """An expander against noise: thresholds below the programme, and ratios."""
+NOISE_TRIES, NOISE_REACH, NOISE_STEP_DB = 7, 1.5, 0.5
+"""Less tone in bands with noise: tries, the furthest as a multiple of the first, largest step."""
+NOISE_NOTE = (
+    "{}, so that the noise in pauses does not rise by more than 3 dB against the programme."
+)
 STEADY_DB = 1.0
 WIDE = spread_fit.Grid(places=(0.0, 0.25, 0.5, 0.8, 1.0), pauses=(0.2, 0.5, 1.1, 2.2, 3.6))
 
@@ -280,8 +292,8 @@ class MatchFit(Trial):
     ) -> tuple[Setting, Look, tuple[str, ...]]:
         """The setting, changed until the noise in pauses stays low, and a note.
 
-        An expander lowers the pauses again if that is enough; else there is less compression, and
-        then less tone.
+        An expander lowers the pauses again if that is enough; else there is less compression, then
+        less tone in bands that hold noise, and then less tone.
         """
 
         def holds(tried: Setting, _: Look) -> bool:
@@ -293,21 +305,33 @@ class MatchFit(Trial):
         if gated is not None:
             return *gated, ()
         made = []
-        ways = [("of the tone", self._less_toned)]
-        if float(setting["compressor.ratio"][0]) > LEAST_RATIO:
-            ways.insert(0, ("of the compression", self._less_compressed))
+        ways = []
         if self.ahead:
-            ways.insert(0, ("of the dynamics of single bands", self._less_ahead))
+            ways.append(("of the dynamics of single bands", self._less_ahead))
+        if float(setting["compressor.ratio"][0]) > LEAST_RATIO:
+            ways.append(("of the compression", self._less_compressed))
         for text, eased in ways:
             setting, look, share = self.limited(setting, look, fixed, holds, eased)
-            made.append(f"{100 * share:.0f} % {text}")
+            made.append(f"only {100 * share:.0f} % {text} is made")
             if holds(setting, look):
-                break
-        note = (
-            f"Only {' and '.join(made)} is made, so that the noise in pauses does not rise by more "
-            "than 3 dB against the programme."
-        )
-        return setting, look, (note,)
+                return setting, look, (NOISE_NOTE.format(_sentence(made)),)
+        found = self._less_noisy(setting, look, fixed, holds)
+        if found is None and _acts(split_numbers(setting, "compressor")):
+            plain = dict(setting)
+            put(plain, "compressor", NO_DYNAMICS)
+            plain = self.refit(plain, look.gain_db) | fixed
+            found = self._less_noisy(plain, self.look(plain), fixed, holds)
+        if found is not None:
+            made.append("the tone changes less in bands that hold noise")
+            return *found, (NOISE_NOTE.format(_sentence(made)),)
+        allowed = max(TOLERATED_DB, self.guard.excess_db(look.gain_db))
+
+        def both_hold(tried: Setting, seen: Look) -> bool:
+            return holds(tried, seen) and self.guard.excess_db(seen.gain_db) <= allowed
+
+        setting, look, share = self.limited(setting, look, fixed, both_hold, self._less_toned)
+        made.append(f"only {100 * share:.0f} % of the tone is made")
+        return setting, look, (NOISE_NOTE.format(_sentence(made)),)
 
     def _gated(self, setting: Setting, look: Look, fixed: Setting) -> tuple[Setting, Look] | None:
         """The setting with the expander that lowers the pauses enough and keeps the spread nearest
@@ -330,6 +354,53 @@ class MatchFit(Trial):
             if self.guard.excess_db(seen.gain_db) <= allowed:
                 return tried, seen
         return None
+
+    def _less_noisy(
+        self, setting: Setting, look: Look, fixed: Setting, holds: Callable[[Setting, Look], bool]
+    ) -> tuple[Setting, Look] | None:
+        """The setting with less tone in the bands that bring up the noise; None if that is not
+        enough, or the guarantee would be broken."""
+        powers = self._powers(setting)
+        if powers is None:
+            return None
+        added_db = self._added_db(setting, look)
+        allowed = max(TOLERATED_DB, self.guard.excess_db(look.gain_db))
+        low_db, high_db = 0.0, NOISE_REACH * (self.lift_db(setting) - self.most_lift_db)
+        best = None
+        for number in range(NOISE_TRIES):
+            by_db = 0.5 * (low_db + high_db) if number else high_db / NOISE_REACH
+            tried = dict(setting)
+            less_db = less_noisy(look.gain_db, *powers, by_db)
+            put(tried, self.equalizer.name, self.equalizer.fit(less_db, added_db))
+            tried |= fixed
+            moved = self.programme_db(tried) - self.programme_db(setting)
+            put(tried, "compressor", _shifted(split_numbers(setting, "compressor"), moved, {}))
+            if self.lift_db(tried) > self.most_lift_db:
+                low_db = by_db
+                continue
+            high_db = by_db
+            seen = self.look(tried)
+            if self.guard.excess_db(seen.gain_db) > allowed:
+                tried = self.refit(tried, less_db) | fixed
+                seen = self.look(tried)
+            if self.guard.excess_db(seen.gain_db) <= allowed and holds(tried, seen):
+                best = tried, seen
+        return best
+
+    def _powers(self, setting: Setting) -> tuple[Array, Array] | None:
+        """Power [F] of the noise and of the programme behind a setting; None without pauses."""
+        floor = Floor(short_levels_db(self.passage[0].numpy(), self.rate))
+        if np.isnan(floor.before_db):
+            return None
+        with torch.no_grad():
+            out = self.effect.render(self.passage, self.rate, setting).audio[0, 0].double().numpy()
+        size = max(1, round(SHORT_S * self.rate))
+        frames = out[: len(out) // size * size].reshape(-1, size) * np.hanning(size)
+        powers = []
+        for some in (floor.quiet, floor.loud):
+            power = 10 ** (third_octave_levels_db(frames[some].ravel(), self.rate) / 10)
+            powers.append(np.where(self.guard.known, np.nan_to_num(power), 0.0))
+        return powers[0], powers[1]
 
     def kept(self, setting: Setting, look: Look, fixed: Setting) -> tuple[Setting, Look]:
         """``Trial.kept``, where dynamics of single bands give way first, and are checked on all of
@@ -389,6 +460,46 @@ def _eased_near(
     middle = np.median(wanted_db[guard.matched]) if guard.matched.any() else 0.0
     change = wanted_db - middle
     return np.asarray(middle + np.sign(change) * np.maximum(np.abs(change) - by_db, 0.0))
+
+
+def less_noisy(gain_db: Array, noise: Array, programme: Array, by_db: float) -> Array:
+    """Gains [F] with which noise lies lower against the programme, by small steps towards no change
+    where they help most.
+
+    The slope of the noise's level by a band's gain is the band's share of the noise's power, less
+    its share of the programme's.
+
+    Args:
+        gain_db: [F]; ``noise`` and ``programme`` [F] are powers behind it.
+        by_db: how far the noise comes down.
+    """
+    centre = np.median(gain_db[programme > 0])
+    change = np.where(programme > 0, gain_db - centre, 0.0)
+    left = change.copy()
+
+    def shares(power: Array) -> tuple[Array, float]:
+        now = power * 10 ** ((left - change) / 10)
+        total = float(now.sum())
+        return now / total, 10 * np.log10(total)
+
+    (quiet, quiet_db), (loud, loud_db) = shares(noise), shares(programme)
+    goal = quiet_db - loud_db - by_db
+    for _ in range(1000):
+        if quiet_db - loud_db <= goal:
+            break
+        helps = np.clip(np.sign(left) * (quiet - loud), 0.0, None)
+        if helps.max() <= 0:
+            break
+        step = NOISE_STEP_DB * (helps / helps.max()) ** 2
+        left -= np.sign(left) * np.minimum(step, np.abs(left))
+        (quiet, quiet_db), (loud, loud_db) = shares(noise), shares(programme)
+    return np.asarray(gain_db + left - change)
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    """Parts joined by "and", with a capital letter."""
+    whole = " and ".join(parts)
+    return whole[:1].upper() + whole[1:]
 
 
 def _acts(values: Mapping[str, float]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone.dsp.measure import Array
-from retone.dsp.short_levels import dynamics_db
+from retone.dsp.short_levels import Floor, dynamics_db, short_levels_db
 from retone.dsp.third_octaves import CENTRES_HZ, DENSE, occupied_bands, third_octave_levels_db
 from retone.estimators.base import Excerpt, Reference
 from retone.estimators.profile import Profile
@@ -34,7 +34,8 @@ class Sound:
     ``levels_db`` [F] are third-octave levels, NaN where the sample rate or a profile gives none;
     ``occupied`` [F] marks bands within 45 dB of the loudest, ``noise`` [F] those of them that hold
     no more than the pauses; ``spread_db`` is the distance of the 95th and 20th percentiles of the
-    50 ms levels, None if unknown; ``mixed``: of several channels their mix is rendered.
+    50 ms levels, None if unknown; ``mixed``: of several channels their mix is rendered;
+    ``pauses``: it has some, in which noise would be heard.
     """
 
     levels_db: Array
@@ -42,6 +43,7 @@ class Sound:
     noise: Mask
     spread_db: float | None
     mixed: bool = False
+    pauses: bool = False
 
 
 def sound_of(recording: Reference) -> Sound:
@@ -61,7 +63,10 @@ def sound_of(recording: Reference) -> Sound:
     if spread_db is None:
         spread_db = dynamics_db(audio, recording.sample_rate)
     mixed = recording.tone_db is not None or recording.side is not None
-    return Sound(levels, inside, inside & only, spread_db, mixed)
+    passage = recording.passage if recording.passage.numel() else recording.audio
+    floor = Floor(short_levels_db(passage.detach().cpu().numpy(), recording.sample_rate))
+    pauses = noise is not None or not np.isnan(floor.before_db)
+    return Sound(levels, inside, inside & only, spread_db, mixed, pauses)
 
 
 def noise_db(excerpt: Excerpt) -> Array | None:
