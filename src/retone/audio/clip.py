@@ -91,7 +91,7 @@ class Clip:
             return self
         if sample_rate <= 0:
             raise AudioError(f"Clip: cannot resample to {sample_rate} Hz; expected a rate above 0.")
-        from retone.audio.resampled import resampled
+        from retone.audio.resampling import resampled
 
         out = resampled(self.samples.T, self.sample_rate, sample_rate)
         return Clip(np.ascontiguousarray(out.T), sample_rate)

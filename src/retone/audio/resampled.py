@@ -1,4 +1,4 @@
-"""Samples at another sample rate, and a recording read at one."""
+"""A recording read at another sample rate."""
 
 from __future__ import annotations
 
@@ -9,33 +9,10 @@ import soxr
 
 from retone.audio.metadata import waves
 from retone.audio.reader import AudioReader
+from retone.audio.resampling import expect_memory
 from retone.errors import AudioError
 
 _PIECE_FRAMES = 16384
-_LEAST_FREE_BYTES = 48 << 20
-"""What must be free before soxr is called: it does not check its own allocations."""
-
-
-def resampled(
-    samples: np.ndarray, old_rate: float, new_rate: float, quality: str = "HQ"
-) -> np.ndarray:
-    """Samples at another sample rate, with linear phase and no delay (soxr).
-
-    Args:
-        samples: [T] or [T, C], float32 or float64.
-        old_rate: their sample rate in Hz.
-        new_rate: the wanted one in Hz.
-        quality: of soxr: MQ, HQ or VHQ.
-
-    Raises:
-        MemoryError: too little memory is left.
-    """
-    _expect_memory(samples.nbytes * max(1.0, new_rate / old_rate))
-    return np.asarray(soxr.resample(samples, old_rate, new_rate, quality))
-
-
-def _expect_memory(made_bytes: float) -> None:
-    np.empty(_LEAST_FREE_BYTES + int(4 * made_bytes), np.uint8)
 
 
 class ResampledReader(AudioReader):
@@ -66,7 +43,7 @@ class ResampledReader(AudioReader):
         self._position = 0
         self._ended = False
         self._left = np.zeros((self.info.channels, 0), self.info.dtype)
-        _expect_memory(0)
+        expect_memory(0)
         self._stream = soxr.ResampleStream(
             self._reader.info.sample_rate,
             self.info.sample_rate,
@@ -98,7 +75,7 @@ class ResampledReader(AudioReader):
             block = self._reader.read(_PIECE_FRAMES)
             self._ended = block.shape[1] == 0
             given = np.ascontiguousarray(block.T)
-            _expect_memory(given.nbytes)
+            expect_memory(given.nbytes)
             made = self._stream.resample_chunk(given, last=self._ended)
             made = made.reshape(-1, self.info.channels)
             blocks.append(made.T)

@@ -316,11 +316,6 @@ class MatchFit(Trial):
             if holds(setting, look):
                 return setting, look, (NOISE_NOTE.format(_sentence(made)),)
         found = self._less_noisy(setting, look, fixed, holds)
-        if found is None and _acts(split_numbers(setting, "compressor")):
-            plain = dict(setting)
-            put(plain, "compressor", NO_DYNAMICS)
-            plain = self.refit(plain, look.gain_db) | fixed
-            found = self._less_noisy(plain, self.look(plain), fixed, holds)
         if found is not None:
             made.append("the tone changes less in bands that hold noise")
             return *found, (NOISE_NOTE.format(_sentence(made)),)

@@ -62,8 +62,6 @@ KINDS: dict[str, tuple[str, ...]] = {
 STEPS = 4
 NEAR_PROCESSING = 0.5
 """Below this strength networks estimate the processing, and the six bands begin near it."""
-LESS_TONE = (0.8, 0.6, 0.4)
-"""Shares of the tone to try where all of it breaks the guarantee."""
 LARGE_TONE_DB, LARGE_RATIO = 3.0, 1.75
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
 
@@ -180,11 +178,6 @@ class Matching:
             still = work.search(wanted, 0 * wanted, {}, None)
             work.ahead = ahead
             found = min(found, still, key=lambda f: f.broken_db)
-            for share in LESS_TONE:
-                if found.broken_db <= TOLERATED_DB:
-                    break
-                less = work.search(share * wanted, 0 * wanted, {}, None)
-                found = min(found, less, key=lambda f: f.broken_db)
         progress(ESTIMATING, 3, STEPS)
         setting, last = work.kept(found.setting, found.look, as_setting(fixed))
         if s > 0:

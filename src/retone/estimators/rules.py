@@ -10,7 +10,7 @@ import torch
 
 from retone.audio.meters.loudness import loudness_lufs
 from retone.audio.meters.spectrum import SpectrumMeter
-from retone.audio.resampled import resampled
+from retone.audio.resampling import resampled
 from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retone.audio.clip import Clip
-from retone.audio.resampled import resampled
+from retone.audio.resampling import resampled
 from retone.estimators.base import NORMAL_PEAK_DB
 from retone.process.excerpt import load_excerpt
 from retone.process.level import loudness_of, mono_offset_lu

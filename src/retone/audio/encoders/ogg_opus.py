@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from retone.audio.resampled import resampled
+from retone.audio.resampling import resampled
 from retone.errors import AudioError
 
 RATE = 48000
