@@ -62,7 +62,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 STEPS = 4
 NEAR_PROCESSING = 0.5
 """Below this strength networks estimate the processing, and the six bands begin near it."""
-LARGE_TONE_DB, LARGE_RATIO = 3.0, 1.75
+LARGE_TONE_DB, LARGE_RATIO = 2.5, 1.5
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
 
 
