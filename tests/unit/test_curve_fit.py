@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from retone.dsp.third_octaves import BANDS, NOMINAL_HZ
-from retone.estimators.curve_fit import CurveRules, fit
+from retone.estimators.curve_fit import WITH_PAUSES_DB, CurveRules, fit
 from retone.estimators.guard import LIFT_DB, LIFT_OF_MIX_DB, Guard
-from retone.estimators.match_fit import _eased_near
+from retone.estimators.match_fit import _eased_near, less_noisy
 from retone.estimators.matching import _notes
 from retone.estimators.sound import Sound
 
@@ -99,3 +101,64 @@ def test_a_band_that_goes_the_wrong_way_is_pushed_and_one_that_goes_too_far_ease
     found = _eased_near(wanted, BANDS - 1, 1.0, gain, guard)
     assert (found[-1] > wanted[-1]) == rises and found[-1] != wanted[-1]
     assert np.array_equal(found[:20], wanted[:20])
+
+
+def one_sided() -> np.ndarray:
+    """Most bands need little, a quarter of them need 30 dB more."""
+    need = np.zeros(BANDS)
+    need[:8] = 30.0
+    return need
+
+
+def test_gains_are_centred_where_one_side_would_reach_the_limit() -> None:
+    guard = guard_for(one_sided())
+    gains = gains_of(guard)
+    assert np.abs(guard.left_db(gains)).max() < 0.05
+    assert gains.max() <= DEFAULT.max_gain_db and np.ptp(gains) == pytest.approx(30.0, abs=0.1)
+
+
+def test_a_recording_with_pauses_gets_smaller_gains() -> None:
+    guard = replace(guard_for(one_sided()), pauses=True)
+    gains = gains_of(guard)
+    assert gains.max() <= WITH_PAUSES_DB < gains_of(guard_for(1.5 * one_sided())).max()
+
+
+def test_beyond_the_limits_both_ends_give_up_alike() -> None:
+    need = np.concatenate([np.full(15, 40.0), np.full(15, -40.0)])
+    gains = gains_of(guard_for(need))
+    assert np.allclose(gains[:15], 24.0) and np.allclose(gains[15:], -24.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(-50, 50), min_size=BANDS, max_size=BANDS), st.booleans(), st.integers(0, 9)
+)
+def test_a_band_that_has_to_move_goes_the_right_way(
+    need_db: list[float], pauses: bool, seed: int
+) -> None:
+    added_db = np.random.default_rng(seed).normal(size=BANDS)
+    need = np.array(need_db)
+    guard = replace(guard_for(need - np.median(need)), pauses=pauses)
+    values = fit(guard, guard.need_db, added_db, {}, DEFAULT)
+    total = np.array(list(values.values()))[1:] + added_db
+    limited = np.abs(total - added_db) > (WITH_PAUSES_DB if pauses else DEFAULT.max_gain_db) - 0.01
+    assert guard.further_db(total)[~limited].max(initial=-1.0) <= 0.05
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.5, 20.0))
+def test_noise_comes_down_and_no_gain_changes_its_sign(seed: int, by_db: float) -> None:
+    rng = np.random.default_rng(seed)
+    gain, noise, programme = rng.normal(0, 9, BANDS), *10 ** rng.normal(-3, 1, (2, BANDS))
+
+    def lift_db(gains: np.ndarray) -> float:
+        rose = 10 ** ((gains - gain) / 10)
+        return float(10 * np.log10((noise * rose).sum() / (programme * rose).sum()))
+
+    less = less_noisy(gain, noise, programme, by_db)
+    middle = np.median(gain)
+    change, left = gain - middle, less - middle
+    assert np.all(left * change >= -1e-9) and np.all(np.abs(left) <= np.abs(change) + 1e-9)
+    reached = lift_db(gain) - lift_db(less)
+    most = lift_db(gain) - lift_db(np.full(BANDS, middle))
+    assert reached >= min(by_db, most) - 0.6
