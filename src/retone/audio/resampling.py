@@ -33,4 +33,4 @@ def expect_memory(made_bytes: float) -> None:
     Raises:
         MemoryError: it has not.
     """
-    np.empty(_LEAST_FREE_BYTES + int(4 * made_bytes), np.uint8)
+    np.empty(_LEAST_FREE_BYTES + int(2 * made_bytes), np.uint8)

@@ -105,19 +105,23 @@ def floor_change_db(own: Array, other: Array) -> float:
 
 
 class Floor:
-    """The noise floor and the programme of a recording with short levels [frames]."""
+    """The noise floor and the programme of a recording with short levels [frames].
+
+    ``distance_db`` is the level of its quietest tenth against the programme; ``before_db`` the same
+    where that is a noise floor. NaN without either.
+    """
 
     def __init__(self, own: Array) -> None:
         live = own > own.max(initial=-np.inf) - DIGITAL_SILENCE_DB
-        self.before_db = float("nan")
+        self.distance_db = self.before_db = float("nan")
         self.quiet = self.loud = np.zeros(0, dtype=int)
         if not live.any():
             return
         self.quiet = np.flatnonzero(live & (own <= np.quantile(own[live], QUIET_SHARE)))
         self.loud = np.flatnonzero(own >= np.percentile(own[live], DYNAMICS_PERCENTILES[1]))
-        before = float(self._distance_db(own[None])[0])
-        if before <= -PAUSE_DB:
-            self.before_db = before
+        self.distance_db = float(self._distance_db(own[None])[0])
+        if self.distance_db <= -PAUSE_DB:
+            self.before_db = self.distance_db
 
     def change_db(self, levels: Array) -> Array:
         """How far the floor rose against the programme in each of several outputs [N, frames], [N];

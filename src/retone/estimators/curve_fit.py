@@ -36,7 +36,7 @@ class CurveRules:
             the detail of third octaves.
         lowest_hz, highest_hz: outside of these the curve fades to no change.
         max_gain_db: largest gain, either way, of a recording without pauses; with pauses at most
-            ``WITH_PAUSES_DB``, so that noise stays low.
+            ``WITH_PAUSES_DB``, so that noise stays low (in between if that is not sure).
     """
 
     smooth_octaves: float = 0.0
@@ -79,7 +79,9 @@ def fit(
     if (guard.matched & rules.inside).any():
         total = smoothed(guard.relative_db(wanted_db), guard.matched, rules.smooth_octaves)
         for _ in range(STEPS):  # the median level moves a little with every correction
-            gain = _gains(guard, total - added_db, added_db, rules)
+            before, gain = gain, _gains(guard, total - added_db, added_db, rules)
+            if np.array_equal(before, gain):
+                break
             wrong = missing_db(gain + added_db, guard)
             if np.abs(wrong).max() < STEADY_DB:
                 break
@@ -91,11 +93,14 @@ def fit(
 def _gains(guard: Guard, gain_db: Array, added_db: Array, rules: CurveRules) -> Array:
     """What can be set of gains [F] in the matched bands, for all bands."""
     use = guard.matched & rules.inside
-    most = min(rules.max_gain_db, WITH_PAUSES_DB) if guard.pauses else rules.max_gain_db
+    most = rules.max_gain_db
+    most -= guard.pauses * max(most - WITH_PAUSES_DB, 0.0)
+    rest = 0.0
     if rules.inside.all():
-        own = gain_db[use]
-        gain_db = gain_db - (np.median(own) if guard.pauses else centre_db(own, most))
-    return np.clip(spread_out(gain_db, use, guard, added_db), -most, most)
+        rest = float(np.median(gain_db[use]))
+        centre = guard.pauses * rest + (1 - guard.pauses) * centre_db(gain_db[use], most)
+        gain_db, rest = gain_db - centre, rest - centre
+    return np.clip(spread_out(gain_db, use, guard, added_db, rest), -most, most)
 
 
 def centre_db(gain_db: Array, most_db: float) -> float:
@@ -140,14 +145,16 @@ def missing_db(total_db: Array, guard: Guard) -> Array:
     return np.asarray(goal - out)
 
 
-def spread_out(gain_db: Array, use: Mask, guard: Guard, added_db: Array) -> Array:
-    """Gains for all bands from those in use, which fade to 0."""
+def spread_out(
+    gain_db: Array, use: Mask, guard: Guard, added_db: Array, rest_db: float = 0.0
+) -> Array:
+    """Gains for all bands from those in use, which fade to ``rest_db``."""
     at = np.flatnonzero(use)
     known = np.arange(len(gain_db))
     nearest = at[np.abs(known[:, None] - at).argmin(axis=1)]
     away = np.abs(known - nearest)
     share = np.clip(1 - away / FADE_BANDS, 0.0, 1.0)
-    out = np.where(use, gain_db, share * gain_db[nearest])
+    out = np.where(use, gain_db, rest_db + share * (gain_db[nearest] - rest_db))
     if guard.rests.any():
         top = guard.rest_db(out + added_db) + guard.lift_db - EVEN_DB
         out = np.where(guard.empty, np.minimum(out, top - added_db), out)

@@ -41,7 +41,7 @@ class Guard:
     input holds next to nothing there, or only noise; ``noise``: only noise; ``levels_db`` [F]: the
     input's, relative to their median over the common bands; ``need_db`` [F]: the reference's,
     relative to theirs, less the input's; both 0 elsewhere; ``lift_db``: how far an empty band may
-    rise; ``pauses``: the input has some.
+    rise; ``pauses``: the input's (see ``Sound``).
     """
 
     known: Mask
@@ -53,7 +53,7 @@ class Guard:
     levels_db: Array
     need_db: Array
     lift_db: float = LIFT_DB
-    pauses: bool = False
+    pauses: float = 0.0
 
     @classmethod
     def of(cls, own: Sound, reference: Sound, inside: Mask | None = None) -> Guard:

@@ -49,6 +49,8 @@ GATE_RATIOS = (1.2, 1.5, 2.0, 3.0, 4.5)
 """An expander against noise: thresholds below the programme, and ratios."""
 NOISE_TRIES, NOISE_REACH, NOISE_STEP_DB = 7, 1.5, 0.5
 """Less tone in bands with noise: tries, the furthest as a multiple of the first, largest step."""
+LEAST_HELP = 0.01
+"""Bands whose gain moves the noise by less, in dB for each dB, are left alone."""
 NOISE_NOTE = (
     "{}, so that the noise in pauses does not rise by more than 3 dB against the programme."
 )
@@ -241,9 +243,16 @@ class MatchFit(Trial):
 
     def lift_db(self, setting: Setting) -> float:
         """How far the noise in pauses rises against the programme; NaN without pauses."""
+        out = self._passed(setting)
+        return noise_floor_change_db(self.passage[0, 0].numpy(), out, self.rate)
+
+    def _passed(self, setting: Setting) -> Array:
+        """The passage [T] behind a setting, without the latency of a linear phase."""
+        late = self.effect.latency_samples(self.rate)
+        audio = torch.nn.functional.pad(self.passage, (0, late))
         with torch.no_grad():
-            out = self.effect.render(self.passage, self.rate, setting).audio
-        return noise_floor_change_db(self.passage[0].numpy(), out[0].numpy(), self.rate)
+            out = self.effect.render(audio, self.rate, setting).audio[0, 0, late:]
+        return np.asarray(out.numpy(), dtype=np.float64)
 
     def settled(
         self, setting: Setting, look: Look, wanted_db: Array, change_db: float
@@ -316,17 +325,21 @@ class MatchFit(Trial):
             if holds(setting, look):
                 return setting, look, (NOISE_NOTE.format(_sentence(made)),)
         found = self._less_noisy(setting, look, fixed, holds)
-        if found is not None:
-            made.append("the tone changes less in bands that hold noise")
-            return *found, (NOISE_NOTE.format(_sentence(made)),)
         allowed = max(TOLERATED_DB, self.guard.excess_db(look.gain_db))
 
         def both_hold(tried: Setting, seen: Look) -> bool:
             return holds(tried, seen) and self.guard.excess_db(seen.gain_db) <= allowed
 
-        setting, look, share = self.limited(setting, look, fixed, both_hold, self._less_toned)
+        def lost_db(seen: Look) -> float:
+            lost = (seen.gain_db - look.gain_db)[self.guard.occupied]
+            return float(np.abs(lost - np.median(lost)).mean()) if lost.size else 0.0
+
+        less, seen, share = self.limited(setting, look, fixed, both_hold, self._less_toned)
+        if found is not None and lost_db(found[1]) <= lost_db(seen):
+            made.append("the tone changes less in bands that hold noise")
+            return *found, (NOISE_NOTE.format(_sentence(made)),)
         made.append(f"only {100 * share:.0f} % of the tone is made")
-        return setting, look, (NOISE_NOTE.format(_sentence(made)),)
+        return less, seen, (NOISE_NOTE.format(_sentence(made)),)
 
     def _gated(self, setting: Setting, look: Look, fixed: Setting) -> tuple[Setting, Look] | None:
         """The setting with the expander that lowers the pauses enough and keeps the spread nearest
@@ -367,18 +380,19 @@ class MatchFit(Trial):
             tried = dict(setting)
             less_db = less_noisy(look.gain_db, *powers, by_db)
             put(tried, self.equalizer.name, self.equalizer.fit(less_db, added_db))
-            tried |= fixed
             moved = self.programme_db(tried) - self.programme_db(setting)
             put(tried, "compressor", _shifted(split_numbers(setting, "compressor"), moved, {}))
+            tried |= fixed
             if self.lift_db(tried) > self.most_lift_db:
                 low_db = by_db
                 continue
             high_db = by_db
-            seen = self.look(tried)
+            seen, good = self.look(tried), True
             if self.guard.excess_db(seen.gain_db) > allowed:
                 tried = self.refit(tried, less_db) | fixed
                 seen = self.look(tried)
-            if self.guard.excess_db(seen.gain_db) <= allowed and holds(tried, seen):
+                good = holds(tried, seen) and self.guard.excess_db(seen.gain_db) <= allowed
+            if good:
                 best = tried, seen
         return best
 
@@ -387,8 +401,7 @@ class MatchFit(Trial):
         floor = Floor(short_levels_db(self.passage[0].numpy(), self.rate))
         if np.isnan(floor.before_db):
             return None
-        with torch.no_grad():
-            out = self.effect.render(self.passage, self.rate, setting).audio[0, 0].double().numpy()
+        out = self._passed(setting)
         size = max(1, round(SHORT_S * self.rate))
         frames = out[: len(out) // size * size].reshape(-1, size) * np.hanning(size)
         powers = []
@@ -483,7 +496,7 @@ def less_noisy(gain_db: Array, noise: Array, programme: Array, by_db: float) -> 
         if quiet_db - loud_db <= goal:
             break
         helps = np.clip(np.sign(left) * (quiet - loud), 0.0, None)
-        if helps.max() <= 0:
+        if helps.max() < LEAST_HELP:
             break
         step = NOISE_STEP_DB * (helps / helps.max()) ** 2
         left -= np.sign(left) * np.minimum(step, np.abs(left))

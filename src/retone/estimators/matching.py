@@ -156,6 +156,7 @@ class Matching:
         if chain is SOUND_CHAIN and s == 0 and guard.excess_db(first.gain_db) <= 0:
             put(base, "", fixed)
             base, _, held = work.quiet(base, first, as_setting(fixed))
+            put(base, "", fixed)
             return Estimate(chain, base, notes + held, s)
 
         wanted = (1 - s) * first.gain_db + s * guard.need_db

@@ -8,6 +8,7 @@ against the mid's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,8 @@ class SideFit:
             )
 
         reference = mean_of([sound_of(s) for s in wide])
-        guard = Guard.of(sound_of(own), reference, self.inside)
+        guard = replace(Guard.of(sound_of(own), reference, self.inside), pauses=1.0)
+        # gains about 0 dB: what they add to the side's level would be taken from its width
         fitted = equalizer(own.sample_rate, guard, self.fixed, "side")
         trial = _SideTrial(self.chain, self.source, own, guard, setting, self.name)
         wanted = (1 - self.strength) * self.processing_db + self.strength * guard.need_db

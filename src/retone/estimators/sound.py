@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retone.dsp.measure import Array
-from retone.dsp.short_levels import Floor, dynamics_db, short_levels_db
+from retone.dsp.short_levels import PAUSE_DB, Floor, dynamics_db, short_levels_db
 from retone.dsp.third_octaves import CENTRES_HZ, DENSE, occupied_bands, third_octave_levels_db
 from retone.estimators.base import Excerpt, Reference
 from retone.estimators.profile import Profile
@@ -25,6 +25,8 @@ Mask = NDArray[np.bool_]
 ABOVE_NOISE_DB = 4.0
 """A band whose level exceeds that of the pauses by less holds nothing but noise."""
 SHORTEST_PAUSES_S = 0.3
+UNSURE_DB = 6.0
+"""A quietest tenth this much louder than a noise floor is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class Sound:
     ``occupied`` [F] marks bands within 45 dB of the loudest, ``noise`` [F] those of them that hold
     no more than the pauses; ``spread_db`` is the distance of the 95th and 20th percentiles of the
     50 ms levels, None if unknown; ``mixed``: of several channels their mix is rendered;
-    ``pauses``: it has some, in which noise would be heard.
+    ``pauses``: from 0, a recording without pauses, to 1, with some in which noise would be heard.
     """
 
     levels_db: Array
@@ -43,7 +45,7 @@ class Sound:
     noise: Mask
     spread_db: float | None
     mixed: bool = False
-    pauses: bool = False
+    pauses: float = 0.0
 
 
 def sound_of(recording: Reference) -> Sound:
@@ -65,7 +67,8 @@ def sound_of(recording: Reference) -> Sound:
     mixed = recording.tone_db is not None or recording.side is not None
     passage = recording.passage if recording.passage.numel() else recording.audio
     floor = Floor(short_levels_db(passage.detach().cpu().numpy(), recording.sample_rate))
-    pauses = noise is not None or not np.isnan(floor.before_db)
+    below_db = 0.0 if np.isnan(floor.distance_db) else -floor.distance_db
+    pauses = float(np.clip((below_db - PAUSE_DB) / UNSURE_DB + 1, 0.0, 1.0))
     return Sound(levels, inside, inside & only, spread_db, mixed, pauses)
 
 
