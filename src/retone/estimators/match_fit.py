@@ -49,7 +49,7 @@ GATE_RATIOS = (1.2, 1.5, 2.0, 3.0, 4.5)
 """An expander against noise: thresholds below the programme, and ratios."""
 NOISE_TRIES, NOISE_REACH, NOISE_STEP_DB = 7, 1.5, 0.5
 """Less tone in bands with noise: tries, the furthest as a multiple of the first, largest step."""
-LEAST_HELP = 0.01
+LEAST_HELP = 1e-4
 """Bands whose gain moves the noise by less, in dB for each dB, are left alone."""
 NOISE_NOTE = (
     "{}, so that the noise in pauses does not rise by more than 3 dB against the programme."
@@ -374,11 +374,13 @@ class MatchFit(Trial):
         added_db = self._added_db(setting, look)
         allowed = max(TOLERATED_DB, self.guard.excess_db(look.gain_db))
         low_db, high_db = 0.0, NOISE_REACH * (self.lift_db(setting) - self.most_lift_db)
-        best = None
+        best, less_db = None, look.gain_db
         for number in range(NOISE_TRIES):
             by_db = 0.5 * (low_db + high_db) if number else high_db / NOISE_REACH
+            before, less_db = less_db, less_noisy(look.gain_db, *powers, by_db)
+            if np.array_equal(before, less_db):  # no more can be had
+                break
             tried = dict(setting)
-            less_db = less_noisy(look.gain_db, *powers, by_db)
             put(tried, self.equalizer.name, self.equalizer.fit(less_db, added_db))
             moved = self.programme_db(tried) - self.programme_db(setting)
             put(tried, "compressor", _shifted(split_numbers(setting, "compressor"), moved, {}))
