@@ -50,7 +50,7 @@ GATE_RATIOS = (1.2, 1.5, 2.0, 3.0, 4.5)
 NOISE_TRIES, NOISE_REACH, NOISE_STEP_DB = 7, 1.5, 0.5
 """Less tone in bands with noise: tries, the furthest as a multiple of the first, largest step."""
 LEAST_HELP = 1e-4
-"""Bands whose gain moves the noise by less, in dB for each dB, are left alone."""
+"""Easing stops where no band's gain moves the noise by more, in dB for each dB."""
 NOISE_NOTE = (
     "{}, so that the noise in pauses does not rise by more than 3 dB against the programme."
 )

@@ -90,7 +90,7 @@ class SideFit:
 
         reference = mean_of([sound_of(s) for s in wide])
         guard = replace(Guard.of(sound_of(own), reference, self.inside), pauses=1.0)
-        # gains about 0 dB: what they add to the side's level would be taken from its width
+        # with pauses the gains are centred on 0 dB, so they leave the side's level to the width
         fitted = equalizer(own.sample_rate, guard, self.fixed, "side")
         trial = _SideTrial(self.chain, self.source, own, guard, setting, self.name)
         wanted = (1 - self.strength) * self.processing_db + self.strength * guard.need_db

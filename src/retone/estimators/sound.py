@@ -26,7 +26,7 @@ ABOVE_NOISE_DB = 4.0
 """A band whose level exceeds that of the pauses by less holds nothing but noise."""
 SHORTEST_PAUSES_S = 0.3
 UNSURE_DB = 6.0
-"""A quietest tenth this much louder than a noise floor is none."""
+"""If the quietest tenth is this much louder than a noise floor, there are no pauses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Sound:
     ``occupied`` [F] marks bands within 45 dB of the loudest, ``noise`` [F] those of them that hold
     no more than the pauses; ``spread_db`` is the distance of the 95th and 20th percentiles of the
     50 ms levels, None if unknown; ``mixed``: of several channels their mix is rendered;
-    ``pauses``: from 0, a recording without pauses, to 1, with some in which noise would be heard.
+    ``pauses``: 0 without pauses, 1 with pauses in which noise would be heard, in between if unsure.
     """
 
     levels_db: Array
