@@ -13,7 +13,7 @@ import soundfile as sf
 from retone.audio.files import load
 from retone.audio.inspect import inspect
 from retone.audio.meters.bandwidth import BandwidthMeter
-from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter
+from retone.audio.meters.defects import ActivityMeter, BitsMeter, ClipMeter, percent
 from retone.audio.meters.loudness import loudness_lufs
 from retone.errors import AudioError
 
@@ -139,6 +139,15 @@ def test_noise_floor_and_silence_share() -> None:
         meter.update(x[:, first : first + 5003])
     assert meter.noise_floor_dbfs() == pytest.approx(-55, abs=0.6)
     assert meter.silence_share() == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (2e-6, "less than 0.001 %"), (1e-5, "0.001 %"), (0.0123, "1.2 %"),
+     (0.0996, "10 %"), (0.123, "12 %"), (0.996, "100 %"), (1, "100 %")],
+)  # fmt: skip
+def test_shares_are_written_without_an_exponent(share: float, text: str) -> None:
+    assert percent(share) == text
 
 
 def test_channel_faults() -> None:

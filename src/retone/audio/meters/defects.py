@@ -168,5 +168,7 @@ class ActivityMeter:
 
 
 def percent(share: float) -> str:
-    """A share (0 to 1) as a percentage for users."""
-    return f"{100 * share:.2g} %" if share >= 1e-5 or share == 0 else "less than 0.001 %"
+    """A share (0 to 1) as a percentage for users, with two digits or more."""
+    if 0 < share < 1e-5:
+        return "less than 0.001 %"
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
