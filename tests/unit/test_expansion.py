@@ -8,10 +8,10 @@ import torch
 
 from retone.dsp.param import Setting
 from retone.effects import Chain, Equalizer
-from retone.effects.compressor import Compressor
+from retone.effects.compressor import EXPANDER_TABLE, Compressor
 from retone.effects.multiband_equalizer import MultibandEqualizer
 from retone.errors import SettingError
-from retone.estimators.base import Excerpt, shift_thresholds
+from retone.estimators.base import HELD_NOTE, OFF_NOTE, Excerpt, shift_thresholds
 from retone.estimators.expansion import ATTACK_MS, FALL_DB, expanded
 from retone.estimators.reference_free import ReferenceFree
 
@@ -139,6 +139,25 @@ def test_words_of_quiet_recordings_stay(gain_db: float) -> None:
         out = CHAIN.render(torch.from_numpy(quiet)[None, None], RATE, moved).audio[0, 0].numpy()
     words = np.roll(loud, RATE // 4) & loud
     assert abs(change_db(out, quiet, words)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("numbers", "notes"),
+    [
+        ({"threshold_db": -40.0, "expander_threshold_db": -100.0}, ()),
+        ({"threshold_db": -90.0, "expander_threshold_db": -100.0}, ()),
+        ({"threshold_db": -90.0, "ratio": 2.0}, (HELD_NOTE,)),
+        ({"expander_threshold_db": -90.0, "expander_ratio": 2.0}, (OFF_NOTE,)),
+        ({"threshold_db": -60.0, "ratio": 2.0, "expander_threshold_db": -100.0}, ()),
+    ],
+)
+def test_only_what_is_at_work_is_noted(numbers: dict[str, float], notes: tuple[str, ...]) -> None:
+    table = Compressor(table=EXPANDER_TABLE).params
+    setting = table.neutral(1)
+    setting |= {n: torch.tensor([v], dtype=torch.float64) for n, v in numbers.items()}
+    moved, said = shift_thresholds(table, setting, -20.0)
+    assert said == notes
+    assert float(moved["expander_ratio"]) == 1.0
 
 
 def test_the_share_lies_between_0_and_1() -> None:

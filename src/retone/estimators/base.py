@@ -15,11 +15,13 @@ import torch
 
 from retone.dsp.effect import Effect
 from retone.dsp.measure import Array
-from retone.dsp.param import ParamTable, Setting
+from retone.dsp.param import Param, ParamTable, Setting
 from retone.estimators.profile import Profile
 from retone.progress import Progress, silent
 
 EXPANDER = "expander_threshold_db"
+HELD_NOTE = "The recording is so quiet that a threshold was held at its lowest value."
+OFF_NOTE = "The recording is so quiet that an expander, whose threshold would be too low, is off."
 
 
 @dataclass(frozen=True)
@@ -72,26 +74,36 @@ NORMAL_PEAK_DB = -12.0
 
 def shift_thresholds(
     table: ParamTable, setting: Setting, by_db: float | torch.Tensor
-) -> tuple[Setting, bool]:
+) -> tuple[Setting, tuple[str, ...]]:
     """Move every level-relative parameter by a level difference, held in its range.
 
     An expander whose threshold would have to be lower than its range is turned off: held there, it
     would lower what it should leave alone.
 
     Returns:
-        The setting, and whether a parameter reached the lower end of its range.
+        The setting, and notes on what could not follow. What is not at work needs none.
     """
-    moved, held = dict(setting), False
+    moved, held, off = dict(setting), False, False
     for p in table:
         if p.level_relative:
             value = setting[p.name] + by_db
             moved[p.name] = value.clamp(p.low, p.high)
             below = value < p.low
-            held |= bool(below.any())
+            at_work = bool(below.any()) and _at_work(table, setting, p)
             if p.name.endswith(EXPANDER):
                 ratio = p.name.removesuffix(EXPANDER) + "expander_ratio"
                 moved[ratio] = torch.where(below, torch.ones_like(value), moved[ratio])
-    return moved, held
+                off |= at_work
+            else:
+                held |= at_work
+    notes = ((HELD_NOTE,) if held else ()) + ((OFF_NOTE,) if off else ())
+    return moved, notes
+
+
+def _at_work(table: ParamTable, setting: Setting, p: Param) -> bool:
+    """Whether a setting makes a parameter audible in any of its rows."""
+    gates = [table[g] for g in p.gates if g in setting]
+    return not gates or any(bool((setting[g.name] != g.neutral).any()) for g in gates)
 
 
 def shift_locks(effect: Effect, locks: Mapping[str, float], by_db: float) -> dict[str, float]:

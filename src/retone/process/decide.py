@@ -159,17 +159,14 @@ def _at_own_level(
 ) -> tuple[Effect, Setting, tuple[str, ...]]:
     """An estimate at the recording's level, with the requested part and locks."""
     table = estimate.effect.params
-    setting, held = shift_thresholds(table, estimate.setting, shift_db)
+    setting, notes = shift_thresholds(table, estimate.setting, shift_db)
     setting = tidy_setting(table, part_only(estimate.effect, setting, options.part))
     locked = table.setting(options.locks)
     setting = {n: locked[n] if n in options.locks else v for n, v in setting.items()}
     effect = estimate.effect
     if options.part == "dynamics":
         effect = without_filters(effect)
-    notes = estimate.notes
-    if held:
-        notes += ("The recording is so quiet that a threshold was held at its lowest value.",)
-    return effect, setting, notes
+    return effect, setting, estimate.notes + notes
 
 
 def _measure(reader: AudioReader, role: str) -> Side:
