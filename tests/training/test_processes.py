@@ -12,8 +12,11 @@ import pytest
 import torch
 from tiny import losses, tiny_recipe, validations
 
+from retone.errors import SettingError
 from retone.nets import checkpoint
+from retone.training.frames_loop import train_frames
 from retone.training.loop import train
+from retone.training.recipes.frames import frames_speech
 from retone.training.recipes.record import override
 from retone.training.recipes.table import recipe_named
 
@@ -34,6 +37,17 @@ recipe = tiny_recipe(steps=4, batch_size=2, validation_pairs=2)
 train(recipe, open_splits(voices, cache), folder, workers=0, log_every=1)
 assert not torch.distributed.is_initialized()
 """
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:-3"])
+def test_a_device_that_is_not_there_is_named(
+    corpora: dict[str, Any], tmp_path: Path, device: str
+) -> None:
+    folder = tmp_path / "run"
+    for start, recipe in ((train, tiny_recipe()), (train_frames, frames_speech())):
+        with pytest.raises(SettingError, match=f"device '{device}' cannot be used"):
+            start(recipe, corpora, folder, device=device)
+        assert not folder.exists()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")

@@ -33,7 +33,7 @@ from retone.training.data.corpora import Corpus
 from retone.training.log import RowCallback, RunLog, write_record
 from retone.training.loop import learning_rate
 from retone.training.model import follow
-from retone.training.processes import interrupts
+from retone.training.processes import device_named, interrupts
 from retone.training.recipes.frames import FrameRecipe
 from retone.training.recipes.record import describe
 from retone.training.scene_feed import BATCH_SEED, Feed, validation_batches
@@ -82,9 +82,10 @@ def train_frames(
 
     Raises:
         DataError: the folder holds a run of another network, or scenes cannot be made.
+        SettingError: the device cannot be used.
     """
+    place = device_named(device)
     folder.mkdir(parents=True, exist_ok=True)
-    place = torch.device(device)
     log = RunLog(folder, _saved_step(folder), report)
     shape = (recipe.network.front_end, recipe.scenes.length)
     pool = ScenePool(folder / "scenes", recipe.kept_scenes, *shape, place)

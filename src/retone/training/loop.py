@@ -137,6 +137,7 @@ def train(
         DataError: the folder holds a run of another recipe, weights do not fit, pairs cannot be
             made, or gradients stay infinite.
         PluginError: a plug-in fails repeatedly; the run is saved first.
+        SettingError: the device cannot be used.
     """
     context = DistributedContext.join(device)
     run = _Run(recipe, corpora, folder, context, warm_start, report)

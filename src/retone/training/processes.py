@@ -14,6 +14,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from retone.errors import SettingError
+
+
+def device_named(name: str) -> torch.device:
+    """A device on which tensors can be made.
+
+    Raises:
+        SettingError: PyTorch does not know it, or this machine does not have it.
+    """
+    try:
+        place = torch.device(name)
+        torch.zeros(1, device=place)
+    except (RuntimeError, AssertionError, AttributeError, ValueError) as e:
+        why = str(e).strip().partition("\n")[0].rstrip(".")
+        raise SettingError(
+            f"device '{name}' cannot be used ({why}). Use cpu, or see 'retone doctor'."
+        ) from None
+    return place
+
 
 @dataclass(frozen=True)
 class DistributedContext:
@@ -34,7 +53,7 @@ class DistributedContext:
         rank = int(os.environ.get("RANK", "0"))
         if device == "cuda":
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        place = torch.device(device)
+        place = device_named(device)
         if place.type == "cuda":
             torch.cuda.set_device(place)  # else every process also opens a context on GPU 0
         joined = world > 1 and not dist.is_initialized()
