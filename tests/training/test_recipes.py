@@ -16,11 +16,20 @@ from retone.training.feed import Batch
 from retone.training.loop import estimate_loss, learning_rate
 from retone.training.recipes.deepafx import deepafx_reference_speech, deepafx_speech
 from retone.training.recipes.diffdeq import diffdeq_paper
+from retone.training.recipes.frames import FRAME_RECIPES
+from retone.training.recipes.plugin import PLUGIN_RECIPES
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.record import describe, differences, fingerprint, override
 from retone.training.recipes.table import RECIPES, recipe_named
 
 LENGTH = 12288
+
+
+def test_an_unknown_name_lists_every_recipe() -> None:
+    with pytest.raises(SettingError, match="Did you mean frames_speech") as e:
+        recipe_named("frame_speech")
+    for name in (*RECIPES, *FRAME_RECIPES, *PLUGIN_RECIPES):
+        assert name in str(e.value)
 
 
 @pytest.mark.parametrize(

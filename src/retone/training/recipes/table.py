@@ -8,6 +8,7 @@ from collections.abc import Callable
 from retone.dsp.effect import Effect
 from retone.errors import SettingError
 from retone.training.recipes import compact, deepafx, diffdeq, strategies
+from retone.training.recipes.frames import FRAME_RECIPES
 from retone.training.recipes.plugin import PLUGIN_RECIPES
 from retone.training.recipes.recipe import Recipe
 
@@ -47,7 +48,7 @@ def recipe_named(name: str, plugin: Effect | None = None) -> Recipe:
     if plugin is not None:
         raise SettingError(f"{name} uses no plug-in; {', '.join(PLUGIN_RECIPES)} do.")
     if name not in RECIPES:
-        every = [*RECIPES, *PLUGIN_RECIPES]
+        every = [*RECIPES, *FRAME_RECIPES, *PLUGIN_RECIPES]
         near = difflib.get_close_matches(name, every, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise SettingError(f"no recipe is called '{name}'.{hint} Known: {', '.join(every)}.")
