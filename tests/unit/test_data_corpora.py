@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from retone.cli.main import main
 from retone.errors import AudioError, DataError
 from retone.training.data import corpora
 from retone.training.data.corpora import CORPORA, corpus_manifest, join_corpora, open_corpus
@@ -40,6 +41,17 @@ def recording() -> np.ndarray:
         return audio
     rng = np.random.default_rng(0)
     return 0.1 * np.cumsum(rng.standard_normal(2 * RATE)) / 50
+
+
+def test_check_says_a_corpus_once(
+    recording: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate("abc"):
+        put(tmp_path / "voices" / name / "one.wav", recording, number)
+    words = ["corpus", "check", "folder", str(tmp_path / "voices"), "--sample-rate", str(RATE)]
+    for _ in range(2):  # read, then from the cache
+        assert main([*words, "--cache", str(tmp_path / "cache")]) == 0
+        assert capsys.readouterr().out.count("folder: 3 files") == 1
 
 
 def put(path: Path, audio: np.ndarray, number: int = 0) -> None:

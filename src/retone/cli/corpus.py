@@ -65,14 +65,22 @@ def run(args: argparse.Namespace) -> int:
 
         print(f"{index_shards(args.url, sample_rate=args.sample_rate, say=print)} clips")
         return 0
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        print(text)
+
     corpus = open_corpus(
         args.name,
         args.folder,
         sample_rate=args.sample_rate,
         cache=args.cache or default_cache(),
-        progress=print,
+        progress=say,
     )
-    print(corpus_manifest(corpus).summary())
+    summary = corpus_manifest(corpus).summary()
+    if summary not in said:  # it was in the cache
+        print(summary)
     print(f"{corpus.hours:.2f} hours from {len(corpus.tracks)} speakers or tracks")
     return 0
 
