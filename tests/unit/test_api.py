@@ -154,6 +154,9 @@ def test_values_that_cannot_be(voice: np.ndarray, other: np.ndarray) -> None:
         retone.match(voice * np.float32(np.nan), other, sample_rate=RATE)
     with pytest.raises(SettingError, match="loudness"):
         retone.match(voice, other, sample_rate=RATE, loudness="loud")
+    for number in (float("nan"), float("inf"), 5.0, -90):
+        with pytest.raises(SettingError, match="loudness = .* outside -70..-5"):
+            retone.match(voice, other, sample_rate=RATE, loudness=number)
     for call in (retone.enhance, lambda x, **more: retone.apply(x, "s.json", **more)):
         with pytest.raises(SettingError, match="needs a reference"):
             call(voice, sample_rate=RATE, loudness="match")

@@ -45,7 +45,7 @@ class Options:
         part: ``"all"``, ``"eq"`` (dynamics unchanged) or ``"dynamics"`` (spectrum unchanged).
         locks: fixed values of parameters, by dotted name in physical units.
         loudness: ``"match"`` the references' (scaled by ``amount``), ``"off"``, or a target in
-            LUFS, which is reached at any amount.
+            LUFS, -70 to -5, which is reached at any amount.
         true_peak_dbtp: ceiling of the limiter, None for no limiter.
         target_is_default: the user did not ask for this target, so ``amount`` scales it as well.
         mono_as: where mono meets stereo: ``"dual"``, mono plays from two loudspeakers, or
@@ -77,6 +77,8 @@ class Options:
             raise SettingError(
                 f"loudness = {self.loudness!r}: expected 'match', 'off' or a target in LUFS."
             )
+        if not isinstance(self.loudness, str) and not -70 <= self.loudness <= -5:
+            raise SettingError(f"loudness = {self.loudness} LUFS is outside -70..-5.")
         if self.mono_as not in ("dual", "single"):
             raise SettingError(f"mono_as = {self.mono_as!r}: expected 'dual' or 'single'.")
 
