@@ -62,6 +62,11 @@ def test_each_loudspeaker_is_as_loud_as_the_reference(
     assert len(said) == notes
 
 
+def test_a_note_counts_the_channels_of_surround() -> None:
+    decision, _ = matched(np.repeat(np.atleast_2d(VOICE), 6, axis=0), OTHER)
+    assert any("The recording is in 6 channels, its reference mono" in n for n in decision.notes)
+
+
 def test_mono_on_one_loudspeaker_is_what_the_meter_says() -> None:
     reference = stereo(OTHER, OTHER)
     decision, found = matched(VOICE, reference, mono_as="single")

@@ -75,7 +75,9 @@ def mono_notes(options: Options, references: Sequence[Side], channels: int) -> t
         mono_offset_lu(s.channels, "dual") != mono_offset_lu(channels, "dual") for s in measured
     ):
         return ()
-    own, other = ("mono", "stereo") if channels == 1 else ("stereo", "mono")
+    many = max(channels, *(s.channels for s in measured))
+    many_name = "stereo" if many == 2 else f"in {many} channels"
+    own, other = ("mono", many_name) if channels == 1 else (many_name, "mono")
     if options.mono_as == "dual":
         sign = "below" if channels == 1 else "above"
         return (
