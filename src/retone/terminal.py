@@ -49,7 +49,10 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if name.startswith("--") and not any(option.startswith(name) for option in known):
                 self.error(f"there is no option '{name}'{_nearest(name, known)}")
-        return super().parse_known_args(words, namespace)
+        found, extra = super().parse_known_args(words, namespace)
+        if extra and self._subparsers is None:
+            self.error(f"unrecognized arguments: {' '.join(extra)}")
+        return found, extra
 
     words: Sequence[str] = ()
 

@@ -89,6 +89,10 @@ def test_options_are_explained(retone, command: str, options: str) -> None:
         (("match", "a.wav", "--to", "b.wav", "--eq-only", "--dynamics-only"), ["--eq-only"]),
         (("apply", "a.wav"), ["--settings"]),
         (("inspect",), ["FILE"]),
+        (
+            ("preset", "make", "ours", "a.wav", "-o", "ours.json"),
+            ["retone preset make: ", "-o", "See 'retone preset make --help'."],
+        ),
     ],
 )
 def test_a_typing_error_is_one_sentence(retone, words: tuple[str, ...], parts: list[str]) -> None:
