@@ -103,7 +103,9 @@ def shift_thresholds(
 def _at_work(table: ParamTable, setting: Setting, p: Param) -> bool:
     """Whether a setting makes a parameter audible in any of its rows."""
     gates = [table[g] for g in p.gates if g in setting]
-    return not gates or any(bool((setting[g.name] != g.neutral).any()) for g in gates)
+    return not gates or any(
+        g.neutral is None or bool(setting[g.name].ne(g.neutral).any()) for g in gates
+    )
 
 
 def shift_locks(effect: Effect, locks: Mapping[str, float], by_db: float) -> dict[str, float]:
