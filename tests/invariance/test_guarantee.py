@@ -12,6 +12,7 @@ from kinds import RATE, excerpt_of, music, voice
 from scipy import signal
 
 from retone.audio import Clip
+from retone.dsp.param import Setting
 from retone.dsp.short_levels import noise_floor_change_db
 from retone.dsp.third_octaves import (
     occupied_bands,
@@ -19,8 +20,11 @@ from retone.dsp.third_octaves import (
     tone_difference_db,
     used_bands,
 )
+from retone.estimators import match_fit
+from retone.estimators.match_fit import MatchFit
 from retone.estimators.matching import Matching
 from retone.estimators.sound import sound_of
+from retone.estimators.trial import Look
 from retone.metrics.natural import boost_of_nothing_db
 from retone.process.decide import decide
 from retone.process.result import Options
@@ -174,3 +178,36 @@ def test_hiss_costs_only_part_of_the_tone(phase: Any) -> None:
     used = used_bands(rows[0], rows[2])
     need, left = (np.abs(tone_difference_db(x, rows[2], used)[used]).mean() for x in rows[:2])
     assert left < 0.6 * need
+
+
+def reversed_tone(fit: MatchFit, setting: Setting, share: float) -> Setting:
+    """A share of the tone with every band moved the wrong way: less noise, no guarantee."""
+    gains = fit.chain.params.with_role("gain")
+    return setting | {n: -share * setting[n] for n in gains}
+
+
+@pytest.mark.parametrize("way", ["less tone", "less tone in bands that hold noise"])
+def test_less_noise_does_not_cost_the_guarantee(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way to less noise that moves bands away from the reference is not taken."""
+    excess_db: list[float] = []
+    name = "quiet" if way == "less tone" else "_less_noisy"
+    whole = getattr(MatchFit, name)
+
+    def watched(self: MatchFit, setting: Setting, look: Look, *rest: Any) -> Any:
+        found = whole(self, setting, look, *rest)
+        allowed = max(match_fit.TOLERATED_DB, self.guard.excess_db(look.gain_db))
+        excess_db.append(self.guard.excess_db(found[1].gain_db) - allowed if found else 0.0)
+        return found
+
+    monkeypatch.setattr(MatchFit, name, watched)
+    if way == "less tone":
+        monkeypatch.setattr(MatchFit, "_less_noisy", lambda *_: None)
+        monkeypatch.setattr(MatchFit, "_less_toned", reversed_tone)
+    else:
+        monkeypatch.setattr(match_fit, "less_noisy", lambda gain_db, *_: -gain_db)
+    source, reference = PAIRS["hiss"]()
+    estimator = Matching(strength=1.0, eq="curve")
+    locks = {"compressor.ratio": 1.0, "compressor.expander_ratio": 1.0}
+    found = estimator.estimate(excerpt_of(source)[0], [excerpt_of(reference)[0]], locks=locks)
+    assert any("of the tone is made" in n for n in found.notes), found.notes
+    assert excess_db and max(excess_db) <= 0
