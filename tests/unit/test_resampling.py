@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile as sf
 
 from retone.audio import Clip, resampling
 from retone.audio.encoders.ogg_opus import ogg_opus
+from retone.audio.reader import open_reader
+from retone.audio.resampled import ResampledReader
 from retone.audio.resampling import resampled
 
 
@@ -29,3 +34,16 @@ def test_too_little_memory_is_said_and_does_not_crash(monkeypatch: pytest.Monkey
     ):
         with pytest.raises(MemoryError):
             convert()
+
+
+def test_too_little_memory_for_a_recording_at_another_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sf.write(tmp_path / "a.wav", np.zeros(16000, np.float32), 16000)
+    with open_reader(tmp_path / "a.wav") as one, open_reader(tmp_path / "a.wav") as two:
+        before = ResampledReader(one, 48000)
+        monkeypatch.setattr(resampling, "_LEAST_FREE_BYTES", 1 << 60)
+        with pytest.raises(MemoryError):
+            before.read(100)
+        with pytest.raises(MemoryError):
+            ResampledReader(two, 48000)

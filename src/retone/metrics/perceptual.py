@@ -54,9 +54,9 @@ def mono(audio: Any, where: str) -> NDArray[np.float64]:
 def _resample(x: NDArray[np.float64], sample_rate: float, rate: int) -> NDArray[np.float64]:
     if sample_rate == rate:
         return x
-    import soxr
+    from retone.audio.resampling import resampled
 
-    return np.asarray(soxr.resample(x, sample_rate, rate, quality="VHQ"), dtype=np.float64)
+    return np.asarray(resampled(x, sample_rate, rate, "VHQ"), dtype=np.float64)
 
 
 def _pair(
