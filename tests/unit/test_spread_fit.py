@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from retone.dsp.short_levels import dynamics_db, noise_floor_change_db
+from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, short_levels_db
 from retone.effects import EXPANDER_TABLE, Compressor
 from retone.estimators import spread_fit
 
@@ -14,14 +14,17 @@ COMPRESSOR = Compressor(table=EXPANDER_TABLE)
 MOST_LIFT_DB = 2.5
 
 
-def beats(rate: int, depth_db: float, noise_db: float = -75.0, seed: int = 0) -> np.ndarray:
-    """Tones of 150 Hz whose level is drawn anew every 0.2 s within ``depth_db``, with pauses."""
+def beats(
+    rate: int, depth_db: float, noise_db: float = -75.0, seed: int = 0, every: int = 10
+) -> np.ndarray:
+    """Tones of 150 Hz whose level is drawn anew every 0.2 s within ``depth_db``; each tenth of them
+    is a pause."""
     rng = np.random.default_rng(seed)
     levels = np.repeat(rng.uniform(-depth_db, 0.0, 60), rate // 5)
     t = 2 * np.pi * 150 * np.arange(levels.size) / rate
     tone = sum(np.sin(k * t + rng.uniform(0, 6)) / k for k in range(1, 12))
     x = 0.1 * tone * 10 ** (levels / 20)
-    pause = (np.arange(levels.size) // (rate // 5)) % 10 == 0
+    pause = (np.arange(levels.size) // (rate // 5)) % every == 0
     noise = 10 ** (noise_db / 20) * rng.standard_normal(levels.size)
     return np.asarray(np.where(pause, 0.0, x) + noise, np.float32)
 
@@ -42,6 +45,20 @@ def test_the_wanted_spread_is_reached(rate: int, change_db: float) -> None:
     wanted_db = dynamics_db(x, rate) + change_db
     found = spread_fit.fit(signal_of(x, rate), wanted_db, {}, most_lift_db=60.0)
     assert dynamics_db(rendered(x, rate, found), rate) == pytest.approx(wanted_db, abs=1.5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pauses_that_leave_what_counts_do_not_make_the_rest_livelier(seed: int) -> None:
+    """The tone has moved the pauses beyond 50 dB below the programme. The spread is smaller for
+    that, and quiet passages are not turned down to make it as large as it was."""
+    x, toned = (beats(16000, 10.0, noise_db, seed, 3) for noise_db in (-56.0, -85.0))
+    signal = spread_fit.Signal(torch.from_numpy(toned), x, 16000, COMPRESSOR, None)
+    wanted_db = dynamics_db(x, 16000)
+    assert wanted_db > 2 * signal.spread_db
+    found = spread_fit.fit(signal, wanted_db, {}, most_lift_db=60.0, change_db=0.0)
+    levels = (short_levels_db(y, 16000) for y in (x, rendered(toned, 16000, found)))
+    before, after = (level[level > level.max() - 30] for level in levels)
+    assert np.ptp(np.percentile(after, [20, 95])) < np.ptp(np.percentile(before, [20, 95])) + 2
 
 
 @pytest.mark.parametrize("noise_db", [-75.0, -60.0, -50.0])

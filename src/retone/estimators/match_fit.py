@@ -227,6 +227,7 @@ class MatchFit(Trial):
             self.locks,
             grid,
             most_lift_db=min(spread_fit.NOISE_LIFT_DB, self.most_lift_db),
+            change_db=change_db,
         )
         return found, signal.programme_db
 

@@ -23,11 +23,11 @@ from torch import Tensor
 from retone.dsp.measure import Array
 from retone.dsp.param import Setting
 from retone.dsp.short_levels import (
+    DYNAMICS_PERCENTILES,
     LIVE_DB,
     PAUSE_DB,
     Floor,
     short_levels_db,
-    spread_db,
     spreads_db,
 )
 from retone.effects.compressor import Compressor
@@ -43,6 +43,10 @@ PLACES = (0.0, 0.25, 0.5, 0.8)
 COMPRESSIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 EXPANSIONS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6)
 EFFORT_DB = 0.3
+SOUNDING_DB, LIVELIER_DB, LIVELIER_WEIGHT = 6.0, 1.0, 3.0
+"""What lies so far above the noise floor sounds; its spread may rise by ``LIVELIER_DB`` more than
+is wanted. Else quiet passages would be turned down where a change of tone moves pauses out of what
+counts."""
 CLOSE_DB = 0.3
 RENDERED, CORRECTIONS = 3, 3
 HIGHEST_DB = NORMAL_PEAK_DB
@@ -73,10 +77,11 @@ USUAL = Grid()
 @dataclass(frozen=True)
 class Measured:
     """What a compressor does: the spread of its output, and how far the noise in pauses has risen
-    against the programme since the input (NaN without pauses)."""
+    against the programme since the input (NaN without pauses), and the spread of what sounds."""
 
     spread_db: float
     noise_lift_db: float
+    livelier_db: float
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,25 @@ class Try:
     values: Mapping[str, float]
     steps: float
     slope: str = ""
+
+
+class Sounding:
+    """The frames of a recording with short levels [frames] that lie above its noise floor."""
+
+    def __init__(self, own: Array, floor: Floor) -> None:
+        least = own.max(initial=-np.inf) - LIVE_DB
+        if np.isfinite(floor.before_db):
+            least = max(least, own[floor.quiet].max() + SOUNDING_DB)
+        self.frames = np.flatnonzero(own > least)
+        self.before_db = float(self._spread_db(own[None])[0])
+
+    def livelier_db(self, levels: Array) -> Array:
+        """How far the spread of these frames rose in several outputs [N, frames], [N]."""
+        return self._spread_db(levels) - self.before_db
+
+    def _spread_db(self, levels: Array) -> Array:
+        low, high = np.percentile(levels[:, self.frames], DYNAMICS_PERCENTILES, axis=1)
+        return np.asarray(high - low)
 
 
 class Signal:
@@ -103,7 +127,9 @@ class Signal:
         noise_db: float | None,
     ) -> None:  # fmt: skip
         self.toned, self.rate, self.compressor = toned, sample_rate, compressor
-        self.floor = Floor(short_levels_db(own, sample_rate))
+        own_db = short_levels_db(own, sample_rate)
+        self.floor = Floor(own_db)
+        self.sounding = Sounding(own_db, self.floor)
         self.short_db = short_levels_db(toned.numpy(), sample_rate)
         live = self.short_db[self.short_db > self.short_db.max() - LIVE_DB]
         low, self.quiet_db, self.programme_db = (float(v) for v in np.percentile(live, [5, 20, 95]))
@@ -117,7 +143,9 @@ class Signal:
         self.power = parts.double().square().mean(1)
         own_parts = own[: count * self.hop].reshape(-1, FRAME * self.hop)
         power = np.mean(np.square(own_parts, dtype=np.float64), axis=1)
-        self.coarse_floor = Floor(10 * np.log10(np.maximum(power, 1e-30)))
+        coarse_db = 10 * np.log10(np.maximum(power, 1e-30))
+        self.coarse_floor = Floor(coarse_db)
+        self.coarse_sounding = Sounding(coarse_db, self.coarse_floor)
 
     @property
     def spread_db(self) -> float:
@@ -139,8 +167,11 @@ class Signal:
             gain = (out / audio)[:, 0].double()
             power = (self.power * gain.square()).reshape(len(some), -1, FRAME).mean(2)
             levels = 10 * np.log10(np.maximum(power.numpy(), 1e-30))
-            measures = zip(spreads_db(levels), self.coarse_floor.change_db(levels), strict=True)
-            found += [Measured(float(s), float(f)) for s, f in measures]
+            measures = zip(
+                spreads_db(levels), self.coarse_floor.change_db(levels),
+                self.coarse_sounding.livelier_db(levels), strict=True,
+            )  # fmt: skip
+            found += [Measured(*(float(v) for v in row)) for row in measures]
         return found
 
     def exact(self, values: Mapping[str, float]) -> Measured:
@@ -149,8 +180,11 @@ class Signal:
             out = self.compressor.render(
                 self.toned[None, None], self.rate, _setting([values])
             ).audio
-        levels = short_levels_db(out[0, 0].numpy(), self.rate)
-        return Measured(spread_db(levels), float(self.floor.change_db(levels[None])[0]))
+        levels = short_levels_db(out[0, 0].numpy(), self.rate)[None]
+        return Measured(
+            float(spreads_db(levels)[0]), float(self.floor.change_db(levels)[0]),
+            float(self.sounding.livelier_db(levels)[0]),
+        )  # fmt: skip
 
 
 def fit(
@@ -160,6 +194,7 @@ def fit(
     grid: Grid = USUAL,
     *,
     most_lift_db: float,
+    change_db: float | None = None,
 ) -> dict[str, float]:
     """Find the compressor's parameters (its own names, makeup 0).
 
@@ -169,11 +204,15 @@ def fit(
         locks: fixed values.
         grid: what is tried.
         most_lift_db: how far the noise may rise against the programme.
+        change_db: the wanted change of the recording's spread; None takes that of the input's.
     """
     evener = wanted_db < signal.spread_db
+    change_db = wanted_db - signal.spread_db if change_db is None else change_db
+    most_livelier_db = max(change_db, 0.0) + LIVELIER_DB
 
     def cost(one: Try, found: Measured) -> float:
         away = abs(found.spread_db - wanted_db)
+        away += LIVELIER_WEIGHT * max(found.livelier_db - most_livelier_db, 0.0)
         if np.isfinite(found.noise_lift_db):
             away += NOISE_WEIGHT * max(found.noise_lift_db - most_lift_db, 0.0)
             if evener:  # a gate would make the speech more even by taking its pauses away
