@@ -22,7 +22,7 @@ from retone.estimators.level_rule import same_sources
 from retone.estimators.loading import load
 from retone.estimators.matching import Matching
 from retone.estimators.network import Network
-from retone.estimators.shipped import FRAMES_MISSING, frames_weights
+from retone.estimators.shipped import FRAMES_MISSING, KINDS, frames_weights, style_weights
 from retone.nets.frontend import FrontEndConfig
 
 RATE = 24000
@@ -46,14 +46,18 @@ def setting_of(network: Network, pair: tuple[Excerpt, Excerpt], **locks: float) 
     return {name: float(value) for name, value in found.items()}
 
 
-def test_speech_uses_both_networks_and_a_file_only_itself(pair: tuple[Excerpt, Excerpt]) -> None:
-    both = setting_of(QUICK, pair)
-    assert both == setting_of(replace(QUICK, frames="speech"), pair)
-    alone = setting_of(replace(QUICK, frames=None), pair)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_uses_both_networks_and_a_file_only_itself(
+    kind: str, pair: tuple[Excerpt, Excerpt]
+) -> None:
+    quick = replace(QUICK, weights=kind)
+    both = setting_of(quick, pair)
+    assert both == setting_of(replace(quick, frames=kind), pair)
+    alone = setting_of(replace(quick, frames=None), pair)
     assert any(abs(both[name] - alone[name]) > 1e-3 for name in both)
-    file = Path(module.__file__).parents[1] / "weights" / "style_speech.safetensors"
-    assert setting_of(replace(QUICK, weights=file), pair) == alone
-    named = replace(QUICK, weights=file, frames=frames_weights("speech"))
+    file = style_weights(kind)
+    assert setting_of(replace(quick, weights=file), pair) == alone
+    named = replace(quick, weights=file, frames=frames_weights(kind))
     assert setting_of(named, pair) == both
 
 
@@ -62,7 +66,7 @@ def test_no_fit_needs_no_second_network(
 ) -> None:
     monkeypatch.setattr(module, "load_frames", lambda weights: pytest.fail("read"))
     setting_of(replace(QUICK, fit_steps=0), pair)
-    setting_of(replace(QUICK, weights="music"), pair)
+    setting_of(replace(QUICK, weights=style_weights("music")), pair)
 
 
 def test_a_lock_is_allowed_for(pair: tuple[Excerpt, Excerpt]) -> None:
@@ -129,26 +133,20 @@ def test_a_level_must_be_a_rule() -> None:
         Network(level="nonsense")
 
 
-def test_music_keeps_its_gate_whatever_is_said_of_a_second_network(
-    pair: tuple[Excerpt, Excerpt],
-) -> None:
-    one, two = (Network("music", frames=f, fit_steps=2) for f in ("shipped", None))
-    assert setting_of(one, pair) == setting_of(two, pair)
-
-
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_second_network_is_said_once(
-    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kind: str, pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    alone = setting_of(replace(QUICK, frames=None), pair)
+    quick, note = replace(QUICK, weights=kind), FRAMES_MISSING[kind]
+    alone = setting_of(replace(quick, frames=None), pair)
     monkeypatch.setattr(shipped, "frames_weights", lambda kind: tmp_path / "none.safetensors")
-    found = QUICK.estimate(pair[0], [pair[1]], locks={})
+    found = quick.estimate(pair[0], [pair[1]], locks={})
     assert {name: float(value) for name, value in found.setting.items()} == alone
-    assert found.notes == (FRAMES_MISSING,)
+    assert found.notes == (note,) and kind in note
     for strength in (0.0, 0.9):
-        match = Matching(strength=strength, processing=QUICK)
-        assert match.estimate(pair[0], [pair[1]], locks={}).notes.count(FRAMES_MISSING) == 1
-    for chosen in (replace(QUICK, frames=None), replace(QUICK, weights="music")):
-        assert chosen.estimate(pair[0], [pair[1]], locks={}).notes == ()
+        match = Matching(strength=strength, processing=quick)
+        assert match.estimate(pair[0], [pair[1]], locks={}).notes.count(note) == 1
+    assert replace(quick, frames=None).estimate(pair[0], [pair[1]], locks={}).notes == ()
 
 
 def test_voices_are_compared_once(

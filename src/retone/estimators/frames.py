@@ -268,12 +268,12 @@ def load(weights: Path | str) -> Predictor:
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(
             f"{path.name}: its header has no recipe that predicts frames; use weights of "
-            "frames_speech."
+            "a frames_ recipe."
         ) from e
     config = network_config(described, path.name)
     if not isinstance(config, FrameNetConfig):
         raise DataError(
-            f"{path.name}: these weights predict no frames; use weights of frames_speech."
+            f"{path.name}: these weights predict no frames; use weights of a frames_ recipe."
         )
     own = checkpoint.network_tensors(tensors)
     network = checkpoint.built(config, own, path.name)

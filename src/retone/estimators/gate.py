@@ -37,14 +37,13 @@ from retone.nets.iterative import Expected
 FARTHEST = 4.0
 """Evidence beyond so many standard deviations counts as this far."""
 STEPS = (0.0, 0.5, 1.0)
-GRIDS = {len(STEPS) ** n: np.array(list(itertools.product(STEPS, repeat=n))) for n in (2, 3)}
-"""The shares at which errors are predicted, [K, 2] of tone and dynamics or [K, 3] with level; first
-comes no change."""
+GRID = np.array(list(itertools.product(STEPS, repeat=3)))
+"""The shares of tone, dynamics and level at which errors are predicted, [K, 3]; first comes no
+change."""
 TEMPERATURE, SNAP = 0.02, 0.15
-FAVOURS = {9: 0.05, 27: -0.2}
-"""By the number of predictions: a whole change counts as this much better than predicted. Above 0
-doubt alone does not hold it back; below 0 fewer pairs get worse, and the mean error is a little
-larger."""
+FAVOUR = -0.2
+"""A whole change counts as this much better than predicted. Above 0 doubt alone does not hold it
+back; below 0 fewer pairs get worse, and the mean error is a little larger."""
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
 SAME = "same source"
@@ -56,23 +55,15 @@ ONE_SOURCE = "one_source"
 
 
 class Shares(NamedTuple):
-    """Shares of a change to make, 0 to 1: of the tone, of dynamics, and of the level.
-
-    A ``level`` of None moves the makeup with the dynamics.
-    """
+    """Shares of a change to make, 0 to 1: of the tone, of dynamics, and of the level."""
 
     tone: float
     dynamics: float
-    level: float | None = None
-
-    @property
-    def of_level(self) -> float:
-        """The share of the change in level."""
-        return self.dynamics if self.level is None else self.level
+    level: float
 
     def lessened(self, caution: float) -> Shares:
         """Shares that leave out only ``caution``, 0 to 1, of what these leave out."""
-        return Shares(*(None if s is None else 1 - caution * (1 - s) for s in self))  # type: ignore[arg-type]
+        return Shares(*(1 - caution * (1 - share) for share in self))
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for the user where less than half of a change is made."""
@@ -92,8 +83,7 @@ class Gate:
     Args:
         names: evidence that counts, in order.
         mean, scale: of each over the training pairs, [E].
-        weights: of 1, standardised evidence and its squares, for each of ``GRIDS[K]``,
-            [K, 2 E + 1].
+        weights: of 1, standardised evidence and its squares, for each of ``GRID``, [K, 2 E + 1].
         one_source: probabilities that both recordings are of one source between which the gate
             loses its say; above the second the whole change is made. None: it always has its say.
     """
@@ -108,19 +98,18 @@ class Gate:
         """Whether some evidence is all that is needed."""
         return set(self.names) <= set(evidence)
 
-    def shares(self, evidence: Mapping[str, float], favour: float | None = None) -> Shares:
+    def shares(self, evidence: Mapping[str, float], favour: float = FAVOUR) -> Shares:
         """The shares for some evidence, which may hold more than is needed.
 
-        ``favour`` takes the place of that in ``FAVOURS``.
-
-        Evidence that is not finite changes nothing: the whole change is made.
+        ``favour`` takes the place of ``FAVOUR``. With evidence that is not finite the whole change
+        is made.
 
         Raises:
             KeyError: evidence is missing.
         """
         values = np.array([[evidence[name] for name in self.names]])
         if not np.isfinite(values).all():
-            return Shares(*np.ones(GRIDS[len(self.weights)].shape[1]))
+            return Shares(1.0, 1.0, 1.0)
         predicted = (terms(values, self.mean, self.scale) @ self.weights.T)[0]
         found = shares_from(predicted, favour)
         if self.one_source is None:
@@ -143,13 +132,11 @@ def terms(values: Array, mean: Array, scale: Array) -> Array:
     return np.column_stack([np.ones(len(z)), z, z * z])
 
 
-def shares_from(predicted: Array, favour: float | None = None) -> Shares:
-    """The shares for log ratios predicted at each of ``GRIDS[K]``, [K]; the first counts as 0."""
-    grid = GRIDS[len(predicted)]
-    favour = FAVOURS[len(predicted)] if favour is None else favour
-    known = np.concatenate([[0.0], predicted[1:]]) - favour * grid.mean(axis=1)
+def shares_from(predicted: Array, favour: float = FAVOUR) -> Shares:
+    """The shares for log ratios predicted at each of ``GRID``, [K]; the first counts as 0."""
+    known = np.concatenate([[0.0], predicted[1:]]) - favour * GRID.mean(axis=1)
     weight = np.exp((known.min() - known) / TEMPERATURE)
-    mean = weight @ grid / weight.sum()
+    mean = weight @ GRID / weight.sum()
     return Shares(*np.clip((mean - SNAP) / (1 - 2 * SNAP), 0.0, 1.0).tolist())
 
 
@@ -186,9 +173,8 @@ def without_locked(table: ParamTable, shares: Shares, locks: Collection[str]) ->
     """Whole shares for what holds a locked parameter: the others of its kind allow for it."""
     gains = set(table.with_role("gain", "frequency", "q"))
     tone = any(name in gains for name in locks)
-    if shares.level is not None:  # the level has a share of its own
-        gains |= set(table.with_role("makeup"))
-    rest = any(name in table.names and name not in gains for name in locks)
+    others = set(table.names) - gains - set(table.with_role("makeup"))
+    rest = any(name in others for name in locks)
     return Shares(1.0 if tone else shares.tone, 1.0 if rest else shares.dynamics, shares.level)
 
 

@@ -64,6 +64,7 @@ NEAR_PROCESSING = 0.5
 """Below this strength networks estimate the processing, and the six bands begin near it."""
 LARGE_TONE_DB, LARGE_RATIO = 2.5, 1.5
 """Beyond these a match of speech often lowers its predicted quality (DNSMOS) by more than 0.1."""
+_INCOMPLETE = frozenset(FRAMES_MISSING.values())
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ class Matching:
                 if name in setting:
                     p = SOUND_CHAIN.params[name]
                     setting[name] = value.double().clamp(p.low, p.high)
-            kept = (n for n in found.notes if strength < NEAR_PROCESSING or n == FRAMES_MISSING)
+            kept = (n for n in found.notes if strength < NEAR_PROCESSING or n in _INCOMPLETE)
             parts.append(_Processing(share, setting, tuple(kept)))
         return parts
 
@@ -283,7 +284,7 @@ class _Processing(NamedTuple):
 def _notes_of(parts: Sequence[_Processing]) -> tuple[str, ...]:
     """The notes of the part that counts most, and any on an incomplete installation."""
     notes = max(parts, key=lambda part: part.share).notes
-    others = (n for part in parts for n in part.notes if n == FRAMES_MISSING)
+    others = (n for part in parts for n in part.notes if n in _INCOMPLETE)
     return tuple(dict.fromkeys((*notes, *others)))
 
 

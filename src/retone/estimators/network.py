@@ -40,7 +40,7 @@ from retone.estimators.loading import (
 )
 from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
-from retone.estimators.shipped import FRAMES_KINDS, FRAMES_MISSING, lacks_frames
+from retone.estimators.shipped import FRAMES_MISSING, lacks_frames
 from retone.nets import checkpoint
 from retone.nets.aligned import AlignedNet
 from retone.nets.frames import DB, FramePrediction
@@ -144,7 +144,7 @@ class Network:
         setting = self.made(estimate, shares, source, locks)
         return replace(
             estimate, setting=setting, notes=(*estimate.notes, *shares.notes()),
-            reference_level_share=shares.of_level,
+            reference_level_share=shares.level,
         )  # fmt: skip
 
     def made(
@@ -154,7 +154,7 @@ class Network:
         table = estimate.effect.params
         setting = blended(table, estimate.setting, shares)
         makeup = makeup_of(table)
-        if shares.level is None or not makeup or makeup in locks:
+        if not makeup or makeup in locks:
             return setting
         loaded = load(self.weights)
         rate = _rate(loaded)
@@ -281,7 +281,7 @@ class Network:
                 result = rendered(loaded.effect, clips, rate, unit)
                 evidence |= aim.evidence(loaded, expected_stats, result)
         incomplete = recordings and self.frames == SHIPPED and lacks_frames(str(self.weights))
-        notes = (FRAMES_MISSING,) if incomplete else ()
+        notes = (FRAMES_MISSING[str(self.weights)],) if incomplete else ()
         return Estimate(loaded.effect, setting, notes), evidence
 
     def _aim(
@@ -295,7 +295,7 @@ class Network:
         weights = self.frames
         if weights == SHIPPED:
             kind = str(self.weights)
-            weights = kind if kind in FRAMES_KINDS and not lacks_frames(kind) else None
+            weights = kind if kind in FRAMES_MISSING and not lacks_frames(kind) else None
         if weights is None or not references:
             return None
         first: Any = loaded.network

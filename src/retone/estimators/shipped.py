@@ -7,13 +7,12 @@ from pathlib import Path
 
 KINDS = ("speech", "music")
 """Names that stand for shipped weights."""
-FRAMES_KINDS = ("speech",)
-"""Kinds of recordings for which a network that predicts frames ships."""
-FRAMES_MISSING = (
-    "This installation lacks frames_speech.safetensors, one of the two networks for speech: the "
-    "settings are less accurate. Install retone again."
-)
-"""A note for the user."""
+FRAMES_MISSING = {
+    kind: f"This installation lacks frames_{kind}.safetensors, one of the two networks for {kind}: "
+    "the settings are less accurate. Install retone again."
+    for kind in KINDS
+}
+"""A note for the user, by the kinds for which a network that predicts frames ships."""
 
 
 def style_weights(kind: str) -> Path:
@@ -28,7 +27,7 @@ def frames_weights(kind: str) -> Path:
 
 def lacks_frames(kind: str) -> bool:
     """Whether the network that predicts frames ships for this kind, but is not installed."""
-    return kind in FRAMES_KINDS and not frames_weights(kind).is_file()
+    return kind in FRAMES_MISSING and not frames_weights(kind).is_file()
 
 
 def _weights(name: str) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 from retone.dsp.measure import Array
 from retone.errors import DataError
 from retone.estimators.base import shift_thresholds
-from retone.estimators.gate import GRIDS, STEPS, Gate, Shares, blended, terms
+from retone.estimators.gate import FAVOUR, GRID, STEPS, Gate, Shares, blended, terms
 from retone.estimators.level_rule import levels_of
 from retone.estimators.network import Network
 from retone.files.atomic import write_text_atomic
@@ -41,10 +40,9 @@ FLOOR = 0.02
 FAVOURS = (0.4, 0.2, 0.1, 0.05, 0.0, -0.1, -0.2, -0.3)
 """From bold to cautious: what is printed of the choice between mean error and pairs made worse."""
 RIDGE = 200.0
-TOGETHER, ONE_SOURCE = "frames: distance", (0.6, 0.9)
-"""Evidence that only two networks together give."""
+ONE_SOURCE = (0.6, 0.9)
 HARM = 1.0
-"""With two networks an STFT error beyond the input's counts so much more than once."""
+"""An STFT error beyond the input's counts so much more than once."""
 FOLDS, TIE = 8, 1e-6
 Row = dict[str, Any]
 
@@ -117,7 +115,7 @@ def measured(pair: Pair, network: Network, rate: int) -> Row | None:
     errors = {name: np.zeros((len(STEPS),) * 3) for name in WEIGHTS}
     for i, tone in reversed(list(enumerate(STEPS))):
         for j, dynamics in reversed(list(enumerate(STEPS))):
-            setting = blended(table, estimate.setting, Shares(tone, dynamics))
+            setting = blended(table, estimate.setting, Shares(tone, dynamics, 1.0))
             setting, _ = shift_thresholds(table, setting, -gain_db)
             out = render_whole(estimate.effect, pair.input[None], rate, setting)[0]
             now = levels_of(out, rate)
@@ -140,48 +138,46 @@ def fit_gate(rows: Sequence[Row]) -> Gate:
             "the rows of the files hold different evidence: some were measured with one network, "
             "some with two. Measure all with the same networks."
         )
-    together = TOGETHER in names
     values = np.array([[row["evidence"][n] for n in names] for row in rows])
     mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-9
     x = terms(values, mean, scale)
-    shape = np.shape(rows[0]["errors"]["stft"])
-    wanted = np.zeros((len(rows), len(GRIDS[math.prod(shape)])))
+    wanted = np.zeros((len(rows), len(GRID)))
     for name, weight in WEIGHTS.items():
         errors = errors_of(rows, name).reshape(wanted.shape)
         floor = FLOOR * errors[:, 0].mean()
         ratio = np.log((errors + floor) / (errors[:, :1] + floor))
         wanted += weight * ratio
-        if together and name == "stft":
+        if name == "stft":
             wanted += HARM * np.maximum(ratio, 0.0)
     penalty = RIDGE * np.eye(x.shape[1])
     penalty[0, 0] = 0.0
     weights = np.asarray(np.linalg.solve(x.T @ x + penalty, x.T @ wanted).T, np.float64)
-    return Gate(names, mean, scale, weights, ONE_SOURCE if together else None)
+    return Gate(names, mean, scale, weights, ONE_SOURCE)
 
 
 def errors_of(rows: Sequence[Row], metric: str) -> Array:
-    """Errors [N, tone, dynamics] or [N, tone, dynamics, level]."""
+    """Errors [N, tone, dynamics, level]."""
     return np.array([row["errors"][metric] for row in rows])
 
 
 def interpolated(grid: Array, shares: Array) -> Array:
-    """Errors [N] at shares [N, D], linear in each share in a grid [N, K, ..., K]."""
+    """Errors [N] at shares [N, 3], linear in each share in a grid [N, K, K, K]."""
     at = shares * (len(STEPS) - 1)
     low = np.clip(np.floor(at), 0, len(STEPS) - 2).astype(int)
     found = np.zeros(len(grid))
-    for corner in itertools.product((0, 1), repeat=shares.shape[1]):
+    for corner in itertools.product((0, 1), repeat=GRID.shape[1]):
         near = np.where(corner, at - low, 1 - (at - low)).prod(axis=1)
         found += near * grid[(np.arange(len(grid)), *(low + corner).T)]
     return found
 
 
-def cross_validated(rows: Sequence[Row], favour: float | None = None) -> Array:
-    """Shares [N, D] that gates give which saw no pair with a row's input's voice or track, neither
+def cross_validated(rows: Sequence[Row], favour: float = FAVOUR) -> Array:
+    """Shares [N, 3] that gates give which saw no pair with a row's input's voice or track, neither
     as an input nor as a reference; ``favour`` as in ``Gate.shares``."""
     groups = sorted({row["group"] for row in rows})
     order = np.random.default_rng(0).permutation(len(groups))
     fold = {groups[g]: k % FOLDS for k, g in enumerate(order)}
-    shares = np.ones((len(rows), np.ndim(rows[0]["errors"]["stft"])))
+    shares = np.ones((len(rows), GRID.shape[1]))
     for k in range(FOLDS):
         apart = {group for group, own in fold.items() if own == k}
         kept = [row for row in rows if not {row["group"], row["reference"]} & apart]
@@ -190,8 +186,7 @@ def cross_validated(rows: Sequence[Row], favour: float | None = None) -> Array:
         gate = fit_gate(kept)
         for i, row in enumerate(rows):
             if row["group"] in apart:
-                found = gate.shares(row["evidence"], favour)
-                shares[i] = [share for share in found if share is not None]
+                shares[i] = gate.shares(row["evidence"], favour)
     return shares
 
 
@@ -210,6 +205,6 @@ def summary(rows: Sequence[Row], shares: Array) -> dict[str, dict[str, float]]:
             numbers[name] = float(errors.mean() / first.mean())
             if name == "stft":
                 numbers["worse"] = float((errors > first + TIE).mean())
-        means = zip(Shares._fields, shares[kept].mean(axis=0).tolist(), strict=False)
+        means = zip(Shares._fields, shares[kept].mean(axis=0).tolist(), strict=True)
         found[case] = {"pairs": int(kept.sum()), **numbers, **dict(means)}
     return found
