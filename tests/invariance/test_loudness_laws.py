@@ -12,7 +12,7 @@ from retone.effects import MATCH_CHAIN
 from retone.errors import SettingError
 from retone.estimators.base import Estimate
 from retone.process.decide import decide
-from retone.process.level import loudness_of, speech_loudness
+from retone.process.level import TOO_QUIET, loudness_of, speech_loudness
 from retone.process.render import render_to_array
 from retone.process.result import Decision, Options, Rendered
 
@@ -65,6 +65,14 @@ def test_each_loudspeaker_is_as_loud_as_the_reference(
 def test_a_note_counts_the_channels_of_surround() -> None:
     decision, _ = matched(np.repeat(np.atleast_2d(VOICE), 6, axis=0), OTHER)
     assert any("The recording is in 6 channels, its reference mono" in n for n in decision.notes)
+
+
+@pytest.mark.parametrize(("loudness", "notes"), [("match", 1), ("off", 0), (-20.0, 0)])
+def test_a_reference_too_quiet_for_the_meter_is_named(loudness: str | float, notes: int) -> None:
+    decision, _ = matched(VOICE, 1e-4 * OTHER, loudness=loudness)
+    assert [n for n in decision.notes if "-70 LUFS" in n] == [TOO_QUIET] * notes
+    both, _ = matched(VOICE, OTHER, loudness=loudness)
+    assert TOO_QUIET not in both.notes
 
 
 def test_mono_on_one_loudspeaker_is_what_the_meter_says() -> None:

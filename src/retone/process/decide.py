@@ -28,7 +28,7 @@ from retone.estimators.base import (
 )
 from retone.estimators.profile import Profile
 from retone.process.excerpt import load_excerpt
-from retone.process.level import loudness_of, mono_notes, target_loudness
+from retone.process.level import loudness_notes, loudness_of, target_loudness
 from retone.process.recording import Recording, open_recording
 from retone.process.result import Decision, Options, Side
 from retone.process.stream import block_frames
@@ -109,7 +109,7 @@ def _decide(
         strength=estimate.strength,
         target_lufs=target_loudness(options, sides, channels, lambda: loudness_of(reader)),
         references=tuple(sides),
-        notes=notes + mono_notes(options, sides, channels),
+        notes=notes + loudness_notes(options, sides, channels),
         warnings=tuple(warnings),
     )
 

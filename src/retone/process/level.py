@@ -68,9 +68,18 @@ def target_loudness(
     return sum(known) / len(known) if known else None
 
 
-def mono_notes(options: Options, references: Sequence[Side], channels: int) -> tuple[str, ...]:
-    """A note where mono is matched to stereo, or the reverse."""
-    measured = [s for s in references if s.levels and math.isfinite(s.levels.integrated_lufs)]
+TOO_QUIET = (
+    "Loudness is not measured below -70 LUFS, and the reference is quieter: the loudness of the "
+    "result is not matched to it."
+)
+
+
+def loudness_notes(options: Options, references: Sequence[Side], channels: int) -> tuple[str, ...]:
+    """A note where mono is matched to stereo or the reverse, and where a reference is too quiet."""
+    recordings = [s for s in references if s.levels]
+    measured = [s for s in recordings if s.levels and math.isfinite(s.levels.integrated_lufs)]
+    if options.loudness == "match" and recordings and not measured:
+        return (TOO_QUIET,)
     if options.loudness != "match" or not any(
         mono_offset_lu(s.channels, "dual") != mono_offset_lu(channels, "dual") for s in measured
     ):
