@@ -54,7 +54,7 @@ def _gate(slopes: Sequence[float], names: tuple[str, ...] = ("a",)) -> Gate:
     """A gate whose predictions, for each of ``GRID``, are ``slopes`` times the first evidence."""
     weights = np.zeros((len(GRID), 1 + 2 * len(names)))
     weights[:, 1] = slopes
-    return Gate(names, np.zeros(len(names)), np.ones(len(names)), weights)
+    return Gate(names, np.zeros(len(names)), np.ones(len(names)), weights, 0.0)
 
 
 @pytest.mark.parametrize("best", range(len(GRID)))
@@ -77,6 +77,12 @@ def test_far_evidence_counts_as_less_far() -> None:
     assert gate.shares({"a": 1e6}) != gate.shares({"a": 0.5 * FARTHEST})
 
 
+@pytest.mark.parametrize(("favour", "made"), [(0.2, 1.0), (-0.2, 0.0)])
+def test_in_doubt_a_bold_gate_makes_the_change(favour: float, made: float) -> None:
+    gate = replace(_gate([0.0] * len(GRID)), favour=favour)
+    assert gate.shares({"a": 1.0}) == pytest.approx((made,) * 3, abs=0.01)
+
+
 def test_with_one_source_the_whole_change_is_made() -> None:
     gate = replace(_gate([0.0] * len(GRID), ("same source",)), one_source=(0.6, 0.9))
     gate.weights[1:, 0] = 1.0
@@ -87,7 +93,9 @@ def test_with_one_source_the_whole_change_is_made() -> None:
 def test_a_written_gate_gives_the_same_shares(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = ("a", "b")
-    gate = Gate(names, rng.normal(size=2), rng.uniform(1, 2, 2), rng.normal(size=(27, 5)) / 20)
+    gate = Gate(
+        names, rng.normal(size=2), rng.uniform(1, 2, 2), rng.normal(size=(27, 5)) / 20, -0.1
+    )
     for one_source in (None, (0.2, 0.7)):
         replace(gate, one_source=one_source).write(tmp_path / "gate.json")
         assert read(tmp_path / "gate.json").one_source == one_source
@@ -127,10 +135,7 @@ def _rows(count: int, seed: int = 0) -> list[dict]:
         tone = np.array([1.0, 0.7, 0.4]) if helps else np.array([1.0, 1.4, 1.8])
         grid = tone[:, None] + np.array([0.3, 0.15, 0.0])
         grid = grid[..., None] + np.array([0.0, 0.2, 0.4])
-        evidence = {
-            "a": (1 if helps else -1) + rng.normal(0, 0.2), "noise": rng.normal(),
-            "same source": 0.0,
-        }  # fmt: skip
+        evidence = {"a": (1 if helps else -1) + rng.normal(0, 0.2), "noise": rng.normal()}
         rows.append({
             "case": list(CASES)[i % 4 // 2], "pair": i, "group": f"g{i % 12}",
             "reference": f"g{i % 12}", "evidence": evidence,
@@ -140,8 +145,8 @@ def _rows(count: int, seed: int = 0) -> list[dict]:
 
 
 def test_a_gate_learns_where_a_change_helps() -> None:
-    gate = fit_gate(_rows(400))
-    helps, harms = (gate.shares({"a": a, "noise": 0.0, "same source": 0.0}) for a in (1.0, -1.0))
+    gate = fit_gate(_rows(400), favour=0.0)
+    helps, harms = (gate.shares({"a": a, "noise": 0.0}) for a in (1.0, -1.0))
     assert helps.tone > 0.85
     assert harms.tone < 0.15
     assert min(helps.dynamics, harms.dynamics) > 0.85
@@ -149,10 +154,10 @@ def test_a_gate_learns_where_a_change_helps() -> None:
 
 def test_a_gate_learns_that_a_level_should_stay() -> None:
     rows = _rows(400)
-    found = fit_gate(rows).shares({"a": 1.0, "noise": 0.0, "same source": 0.0})
+    found = fit_gate(rows, favour=0.0).shares({"a": 1.0, "noise": 0.0})
     assert min(found.tone, found.dynamics) > 0.85
     assert found.level == pytest.approx(0.0, abs=0.15)
-    judged = summary(rows, cross_validated(rows))
+    judged = summary(rows, cross_validated(rows, favour=0.0))
     assert all(cases["worse"] < 0.1 and cases["level"] < 0.15 for cases in judged.values())
 
 
@@ -161,18 +166,18 @@ def test_harm_counts_more_than_help() -> None:
     it harms the others."""
     rows = _rows(400)
     for i, row in enumerate(rows):
-        row["evidence"] = {"a": float(i % 4 // 2), "same source": 0.0}
+        row["evidence"] = {"a": float(i % 4 // 2)}
         error = np.array([1.0, 0.8, 0.6] if i % 2 else [1.0, 1.2, 1.45])
         grid = np.broadcast_to(error[:, None, None], (3, 3, 3))
         row["errors"] = {metric: grid.tolist() for metric in row["errors"]}
-    found = fit_gate(rows).shares(rows[0]["evidence"], favour=0.0)
+    found = fit_gate(rows, favour=0.0).shares(rows[0]["evidence"])
     assert found.tone == pytest.approx(0.0, abs=0.1)
 
 
 def test_a_gate_is_judged_on_voices_that_it_never_saw() -> None:
     rows = _rows(480)
     all_of_it = summary(rows, np.ones((len(rows), 3)))
-    gated = summary(rows, cross_validated(rows))
+    gated = summary(rows, cross_validated(rows, favour=0.0))
     for case in CASES:
         assert all_of_it[case]["worse"] == 0.5
         assert gated[case]["worse"] < 0.1

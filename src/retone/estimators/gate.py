@@ -41,9 +41,6 @@ GRID = np.array(list(itertools.product(STEPS, repeat=3)))
 """The shares of tone, dynamics and level at which errors are predicted, [K, 3]; first comes no
 change."""
 TEMPERATURE, SNAP = 0.02, 0.15
-FAVOUR = -0.2
-"""A whole change counts as this much better than predicted. Above 0 doubt alone does not hold it
-back; below 0 fewer pairs get worse, and the mean error is a little larger."""
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
 SAME = "same source"
@@ -84,6 +81,8 @@ class Gate:
         names: evidence that counts, in order.
         mean, scale: of each over the training pairs, [E].
         weights: of 1, standardised evidence and its squares, for each of ``GRID``, [K, 2 E + 1].
+        favour: a whole change counts as this much better than predicted. Above 0 doubt alone does
+            not hold it back; below 0 fewer pairs get worse, and the mean error is a little larger.
         one_source: probabilities that both recordings are of one source between which the gate
             loses its say; above the second the whole change is made. None: it always has its say.
     """
@@ -92,17 +91,17 @@ class Gate:
     mean: Array
     scale: Array
     weights: Array
+    favour: float
     one_source: tuple[float, float] | None = None
 
     def takes(self, evidence: Collection[str]) -> bool:
         """Whether some evidence is all that is needed."""
         return set(self.names) <= set(evidence)
 
-    def shares(self, evidence: Mapping[str, float], favour: float = FAVOUR) -> Shares:
+    def shares(self, evidence: Mapping[str, float]) -> Shares:
         """The shares for some evidence, which may hold more than is needed.
 
-        ``favour`` takes the place of ``FAVOUR``. With evidence that is not finite the whole change
-        is made.
+        With evidence that is not finite the whole change is made.
 
         Raises:
             KeyError: evidence is missing.
@@ -111,7 +110,7 @@ class Gate:
         if not np.isfinite(values).all():
             return Shares(1.0, 1.0, 1.0)
         predicted = (terms(values, self.mean, self.scale) @ self.weights.T)[0]
-        found = shares_from(predicted, favour)
+        found = shares_from(predicted, self.favour)
         if self.one_source is None:
             return found
         low, high = self.one_source
@@ -122,7 +121,7 @@ class Gate:
         arrays = {name: _short(getattr(self, name)) for name in FIELDS}
         if self.one_source:
             arrays[ONE_SOURCE] = self.one_source
-        text = json.dumps({"names": self.names, **arrays}, indent=1)
+        text = json.dumps({"names": self.names, "favour": self.favour, **arrays}, indent=1)
         write_text_atomic(path, text + "\n", force=True)
 
 
@@ -132,7 +131,7 @@ def terms(values: Array, mean: Array, scale: Array) -> Array:
     return np.column_stack([np.ones(len(z)), z, z * z])
 
 
-def shares_from(predicted: Array, favour: float = FAVOUR) -> Shares:
+def shares_from(predicted: Array, favour: float) -> Shares:
     """The shares for log ratios predicted at each of ``GRID``, [K]; the first counts as 0."""
     known = np.concatenate([[0.0], predicted[1:]]) - favour * GRID.mean(axis=1)
     weight = np.exp((known.min() - known) / TEMPERATURE)
@@ -152,7 +151,8 @@ def read(path: Any) -> Gate:
     data = json.loads(path.read_text(encoding="utf-8"))
     mean, scale, weights = (np.array(data[name], dtype=float) for name in FIELDS)
     low, high = data.get(ONE_SOURCE, (0.0, 0.0))
-    return Gate(tuple(data["names"]), mean, scale, weights, (low, high) if high else None)
+    one_source = (low, high) if high else None
+    return Gate(tuple(data["names"]), mean, scale, weights, float(data["favour"]), one_source)
 
 
 @functools.cache

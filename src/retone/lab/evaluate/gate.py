@@ -20,7 +20,7 @@ import numpy as np
 from retone.dsp.measure import Array
 from retone.errors import DataError
 from retone.estimators.base import shift_thresholds
-from retone.estimators.gate import FAVOUR, GRID, STEPS, Gate, Shares, blended, terms
+from retone.estimators.gate import GRID, STEPS, Gate, Shares, blended, terms
 from retone.estimators.level_rule import levels_of
 from retone.estimators.network import Network
 from retone.files.atomic import write_text_atomic
@@ -40,7 +40,11 @@ FLOOR = 0.02
 FAVOURS = (0.4, 0.2, 0.1, 0.05, 0.0, -0.1, -0.2, -0.3)
 """From bold to cautious: what is printed of the choice between mean error and pairs made worse."""
 RIDGE = 200.0
-ONE_SOURCE = (0.6, 0.9)
+KINDS: dict[str, dict[str, Any]] = {
+    "speech": {"favour": -0.2, "one_source": (0.6, 0.9)},
+    "music": {"favour": -0.1, "one_source": None},
+}
+"""Fields of the gate for each kind of recordings."""
 HARM = 1.0
 """An STFT error beyond the input's counts so much more than once."""
 FOLDS, TIE = 8, 1e-6
@@ -130,8 +134,8 @@ def measured(pair: Pair, network: Network, rate: int) -> Row | None:
     return {"evidence": evidence, "errors": {name: row.tolist() for name, row in errors.items()}}
 
 
-def fit_gate(rows: Sequence[Row]) -> Gate:
-    """A gate trained on all rows."""
+def fit_gate(rows: Sequence[Row], **fields: Any) -> Gate:
+    """A gate trained on all rows; ``fields`` are its others, as in ``KINDS``."""
     names = tuple(rows[0]["evidence"])
     if any(set(row["evidence"]) != set(names) for row in rows):
         raise DataError(
@@ -152,7 +156,7 @@ def fit_gate(rows: Sequence[Row]) -> Gate:
     penalty = RIDGE * np.eye(x.shape[1])
     penalty[0, 0] = 0.0
     weights = np.asarray(np.linalg.solve(x.T @ x + penalty, x.T @ wanted).T, np.float64)
-    return Gate(names, mean, scale, weights, ONE_SOURCE)
+    return Gate(names, mean, scale, weights, **fields)
 
 
 def errors_of(rows: Sequence[Row], metric: str) -> Array:
@@ -171,9 +175,9 @@ def interpolated(grid: Array, shares: Array) -> Array:
     return found
 
 
-def cross_validated(rows: Sequence[Row], favour: float = FAVOUR) -> Array:
+def cross_validated(rows: Sequence[Row], **fields: Any) -> Array:
     """Shares [N, 3] that gates give which saw no pair with a row's input's voice or track, neither
-    as an input nor as a reference; ``favour`` as in ``Gate.shares``."""
+    as an input nor as a reference; ``fields`` as in ``fit_gate``."""
     groups = sorted({row["group"] for row in rows})
     order = np.random.default_rng(0).permutation(len(groups))
     fold = {groups[g]: k % FOLDS for k, g in enumerate(order)}
@@ -183,10 +187,10 @@ def cross_validated(rows: Sequence[Row], favour: float = FAVOUR) -> Array:
         kept = [row for row in rows if not {row["group"], row["reference"]} & apart]
         if not kept:
             continue
-        gate = fit_gate(kept)
+        gate = fit_gate(kept, **fields)
         for i, row in enumerate(rows):
             if row["group"] in apart:
-                shares[i] = gate.shares(row["evidence"], favour)
+                shares[i] = gate.shares(row["evidence"])
     return shares
 
 
