@@ -239,21 +239,20 @@ class MatchFit(Trial):
     def _toned(self, setting: Setting, audio: torch.Tensor) -> torch.Tensor:
         """Audio [1, 1, T] as the compressor receives it, [T]."""
         own = {n: setting[n] for n in self.front.params.names}
-        with torch.no_grad():
-            return self.front.render(audio, self.rate, own).audio[0, 0]
+        return self._passed(own, self.front, audio)
 
     def lift_db(self, setting: Setting) -> float:
         """How far the noise in pauses rises against the programme; NaN without pauses."""
-        out = self._passed(setting)
-        return noise_floor_change_db(self.passage[0, 0].numpy(), out, self.rate)
+        out = self._passed(setting, self.effect, self.passage)
+        return noise_floor_change_db(self.passage[0, 0].numpy(), out.numpy(), self.rate)
 
-    def _passed(self, setting: Setting) -> Array:
-        """The passage [T] behind a setting, without the latency of a linear phase."""
-        late = self.effect.latency_samples(self.rate)
-        audio = torch.nn.functional.pad(self.passage, (0, late))
+    def _passed(self, setting: Setting, effect: Effect, audio: torch.Tensor) -> torch.Tensor:
+        """Audio [1, 1, T] behind a setting of an effect, [T], without the latency of a linear
+        phase."""
+        late = effect.latency_samples(self.rate)
+        padded = torch.nn.functional.pad(audio, (0, late))
         with torch.no_grad():
-            out = self.effect.render(audio, self.rate, setting).audio[0, 0, late:]
-        return np.asarray(out.numpy(), dtype=np.float64)
+            return effect.render(padded, self.rate, setting).audio[0, 0, late:]
 
     def settled(
         self, setting: Setting, look: Look, wanted_db: Array, change_db: float
@@ -404,7 +403,7 @@ class MatchFit(Trial):
         floor = Floor(short_levels_db(self.passage[0].numpy(), self.rate))
         if np.isnan(floor.before_db):
             return None
-        out = self._passed(setting)
+        out = self._passed(setting, self.effect, self.passage).double().numpy()
         size = max(1, round(SHORT_S * self.rate))
         frames = out[: len(out) // size * size].reshape(-1, size) * np.hanning(size)
         powers = []

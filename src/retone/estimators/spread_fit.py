@@ -43,7 +43,7 @@ PLACES = (0.0, 0.25, 0.5, 0.8)
 COMPRESSIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 EXPANSIONS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6)
 EFFORT_DB = 0.3
-SOUNDING_DB, LIVELIER_DB, LIVELIER_WEIGHT = 6.0, 1.0, 3.0
+SOUNDING_DB, LIVELIER_DB, LIVELIER_WEIGHT = 6.0, 2.0, 3.0
 """What lies so far above the noise floor sounds; its spread may rise by ``LIVELIER_DB`` more than
 is wanted. Else quiet passages would be turned down where a change of tone moves pauses out of what
 counts."""
