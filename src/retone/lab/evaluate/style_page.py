@@ -180,7 +180,7 @@ def page(sections: Sequence[Sequence[str]]) -> str:
         "",
         "Rows called *ours* are the style network, for speech or music, that shipped on the day of",
         "the measurement ([Models](models.md)), without its gate. *network, gated* is what `match`",
-        "uses at strength 0: for speech both networks, with the share of their change that the",
+        "uses at strength 0: both networks, with the share of their change that the",
         "evidence supports ([Estimators](estimators.md)). *full-match* matches",
         "spectrum and dynamics in full ([Estimators](estimators.md)). *loudness matched* is the",
         "default of `retone match`. *oracle* is the input's unprocessed recording with the",
