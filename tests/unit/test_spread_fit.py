@@ -17,8 +17,8 @@ MOST_LIFT_DB = 2.5
 def beats(
     rate: int, depth_db: float, noise_db: float = -75.0, seed: int = 0, every: int = 10
 ) -> np.ndarray:
-    """Tones of 150 Hz whose level is drawn anew every 0.2 s within ``depth_db``; each tenth of them
-    is a pause."""
+    """A 150 Hz tone with harmonics and a new random level, within ``depth_db``, every 0.2 s. The
+    first of every ``every`` such steps is a pause."""
     rng = np.random.default_rng(seed)
     levels = np.repeat(rng.uniform(-depth_db, 0.0, 60), rate // 5)
     t = 2 * np.pi * 150 * np.arange(levels.size) / rate

@@ -36,7 +36,8 @@ class CurveRules:
             the detail of third octaves.
         lowest_hz, highest_hz: outside of these the curve fades to no change.
         max_gain_db: largest gain, either way, of a recording without pauses; with pauses at most
-            ``WITH_PAUSES_DB``, so that noise stays low (in between if that is not sure).
+            ``WITH_PAUSES_DB``, so that noise stays low; between the two where the pauses are not
+            clear.
     """
 
     smooth_octaves: float = 0.0

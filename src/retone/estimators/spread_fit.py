@@ -44,9 +44,9 @@ COMPRESSIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 EXPANSIONS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6)
 EFFORT_DB = 0.3
 SOUNDING_DB, LIVELIER_DB, LIVELIER_WEIGHT = 6.0, 2.0, 3.0
-"""What lies so far above the noise floor sounds; its spread may rise by ``LIVELIER_DB`` more than
-is wanted. Else quiet passages would be turned down where a change of tone moves pauses out of what
-counts."""
+"""Frames this far above the noise floor are sound, not pause. Their spread may rise by
+``LIVELIER_DB`` more than is wanted; beyond that each dB costs. Without this, quiet passages would
+be turned down where a change of tone moves pauses out of the 50 dB that the spread counts."""
 CLOSE_DB = 0.3
 RENDERED, CORRECTIONS = 3, 3
 HIGHEST_DB = NORMAL_PEAK_DB
@@ -77,7 +77,8 @@ USUAL = Grid()
 @dataclass(frozen=True)
 class Measured:
     """What a compressor does: the spread of its output, and how far the noise in pauses has risen
-    against the programme since the input (NaN without pauses), and the spread of what sounds."""
+    against the programme since the input (NaN without pauses), and how far the spread of what
+    sounds has risen."""
 
     spread_db: float
     noise_lift_db: float
