@@ -15,6 +15,7 @@ from retone.effects import MATCH_CHAIN
 from retone.errors import AudioError, DataError
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
+from retone.estimators.common_band import in_common_band
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
 from retone.estimators.level_rule import LevelRule, same_sources
 from retone.estimators.loading import (
@@ -112,6 +113,7 @@ class Frames:
             for e in (source, *references)
             if isinstance(e, Excerpt)
         )
+        own, others, _ = in_common_band(own, others, rate)
         unit = self._begin(source, references, locks)
         with torch.no_grad():
             parts, *reference_parts = (network.encode(clips) for clips in (own, *others))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from retone.dsp.measure import measure
 from retone.dsp.param import Setting
 from retone.errors import AudioError, DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt, Reference
+from retone.estimators.common_band import in_common_band
 from retone.estimators.content_statistics import packaged
 from retone.estimators.expectation import Descent, fit_expectation
 from retone.estimators.frame_fit import FitRules, FrameGoal
@@ -50,23 +52,31 @@ from retone.nets.tcn import Tcn
 from retone.progress import Progress, silent
 
 
-class Rules(NamedTuple):
-    """Constants found on held-out recordings.
+class PredictedLevel(NamedTuple):
+    """Level of a result, from that which a second network predicts; found on held-out recordings.
 
-    ``descent``: of the fit. ``level_share``: how far the level of the fitted setting then moves to
-    that of the prediction. ``level``: the rule that then adjusts it.
+    With ``q`` in 0..1 the doubt about the prediction, from the logarithm ``s`` of its scale in
+    dB / 20: ``q = 1 / (1 + exp(-SHARPNESS (s - EVEN)))``::
+
+        gain = ((1 - q) certain + q doubtful) (predicted - result)
+               + q peak (reference's peak - result's peak)
+
+    The fit comes near the level where the prediction is certain.
     """
 
-    descent: Descent
-    level_share: float
-    level: LevelRule
+    certain: float
+    doubtful: float
+    peak: float
 
 
-ALONE = Rules(Descent(16, 0.06, 0.02, (0.9, 0.999)), 1.0, LevelRule())
-TOGETHER = Rules(Descent(24, 0.08, 0.02), 0.6, LevelRule(same=0.1, peak=0.15, own=0.0))
-"""The same where a network that predicts frames takes part."""
+SHARPNESS, EVEN = 10.0, -1.0
+LEVELS = {"speech": PredictedLevel(0.25, 0.85, 0.0), "music": PredictedLevel(0.15, 0.57, 0.4)}
+ALONE = Descent(16, 0.06, 0.02, (0.9, 0.999))
+TOGETHER = Descent(24, 0.08, 0.02)
+"""Fit where a network that predicts frames takes part."""
 MOST_STEPS = 16
 """Steps of a fit to several pieces: each costs more, and several hold more than one."""
+SILENT = 1e-6
 SHIPPED, USUAL = "shipped", "usual"
 
 
@@ -93,8 +103,9 @@ class Network:
         fit_steps: steps of the fit; None takes those of ``ALONE`` or ``TOGETHER``, 0 uses the
             predicted setting unchanged.
         fit_pieces: number of pieces, the loudest, for the fit and for measuring levels.
-        level: rule that adjusts the level at last; ``"usual"`` takes that of ``ALONE`` or
-            ``TOGETHER``, None keeps the network's level.
+        level: rule that adjusts the level at last; ``"usual"`` is ``LevelRule()`` for a network
+            that works alone and none beside a second one, which predicts the level itself
+            (``PredictedLevel``); None is none.
         caution: 1 makes only the shares of the change that ``retone.estimators.gate`` finds, 0 the
             whole change. Custom weights, profiles and ``fit_steps=0`` make the whole change.
 
@@ -200,8 +211,17 @@ class Network:
                 "Use weights of a style recipe."
             )
         rate = _rate(loaded)
-        own = pieces(source, rate, loaded.length, self.max_pieces)
-        others: list[Tensor] = []
+        band = in_common_band(
+            pieces(source, rate, loaded.length, self.max_pieces),
+            [
+                pieces(reference, rate, loaded.length, self.max_pieces)
+                for reference in references
+                if not isinstance(reference, Profile)
+            ],
+            rate,
+        )
+        own, others = band.source, band.references
+        left = iter(others)
         reference_features: list[Features] = []
         units, expected = [], []
         merged = isinstance(network, AlignedNet)
@@ -213,8 +233,7 @@ class Network:
                 if isinstance(reference, Profile):
                     other = features_of_profile(reference, network)
                 else:
-                    others.append(pieces(reference, rate, loaded.length, self.max_pieces))
-                    other = network.encode(others[-1])
+                    other = network.encode(next(left))
                     if merged:
                         other = merge_clips(other)
                         reference_features.append(other)
@@ -229,7 +248,8 @@ class Network:
         makeup = makeup_of(loaded.effect.params)
         clips = loudest(own, self.fit_pieces)
         known: list[Tensor] = []
-        aim, rules = None, ALONE
+        aim: _Aim | None = None
+        loud = [clips, *(loudest(other, self.fit_pieces) for other in others)]
         if expected and self.fit_steps != 0:
             if recordings:
                 not_silent = [
@@ -238,7 +258,7 @@ class Network:
                     if bool(clips.any())
                 ]
                 aim = self._aim(loaded, own, parts, not_silent)
-            rules = TOGETHER if aim else ALONE
+            descent = TOGETHER if aim else ALONE
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
             )
@@ -247,10 +267,10 @@ class Network:
                 mean = expected_stats.mean + offset / network.scale
                 expected_stats = expected_stats._replace(mean=mean)
             predicted_unit = unit
-            steps = rules.descent.steps if len(clips) == 1 else MOST_STEPS
+            steps = descent.steps if len(clips) == 1 else MOST_STEPS
             unit = fit_expectation(
                 network, loaded.effect, clips, rate, expected_stats, unit,
-                rules=replace(rules.descent, steps=self.fit_steps or steps),
+                rules=replace(descent, steps=self.fit_steps or steps),
                 also=aim.misfit if aim else None, locks=locks, progress=progress,
             ).double()  # fmt: skip
             if explain and network.config.front_end.measures:
@@ -259,9 +279,13 @@ class Network:
                     for audio in (clips, rendered(loaded.effect, clips, rate, unit))
                 ]
             if makeup not in locks and network.config.front_end.measures:
-                unit = _at_level(loaded, own, unit, predicted_unit, rules.level_share, aim)
-        rule = rules.level if isinstance(self.level, str) else self.level
-        loud = [clips, *(loudest(other, self.fit_pieces) for other in others)]
+                unit = (
+                    aim.at_level(loaded, unit, loud)
+                    if aim
+                    else _at_level(loaded, own, unit, predicted_unit)
+                )
+        usual = None if aim else LevelRule()
+        rule = usual if isinstance(self.level, str) else self.level
         by_rule = rule if recordings and makeup and makeup not in locks else None
         alike = None
         if recordings and (known or by_rule):
@@ -277,6 +301,7 @@ class Network:
             evidence = evidence_of(
                 known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
             )
+            evidence["octaves lost"] = band.lost
             if aim:
                 result = rendered(loaded.effect, clips, rate, unit)
                 evidence |= aim.evidence(loaded, expected_stats, result)
@@ -321,12 +346,27 @@ class _Aim(NamedTuple):
         measures = features.summary[:, -MEASURES:]
         return self.goal.misfit(features.frames, measures, FitRules.bend)
 
-    def level_above(self, loaded: Loaded, unit: Tensor) -> float:
-        """Predicted level less that of the result of unit parameters, in dB."""
+    def at_level(self, loaded: Loaded, unit: Tensor, loud: Sequence[Tensor]) -> Tensor:
+        """A fitted setting with the makeup moved as ``PredictedLevel`` says.
+
+        Args:
+            loaded, unit: the first network and its fitted parameters.
+            loud: loud clips [N, T] of the source and of each reference.
+        """
         network: Any = loaded.network
-        out = rendered(loaded.effect, self.clips, _rate(loaded), unit)
-        now = network.statistics(out)[:, -MEASURES:]
-        return DB * float((self.goal.measures - now)[:, :-1].mean())
+        rule, rate = LEVELS[loaded.kind], _rate(loaded)
+        now = network.statistics(rendered(loaded.effect, self.clips, rate, unit))[:, -MEASURES:]
+        above_db = DB * float((self.goal.measures - now)[:, :-1].mean())
+        scale = float(self.wanted.expected.log_scale[0, -MEASURES:-1].mean())
+        doubt = 1 / (1 + math.exp(-SHARPNESS * (scale - EVEN)))
+        gain_db = (rule.certain + doubt * (rule.doubtful - rule.certain)) * above_db
+        if rule.peak:
+            own, *others = (
+                _peak_db(clips)
+                for clips in (rendered(loaded.effect, loud[0], rate, unit), *loud[1:])
+            )
+            gain_db += doubt * rule.peak * (sum(others) / len(others) - own)
+        return louder(loaded.effect.params, unit, gain_db)
 
     def evidence(self, loaded: Loaded, expected: Expected, result: Tensor) -> dict[str, float]:
         """See ``gate.agreement_of``."""
@@ -349,13 +389,16 @@ def _rate(loaded: Loaded) -> int:
     return int(network.config.front_end.sample_rate)
 
 
-def _at_level(
-    loaded: Loaded, own: Tensor, unit: Tensor, predicted: Tensor, share: float, aim: _Aim | None
-) -> Tensor:
-    """A fitted setting with the makeup moved towards the level of the prediction.
+def _peak_db(clips: Tensor) -> float:
+    """Sample peak in dBFS; -120 for silence."""
+    return 20 * math.log10(max(float(clips.abs().max()), SILENT))
 
-    An iterative network predicts the level better than the fit. The mean of RMS and K-weighted
-    level moves by ``share`` of the difference; the predictions of two networks are averaged.
+
+def _at_level(loaded: Loaded, own: Tensor, unit: Tensor, predicted: Tensor) -> Tensor:
+    """A fitted setting with the makeup that gives it the level of the prediction.
+
+    An iterative network predicts the level better than the fit; it is the mean of RMS and
+    K-weighted level.
     """
     network: Any = loaded.network
     levels = [
@@ -363,9 +406,7 @@ def _at_level(
         for u in (unit, predicted)
     ]
     above_db = DB * float((levels[1] - levels[0])[-MEASURES:-1].mean())
-    if aim:
-        above_db = (above_db + aim.level_above(loaded, unit)) / 2
-    return louder(loaded.effect.params, unit, share * above_db)
+    return louder(loaded.effect.params, unit, above_db)
 
 
 def _needed(source: Excerpt, references: Sequence[Reference]) -> float:

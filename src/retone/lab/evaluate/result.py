@@ -21,6 +21,8 @@ from retone.errors import DataError
 from retone.files.atomic import write_text_atomic
 
 BOOTSTRAPS = 2000
+ROUNDING = 1e-3
+"""Errors this share apart count as equal."""
 MADE_BY = ("command", "commit", "date")
 """What the provenance says of a method that was measured later than the others."""
 FORMER_NAMES = {
@@ -264,16 +266,22 @@ def only_corpus(result: Result, corpus: str = "vctk") -> Result:
 
 
 def made_worse(result: Result, case: str, metric: str, baseline: str = "Input") -> str:
-    """On how many pairs each method's error is larger than the baseline's: means hide that."""
+    """On how many pairs each method's error is larger than the baseline's: means hide that.
+
+    Errors within ``ROUNDING`` of it are of results that were left alone.
+    """
     base = result.values(case, baseline, metric)
     counts = []
     for method in result.names("method"):
         own = result.values(case, method, metric)
         both = [i for i in own if i in base]
         if method != baseline and both:
-            worse = sum(own[i][1] > base[i][1] for i in both)
+            worse = sum(own[i][1] > base[i][1] * (1 + ROUNDING) for i in both)
             counts.append(f"{method} {worse} of {len(both)}")
-    return f"Pairs with a larger {metric} error than {baseline}'s own: {'; '.join(counts)}."
+    return (
+        f"Pairs whose {metric} error is more than {100 * ROUNDING:g} % above {baseline}'s own: "
+        f"{'; '.join(counts)}."
+    )
 
 
 def _has_oracle(result: Result) -> bool:
