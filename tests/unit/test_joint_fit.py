@@ -163,3 +163,45 @@ def test_voices_are_compared_once(
     assert evidence is not None
     assert evidence["same source"] == pytest.approx(np.mean(same_sources(*seen[0]) or []))
     assert len(seen) == 1
+
+
+def _with_level(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    references: list[Excerpt],
+    source: Excerpt,
+    *rule: float,
+) -> dict[str, float]:
+    monkeypatch.setitem(module.LEVELS, kind, module.PredictedLevel(*rule))
+    monkeypatch.setattr(module, "EVEN", -99.0)  # full doubt
+    found = replace(QUICK, weights=kind).estimate(source, references, locks={}).setting
+    return {name: float(value) for name, value in found.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_makeup_takes_the_result_to_the_references_peak(
+    kind: str, pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, reference = pair
+    quiet = Excerpt(0.5 * reference.audio, RATE)
+    silent = Excerpt(torch.zeros(4 * RATE), RATE)
+    fitted = _with_level(monkeypatch, kind, [quiet], source, 0.0, 0.0, 0.0)
+    moved = _with_level(monkeypatch, kind, [quiet], source, 0.0, 0.0, 1.0)
+    assert {n for n in fitted if abs(fitted[n] - moved[n]) > 1e-6} == {"compressor.makeup_db"}
+    with_silent = _with_level(monkeypatch, kind, [quiet, silent], source, 0.0, 0.0, 1.0)
+    for setting in (moved, with_silent):
+        values = MATCH_CHAIN.params.setting(setting)
+        out = MATCH_CHAIN.render(source.audio[None, None], RATE, values).audio
+        assert float(out.abs().max()) == pytest.approx(float(quiet.audio.abs().max()), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_makeup_goes_a_share_of_the_way_to_the_predicted_level(
+    kind: str, pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makeup_db = [
+        _with_level(monkeypatch, kind, [pair[1]], pair[0], 0.0, share, 0.0)["compressor.makeup_db"]
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert abs(makeup_db[2] - makeup_db[0]) > 0.01
+    assert makeup_db[1] == pytest.approx((makeup_db[0] + makeup_db[2]) / 2, abs=1e-4)

@@ -361,11 +361,9 @@ class _Aim(NamedTuple):
         doubt = 1 / (1 + math.exp(-SHARPNESS * (scale - EVEN)))
         gain_db = (rule.certain + doubt * (rule.doubtful - rule.certain)) * above_db
         if rule.peak:
-            own, *others = (
-                _peak_db(clips)
-                for clips in (rendered(loaded.effect, loud[0], rate, unit), *loud[1:])
-            )
-            gain_db += doubt * rule.peak * (sum(others) / len(others) - own)
+            own_db = _peak_db(rendered(loaded.effect, loud[0], rate, unit))
+            others_db = [_peak_db(clips) for clips in loud[1:] if bool(clips.any())]
+            gain_db += doubt * rule.peak * (sum(others_db) / len(others_db) - own_db)
         return louder(loaded.effect.params, unit, gain_db)
 
     def evidence(self, loaded: Loaded, expected: Expected, result: Tensor) -> dict[str, float]:
@@ -390,7 +388,7 @@ def _rate(loaded: Loaded) -> int:
 
 
 def _peak_db(clips: Tensor) -> float:
-    """Sample peak in dBFS; -120 for silence."""
+    """Sample peak in dBFS, -120 or more."""
     return 20 * math.log10(max(float(clips.abs().max()), SILENT))
 
 
