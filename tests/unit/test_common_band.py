@@ -80,6 +80,12 @@ def test_the_widest_reference_counts() -> None:
     assert in_common_band(source, [narrow], RATE).lost > 1
 
 
+def test_what_differs_between_recordings_of_one_voice_is_processing() -> None:
+    source, reference = sound(10), sound(11, 4000.0)
+    assert in_common_band(source, [reference], RATE, [0.98]).lost == 0
+    assert in_common_band(source, [reference], RATE, [0.5]).lost > 1
+
+
 def test_silence_and_a_moment_tell_nothing() -> None:
     source, silent, short = sound(9), torch.zeros(1, RATE), sound(9)[:, :500]
     for one, others in ((source, [silent]), (silent, [source]), (short, [source]), (source, [])):

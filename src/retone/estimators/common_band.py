@@ -31,6 +31,7 @@ APART = 1.08
 INSIDE = 0.85
 """The common band ends at this share of the end of the content, where a slope has begun."""
 LOWEST_HZ = 2000.0
+SURELY_SAME = 0.95
 UNDER, OVER_HZ = (0.6, 0.85), 1500.0
 STEEPER_DB = 12.0
 """Where content ends in one recording only, its level falls there by more than in the other: from
@@ -86,15 +87,25 @@ class InBand(NamedTuple):
     lost: float
 
 
-def in_common_band(source: Tensor, references: Sequence[Tensor], sample_rate: int) -> InBand:
+def in_common_band(
+    source: Tensor,
+    references: Sequence[Tensor],
+    sample_rate: int,
+    same_source: Sequence[float] | None = None,
+) -> InBand:
     """Clips [N, T] of the source and of each reference, low-passed where they reach further.
 
-    The common band is the source's or, if that is narrower, that of the widest reference.
+    The common band is the source's or, if that is narrower, that of the widest reference. With
+    references of the source's own voice or piece nothing is taken away: what differs there is
+    processing.
 
     Args:
         source, references: clips at ``sample_rate`` (Hz).
+        same_source: probability for each reference that it is of the source's voice or piece.
     """
     untouched = InBand(source, list(references), 0.0)
+    if same_source and sum(same_source) / len(same_source) >= SURELY_SAME:
+        return untouched
     own = _content(source, sample_rate)
     others = [found for clips in references if (found := _content(clips, sample_rate))]
     if own is None or not others:

@@ -113,7 +113,9 @@ class Frames:
             for e in (source, *references)
             if isinstance(e, Excerpt)
         )
-        own, others, _ = in_common_band(own, others, rate)
+        loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
+        alike = same_sources(loud[0], loud[1:], rate, kind)
+        own, others, _ = in_common_band(own, others, rate, alike)
         unit = self._begin(source, references, locks)
         with torch.no_grad():
             parts, *reference_parts = (network.encode(clips) for clips in (own, *others))
@@ -128,8 +130,7 @@ class Frames:
         if self.level and MAKEUP not in locks:
             loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
             gain_db = self.level.for_clips(
-                rendered(MATCH_CHAIN, loud[0], rate, unit), loud[0], loud[1:], rate,
-                same_sources(loud[0], loud[1:], rate, kind),
+                rendered(MATCH_CHAIN, loud[0], rate, unit), loud[0], loud[1:], rate, alike
             )  # fmt: skip
             unit = louder(MATCH_CHAIN.params, unit, gain_db * self._doubt(network, wanted))
         return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit))

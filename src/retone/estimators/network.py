@@ -211,16 +211,17 @@ class Network:
                 "Use weights of a style recipe."
             )
         rate = _rate(loaded)
-        band = in_common_band(
-            pieces(source, rate, loaded.length, self.max_pieces),
-            [
-                pieces(reference, rate, loaded.length, self.max_pieces)
-                for reference in references
-                if not isinstance(reference, Profile)
-            ],
-            rate,
+        own, *others = (
+            pieces(each, rate, loaded.length, self.max_pieces)
+            for each in (source, *references)
+            if not isinstance(each, Profile)
         )
-        own, others = band.source, band.references
+        recordings = len(others) == len(references)
+        alike = None
+        if recordings:
+            loud = [loudest(each, self.fit_pieces) for each in (own, *others)]
+            alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
+        own, others, octaves_lost = in_common_band(own, others, rate, alike)
         left = iter(others)
         reference_features: list[Features] = []
         units, expected = [], []
@@ -244,7 +245,6 @@ class Network:
                     units.append(predicted)
                     expected += [statistics] if statistics else []
         unit = checkpoint.finite(torch.cat(units).double().mean(0, keepdim=True), where)
-        recordings = len(others) == len(references)
         makeup = makeup_of(loaded.effect.params)
         clips = loudest(own, self.fit_pieces)
         known: list[Tensor] = []
@@ -287,9 +287,6 @@ class Network:
         usual = None if aim else LevelRule()
         rule = usual if isinstance(self.level, str) else self.level
         by_rule = rule if recordings and makeup and makeup not in locks else None
-        alike = None
-        if recordings and (known or by_rule):
-            alike = same_sources(clips, loud[1:], rate, loaded.kind)
         if by_rule:
             result = rendered(loaded.effect, clips, rate, unit)
             gain_db = by_rule.for_clips(result, clips, loud[1:], rate, alike)
@@ -301,7 +298,7 @@ class Network:
             evidence = evidence_of(
                 known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
             )
-            evidence["octaves lost"] = band.lost
+            evidence["octaves lost"] = octaves_lost
             if aim:
                 result = rendered(loaded.effect, clips, rate, unit)
                 evidence |= aim.evidence(loaded, expected_stats, result)
