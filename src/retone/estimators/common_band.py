@@ -1,8 +1,9 @@
-"""Let a network compare recordings only where both have content.
+"""Let a network compare recordings of speech only where both have content.
 
-Telephones, codecs and low sample rates end a recording's content below that of another. A network
-takes part of such a difference for processing, and would boost or cut what one recording lacks. So
-whatever has content beyond the common band is low-passed for the analysis.
+All voices reach beyond 10 kHz, but telephones, codecs and low sample rates end a recording's
+content below that; music may end anywhere. A network takes part of such a difference for
+processing, and would boost or cut what one recording lacks. So whatever has content beyond the
+common band is low-passed for the analysis.
 
 A filter changes the levels of a band but not how they vary with time. Where there is only the noise
 of a converter or codec, the levels of loud and quiet frames are equal.

@@ -115,7 +115,8 @@ class Frames:
         )
         loud = [loudest(clips, self.fit_pieces) for clips in (own, *others)]
         alike = same_sources(loud[0], loud[1:], rate, kind)
-        own, others, _ = in_common_band(own, others, rate, alike)
+        if kind == "speech":
+            own, others, _ = in_common_band(own, others, rate, alike)
         unit = self._begin(source, references, locks)
         with torch.no_grad():
             parts, *reference_parts = (network.encode(clips) for clips in (own, *others))

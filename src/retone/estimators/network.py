@@ -221,7 +221,9 @@ class Network:
         if recordings:
             loud = [loudest(each, self.fit_pieces) for each in (own, *others)]
             alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
-        own, others, octaves_lost = in_common_band(own, others, rate, alike)
+        octaves_lost = None
+        if loaded.kind == "speech":
+            own, others, octaves_lost = in_common_band(own, others, rate, alike)
         left = iter(others)
         reference_features: list[Features] = []
         units, expected = [], []
@@ -298,7 +300,8 @@ class Network:
             evidence = evidence_of(
                 known[0], known[1], expected_stats, alike, loaded.effect, setting, loud, rate
             )
-            evidence["octaves lost"] = octaves_lost
+            if octaves_lost is not None:
+                evidence["octaves lost"] = octaves_lost
             if aim:
                 result = rendered(loaded.effect, clips, rate, unit)
                 evidence |= aim.evidence(loaded, expected_stats, result)
