@@ -88,7 +88,8 @@ class Side:
     """Measurements of one recording; ``role`` is before, after or reference.
 
     A reference that is a profile has ``profile`` instead of levels and spectrum. ``loudness`` is
-    that over time: times in s and LUFS. ``samples`` is audio in memory, [C, T].
+    that over time: times in s and LUFS. ``lufs`` is the integrated loudness however quiet the
+    recording is, -inf for silence; None if it is not known. ``samples`` is audio in memory, [C, T].
     """
 
     role: str
@@ -101,6 +102,7 @@ class Side:
     envelope: EnvelopeMeter | None = None
     profile: Profile | None = None
     loudness: tuple[np.ndarray, np.ndarray] | None = None
+    lufs: float | None = None
     stereo: StereoMeter | None = None
     samples: np.ndarray | None = field(default=None, repr=False, compare=False)
 
