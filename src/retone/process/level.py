@@ -48,7 +48,7 @@ def target_loudness(
     """
     if options.loudness == "off":
         return None
-    if isinstance(options.loudness, (int, float)):
+    if not isinstance(options.loudness, str):
         if options.target_is_default:
             return speech_loudness(channels, options.mono_as)
         return float(options.loudness)
