@@ -10,7 +10,6 @@ from retone.audio.clip import Clip
 from retone.audio.formats import OutputFormat
 from retone.audio.reader import AudioReader
 from retone.audio.resampled import at_sample_rate
-from retone.effects.curve_equalizer import PHASES
 from retone.errors import ArgumentError, SettingError, expect_number
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
@@ -447,8 +446,6 @@ def _estimator(
     stereo: StereoKind = "linked",
 ) -> Estimator:
     curve = None
-    if phase is not None and phase not in PHASES:
-        raise SettingError(f"eq_phase = {phase!r}: expected one of {', '.join(PHASES)}.")
     if phase or smooth_octaves or range_hz is not None:
         from retone.estimators.curve_fit import CurveRules
 

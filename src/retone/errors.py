@@ -157,10 +157,17 @@ def expect_number(value: Any, name: str, low: float, high: float, unit: str = ""
         raise SettingError(f"{name} = {value}{unit} is outside {low:g}..{high:g}.")
 
 
+_INITIALS = re.compile(r"(?<![^\W_])[^\W_]")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest known names, or all of them if they are few."""
+    """A hint for a misspelt name: the nearest known names, or all of them if they are few.
+
+    Initials count: ``lr`` is near to ``learning_rate``.
+    """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = [n for n in names if len(name) > 1 and name == "".join(_INITIALS.findall(n))]
+    near = near or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         return f" Did you mean {' or '.join(near)}?"
     return f" Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""

@@ -180,7 +180,7 @@ class OutputFormat:
         rate = self.sample_rate
         if rate is not None and not (isinstance(rate, int) and 8000 <= rate <= 384000):
             raise AudioError(
-                f"sample rate {rate!r} Hz: expected a whole number from 8000 to 384000."
+                f"sample rate {rate!r} Hz: expected 8000 to 384000 Hz, a whole number."
             )
 
     def container(self, path: Path) -> str:

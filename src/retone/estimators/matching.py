@@ -99,7 +99,7 @@ class Matching:
         if self.strength is not None:
             expect_number(self.strength, "strength", 0, 1)
         if self.phase not in PHASES:
-            raise SettingError(f"phase = {self.phase!r}: expected one of {', '.join(PHASES)}.")
+            raise SettingError(f"eq_phase = {self.phase!r}: expected one of {', '.join(PHASES)}.")
         for name, kinds in KINDS.items():
             value = getattr(self, name)
             if value not in kinds:
