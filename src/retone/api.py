@@ -10,13 +10,14 @@ from retone.audio.clip import Clip
 from retone.audio.formats import OutputFormat
 from retone.audio.reader import AudioReader
 from retone.audio.resampled import at_sample_rate
-from retone.errors import SettingError
+from retone.errors import ArgumentError, SettingError, expect_number
 from retone.estimators.base import Estimator
 from retone.estimators.choose import estimator_named
 from retone.estimators.profile import Profile
 from retone.presets import AUTO, Preset, open_preset
 from retone.process import decide as deciding
 from retone.process.apply import decision_of
+from retone.process.arguments import check_kinds
 from retone.process.excerpt import content_of_recording
 from retone.process.level import SPEECH_LUFS
 from retone.process.recording import open_recording, recording_of
@@ -110,8 +111,14 @@ def match(
         AudioError: a recording cannot be read, used or written.
         SettingError: an option or a lock is invalid, or no preset has that name.
         DataError: a preset's file is damaged.
-        TypeError: an array without a sample rate, a path with one, or audio of another type.
+        ArgumentError: an argument is of another kind, or an array has no sample rate, or a path
+            has one.
     """
+    check_kinds(
+        locals(),
+        ("output", "preset", "strength", "eq_phase", "eq_range_hz", "locks", "true_peak_dbtp",
+         "estimator", "output_format"),
+    )  # fmt: skip
     input = _renamed(input, source)
     options = Options(amount, part, dict(locks or {}), loudness, true_peak_dbtp, mono_as=mono_as)
     recording, references = _recordings("match", input, to, preset, sample_rate)
@@ -163,10 +170,14 @@ def enhance(
         AudioError: the recording cannot be read, used or written.
         SettingError: an option or a lock is invalid.
         DataError: the weights are missing or damaged.
-        TypeError: an array without a sample rate, a path with one, or audio of another type.
+        ArgumentError: an argument is of another kind, or an array has no sample rate, or a path
+            has one.
     """
     from retone.estimators.reference_free import ReferenceFree
 
+    check_kinds(
+        locals(), ("output", "weights", "locks", "loudness", "true_peak_dbtp", "output_format")
+    )
     if loudness == "match":
         raise SettingError(
             "enhance: loudness = 'match' needs a reference. Give a target in LUFS, or 'off'."
@@ -224,8 +235,10 @@ def apply(
         DataError: the settings file is missing or damaged.
         SettingError: an option is invalid, or the settings hold a FIR filter made for another
             sample rate.
-        TypeError: an array without a sample rate, a path with one, or audio of another type.
+        ArgumentError: an argument is of another kind, or an array has no sample rate, or a path
+            has one.
     """
+    check_kinds(locals(), ("output", "amount", "loudness", "true_peak_dbtp", "output_format"))
     if loudness == "match":
         raise SettingError(
             "apply: loudness = 'match' needs a reference. Give a target in LUFS, or 'off'."
@@ -272,8 +285,10 @@ def decide(
     Raises:
         AudioError: a recording cannot be read or used.
         SettingError: an option or a lock is not possible, or no preset has that name.
-        TypeError: an array without a sample rate, a path with one, or audio of another type.
+        ArgumentError: an argument is of another kind, or an array has no sample rate, or a path
+            has one.
     """
+    check_kinds(locals(), ("preset", "strength", "locks", "estimator"))
     options = Options(part=part, locks=dict(locks or {}), loudness=loudness)
     if to is None and preset is None and isinstance(estimator, Estimator):
         recording: Path | Clip = recording_of(input, sample_rate, "decide", "input")
@@ -320,6 +335,7 @@ def export(
     from retone.exports.base import write_exported
     from retone.exports.plan import plan_of
 
+    check_kinds(locals(), ("output",))
     known = settings if isinstance(settings, SettingsFile) else open_settings(settings)
     chosen = target_named(target)
     exported = chosen.write(plan_of(known))
@@ -344,8 +360,7 @@ def open_settings(path: str | Path) -> SettingsFile:
         DataError: the file is missing or damaged.
         SettingError: a parameter is unknown or out of range.
     """
-    if not isinstance(path, (str, Path)):
-        raise TypeError(f"settings: expected a path or a SettingsFile, got {type(path).__name__}.")
+    check_kinds(locals())
     return SettingsFile.read(Path(path))
 
 
@@ -431,18 +446,20 @@ def _estimator(
     stereo: StereoKind = "linked",
 ) -> Estimator:
     curve = None
-    if phase or smooth_octaves or range_hz:
+    if phase or smooth_octaves or range_hz is not None:
         from retone.estimators.curve_fit import CurveRules
 
         if eq != "curve":
-            raise SettingError("match: phase, smoothing and range belong to eq = 'curve'.")
-        low, high = range_hz or (20.0, 20000.0)
-        if not 0 <= smooth_octaves <= 3 or not 20 <= low < high <= 20000:
             raise SettingError(
-                f"match: a curve smoothed over {smooth_octaves:g} octaves from {low:g} to "
-                f"{high:g} Hz; expected 0 to 3 octaves, and 20 to 20000 Hz, the lowest first."
+                "match: eq_phase, eq_smooth_octaves and eq_range_hz belong to eq = 'curve'."
             )
-        if smooth_octaves or range_hz:
+        low, high = (20.0, 20000.0) if range_hz is None else range_hz
+        expect_number(smooth_octaves, "eq_smooth_octaves", 0, 3)
+        if not 20 <= low < high <= 20000:
+            raise SettingError(
+                f"eq_range_hz = {low:g} to {high:g} Hz; expected 20 to 20000 Hz, the lowest first."
+            )
+        if smooth_octaves or range_hz is not None:
             curve = CurveRules(smooth_octaves, low, high)
     if estimator is None or isinstance(estimator, str):
         return estimator_named(
@@ -459,7 +476,7 @@ def _estimator(
 
 def _renamed(input: Audio, source: Audio) -> Audio:
     if (input is None) == (source is None):
-        raise TypeError("match: give 'input', a path or an array.")
+        raise ArgumentError("match: give 'input', a path or an array.")
     return source if input is None else input
 
 
@@ -477,7 +494,7 @@ def _recordings(
     if to is not None and not given:
         raise SettingError(f"{who}: 'to' is empty. Give at least one reference recording.")
     if sample_rate is not None and all(isinstance(r, (str, Path)) for r in (input, *given)):
-        raise TypeError(f"{who}: sample_rate is for arrays; a file has its own. Leave it out.")
+        raise ArgumentError(f"{who}: sample_rate is for arrays; a file has its own. Leave it out.")
     rates = [None if isinstance(r, (str, Path)) else sample_rate for r in (input, *given)]
     recording = recording_of(input, rates[0], who, "input")
     references: list[Path | Clip | Profile] = [

@@ -7,6 +7,7 @@ Tree::
     │   └── OutputExistsError   the file to write exists and may not be replaced
     ├── ShapeError              a tensor has the wrong number or size of dimensions
     ├── SettingError            a parameter is unknown, out of range or of the wrong kind
+    │   └── ArgumentError       an argument in Python is of another kind than expected
     ├── DataError               a corpus, manifest or weights file is missing or damaged
     ├── PluginError             a plug-in crashed, hung, or returned unusable audio
     │   └── PluginNotAllowedError  settings drive a plug-in that the user has not allowed
@@ -19,7 +20,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import numbers
 import re
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,6 +55,10 @@ class ShapeError(RetoneError, ValueError):
 
 class SettingError(RetoneError, ValueError):
     """A parameter is unknown, out of range or of the wrong kind."""
+
+
+class ArgumentError(SettingError, TypeError):
+    """An argument of a Python function is of another kind than expected."""
 
 
 class DataError(RetoneError):
@@ -125,10 +132,42 @@ def expect(value: Any, shape: str, where: str, **known: int) -> dict[str, int]:
     return sizes
 
 
+def wrong_kind(name: str, value: object, expected: str) -> ArgumentError:
+    """The error for an argument that is of another kind than expected: ``"a path"``."""
+    plain = value is None or isinstance(value, (str, bytes, int, float, list, tuple, dict))
+    shown = f"= {reprlib.repr(value)}" if plain else f"is of type {type(value).__name__}"
+    return ArgumentError(f"{name} {shown}: expected {expected}.")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number of Python or NumPy; truth values are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def expect_number(value: Any, name: str, low: float, high: float, unit: str = "") -> None:
+    """Refuse what is no number, or outside its range.
+
+    Raises:
+        ArgumentError: it is no number.
+        SettingError: it is out of range or NaN.
+    """
+    if not is_number(value):
+        raise wrong_kind(name, value, f"a number from {low:g} to {high:g}{unit}")
+    if not low <= value <= high:
+        raise SettingError(f"{name} = {value}{unit} is outside {low:g}..{high:g}.")
+
+
+_INITIALS = re.compile(r"(?<![^\W_])[^\W_]")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest known names, or all of them if they are few."""
+    """A hint for a misspelt name: the nearest known names, or all of them if they are few.
+
+    Initials count: ``lr`` is near to ``learning_rate``.
+    """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = [n for n in names if len(name) > 1 and name == "".join(_INITIALS.findall(n))]
+    near = near or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         return f" Did you mean {' or '.join(near)}?"
     return f" Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""

@@ -109,3 +109,19 @@ def test_no_circles_on_a_level(layer: tuple[str, ...]) -> None:
         free = {part for part in left if not to[part] & left}
         assert free, f"{sorted(left)} import each other in a circle"
         left -= free
+
+
+MAY_CALL_SOXR = ("audio/", "lab/bench/")
+"""Where conversions are, and what times them."""
+
+
+def test_rates_are_converted_in_one_place() -> None:
+    """soxr does not check its own allocations: ``audio/resampling.py`` asks for memory first."""
+    wrong = [
+        f"{item.file}:{item.line}"
+        for file in source_files()
+        for item in imports(file)
+        if item.module.split(".")[0] == "soxr"
+        and not file.relative_to(SOURCE).as_posix().startswith(MAY_CALL_SOXR)
+    ]
+    assert not wrong, f"use retone.audio.resampling: {wrong}"

@@ -179,6 +179,27 @@ def test_an_output_stays_below_the_folder(clip, tmp_path: Path, output: str) -> 
     assert len(problems(rows)) == 1 and output in problems(rows)[0]
 
 
+def test_one_recording_may_have_several_results(clip, tmp_path: Path) -> None:
+    clip("a.wav")
+    manifest = tmp_path / "m.csv"
+    for column, values, names in (
+        ("output", ("one.wav", "two.wav"), ["one.wav", "two.wav"]),
+        ("format", ("wav", "mp3"), ["a.wav", "a.mp3"]),
+    ):
+        rows = "".join(f"a.wav,r.wav,{v}\n" for v in values)
+        manifest.write_text(f"input,to,{column}\n{rows}")
+        plan = plan_of([], str(tmp_path / "out"), manifests=[str(manifest)])
+        assert outputs(plan.rows) == names and not problems(plan.rows)
+    manifest.write_text("input,to,loudness\na.wav,r.wav,-20\na.wav,r.wav,-30\n")
+    found = problems(plan_of([], str(tmp_path / "out"), manifests=[str(manifest)]).rows)
+    assert len(found) == 2
+    for text in found:
+        assert text.endswith(
+            "a.wav is listed 2 times, and each output would be a.wav. Give each row an output of "
+            "its own."
+        )
+
+
 def test_bad_manifests_say_what_is_wrong(clip, tmp_path: Path) -> None:
     clip("a.wav")
     cases = {

@@ -52,6 +52,8 @@ def test_csv_follows_a_recording(retone: Run, settings: Path, record: Record) ->
         (("nowhere.json", "--to", "sox"), "cannot be read"),
         (("voice.json", "--to", "cubase"), "--to 'cubase' is unknown"),
         (("voice.json", "--to", "sox", "--verify"), "--audio FILE"),
+        (("voice.json", "--to", "csv", "--verify", "--audio", "a.wav"), "Leave out --verify"),
+        (("voice.json", "--to", "csv"), "--audio FILE"),
         (("voice.json", "--to", "sox", "-o", "."), "is a folder"),
         (("nowhere.safetensors", "--to", "onnx", "-o", "x.onnx"), "no weights"),
     ],

@@ -83,6 +83,23 @@ def test_standard_input_needs_an_output_name(
     assert done.code == 2 and "give -o" in done.err
 
 
+@pytest.mark.parametrize("sound", [True, False])
+def test_standard_input_can_be_inspected(retone, record, fixed, monkeypatch, sound: bool) -> None:
+    """Neither the result nor an error names the folder where it is kept meanwhile."""
+    data = record("a.wav").read_bytes() if sound else b"no sound"
+    for command in (("inspect", "-"), ("match", "-", "--to", record("b.wav"), "-o", "-")):
+        if sound and command[0] == "match":
+            continue  # test_a_recording_goes_through_a_pipe
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        done = retone(*command)
+        if sound:
+            assert (done.code, done.err) == (0, "")
+            assert done.out.splitlines()[0] == "standard input"
+        else:
+            assert done.code == 2
+            assert f"retone {command[0]}: standard input is not a recording" in done.err
+
+
 def test_inspect_prints_json_alone(retone, tmp_path: Path) -> None:
     """Damaged SDS files made libsndfile print hundreds of lines to standard output."""
     path = tmp_path / "a.sds"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from retone.dsp.effect import Effect, a_noun
 from retone.dsp.param import Param
-from retone.effects import EFFECTS, Fir, chain
+from retone.effects import EFFECTS, Fir, MidSide, chain
 from retone.errors import OutputExistsError, SettingError
 from retone.exports import TARGETS, target_named
 from retone.exports.base import number, write_exported
@@ -41,6 +42,19 @@ def audible(p: Param, settings: SettingsFile) -> bool:
         return True
     table, setting = settings.effect.params, settings.setting
     return any(setting[gate] != table[gate].neutral for gate in p.gates)
+
+
+@pytest.mark.parametrize("effect", EFFECTS, ids=lambda e: e.kind)
+def test_what_is_left_out_is_called_in_words(effect: Effect) -> None:
+    """No name with an underscore, and the right article."""
+    noun = a_noun(effect)
+    assert re.fullmatch(r"(an [aeiou]|a [^aeiou\W])[a-z/ -]+", noun), noun
+
+
+def test_mid_and_side_are_left_out_in_words() -> None:
+    settings = SettingsFile(MidSide(), {p.name: p.default for p in MidSide().params}, RATE, "test")
+    _, notes = written("ffmpeg", settings)
+    assert any("a mid/side effect cannot be expressed" in n for n in notes), notes
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -75,6 +75,15 @@ def test_a_reference_too_quiet_for_the_meter_is_named(loudness: str | float, not
     assert TOO_QUIET not in both.notes
 
 
+@pytest.mark.parametrize(("goal", "notes"), [(-70.0, 1), (-69.0, 0), (-60.0, 0)])
+def test_a_target_that_no_meter_reads_is_named(goal: float, notes: int) -> None:
+    _, found = matched(VOICE, OTHER, loudness=goal)
+    assert len([w for w in found.warnings if "too low to be measured" in w]) == notes
+    if not notes:
+        assert found.samples is not None
+        assert loudness_lufs(found.samples, RATE) == pytest.approx(goal, abs=0.1)
+
+
 def test_mono_on_one_loudspeaker_is_what_the_meter_says() -> None:
     reference = stereo(OTHER, OTHER)
     decision, found = matched(VOICE, reference, mono_as="single")
@@ -121,11 +130,14 @@ def test_the_gain_to_a_loudness_is_what_the_meter_then_reads() -> None:
     x = np.concatenate([voice(0).samples, 2e-3 * rng.standard_normal(20 * RATE)])
     for level in (1.0, 1e-1, 1e-2, 1e-3, 1e-4):
         quiet = (level * x).astype(np.float32)[None]
-        for goal in (-16.0, -23.0, -40.0):
+        for goal in (-16.0, -23.0, -40.0, -62.0, -66.0, -69.0, -69.8):
             meter = LoudnessMeter(RATE, 1)
             meter.update(quiet)
             louder = quiet * np.float32(10 ** (meter.gain_to(goal) / 20))
             assert loudness_lufs(louder, RATE) == pytest.approx(goal, abs=0.02)
+    for goal in (-70.0, -85.0):  # no meter reads that: counted down to 10 LU below
+        usual = meter.gain_to(-30.0)
+        assert meter.gain_to(goal) == pytest.approx(usual + goal + 30.0, abs=1.0)
     silent = LoudnessMeter(RATE, 1)
     silent.update(np.zeros((1, RATE), np.float32))
     assert silent.gain_to(-23.0) == np.inf

@@ -196,6 +196,18 @@ def test_a_run_learns_goes_on_and_refuses_another_network(
         train_frames(tiny(network=other), corpora, tmp_path / "run")
 
 
+@pytest.mark.parametrize("kind", ["missing", "other"])
+def test_weights_that_do_not_fit_leave_no_run(
+    tmp_path: Path, corpora: dict[str, Any], kind: str
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    if kind == "other":
+        checkpoint.write(weights, {"network.other": torch.zeros(3)}, {})
+    with pytest.raises(DataError):
+        train_frames(tiny(), corpora, tmp_path / "run", warm_start=weights)
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_processes_make_the_same_batches(tmp_path: Path, corpora: dict[str, Any]) -> None:
     recipe = tiny(first_scenes=7, kept_scenes=5, scenes_per_step=2.5)
     alone, helped = (

@@ -57,8 +57,13 @@ def test_overrides_are_typed(text: str, path: tuple[str, ...], value: Any) -> No
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("optimizer.learning_rat=1", "no field 'learning_rat'. Nearest: learning_rate"),
-        ("optimiser.learning_rate=1", "no field 'optimiser'. Nearest: optimizer"),
+        ("optimizer.learning_rat=1", "no field 'learning_rat'. Did you mean learning_rate"),
+        ("optimizer.lr=1", "no field 'lr'. Did you mean learning_rate?"),
+        ("optimizer.zzz=1", "no field 'zzz'. Known: "),
+        ("optimizer.zzz=1", "learning_rate"),
+        ("zzz=1", "batch_size"),
+        ("optimizer.learning_rate.x=1", "what comes before 'x' has no fields"),
+        ("optimiser.learning_rate=1", "no field 'optimiser'. Did you mean optimizer"),
         ("batch_size", "expected path=value"),
         ("batch_size=4.5", "expected a value of type int"),
         ("batch_size=0", "batch_size 0 must be 1 or more"),

@@ -19,6 +19,7 @@ from retone.estimators.base import Excerpt
 from retone.estimators.loading import load
 from retone.estimators.network import Network
 from retone.nets import checkpoint
+from retone.training.log import run_folder
 from retone.training.loop import train
 from retone.training.model import Model
 from retone.training.recipes.deepafx import deepafx_smoke
@@ -177,6 +178,39 @@ def test_warm_start_takes_fitting_weights_only(
     other = weights_of(deepafx_smoke(), tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="made for another network"):
         train(recipe, corpora, tmp_path / "not", workers=0, warm_start=other)
+
+
+@pytest.mark.parametrize("kind", ["missing", "damaged", "other"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_refused_run_leaves_nothing(
+    corpora: dict[str, Any], tmp_path: Path, kind: str, there: bool
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    if kind == "other":
+        weights_of(deepafx_smoke(), weights)
+    elif kind == "damaged":
+        weights.write_bytes(b"no weights")
+    folder = tmp_path / "runs" / "new"
+    if there:
+        folder.mkdir(parents=True)
+        (folder / "notes.txt").write_text("mine")
+    with pytest.raises(DataError):
+        train(tiny_recipe(steps=1), corpora, folder, workers=0, warm_start=weights)
+    left = sorted(p.name for p in folder.iterdir()) if folder.exists() else None
+    assert left == (["notes.txt"] if there else None)
+    assert there or not folder.parent.exists()
+
+
+def test_a_run_that_cannot_make_pairs_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError), run_folder(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b" / "scenes").mkdir()
+        (tmp_path / "a" / "b" / "scenes" / "0.npy").touch()
+        (tmp_path / "a" / "b" / "log.jsonl").touch()
+        raise DataError("no pairs")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt), run_folder(tmp_path / "a"):
+        raise KeyboardInterrupt  # what was made so far helps the next start
+    assert (tmp_path / "a").is_dir()
 
 
 def test_weights_without_a_training_state_are_not_resumed(own: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from retone.errors import SettingError
 from retone.kernels import sox_effects as corrupt
 from retone.kernels.sox_effects import Band, CompandSetting
+from retone.training.data.processing import pitch
 
 RATE = 24000
 needs_sox = pytest.mark.skipif(shutil.which("sox") is None, reason="the program sox is not here")
@@ -95,7 +96,7 @@ def test_tempo_has_sox_length_and_spectrum(factor: float) -> None:
 @pytest.mark.parametrize("cents", [-200.0, 150.0])
 def test_pitch_has_sox_length_and_spectrum(cents: float) -> None:
     audio = tune()
-    ours, theirs = corrupt.pitch(audio, RATE, cents), sox(audio, "pitch", str(cents))
+    ours, theirs = pitch(audio, RATE, cents), sox(audio, "pitch", str(cents))
     assert ours.size == theirs.size
     assert np.abs(bands_db(ours) - bands_db(theirs)).max() < 1.5
 
@@ -125,7 +126,7 @@ def bands_db(audio: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("cents", [-200.0, 200.0])
 def test_pitch_moves_a_tone_by_the_cents_said(cents: float) -> None:
     t = np.arange(2 * RATE) / RATE
-    shifted = corrupt.pitch(0.3 * np.sin(2 * np.pi * 440 * t), RATE, cents)
+    shifted = pitch(0.3 * np.sin(2 * np.pi * 440 * t), RATE, cents)
     spectrum = np.abs(np.fft.rfft(shifted * np.hanning(shifted.size), 16 * shifted.size))
     peak = np.argmax(spectrum) * RATE / (16 * shifted.size)
     assert 1200 * np.log2(peak / 440) == pytest.approx(cents, abs=6)

@@ -11,7 +11,7 @@ from retone.effects import Chain, Equalizer
 from retone.effects.compressor import EXPANDER_TABLE, Compressor
 from retone.effects.multiband_equalizer import MultibandEqualizer
 from retone.errors import SettingError
-from retone.estimators.base import HELD_NOTE, OFF_NOTE, Excerpt, shift_thresholds
+from retone.estimators.base import HELD_NOTE, Excerpt, off_note, shift_thresholds
 from retone.estimators.expansion import ATTACK_MS, FALL_DB, expanded
 from retone.estimators.reference_free import ReferenceFree
 
@@ -141,13 +141,37 @@ def test_words_of_quiet_recordings_stay(gain_db: float) -> None:
     assert abs(change_db(out, quiet, words)) < 0.5
 
 
+@pytest.mark.parametrize("level_db", [0.0, -50.0, -60.0, -80.0])
+def test_the_note_counts_what_a_quiet_recording_leaves_at_work(level_db: float) -> None:
+    x, _ = bursts(-35.0)
+    source = Excerpt(torch.from_numpy(x), RATE, level_db=level_db)
+    setting, said = expanded(CHAIN, source, neutral(), {})
+    moved, off = shift_thresholds(CHAIN.params, setting, level_db)
+    ratios = [float(moved[f"multiband.band_{i + 1}_expander_ratio"]) for i in range(6)]
+    at_work = sum(r > 1.0 for r in ratios)
+    assert at_work == {0.0: 6, -80.0: 0}.get(level_db, at_work)
+    if at_work == 0:
+        assert not said and off == (off_note(6, 6),)
+    elif at_work == 6:
+        assert "bands" not in said[0] and not off
+    else:
+        assert said[0].endswith(f" in {at_work} of 6 bands.") and off == (off_note(6 - at_work, 6),)
+
+
+def test_how_many_expanders_are_off() -> None:
+    assert "an expander, whose threshold would be too low, is off" in off_note(1, 1)
+    assert "1 of 6 expanders, whose threshold would be too low, is off" in off_note(1, 6)
+    assert "3 of 6 expanders, whose thresholds would be too low, are off" in off_note(3, 6)
+    assert "all 6 expanders, whose thresholds would be too low, are off" in off_note(6, 6)
+
+
 @pytest.mark.parametrize(
     ("numbers", "notes"),
     [
         ({"threshold_db": -40.0, "expander_threshold_db": -100.0}, ()),
         ({"threshold_db": -90.0, "expander_threshold_db": -100.0}, ()),
         ({"threshold_db": -90.0, "ratio": 2.0}, (HELD_NOTE,)),
-        ({"expander_threshold_db": -90.0, "expander_ratio": 2.0}, (OFF_NOTE,)),
+        ({"expander_threshold_db": -90.0, "expander_ratio": 2.0}, (off_note(1, 1),)),
         ({"threshold_db": -60.0, "ratio": 2.0, "expander_threshold_db": -100.0}, ()),
     ],
 )

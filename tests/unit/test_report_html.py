@@ -161,7 +161,7 @@ def side(role: str, audio: np.ndarray, rate: int, lufs: float) -> SimpleNamespac
     meter = SpectrumMeter(rate)
     meter.update(audio)
     levels = SimpleNamespace(integrated_lufs=lufs)
-    return SimpleNamespace(role=role, spectrum=meter, sample_rate=rate, levels=levels)
+    return SimpleNamespace(role=role, spectrum=meter, sample_rate=rate, levels=levels, lufs=lufs)
 
 
 def test_spectra_are_aligned_in_loudness() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import retone
+from retone.audio import loudness_lufs
+from retone.audio.files import load
 from retone.audio.meters.envelope import Envelope
 from retone.audio.meters.spectrum import log_frequencies
-from retone.effects import MATCH_CHAIN
+from retone.effects import MATCH_CHAIN, Equalizer
 from retone.process.settings_file import SettingsFile
+from retone.report.collect import measured_of
 from retone.report.data import ReductionView, ReportData
-from retone.report.summary import a_weighting_db, heard, noticed
+from retone.report.summary import a_weighting_db, heard, noticed, tone_changes
 
 RATE = 44100
+EXAMPLES = Path(__file__).parents[2] / "examples"
 F = log_frequencies(RATE)
 PINK = -40 - 3 * np.log2(np.maximum(F, 100) / 100)  # even in each octave, less above
 VOICE = np.where((F > 90) & (F < 9000), -40 - 5 * np.abs(np.log2(F / 400)), -130)
@@ -188,3 +194,46 @@ def test_heard_is_weighted() -> None:
     assert a_weighting_db(np.array([100.0]))[0] == pytest.approx(-19.1, abs=0.1)
     assert not heard(F, np.full(F.size, np.nan)).any()
     assert heard(F, PINK)[(F > 200) & (F < 10000)].all()
+
+
+def phrases() -> np.ndarray:
+    """Ten seconds of phrases and pauses with little above 5 kHz."""
+    rng = np.random.default_rng(0)
+    spectrum = np.fft.rfft(rng.standard_normal(10 * RATE))
+    f = np.fft.rfftfreq(10 * RATE, 1 / RATE)
+    x = np.fft.irfft(spectrum / np.maximum(f, 200) * (f > 80) / (1 + (f / 5000) ** 6), 10 * RATE)
+    x *= 0.02 + (np.sin(2 * np.pi * np.arange(x.size) / RATE) > -0.4)
+    return 0.1 * x / x.std()
+
+
+def brighter(x: np.ndarray) -> Any:
+    """What 6 dB more above 2.5 kHz makes of it, at -23 LUFS."""
+    values = {p.name: p.default for p in Equalizer().params}
+    values |= {"high_shelf_gain_db": 6.0, "high_shelf_frequency_hz": 2500.0}
+    settings = SettingsFile(Equalizer(), values, RATE, "test")
+    return retone.apply(x.astype(np.float32), settings, sample_rate=RATE, loudness=-23.0)
+
+
+@pytest.mark.parametrize("lufs", [-40.0, -60.0, -66.0, -69.0, -74.0, -90.0])
+def test_a_quiet_recording_reads_like_a_loud_one(lufs: float) -> None:
+    x = phrases()
+    x *= 10 ** ((-30.0 - loudness_lufs(x[None], RATE)) / 20)
+    usual, quiet = brighter(x), brighter(x * 10 ** ((lufs + 30) / 20))
+    assert "7 dB louder" in usual.summary and "Brighter above" in usual.summary
+    said = usual.summary.replace("7 dB louder", f"{-23 - lufs:.0f} dB louder")
+    assert quiet.summary == said
+    assert quiet.report.count("dB quieter") == usual.report.count("dB quieter")
+
+
+def test_a_click_hardly_changes_what_is_said_of_the_tone() -> None:
+    """One sample near full scale has more treble than a dull voice, and the limiter takes it."""
+    voice, bright = (load(EXAMPLES / f"{n}_voice.flac").samples[0] for n in ("dull", "bright"))
+    x = (voice * 10 ** ((-40 - loudness_lufs(voice[None], RATE)) / 20)).astype(np.float32)
+    clicked = x.copy()
+    clicked[200000] = 0.98
+    usual, found = (
+        tone_changes(measured_of(retone.match(y, bright, sample_rate=RATE))) for y in (x, clicked)
+    )
+    assert [t.text.split(" by ")[0] for t in found] == [t.text.split(" by ")[0] for t in usual]
+    for one, other in zip(usual, found, strict=True):
+        assert other.change_db == pytest.approx(one.change_db, abs=1.5)

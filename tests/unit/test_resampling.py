@@ -13,6 +13,8 @@ from retone.audio.encoders.ogg_opus import ogg_opus
 from retone.audio.reader import open_reader
 from retone.audio.resampled import ResampledReader
 from retone.audio.resampling import resampled
+from retone.training.data.degradations import play_at_speed
+from retone.training.data.processing import pitch
 
 
 @pytest.mark.parametrize("channels", [(), (1,), (2,)])
@@ -31,6 +33,8 @@ def test_too_little_memory_is_said_and_does_not_crash(monkeypatch: pytest.Monkey
         lambda: resampled(sound.T, 16000, 48000),
         lambda: Clip(sound, 16000).resample(48000),
         lambda: ogg_opus(sound, 16000, 64000),
+        lambda: pitch(sound[0], 16000, 50.0),
+        lambda: play_at_speed(sound[0], 1.1, 100),
     ):
         with pytest.raises(MemoryError):
             convert()

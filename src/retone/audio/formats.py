@@ -171,14 +171,17 @@ class OutputFormat:
     sample_rate: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name is not None and self.name not in NAMED:
+        if self.name is not None and not (isinstance(self.name, str) and self.name in NAMED):
             raise AudioError(
                 f"No format is called {self.name!r}; expected one of {', '.join(NAMED)}."
             )
         if self.bits not in (None, "16", "24", "32", "float"):
             raise AudioError(f"bit depth {self.bits!r}: expected 16, 24, 32 or float.")
-        if self.sample_rate is not None and not 8000 <= self.sample_rate <= 384000:
-            raise AudioError(f"sample rate {self.sample_rate} Hz: expected 8000 to 384000 Hz.")
+        rate = self.sample_rate
+        if rate is not None and not (isinstance(rate, int) and 8000 <= rate <= 384000):
+            raise AudioError(
+                f"sample rate {rate!r} Hz: expected 8000 to 384000 Hz, a whole number."
+            )
 
     def container(self, path: Path) -> str:
         """The container of an output."""

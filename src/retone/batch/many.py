@@ -13,6 +13,7 @@ from retone.batch.plan import plan_of
 from retone.batch.rows import SUFFIXES, Outcome, Recipe
 from retone.batch.together import joined
 from retone.errors import SettingError, nearest
+from retone.process.arguments import check_kinds
 from retone.progress import Progress, silent
 
 
@@ -57,10 +58,14 @@ def process_many(
         SettingError: an option is unknown, or there is no recording at all.
         AudioError: another job works in ``output``, or it cannot be written to.
     """
+    if isinstance(items, (str, os.PathLike)):
+        items = [items]
+    check_kinds(locals(), ("output", "cluster"))
     if verb not in SUFFIXES:
         raise SettingError(f"verb = {verb!r} is unknown.{nearest(verb, SUFFIXES)}")
     if output is None and verb != "inspect":
         raise SettingError("process_many: give 'output', the folder for the results.")
+    check_kinds(options, options)
     folder = "" if output is None else str(output)
     given = [i if isinstance(i, Mapping) else os.fspath(i) for i in items]
     own = {name: _plain(value) for name, value in check(options, verb).items()}

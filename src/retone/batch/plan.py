@@ -284,11 +284,14 @@ def _without_clashes(rows: list[Row], folder: str) -> list[Row]:
     for row in rows:
         others = groups.get(key(row.output), []) if not row.problem else []
         if others and not (_keeps_ending(row) and kept[key(row.output)] == 1):
-            other = next((o for o in others if o != row.input), row.input)
+            other = next((o for o in others if o != row.input), None)
             row = replace(
                 row,
                 problem=f"{row.input}: its output would be {row.output}, and so would that of "
-                f"{other}. Rename one, or give both outputs names in a manifest.",
+                f"{other}. Rename one, or give both outputs names in a manifest."
+                if other
+                else f"{row.input} is listed {len(others)} times, and each output would be "
+                f"{row.output}. Give each row an output of its own.",
             )
         found.append(row)
     return found

@@ -48,10 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from retone.errors import SettingError
 
-    if args.verify and (args.to in OTHERS or args.audio is None):
+    if args.verify and args.to in OTHERS:
+        raise SettingError(f"--to {args.to}: there is nothing to verify. Leave out --verify.")
+    if args.verify and args.audio is None:
         raise SettingError(
-            "--verify renders a recording with the target: give one with --audio FILE (csv and "
-            "onnx need no --verify)."
+            "--verify renders a recording with the target: give one with --audio FILE."
         )
     if args.to == "onnx":
         return _onnx(args)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retone.cli.many import add_many_arguments, job_of, list_errors, path_or_url, run_many
+from retone.cli.streams import STREAM, kept_input, kept_streams
 
 if TYPE_CHECKING:
     from retone.audio import Inspection
@@ -17,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_many_arguments(
         parser,
         metavar="FILE",
-        about="recordings: files, folders, patterns, URLs, or manifests (.csv, .jsonl, .parquet)",
+        about="recordings: files, folders, patterns, URLs, manifests (.csv, .jsonl, .parquet), "
+        "or - for standard input",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one line per file")
     parser.add_argument(
@@ -46,13 +49,18 @@ def run(args: argparse.Namespace) -> int:
     refused = 0
     for i, path in enumerate(map(Path, args.inputs)):
         try:
-            with progress_bar(path.name) as progress:
-                found = inspect(path, progress)
+            with kept_streams() as folder:
+                if path == STREAM:
+                    path = kept_input(folder)
+                with progress_bar(path.name) as progress:
+                    found = inspect(path, progress)
+                if path.parent == folder:
+                    found = replace(found, path=path.name)
+                content = content_word(path)
         except RetoneError as e:  # the other files can still be looked at
             print(f"retone inspect: {e}", file=sys.stderr)
             refused += 1
             continue
-        content = content_word(path)
         if args.json:
             values = {"file": path.name, **found.to_dict(), "content": content}
             text = json.dumps(values, ensure_ascii=False)

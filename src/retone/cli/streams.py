@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -81,6 +82,27 @@ class Ends:
 
 
 @contextlib.contextmanager
+def kept_streams() -> Iterator[Path]:
+    """A folder for standard input and output as files, which errors name without it."""
+    from retone.errors import RetoneError
+
+    with tempfile.TemporaryDirectory(prefix="retone-") as name:
+        try:
+            yield Path(name)
+        except RetoneError as error:
+            error.args = (str(error).replace(f"{name}{os.sep}", ""),)
+            raise
+
+
+def kept_input(folder: Path) -> Path:
+    """Standard input as a file in a folder."""
+    source = folder / "standard input"
+    with source.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+    return source
+
+
+@contextlib.contextmanager
 def ends(
     args: argparse.Namespace,
     suffix: str,
@@ -107,14 +129,12 @@ def ends(
         source, output = args.input, args.output
         folder = None
         if STREAM in (source, output):
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="retone-")))
+            folder = stack.enter_context(kept_streams())
         if source == STREAM:
             assert folder is not None
             if output is None:
                 raise AudioError("standard input has no name to derive the output's from: give -o.")
-            source = folder / "standard input"
-            with source.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            source = kept_input(folder)
         if output == STREAM:
             assert folder is not None
             name = (wanted.name if wanted else None) or "wav"

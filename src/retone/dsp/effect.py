@@ -54,6 +54,8 @@ class Effect(ABC):
 
     kind: ClassVar[str] = ""
     """The type's name in settings files and in the registry, such as ``"compressor"``."""
+    noun: ClassVar[str] = ""
+    """What a sentence calls it, such as ``"mid/side effect"``; "" for ``kind`` in words."""
     has_dynamics: ClassVar[bool] = False
     """Gain follows the level over time, so that it needs a warm-up (see ``warm_state``)."""
     level_dependent: ClassVar[bool] = False
@@ -330,6 +332,12 @@ class Effect(ABC):
         if extra:
             self.params[sorted(extra)[0]]  # raises with the nearest names
         return full
+
+
+def a_noun(effect: Effect) -> str:
+    """What a sentence calls an effect by its kind: "an equalizer", "a mid/side effect"."""
+    noun = effect.noun or (effect.kind or type(effect).__name__).replace("_", " ")
+    return f"{'an' if noun[0] in 'aeiouAEIOU' else 'a'} {noun}"
 
 
 def split_setting(setting: Mapping[str, Tensor], prefix: str) -> Setting:

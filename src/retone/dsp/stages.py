@@ -151,10 +151,13 @@ class Fixed:
 
 @dataclass(frozen=True)
 class NotExpressible:
-    """An effect without stages, which other programs therefore cannot run; ``kind`` names it."""
+    """An effect without stages, which other programs therefore cannot run.
+
+    ``what`` calls it by its kind: ``"a mid/side effect"``.
+    """
 
     name: str
-    kind: str
+    what: str
 
 
 Stage = Filter | Level | Dynamics | Bands | Fixed | NotExpressible

@@ -29,6 +29,7 @@ from retone.effects.fir import delayed, filtered, response_of
 from retone.units import DB_PER_NEPER
 
 Phase = Literal["minimum", "linear"]
+PHASES: tuple[Phase, ...] = ("minimum", "linear")
 
 NOMINAL_HZ = (
     20, 25, 31.5, 40, 50, 63, 80, 100, 125, 160, 200, 250, 315, 400, 500, 630, 800, 1000, 1250,

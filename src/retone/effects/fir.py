@@ -34,6 +34,7 @@ class Fir(Effect):
     """
 
     kind: ClassVar[str] = "fir"
+    noun: ClassVar[str] = "fixed filter"
     tied_to_rate: ClassVar[bool] = True
     exact_blocks: ClassVar[bool] = False
     name: str

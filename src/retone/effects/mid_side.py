@@ -42,6 +42,7 @@ class MidSide(Effect):
     """
 
     kind: ClassVar[str] = "mid_side"
+    noun: ClassVar[str] = "mid/side effect"
     linear_across_channels: ClassVar[bool] = False
     name: str = "mid_side"
     mid: Effect = field(default_factory=Equalizer)

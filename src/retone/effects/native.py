@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from retone.dsp.effect import Effect
+from retone.dsp.effect import Effect, a_noun
 from retone.dsp.param import Param, ParamTable, Setting, to_numbers
 from retone.effects.chain import Chain, chain
 from retone.effects.compressor import EXPANDER_TABLE, Compressor
@@ -121,7 +121,7 @@ def _fitted(native: NativeChain, members: Members, gain_db: float) -> NativeValu
             continue
         fits = [i for i in range(place, len(own) - 1) if type(own[i]) is type(member)]
         if not fits or (isinstance(member, Compressor) and member.smooth != "db"):
-            notes.append(f"{path}: a {_what(member)} cannot run in {native.name} and is left out.")
+            notes.append(f"{path}: {_what(member)} cannot run in {native.name} and is left out.")
             continue
         place = fits[0] + 1
         if isinstance(member, (Compressor, MultibandEqualizer)):
@@ -144,5 +144,5 @@ def _compressor(member: Compressor | MultibandEqualizer) -> Compressor:
 
 def _what(member: Effect) -> str:
     if isinstance(member, Compressor) and member.smooth != "db":
-        return "compressor that smooths the linear gain"
-    return (member.kind or type(member).__name__).replace("_", " ")
+        return "a compressor that smooths the linear gain"
+    return a_noun(member)

@@ -73,6 +73,7 @@ class Plugin(Effect):
     """
 
     kind: ClassVar[str] = "plugin"
+    noun: ClassVar[str] = "plug-in"
     level_dependent: ClassVar[bool] = True
     linear_across_channels: ClassVar[bool] = False
     name: str

@@ -21,7 +21,17 @@ from retone.progress import Progress, silent
 
 EXPANDER = "expander_threshold_db"
 HELD_NOTE = "The recording is so quiet that a threshold was held at its lowest value."
-OFF_NOTE = "The recording is so quiet that an expander, whose threshold would be too low, is off."
+
+
+def off_note(count: int, of: int) -> str:
+    """What to say where ``count`` of the expanders that a setting uses are turned off."""
+    who = "an expander, whose threshold would be too low, is off"
+    if of > 1:
+        many = f"{count} of {of} expanders" if count < of else f"all {of} expanders"
+        who = f"{many}, whose thresholds would be too low, are off"
+        if count == 1:
+            who = f"1 of {of} expanders, whose threshold would be too low, is off"
+    return f"The recording is so quiet that {who}."
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Excerpt:
             if it is that of ``audio``.
         louder_db: how far the peaks of the loudest channel, which detectors see, lie above those of
             ``audio``.
+        level_db: how far the recording's own level, as detectors see it, lies above the excerpt's:
+            what thresholds move by.
         side: half the difference of the two channels at the same scale, where ``audio`` is half
             their sum; None unless an estimator wants it, and for recordings without two channels.
     """
@@ -52,6 +64,7 @@ class Excerpt:
     passage: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     spread_db: float | None = None
     louder_db: float = 0.0
+    level_db: float = 0.0
     side: Excerpt | None = None
 
 
@@ -83,20 +96,21 @@ def shift_thresholds(
     Returns:
         The setting, and notes on what could not follow. What is not at work needs none.
     """
-    moved, held, off = dict(setting), False, False
+    moved, held, used, off = dict(setting), False, 0, 0
     for p in table:
         if p.level_relative:
             value = setting[p.name] + by_db
             moved[p.name] = value.clamp(p.low, p.high)
             below = value < p.low
-            at_work = bool(below.any()) and _at_work(table, setting, p)
+            at_work = _at_work(table, setting, p)
             if p.name.endswith(EXPANDER):
                 ratio = p.name.removesuffix(EXPANDER) + "expander_ratio"
                 moved[ratio] = torch.where(below, torch.ones_like(value), moved[ratio])
-                off |= at_work
+                used += at_work
+                off += at_work and bool(below.any())
             else:
-                held |= at_work
-    notes = ((HELD_NOTE,) if held else ()) + ((OFF_NOTE,) if off else ())
+                held |= at_work and bool(below.any())
+    notes = ((HELD_NOTE,) if held else ()) + ((off_note(off, used),) if off else ())
     return moved, notes
 
 

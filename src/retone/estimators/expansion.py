@@ -47,6 +47,8 @@ def expanded(
 ) -> tuple[Setting, tuple[str, ...]]:
     """The setting with expanders set for this recording, and a note on how far pauses fall.
 
+    The note leaves out expanders that ``shift_thresholds`` will turn off.
+
     Args:
         effect: with a ``MultibandEqualizer`` among its members; others return unchanged.
         setting: batch size 1, for the excerpt's level.
@@ -67,7 +69,8 @@ def expanded(
             audio = member.render(audio, source.sample_rate, own).audio
         own = split_setting(setting, multiband.name)
         bands = multiband.split_bands(audio, source.sample_rate, own)[0, :, 0].numpy()
-    found, falls = dict(setting), []
+    found, falls = dict(setting), np.zeros(BANDS)
+    set_here, off = np.zeros(BANDS, bool), np.zeros(BANDS, bool)
     for i in range(BANDS):
         levels = _levels_db(bands[i], source.sample_rate)
         start = f"{multiband.name}.band_{i + 1}_"
@@ -84,11 +87,16 @@ def expanded(
             if row.name not in locks:
                 held = float(np.clip(value, row.low, row.high))
                 found[row.name] = torch.full_like(setting[row.name], held)
-        falls.append((float(found[f"{start}expander_ratio"][0]) - 1) * distance)
-    fall = float(np.median(falls)) if falls else 0.0
+        falls[i] = (float(found[f"{start}expander_ratio"][0]) - 1) * distance
+        own_db = float(found[f"{start}expander_threshold_db"][0]) + source.level_db
+        off[i] = own_db < effect.params[f"{start}expander_threshold_db"].low
+        set_here[i] = True
+    acts = set_here & ~off
+    fall = float(np.median(falls[acts])) if acts.any() else 0.0
     if fall < SAID_DB:
         return found, ()
-    return found, (f"What sounds between the words is turned down by about {fall:.0f} dB.",)
+    where = f" in {acts.sum()} of {BANDS} bands" if off.any() else ""
+    return found, (f"What sounds between the words is turned down by about {fall:.0f} dB{where}.",)
 
 
 def _levels_db(band: Array, sample_rate: int) -> Array:

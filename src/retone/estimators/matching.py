@@ -30,9 +30,9 @@ from retone.effects import (
     MultibandEqualizer,
     chain,
 )
-from retone.effects.curve_equalizer import Phase
+from retone.effects.curve_equalizer import PHASES, Phase
 from retone.effects.equalizer import Equalizer
-from retone.errors import AudioError, SettingError
+from retone.errors import AudioError, SettingError, expect_number
 from retone.estimators import bands_fit, curve_fit, octave_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
@@ -96,8 +96,10 @@ class Matching:
     processing: Estimator = field(default_factory=Automatic)
 
     def __post_init__(self) -> None:
-        if self.strength is not None and not 0 <= self.strength <= 1:
-            raise SettingError(f"strength = {self.strength} is outside 0..1.")
+        if self.strength is not None:
+            expect_number(self.strength, "strength", 0, 1)
+        if self.phase not in PHASES:
+            raise SettingError(f"eq_phase = {self.phase!r}: expected one of {', '.join(PHASES)}.")
         for name, kinds in KINDS.items():
             value = getattr(self, name)
             if value not in kinds:

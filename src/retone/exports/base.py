@@ -155,7 +155,7 @@ def common_notes(plan: Plan) -> list[str]:
         for s in plan.stages
         if isinstance(s, Fixed) and not s.points
     ] + [
-        f"{s.name}: a {s.kind} cannot be expressed in other programs and is left out."
+        f"{s.name}: {s.what} cannot be expressed in other programs and is left out."
         for s in plan.stages
         if isinstance(s, NotExpressible)
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from retone.dsp.effect import a_noun
 from retone.dsp.stages import (
     QUIET_DB,
     Bands,
@@ -83,7 +84,7 @@ def plan_of(settings: SettingsFile, *, sample_rate: int | None = None) -> Plan:
     for path, member, own in leaves(effect, settings.effective_setting()):
         found = member.stages(own, rate)
         if found is None:
-            found = (NotExpressible("", member.kind or type(member).__name__),)
+            found = (NotExpressible("", a_noun(member)),)
         stages += [under(path, s) for s in found]
     plan = settings.level_plan
     if plan is not None and abs(plan.gain_db) > QUIET_DB:

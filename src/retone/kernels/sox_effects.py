@@ -1,8 +1,9 @@
 """The effects of the program SoX that process clips for training pairs.
 
 The DeepAFx-ST generator (Steinmetz, Bryan and Reiss, JAES 70(9), 2022) uses SoX's equalizer,
-bass, treble, compand, pitch and tempo. The equalizers are cookbook biquads. The compander
-was derived from SoX's manual and from measurements of the program; tests compare with it.
+bass, treble, compand, tempo and pitch (``training/data/processing.py``, since it resamples). The
+equalizers are cookbook biquads. The compander was derived from SoX's manual and from measurements
+of the program; tests compare with it.
 """
 
 from __future__ import annotations
@@ -193,19 +194,3 @@ def tempo(audio: Array, sample_rate: float, factor: float) -> Array:
         core.is_single(audio),
     )  # fmt: skip
     return y
-
-
-def pitch(audio: Array, sample_rate: float, cents: float) -> Array:
-    """Raise ``audio`` [T] by ``cents`` (hundredths of a semitone) at the same length.
-
-    A stretch by ``2^(cents/1200)`` with `tempo`, then resampling back to the old length.
-    """
-    import soxr
-
-    ratio = 2.0 ** (cents / 1200.0)
-    longer = tempo(audio, sample_rate, 1.0 / ratio)
-    shifted = soxr.resample(longer, sample_rate * ratio, sample_rate, quality="HQ")
-    result = np.zeros_like(audio)
-    size = min(audio.size, shifted.size)
-    result[:size] = shifted[:size]
-    return result

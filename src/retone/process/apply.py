@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retone.audio.reader import AudioInfo
+from retone.errors import SettingError
 from retone.process.result import Decision, Options
 from retone.process.settings_file import SettingsFile
 
@@ -26,12 +27,15 @@ def decision_of(
         true_peak_dbtp: ceiling in dBTP, None for no limiter, ``"file"`` for the file's ceiling.
 
     Raises:
-        SettingError: the settings hold a FIR filter made for another sample rate.
+        SettingError: an option is out of range, or the settings hold a FIR filter made for another
+            sample rate.
     """
     plan = settings.level_plan
     own_ceiling = plan.ceiling_dbtp if plan else None
     ceiling = own_ceiling if true_peak_dbtp == "file" else true_peak_dbtp
-    target = float(loudness) if isinstance(loudness, (int, float)) else None
+    if isinstance(loudness, str) and loudness != "off":
+        raise SettingError(f"loudness = {loudness!r}: expected 'off' or a target in LUFS.")
+    target = None if loudness is None or isinstance(loudness, str) else float(loudness)
     gain_db = None
     if loudness is None:
         target = plan.target_lufs if plan else None

@@ -19,7 +19,6 @@ from retone.dsp.effect import Effect
 from retone.dsp.param import Setting, tidy_setting
 from retone.effects import MATCH_CHAIN, Chain, Fir, leaves
 from retone.estimators.base import (
-    NORMAL_PEAK_DB,
     Estimate,
     Estimator,
     Reference,
@@ -28,12 +27,11 @@ from retone.estimators.base import (
 )
 from retone.estimators.profile import Profile
 from retone.process.excerpt import load_excerpt
-from retone.process.level import loudness_notes, loudness_of, target_loudness
+from retone.process.level import loudness_notes, loudness_of, quiet_loudness, target_loudness
 from retone.process.recording import Recording, open_recording
 from retone.process.result import Decision, Options, Side
 from retone.process.stream import block_frames
 from retone.progress import ANALYSING, Progress, silent
-from retone.units import gain_to_db
 
 
 def decide(
@@ -82,7 +80,7 @@ def _decide(
     ]
     total = 1 + len(references)
     side = bool(getattr(estimator, "wants_side", False))
-    own, peak = load_excerpt(reader, side=side)
+    own, _ = load_excerpt(reader, side=side)
     progress(ANALYSING, 1, total)
     others: list[Reference] = []
     sides: list[Side] = []
@@ -97,10 +95,9 @@ def _decide(
                 sides.append(_measure(opened, "reference"))
                 warnings += [f"{opened.info.path.name}: {w}" for w in opened.warnings]
         progress(ANALYSING, 1 + number, total)
-    shift_db = gain_to_db(peak) - NORMAL_PEAK_DB + own.louder_db
-    locks = shift_locks(_lockable(estimator), options.locks, -shift_db) if options.locks else {}
+    locks = shift_locks(_lockable(estimator), options.locks, -own.level_db) if options.locks else {}
     estimate = estimator.estimate(own, others, locks=locks, progress=progress)
-    effect, setting, notes = _at_own_level(estimate, options, shift_db)
+    effect, setting, notes = _at_own_level(estimate, options, own.level_db)
     channels = reader.info.channels
     return Decision(
         effect=effect,
@@ -180,5 +177,6 @@ def _measure(reader: AudioReader, role: str) -> Side:
         spectrum.update(block)
     return Side(
         role, info.path, info.sample_rate, info.channels, info.duration_s,
-        levels.result(), spectrum, loudness=levels.short_term(), samples=samples_of(reader),
+        levels.result(), spectrum, loudness=levels.short_term(), lufs=quiet_loudness(levels),
+        samples=samples_of(reader),
     )  # fmt: skip

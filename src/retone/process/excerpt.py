@@ -32,7 +32,7 @@ from retone.estimators.speech_music import Content, content_of
 from retone.process.activity import GATE_DB, Activity, Mask, activity, db_to_power, runs, widened
 from retone.process.recording import Recording, open_recording
 from retone.process.stream import BLOCK_FRAMES, block_frames
-from retone.units import db_to_gain
+from retone.units import db_to_gain, gain_to_db
 
 SHORTEST_S = 0.5
 """Statistics of anything shorter are not reliable."""
@@ -109,7 +109,7 @@ def load_excerpt(reader: AudioReader, *, side: bool = False) -> tuple[Excerpt, f
     passage = samples_of(passage, round(PASSAGE_S * info.sample_rate))
     excerpt = Excerpt(
         scaled, info.sample_rate, quiet, tone, torch.from_numpy(np.clip(passage, -limit, limit)),
-        spread_db, louder_db, other,
+        spread_db, louder_db, gain_to_db(peak) - NORMAL_PEAK_DB + louder_db, other,
     )  # fmt: skip
     return excerpt, peak
 

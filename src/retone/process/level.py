@@ -48,7 +48,7 @@ def target_loudness(
     """
     if options.loudness == "off":
         return None
-    if isinstance(options.loudness, (int, float)):
+    if not isinstance(options.loudness, str):
         if options.target_is_default:
             return speech_loudness(channels, options.mono_as)
         return float(options.loudness)
@@ -121,4 +121,13 @@ def loudness_of(reader: AudioReader) -> float:
     reader.seek(0)
     for block in reader.blocks(block_frames(reader.info.channels)):
         meter.update(block)
+    return quiet_loudness(meter)
+
+
+def quiet_loudness(meter: LoudnessMeter | LevelMeter) -> float:
+    """What a meter would read of a recording at a usual level, at the recording's own level.
+
+    This is the integrated loudness in LUFS, without the gate at -70 LUFS of a quiet recording; -inf
+    for silence.
+    """
     return SPEECH_LUFS - meter.gain_to(SPEECH_LUFS)

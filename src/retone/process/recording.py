@@ -10,7 +10,7 @@ import numpy as np
 from retone.audio.array_reader import ArrayReader
 from retone.audio.clip import Clip, is_sound, not_sound
 from retone.audio.reader import MAX_CHANNELS, MAX_RATE, MIN_RATE, AudioReader, open_reader
-from retone.errors import AudioError
+from retone.errors import ArgumentError, AudioError, is_number
 
 DECODED_ONCE = 1 << 23
 """Recordings of at most this many samples, all channels together, are decoded once (32 MB)."""
@@ -38,32 +38,34 @@ def recording_of(audio: Any, sample_rate: int | None, who: str, name: str) -> Pa
     """A path, or a clip of an array or tensor.
 
     Raises:
-        TypeError: neither, or an array without a sample rate, or a path with one.
+        ArgumentError: neither, or an array without a sample rate, or a path with one.
     """
     if isinstance(audio, (str, Path)):
         if sample_rate is not None:
-            raise TypeError(f"{who}: sample_rate is for arrays; a file has its own. Leave it out.")
+            raise ArgumentError(
+                f"{who}: sample_rate is for arrays; a file has its own. Leave it out."
+            )
         return Path(audio)
     if isinstance(audio, Clip):
         return audio
     if hasattr(audio, "detach"):  # a torch tensor
         audio = audio.detach().cpu().numpy()
     if not isinstance(audio, np.ndarray):
-        raise TypeError(
+        raise ArgumentError(
             f"{who}: {name} is of type {type(audio).__name__}; expected a path, or a NumPy array "
             "or torch tensor of samples, [T] or [C, T]."
         )
     if sample_rate is None:
-        raise TypeError(f"{who}: {name} is an array; give its sample_rate in Hz.")
-    if isinstance(sample_rate, bool) or sample_rate != int(sample_rate):
-        raise TypeError(f"{who}: sample_rate = {sample_rate!r}; expected a whole number of Hz.")
+        raise ArgumentError(f"{who}: {name} is an array; give its sample_rate in Hz.")
+    if not is_number(sample_rate) or sample_rate % 1 != 0:
+        raise ArgumentError(f"{who}: sample_rate = {sample_rate!r}; expected a whole number of Hz.")
     if audio.dtype not in (np.float32, np.float64):
-        raise TypeError(
+        raise ArgumentError(
             f"{who}: {name} holds {audio.dtype} samples; expected float32 or float64 with full "
             "scale 1. Divide integers by their full scale."
         )
     if audio.ndim not in (1, 2):
-        raise TypeError(f"{who}: {name} has shape {list(audio.shape)}; expected [T] or [C, T].")
+        raise ArgumentError(f"{who}: {name} has shape {list(audio.shape)}; expected [T] or [C, T].")
     samples = audio[None] if audio.ndim == 1 else audio
     _check_samples(samples, int(sample_rate), who, name)
     return Clip(samples, int(sample_rate))

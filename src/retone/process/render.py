@@ -29,7 +29,7 @@ from retone.effects import Chain, Fir
 from retone.errors import AudioError, SettingError
 from retone.files.atomic import protect
 from retone.process.compressor_levels import CompressorLevels
-from retone.process.level import gain_to, goal_loudness
+from retone.process.level import gain_to, goal_loudness, quiet_loudness
 from retone.process.result import Decision, Options, Rendered, Side, effective_setting
 from retone.process.stream import Renderer, block_frames, head_of
 from retone.process.warnings import (
@@ -115,7 +115,8 @@ class Meters:
         return Side(
             role, path, info.sample_rate, info.channels, info.duration_s,
             self.levels.result(), self.spectrum, self.envelope,
-            loudness=self.levels.short_term(), stereo=self.stereo, samples=samples,
+            loudness=self.levels.short_term(), lufs=quiet_loudness(self.levels),
+            stereo=self.stereo, samples=samples,
         )  # fmt: skip
 
 
@@ -292,10 +293,11 @@ class Rendering:
             *input_dc_offset(self.offset, info.path.name),
         ]
         found += lost_sound(before, after)
-        if target is not None and report and report.max_reduction_db > 0.05:
-            assert before.levels and after.levels
-            goal = goal_loudness(self.options, target, before.levels.integrated_lufs)
-            found += loudness_missed(goal, after.levels.integrated_lufs)
+        if target is not None:
+            assert after.levels
+            goal = goal_loudness(self.options, target, before.lufs)
+            limited = report is not None and report.max_reduction_db > 0.05
+            found += loudness_missed(goal, after.levels.integrated_lufs, limited)
         return Rendered(
             decision=self.decision,
             options=self.options,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,9 @@ from retone.audio.reader import info
 from retone.audio.writer import AtomicWriter
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
-from retone.errors import SettingError
+from retone.errors import SettingError, expect_number
 from retone.estimators.profile import Profile
+from retone.process.arguments import check_kinds
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
 
 PARTS = ("all", "eq", "dynamics")
@@ -69,18 +70,20 @@ class Options:
         return self.loudness == "match" or self.target_is_default
 
     def __post_init__(self) -> None:
-        if not 0 <= self.amount <= 1:
-            raise SettingError(f"amount = {self.amount} is outside 0..1.")
+        check_kinds({f.name: getattr(self, f.name) for f in fields(self)}, ("true_peak_dbtp",))
+        expect_number(self.amount, "amount", 0, 1)
         if self.part not in PARTS:
             raise SettingError(f"part = {self.part!r}: expected one of {', '.join(PARTS)}.")
         if isinstance(self.loudness, str) and self.loudness not in ("match", "off"):
             raise SettingError(
                 f"loudness = {self.loudness!r}: expected 'match', 'off' or a target in LUFS."
             )
-        if not isinstance(self.loudness, str) and not -70 <= self.loudness <= -5:
-            raise SettingError(f"loudness = {self.loudness} LUFS is outside -70..-5.")
+        if not isinstance(self.loudness, str):
+            expect_number(self.loudness, "loudness", -70, -5, " LUFS")
         if self.mono_as not in ("dual", "single"):
             raise SettingError(f"mono_as = {self.mono_as!r}: expected 'dual' or 'single'.")
+        if self.true_peak_dbtp is not None:
+            expect_number(self.true_peak_dbtp, "true_peak_dbtp", -60, 0, " dBTP")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Side:
     """Measurements of one recording; ``role`` is before, after or reference.
 
     A reference that is a profile has ``profile`` instead of levels and spectrum. ``loudness`` is
-    that over time: times in s and LUFS. ``samples`` is audio in memory, [C, T].
+    that over time: times in s and LUFS. ``lufs`` is the integrated loudness however quiet the
+    recording is, -inf for silence; None if it is not known. ``samples`` is audio in memory, [C, T].
     """
 
     role: str
@@ -101,6 +105,7 @@ class Side:
     envelope: EnvelopeMeter | None = None
     profile: Profile | None = None
     loudness: tuple[np.ndarray, np.ndarray] | None = None
+    lufs: float | None = None
     stereo: StereoMeter | None = None
     samples: np.ndarray | None = field(default=None, repr=False, compare=False)
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from retone.audio.meters.defects import ClipMeter, OffsetMeter
+from retone.audio.meters.loudness import ABSOLUTE_GATE_LUFS
 from retone.audio.meters.true_peak import TruePeakMeter
 from retone.audio.reader import open_reader
 from retone.process.result import Side
@@ -21,10 +22,21 @@ TOO_QUIET = (
 )
 
 
-def loudness_missed(goal_lufs: float, result_lufs: float) -> list[str]:
-    """A warning if the limiter kept the result below its target loudness; else None."""
+def loudness_missed(goal_lufs: float, result_lufs: float, limited: bool) -> list[str]:
+    """A warning if the limiter kept the result below its target loudness, or a target is too low.
+
+    Args:
+        goal_lufs: the loudness to reach.
+        result_lufs: the loudness measured, -inf below -70 LUFS.
+        limited: the limiter acted.
+    """
     short = goal_lufs - result_lufs
-    if not 0.5 < short < math.inf:
+    if goal_lufs <= ABSOLUTE_GATE_LUFS and result_lufs > goal_lufs + 0.5:
+        return [
+            f"The target of {goal_lufs:.1f} LUFS is too low to be measured, because a meter leaves "
+            f"out what is below -70 LUFS: it reads {result_lufs:.1f} LUFS."
+        ]
+    if not limited or not 0.5 < short < math.inf:
         return []
     return [
         f"The result is {short:.1f} LU quieter than its target, because the true-peak limiter "

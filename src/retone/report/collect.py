@@ -43,6 +43,10 @@ def measured_of(result: Rendered) -> ReportData:
     frequency_hz = log_frequencies(settings.sample_rate)
     spectra, about = align_spectra(result.sides, frequency_hz)
     own = [s for s in result.sides if s.role in ("before", "after")]
+    lufs: dict[str, list[float]] = {}
+    for s in result.sides:
+        if s.lufs is not None and math.isfinite(s.lufs):
+            lufs.setdefault(s.role, []).append(s.lufs)
     return ReportData(
         settings=settings,
         frequency_hz=frequency_hz,
@@ -51,6 +55,7 @@ def measured_of(result: Rendered) -> ReportData:
         reductions=reductions(settings.effect, settings.effective_setting(), result.curves),
         waveforms={s.role: s.envelope.result() for s in own if s.envelope is not None},
         loudness={s.role: s.loudness for s in own if s.loudness is not None},
+        lufs={role: sum(values) / len(values) for role, values in lufs.items()},
         spectrograms={
             s.role: picture
             for s in own
@@ -100,7 +105,9 @@ def align_spectra(
         if s.spectrum is not None:
             db = s.spectrum.result(frequency_hz)
             db[(db <= FLOOR_DB) | (frequency_hz > 0.98 * s.sample_rate / 2)] = np.nan
-            lufs = s.levels.integrated_lufs if s.levels else -math.inf
+            lufs = s.lufs
+            if lufs is None:
+                lufs = s.levels.integrated_lufs if s.levels else -math.inf
             found.setdefault(s.role, []).append((db, lufs))
         elif s.profile is not None:
             db = s.profile.spectrum(frequency_hz)

@@ -38,6 +38,7 @@ class ReportData:
         responses, curves, reductions: one view per effect (or band).
         waveforms: ``before``, ``after`` -> envelope of the samples.
         loudness: ``before``, ``after`` -> times in s and short-term loudness in LUFS.
+        lufs: role -> integrated loudness, however quiet; the settings' levels where it is missing.
         spectrograms: ``before``, ``after`` -> levels by time and frequency.
         stereo: role -> directions in degrees and shares of the energy.
         sound: what the report plays, None for nothing.
@@ -53,6 +54,7 @@ class ReportData:
     reductions: tuple[ReductionView, ...] = ()
     waveforms: Mapping[str, Envelope] = field(default_factory=dict)
     loudness: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    lufs: Mapping[str, float] = field(default_factory=dict)
     spectrograms: Mapping[str, Picture] = field(default_factory=dict)
     stereo: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     sound: Sound | None = None

@@ -16,8 +16,10 @@ from retone.report.summary import (
     dynamics_change_db,
     heard,
     loudness_change_db,
+    loudness_lufs,
     round_hz,
     tone_changes,
+    usual_levels_db,
 )
 
 _DEGREES = ((2.5, "slightly"), (5.0, "clearly"), (float("inf"), "much"))
@@ -83,13 +85,15 @@ def _why(data: ReportData, tones: list[ToneChange], dynamics: bool, louder: floa
     who = names[0] if len(names) == 1 else f"The average of {len(names)} references"
     parts = []
     known = data.spectra.get("reference")
+    if known is not None and tones:
+        before = data.spectra["before"] + usual_levels_db(data)["before"]
     for t in tones if known is not None else ():
-        gap = known[t.where] - data.spectra["before"][t.where]  # type: ignore[index]
+        gap = known[t.where] - before[t.where]  # type: ignore[index]
         gap = gap[np.isfinite(gap)]
         if gap.size and np.sign(gap.mean()) == np.sign(t.change_db) and abs(gap.mean()) >= 1:
             more = "stronger" if t.change_db > 0 else "weaker"
             parts.append(f"{_whole(float(gap.mean()))} dB {more} {_place(t)}")
-    mine, other = (s.levels.get(r, {}).get("integrated_lufs") for r in ("before", "reference"))
+    mine, other = (loudness_lufs(data, role) for role in ("before", "reference"))
     if louder and mine is not None and other is not None and (other - mine) * louder > 0:
         way = "louder" if other > mine else "quieter"
         parts.append(f"{_whole(other - mine)} dB {way} overall")

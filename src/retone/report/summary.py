@@ -2,7 +2,9 @@
 
 Tone is the change of the average spectrum at equal loudness, averaged over an octave, where the
 recording holds something that is heard: its level, A-weighted, is within 45 dB of the strongest
-band. Dynamics are the change in the spread of short levels, loudness is that of ITU-R BS.1770.
+band. Moments that hold more of a band than all others, such as a click, count no more than the
+next. Dynamics are the change in the spread of short levels, loudness is that of ITU-R BS.1770,
+without its gate at -70 LUFS for what is quiet.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from retone.report.format import decibels, hertz, plain
 LEAST_TONE_DB = 1.5
 LEAST_SPREAD_DB, PAUSES_SHARE = 1.0, 0.25
 LEAST_LOUDNESS_DB = 0.5
+RARE = 100
+"""One moment of so many may stand out without being what the recording sounds like."""
 _HEARD_DB, _FULLY_DB = 45.0, 20.0
 _NARROWEST = math.sqrt(2)  # of a region that is named, as a ratio of its ends
 _HEARD_HZ = (30.0, 16000.0)
@@ -70,11 +74,16 @@ def noticed(data: ReportData) -> str:
 
 def loudness_change_db(data: ReportData) -> float:
     """The change of the integrated loudness in dB; 0 if it is not known or not noticed."""
-    levels = data.settings.levels
-    before, after = (levels.get(r, {}).get("integrated_lufs") for r in ("before", "after"))
+    before, after = (loudness_lufs(data, role) for role in ("before", "after"))
     if before is None or after is None or abs(after - before) < LEAST_LOUDNESS_DB:
         return 0.0
     return after - before
+
+
+def loudness_lufs(data: ReportData, role: str) -> float | None:
+    """The integrated loudness of a role in LUFS, however quiet it is; None if it is not known."""
+    known = data.lufs.get(role)
+    return data.settings.levels.get(role, {}).get("integrated_lufs") if known is None else known
 
 
 def heard(frequency_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
@@ -101,8 +110,10 @@ def tone_changes(data: ReportData) -> list[ToneChange]:
     known = heard(f, before) & np.isfinite(data.spectra["after"])
     if known.sum() < 3:
         return []
+    usual_db = usual_levels_db(data)
+    before = before + usual_db["before"]
     f = f[known]
-    change = octaves(f, data.spectra["after"][known] - before[known])
+    change = octaves(f, (data.spectra["after"] + usual_db["after"] - before)[known])
     level_db = before[known] + a_weighting_db(f)
     # A change 45 dB below the strongest band is not noticed, one 20 dB above that fully.
     weight = np.clip((level_db - level_db.max() + _HEARD_DB) / _FULLY_DB, 0, 1)
@@ -125,6 +136,31 @@ def tone_changes(data: ReportData) -> list[ToneChange]:
             high = None if near.stop == len(f) else float(f[near.stop - 1])
             found.append(ToneChange(mean, low, high, _region(f, near, mean), where))
         left[_run(sign * change > 0, top)] = 0.0
+    return found
+
+
+def usual_levels_db(data: ReportData) -> dict[str, np.ndarray]:
+    """What to add to the spectra of ``before`` and ``after`` [F] so that no moment outweighs all.
+
+    In each band of the spectrograms the loudest hundredth of the moments before, at least one,
+    counts as much as the next loudest one; the same moments after count as much less.
+    """
+    pictures = [data.spectrograms.get(role) for role in ("before", "after")]
+    none = np.zeros(data.frequency_hz.size)
+    before, after = pictures
+    if before is None or after is None or before.level_db.shape != after.level_db.shape:
+        return {"before": none, "after": none}
+    count = before.level_db.shape[1]
+    rank = max(1, count // RARE)
+    if count <= rank:
+        return {"before": none, "after": none}
+    next_db = np.partition(before.level_db, -1 - rank, axis=1)[:, -1 - rank][:, None]
+    less_db = np.minimum(next_db - before.level_db, 0.0)
+    middle_hz = np.sqrt(before.frequency_hz[1:] * before.frequency_hz[:-1])
+    found = {}
+    for role, level_db in (("before", before.level_db), ("after", after.level_db)):
+        whole, usual = (np.sum(10 ** (x / 10), axis=1) for x in (level_db, level_db + less_db))
+        found[role] = np.interp(data.frequency_hz, middle_hz, 10 * np.log10(usual / whole))
     return found
 
 

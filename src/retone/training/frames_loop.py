@@ -7,6 +7,7 @@ drawn from, and ``best.safetensors`` the averaged weights with the best validati
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -30,7 +31,7 @@ from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNet
 from retone.progress import TRAINING, Progress, silent
 from retone.training.data.corpora import Corpus
-from retone.training.log import RowCallback, RunLog, write_record
+from retone.training.log import RowCallback, RunLog, run_folder, write_record
 from retone.training.loop import learning_rate
 from retone.training.model import follow
 from retone.training.processes import device_named, interrupts
@@ -81,35 +82,40 @@ def train_frames(
         Path of the best weights.
 
     Raises:
-        DataError: the folder holds a run of another network, or scenes cannot be made.
+        DataError: the folder holds a run of another network, weights do not fit, or scenes cannot
+            be made.
         SettingError: the device cannot be used.
     """
     place = device_named(device)
-    folder.mkdir(parents=True, exist_ok=True)
-    log = RunLog(folder, _saved_step(folder), report)
-    shape = (recipe.network.front_end, recipe.scenes.length)
-    pool = ScenePool(folder / "scenes", recipe.kept_scenes, *shape, place)
-    feed = Feed(recipe, corpora["train"], pool, workers, eager=budget_s is not None)
-    try:
-        run = _Run(recipe, folder, place)
-        if run.step == 0:
-            write_record(recipe, corpora, folder)
-            feed.batch(0)
-            run.network.standardize(pool.summaries().to(place))
-            if warm_start is not None:
-                copied = copy_matching(run.network, warm_start)
-                log.note(f"initialised from {warm_start}: {copied}")
-            run.average.load_state_dict(run.network.state_dict())
-        held_out = validation_batches(recipe, corpora["val"], folder / "validation", place)
-        if run.step == 0:
-            log.row({"step": 0, "validation": validate(run.average, held_out)})
-        _train(
-            run, feed, held_out, log, budget_s=budget_s, save_every_s=save_every_s,
-            log_every=log_every, stop_after_s=stop_after_s, progress=progress,
-        )  # fmt: skip
-    finally:
-        feed.close()
-        log.close()
+    with contextlib.ExitStack() as refused:
+        refused.enter_context(run_folder(folder))
+        if warm_start is not None and not (folder / LAST).is_file():
+            copy_matching(recipe.network.build(), warm_start)  # before scenes are made
+        log = RunLog(folder, _saved_step(folder), report)
+        shape = (recipe.network.front_end, recipe.scenes.length)
+        pool = ScenePool(folder / "scenes", recipe.kept_scenes, *shape, place)
+        feed = Feed(recipe, corpora["train"], pool, workers, eager=budget_s is not None)
+        try:
+            run = _Run(recipe, folder, place)
+            if run.step == 0:
+                write_record(recipe, corpora, folder)
+                feed.batch(0)
+                run.network.standardize(pool.summaries().to(place))
+                if warm_start is not None:
+                    copied = copy_matching(run.network, warm_start)
+                    log.note(f"initialised from {warm_start}: {copied}")
+                run.average.load_state_dict(run.network.state_dict())
+            held_out = validation_batches(recipe, corpora["val"], folder / "validation", place)
+            if run.step == 0:
+                log.row({"step": 0, "validation": validate(run.average, held_out)})
+            refused.pop_all()  # the run has begun: from here on its folder stays
+            _train(
+                run, feed, held_out, log, budget_s=budget_s, save_every_s=save_every_s,
+                log_every=log_every, stop_after_s=stop_after_s, progress=progress,
+            )  # fmt: skip
+        finally:
+            feed.close()
+            log.close()
     return folder / BEST
 
 
@@ -306,11 +312,19 @@ def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
 
 
 def copy_matching(network: FrameNet, weights: Path) -> str:
-    """Copy tensors that match by name and shape from a weights file; returns a summary."""
+    """Copy tensors that match by name and shape from a weights file; returns a summary.
+
+    Raises:
+        DataError: the file is missing or damaged, or no tensor matches.
+    """
     tensors, _ = checkpoint.read(weights)
     own, taken = network.state_dict(), 0
     for name, tensor in checkpoint.network_tensors(tensors).items():
         if name in own and own[name].shape == tensor.shape:
             own[name].copy_(tensor)
             taken += 1
+    if not taken:
+        raise DataError(
+            f"{weights.name}: no tensor fits this network. Use weights of a frames recipe."
+        )
     return f"{taken} of {len(own)} tensors"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retone.errors import DataError
+from retone.errors import DataError, RetoneError
 from retone.files.atomic import AtomicFile, write_text_atomic
 from retone.training.data.corpora import Corpus
 from retone.training.data.manifest import Manifest
@@ -22,6 +24,23 @@ LOG, CURVES, EXAMPLES = "log.jsonl", "tensorboard", "examples"
 
 RowCallback = Callable[[dict[str, Any]], None]
 """Called with each log row."""
+
+
+@contextlib.contextmanager
+def run_folder(folder: Path) -> Iterator[None]:
+    """Make a run folder if it is missing; what refuses the run inside leaves nothing behind."""
+    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    before = {p.name for p in folder.iterdir()}
+    try:
+        yield
+    except RetoneError:
+        for path in [p for p in folder.iterdir() if p.name not in before]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in made:
+            with contextlib.suppress(OSError):  # another process uses it
+                path.rmdir()
+        raise
 
 
 class RunLog:

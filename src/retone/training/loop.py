@@ -30,6 +30,7 @@ from retone.training.log import (
     RowCallback,
     RunLog,
     corpus_problems,
+    run_folder,
     write_examples,
     write_record,
 )
@@ -140,7 +141,8 @@ def train(
         SettingError: the device cannot be used.
     """
     context = DistributedContext.join(device)
-    run = _Run(recipe, corpora, folder, context, warm_start, report)
+    with run_folder(folder) if context.rank == 0 else nullcontext():
+        run = _Run(recipe, corpora, folder, context, warm_start, report)
     first, share = run.state.step, recipe.accumulate
     feed = batches(recipe, corpora["train"], first * share, context, workers, run.note)
     started = saved = time.monotonic()
@@ -187,8 +189,6 @@ class _Run:
     ) -> None:
         self.recipe, self.folder, self.context = recipe, folder, context
         first = context.rank == 0  # the only process that needs the run folder
-        if first:
-            folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
         pretrained = first and not (folder / LAST).exists()
         self.model = recipe.build(pretrained=pretrained).to(context.device)

@@ -187,14 +187,15 @@ class LoudnessMeter:
 
         The absolute gate is that of the louder stream: ``loudness(gain) + gain = goal`` where
         blocks below -70 LUFS - gain are left out. A stream too quiet to have a loudness is thus
-        brought to any goal; infinity if it is silent.
+        brought to any goal above -70 LUFS; infinity if it is silent. A goal of -70 LUFS or less,
+        which no meter can read, counts blocks down to 10 LU below it.
         """
         blocks = self._windows(_HOPS_PER_BLOCK)
         if not len(blocks):
             return goal_lufs - self.result().integrated_lufs
-        gate_lufs = min(ABSOLUTE_GATE_LUFS, goal_lufs - 10.0)
+        gate_lufs = ABSOLUTE_GATE_LUFS if goal_lufs > ABSOLUTE_GATE_LUFS else goal_lufs - 10.0
         gain_db = goal_lufs - _gated(blocks, -math.inf)
-        for _ in range(8):  # the gate only rises, and seldom more than once
+        for _ in range(100):  # the gate only rises; more than a few times only near -70 LUFS
             before, gain_db = gain_db, goal_lufs - _gated(blocks, gate_lufs - gain_db)
             if not abs(gain_db - before) > 0.001:
                 break

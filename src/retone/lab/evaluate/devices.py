@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import signal
 
+from retone.audio.resampling import resampled
 from retone.errors import DataError
 from retone.kernels.sox_effects import Band, equalize
 from retone.training.data.degradations import low_pass
@@ -44,15 +45,13 @@ EQUALIZER_DB, STRONG_EQUALIZER_DB, EQUALIZER_Q = 12.0, 24.0, (0.5, 2.0)
 
 def telephone(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
     """300 to 3400 Hz at a sample rate of 8 kHz, with 8 bits by mu-law (G.711)."""
-    import soxr
-
     sections = signal.butter(4, TELEPHONE_HZ, "bandpass", fs=sample_rate, output="sos")
-    narrow = soxr.resample(signal.sosfiltfilt(sections, audio), sample_rate, TELEPHONE_RATE)
+    narrow = resampled(signal.sosfiltfilt(sections, audio), sample_rate, TELEPHONE_RATE)
     peak = max(float(np.abs(narrow).max()), 1e-9)
     coded = np.sign(narrow) * np.log1p(MU * np.abs(narrow / peak)) / np.log1p(MU)
     coded = np.round(coded * 127.0) / 127.0
     plain = np.sign(coded) * np.expm1(np.abs(coded) * np.log1p(MU)) / MU * peak
-    return _fit(soxr.resample(plain, TELEPHONE_RATE, sample_rate), audio.size)
+    return _fit(resampled(plain, TELEPHONE_RATE, sample_rate), audio.size)
 
 
 def codec(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
@@ -62,7 +61,6 @@ def codec(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
         DataError: this libsndfile writes no MP3.
     """
     import soundfile
-    import soxr
 
     if "MP3" not in soundfile.available_formats():
         raise DataError(
@@ -74,10 +72,10 @@ def codec(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:
         buffer, "w", CODEC_RATE, 1, "MPEG_LAYER_III", format="MP3",
         compression_level=0.99, bitrate_mode="CONSTANT",
     ) as file:  # fmt: skip
-        file.write(soxr.resample(audio, sample_rate, CODEC_RATE))
+        file.write(resampled(audio, sample_rate, CODEC_RATE))
     buffer.seek(0)
     back, rate = soundfile.read(buffer, dtype="float32")
-    return _aligned(soxr.resample(back, rate, sample_rate), audio, sample_rate)
+    return _aligned(resampled(back, rate, sample_rate), audio, sample_rate)
 
 
 def laptop(audio: Array, sample_rate: int, rng: np.random.Generator) -> Array:

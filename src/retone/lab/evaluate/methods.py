@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from retone.audio import loudness_lufs
+from retone.audio.resampling import resampled
 from retone.dsp.effect import Effect
 from retone.effects import MATCH_CHAIN
 from retone.errors import MissingExtraError
@@ -113,9 +114,7 @@ class Matchering:
                 results=[matchering.Result(str(folder / "out.wav"), "FLOAT", use_limiter=False)],
             )
             out, rate = sf.read(folder / "out.wav", dtype="float32")
-        import soxr
-
-        mono = soxr.resample(out.mean(axis=1), rate, sample_rate)
+        mono = resampled(out.mean(axis=1), rate, sample_rate)
         fitted = np.zeros(pair.input.size, np.float32)
         count = min(fitted.size, mono.size)
         fitted[:count] = mono[:count]

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from retone.audio import Clip
+from retone.audio.resampling import resampled
 from retone.dsp.third_octaves import (
     CENTRES_HZ,
     third_octave_levels_db,
@@ -132,7 +133,6 @@ class Matchering:
 
         import matchering
         import soundfile
-        import soxr
 
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -147,7 +147,7 @@ class Matchering:
             )
             seconds = time.process_time() - start
             made, rate = soundfile.read(folder / "out.wav", dtype="float32", always_2d=True)
-        back = soxr.resample(made, rate, input.sample_rate).T
+        back = resampled(made, rate, input.sample_rate).T
         out = back if input.channels == 2 else back.mean(axis=0, keepdims=True)
         return Output(out, seconds)
 

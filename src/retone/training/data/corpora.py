@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from retone.audio.resampling import resampled
 from retone.errors import DataError, SettingError
 from retone.files.atomic import locked, new_folder
 from retone.registry import Registry, called
@@ -433,8 +434,6 @@ def _check(
 
 
 def _resampled(audio: np.ndarray, own_rate: int, sample_rate: int) -> np.ndarray:
-    import soxr
-
     if own_rate != sample_rate:
-        audio = soxr.resample(audio, own_rate, sample_rate, quality="HQ")
+        audio = resampled(audio, own_rate, sample_rate)
     return np.rint(np.clip(audio, -1.0, 1.0) * PCM_SCALE).astype("<i2")

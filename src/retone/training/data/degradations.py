@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from retone.audio.resampling import resampled
 from retone.units import db_to_gain
 
 Array = np.ndarray
@@ -60,9 +61,7 @@ def play_at_speed(audio: Array, speed: float, length: int) -> Array:
     """The first ``length`` samples of audio [T] played ``speed`` times as fast: pitch and formants
     shift together, as for a larger or smaller speaker. Needs ``ceil(length * speed) + 2`` samples.
     """
-    import soxr
-
-    fast = soxr.resample(audio, speed, 1.0, quality="MQ") if speed != 1.0 else audio
+    fast = resampled(audio, speed, 1.0, "MQ") if speed != 1.0 else audio
     if fast.size < length:  # a rounding short
         fast = np.pad(fast, (0, length - fast.size))
     return np.ascontiguousarray(fast[:length])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retone.audio.resampling import resampled
 from retone.errors import DataError
 from retone.files.atomic import AtomicFile
 from retone.training.data.corpora import PCM_SCALE, Corpus, Track, corpus_source
@@ -40,7 +41,6 @@ def open_excerpts(
         DataError: no recording is long enough.
     """
     import soundfile
-    import soxr
 
     source = corpus_source(name)
     found = source.find(folder)
@@ -72,7 +72,7 @@ def open_excerpts(
             if float(np.abs(audio).max(initial=0.0)) < 1e-3:
                 continue
             if rate != sample_rate:
-                audio = soxr.resample(audio, rate, sample_rate, quality="HQ")
+                audio = resampled(audio, rate, sample_rate)
             pcm = np.rint(np.clip(audio, -1.0, 1.0) * PCM_SCALE).astype("<i2")
             with AtomicFile(path, force=True, sync=False) as file, file.path.open("wb") as out:
                 np.save(out, pcm)

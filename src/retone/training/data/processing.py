@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retone.kernels.sox_effects import Band, CompandSetting, compand, equalize, pitch, tempo
+from retone.audio.resampling import resampled
+from retone.kernels.sox_effects import Band, CompandSetting, compand, equalize, tempo
 
 Array = np.ndarray
 MAX_GAIN_SUM_DB = 24.0
@@ -50,6 +51,23 @@ class Processing:
             if self.clip:
                 out = np.clip(out, -1.0, 1.0)
         return out
+
+
+def pitch(audio: Array, sample_rate: float, cents: float) -> Array:
+    """Raise ``audio`` [T] by ``cents`` (hundredths of a semitone) at the same length, as SoX does.
+
+    A stretch by ``2^(cents/1200)`` with ``tempo``, then resampling back to the old length.
+
+    Raises:
+        MemoryError: too little memory is left to resample.
+    """
+    ratio = 2.0 ** (cents / 1200.0)
+    longer = tempo(audio, sample_rate, 1.0 / ratio)
+    shifted = resampled(longer, sample_rate * ratio, sample_rate)
+    result = np.zeros_like(audio)
+    size = min(audio.size, shifted.size)
+    result[:size] = shifted[:size]
+    return result
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from retone.audio.resampling import resampled
 from retone.errors import DataError, MissingExtraError
 from retone.files.atomic import AtomicFile, locked
 from retone.training.data.corpora import Corpus
@@ -200,7 +201,6 @@ class StreamedTrack:
 @functools.lru_cache(maxsize=DECODED)
 def _decoded(track: StreamedTrack) -> np.ndarray:
     import soundfile
-    import soxr
 
     for _ in range(8):
         path = track.cache.path(track.shard, track.shard_bytes)
@@ -216,7 +216,7 @@ def _decoded(track: StreamedTrack) -> np.ndarray:
     audio, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     mono = audio.mean(axis=1)
     if rate != track.sample_rate:
-        mono = soxr.resample(mono, rate, track.sample_rate, quality="HQ")
+        mono = resampled(mono, rate, track.sample_rate)
     whole = np.zeros(track.samples, np.float32)
     count = min(whole.size, mono.size)
     whole[:count] = mono[:count]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retone.audio.resampling import resampled
 from retone.errors import DataError
 from retone.training.data.manifest import (
     AUDIO_SUFFIXES,
@@ -211,7 +212,6 @@ def _voices(
     package: str, tree: Path, folder: Path, skipped: dict[str, list[str]], seen: set[str]
 ) -> list[Entry]:
     import soundfile
-    import soxr
 
     voices: dict[str, list[tuple[np.ndarray, str]]] = defaultdict(list)
     rate = SPEECH_RATES.get(package, SPEECH_RATE)
@@ -235,7 +235,7 @@ def _voices(
             continue
         mono = audio.mean(axis=1)
         if own_rate != rate:
-            mono = soxr.resample(mono, own_rate, rate, quality="VHQ")
+            mono = resampled(mono, own_rate, rate, "VHQ")
         mono = trim(mono, rate)
         if mono.size:
             voices[language].append((mono, short))

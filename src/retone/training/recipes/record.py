@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import types
@@ -13,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from retone.dsp.effect import Effect
-from retone.errors import SettingError
+from retone.errors import SettingError, nearest
 from retone.losses import Loss, loss_named
 
 FORMER_NAMES = {"rest_in_target": "allpass_target", "target_at_rest": "allpass_target",
@@ -101,8 +100,10 @@ def _assign(node: Any, path: list[str], value: str, text: str) -> Any:
     names = [f.name for f in fields(node)] if is_dataclass(node) else []
     head = path[0]
     if head not in names:
-        near = difflib.get_close_matches(head, names, n=3, cutoff=0.3) or names
-        raise SettingError(f"'{text}': there is no field '{head}'. Nearest: {', '.join(near)}.")
+        if not names:
+            raise SettingError(f"'{text}': what comes before '{head}' has no fields.")
+        hint = nearest(head, names) or f" Known: {', '.join(names)}."
+        raise SettingError(f"'{text}': there is no field '{head}'.{hint}")
     current = getattr(node, head)
     if len(path) > 1:
         return dataclasses.replace(node, **{head: _assign(current, path[1:], value, text)})
