@@ -180,6 +180,10 @@ def row(item: int, before: float, after: float, **more: float) -> Row:
     return Row(item, f"v{item}", "speech", "closed-form", values)
 
 
+def test_a_recording_left_alone_is_not_worse_by_rounding() -> None:
+    assert worse_pairs([row(0, 2.0, 2.0 + 1e-7), row(1, 2.0, 2.01)]) == (1, 2)
+
+
 def test_tables_count_what_a_user_would_notice() -> None:
     rows = [
         row(0, 4.0, 2.0, dnsmos_before=3.0, dnsmos_after=2.8, notes=0, boost=3.0),

@@ -14,6 +14,8 @@ from retone.lab.evaluate.result import BOOTSTRAPS, Result, Row, interval, rows_m
 
 BOOST_DB = 1.0
 """A boost of nothing above this counts."""
+ROUNDING_DB = 1e-3
+"""A difference in dB up to this is left out of what counts as worse."""
 QUALITY_FALL = 0.1
 MIN_RATIO_DB = 0.5
 COLUMNS = (
@@ -81,9 +83,9 @@ def _values(rows: Sequence[Row], key: str) -> list[float]:
 
 
 def worse_pairs(rows: Sequence[Row], key: str = "tone") -> tuple[int, int]:
-    """(pairs further from the reference than before, pairs)."""
+    """(pairs further from the reference than before, by more than rounding; pairs)."""
     pairs = _both(rows, key)
-    return sum(after > before + 1e-9 for _, before, after in pairs), len(pairs)
+    return sum(after > before + ROUNDING_DB for _, before, after in pairs), len(pairs)
 
 
 def _worse(rows: Sequence[Row]) -> str:
@@ -275,7 +277,8 @@ HEAD = (
     "",
     "- **tone**: mean absolute difference to the reference after the match; x is the ratio to the",
     "  difference before. Both with a 95 % interval from a bootstrap over inputs.",
-    "- **pairs worse**: pairs whose tone is further from the reference than before.",
+    "- **pairs worse**: pairs whose tone is further from the reference than before, by more",
+    "  than 0.001 dB.",
     "- **right way**: of the bands more than 3 dB apart before, those that end nearer.",
     "- **bands worse**: of the same bands, those that end more than 0.5 dB further away.",
     "- **dynamics**: difference in the spread of short levels: 95th minus 20th percentile of the",
