@@ -42,7 +42,7 @@ FAVOURS = (0.4, 0.2, 0.1, 0.05, 0.0, -0.1, -0.2, -0.3)
 RIDGE = 200.0
 KINDS: dict[str, dict[str, Any]] = {
     "speech": {"favour": -0.2, "one_source": (0.6, 0.9)},
-    "music": {"favour": -0.1, "one_source": None},
+    "music": {"favour": 0.0, "one_source": None},
 }
 """Fields of the gate for each kind of recordings."""
 HARM = 1.0
