@@ -74,6 +74,15 @@ def test_gain_changes_nothing(first_db: float, second_db: float) -> None:
     assert found.lost == plain.lost > 0
 
 
+@pytest.mark.parametrize("shelf_db", [-12.0, 0.0, 12.0])
+def test_images_above_an_edge_are_no_content(shelf_db: float) -> None:
+    narrow = sound(12, 8000.0)
+    mirrored = narrow * torch.cos(torch.pi * torch.arange(narrow.shape[1]))
+    with_images = narrow + 10 ** (-50 / 20) * mirrored
+    for wide in (shelved(sound(13), shelf_db), shelved(sound(14), -shelf_db)):
+        assert 0.5 < in_common_band(with_images, [wide], RATE).lost < 1.0
+
+
 def test_the_widest_reference_counts() -> None:
     source, narrow, wide = sound(6), sound(7, 4000.0), sound(8)
     assert in_common_band(source, [narrow, wide], RATE).lost == 0

@@ -6,7 +6,8 @@ processing, and would boost or cut what one recording lacks. So whatever has con
 common band is low-passed for the analysis.
 
 A filter changes the levels of a band but not how they vary with time. Where there is only the noise
-of a converter or codec, the levels of loud and quiet frames are equal.
+of a converter or codec, the levels of loud and quiet frames are equal. Images of what lies below do
+vary, but above a steeper edge than equalisers make.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ LEAST_SPREAD_DB = 11.0
 FAINT_DB = 45.0
 """A band without content lies at least this far below the loudest."""
 EMPTY_DB = 75.0
+EDGE_DB, EDGE_BANDS, LOWEST_EDGE_HZ = 30.0, (4, 2), 5000.0
+"""All bands above an edge lie this far below the loudest of those four to two bands below it."""
 APART = 1.08
 """Content that ends at frequencies within this ratio is taken to end at the same."""
 INSIDE = 0.85
@@ -76,7 +79,12 @@ def _content(clips: Tensor, sample_rate: int) -> _Content | None:
     varies, below_db = high - low >= LEAST_SPREAD_DB, high.max() - high
     filled = (varies | (below_db < FAINT_DB)) & (below_db < EMPTY_DB)
     width_hz = bins * sample_rate / WINDOW
-    end_hz = (int(filled.nonzero()[-1]) + 1) * width_hz
+    end = int(filled.nonzero()[-1]) + 1
+    for k in range(math.ceil(LOWEST_EDGE_HZ / width_hz), end):
+        if high[k - EDGE_BANDS[0] : k - EDGE_BANDS[1] + 1].max() - high[k:].max() > EDGE_DB:
+            end = k + 1  # the edge lies in this band or the one below
+            break
+    end_hz = end * width_hz
     return _Content(min(end_hz, sample_rate / 2), high, width_hz)
 
 
