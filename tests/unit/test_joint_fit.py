@@ -172,8 +172,7 @@ def _with_level(
     source: Excerpt,
     *rule: float,
 ) -> dict[str, float]:
-    monkeypatch.setitem(module.LEVELS, kind, module.PredictedLevel(*rule))
-    monkeypatch.setattr(module, "EVEN", -99.0)  # full doubt
+    monkeypatch.setitem(module.LEVELS, kind, module.PredictedLevel(*rule, even=-99.0))  # full doubt
     found = replace(QUICK, weights=kind).estimate(source, references, locks={}).setting
     return {name: float(value) for name, value in found.items()}
 

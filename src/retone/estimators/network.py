@@ -56,7 +56,7 @@ class PredictedLevel(NamedTuple):
     """Level of a result, from that which a second network predicts; found on held-out recordings.
 
     With ``q`` in 0..1 the doubt about the prediction, from the logarithm ``s`` of its scale in
-    dB / 20: ``q = 1 / (1 + exp(-SHARPNESS (s - EVEN)))``::
+    dB / 20: ``q = 1 / (1 + exp(-SHARPNESS (s - even)))``::
 
         gain = ((1 - q) certain + q doubtful) (predicted - result)
                + q peak (reference's peak - result's peak)
@@ -67,10 +67,14 @@ class PredictedLevel(NamedTuple):
     certain: float
     doubtful: float
     peak: float
+    even: float
 
 
-SHARPNESS, EVEN = 10.0, -1.0
-LEVELS = {"speech": PredictedLevel(0.25, 0.85, 0.0), "music": PredictedLevel(0.15, 0.57, 0.4)}
+SHARPNESS = 10.0
+LEVELS = {
+    "speech": PredictedLevel(certain=0.25, doubtful=0.85, peak=0.0, even=-1.0),
+    "music": PredictedLevel(certain=0.3, doubtful=0.6, peak=0.3, even=-0.8),
+}
 ALONE = Descent(16, 0.06, 0.02, (0.9, 0.999))
 TOGETHER = Descent(24, 0.08, 0.02)
 """Fit where a network that predicts frames takes part."""
@@ -358,7 +362,7 @@ class _Aim(NamedTuple):
         now = network.statistics(rendered(loaded.effect, self.clips, rate, unit))[:, -MEASURES:]
         above_db = DB * float((self.goal.measures - now)[:, :-1].mean())
         scale = float(self.wanted.expected.log_scale[0, -MEASURES:-1].mean())
-        doubt = 1 / (1 + math.exp(-SHARPNESS * (scale - EVEN)))
+        doubt = 1 / (1 + math.exp(-SHARPNESS * (scale - rule.even)))
         gain_db = (rule.certain + doubt * (rule.doubtful - rule.certain)) * above_db
         if rule.peak:
             own_db = _peak_db(rendered(loaded.effect, loud[0], rate, unit))
