@@ -211,3 +211,23 @@ def test_less_noise_does_not_cost_the_guarantee(way: str, monkeypatch: pytest.Mo
     found = estimator.estimate(excerpt_of(source)[0], [excerpt_of(reference)[0]], locks=locks)
     assert any("of the tone is made" in n for n in found.notes), found.notes
     assert excess_db and max(excess_db) <= 0
+
+
+@pytest.mark.parametrize(
+    ("own_s", "reference_s", "says"),
+    [(0.7, 6.0, "0.7 s of the recording"), (6.0, 0.8, "0.8 s of a reference"), (6.0, 6.0, None)],
+)
+@pytest.mark.parametrize("strength", [0.0, 0.9])
+def test_a_short_recording_has_a_note(
+    own_s: float, reference_s: float, says: str | None, strength: float
+) -> None:
+    """Levels of bands over so little depend on where they are measured."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 6 * RATE)).astype(np.float32)
+    own, reference = (
+        Clip(x[None, : round(s * RATE)], RATE)
+        for x, s in zip(noise, (own_s, reference_s), strict=True)
+    )
+    decision = decide(own, [reference], Options(), estimator=Matching(strength=strength))
+    found = [n for n in decision.notes if "single sounds" in n]
+    assert len(found) == (says is not None)
+    assert says is None or f"Only {says} sound" in found[0]

@@ -60,6 +60,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Choices of ``Matching`` by field; the first of each is the default."""
 STEPS = 4
+SHORT_S = 2.0
+"""Chosen on voices of a dev split: shorter ones break the guarantee far more often."""
 NEAR_PROCESSING = 0.5
 """Below this strength networks estimate the processing, and the six bands begin near it."""
 LARGE_TONE_DB, LARGE_RATIO = 2.5, 1.5
@@ -147,7 +149,7 @@ class Matching:
         progress(ESTIMATING, 1, STEPS)
         s = self._strength(references)
         parts = self._processing(source, references, s)
-        base, notes = parts[0].setting, _notes_of(parts)
+        base, notes = parts[0].setting, _notes_of(parts) + _short(source, references)
         equalizer = self._equalizer(source.sample_rate, guard, fixed, start=_start(base, s))
         work = MatchFit(chain, source, guard, equalizer, fixed)
         own_locks = as_setting({n: v for n, v in fixed.items() if n in base})
@@ -288,6 +290,20 @@ def _notes_of(parts: Sequence[_Processing]) -> tuple[str, ...]:
     notes = max(parts, key=lambda part: part.share).notes
     others = (n for part in parts for n in part.notes if n in _INCOMPLETE)
     return tuple(dict.fromkeys((*notes, *others)))
+
+
+def _short(source: Excerpt, references: Sequence[Reference]) -> tuple[str, ...]:
+    """A note if too little of a recording sounds for levels of bands that mean something."""
+    recordings = [source, *(r for r in references if isinstance(r, Excerpt))]
+    seconds = [len(r.audio) / r.sample_rate for r in recordings]
+    at = int(np.argmin(seconds))
+    if seconds[at] >= SHORT_S:
+        return ()
+    return (
+        f"Only {seconds[at]:.1f} s of {'a reference' if at else 'the recording'} sound, so its "
+        f"levels are those of single sounds: some bands may end further from the reference. Use "
+        f"one of {SHORT_S:g} s or more.",
+    )
 
 
 @dataclass(frozen=True, eq=False)
