@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 """Choices of ``Matching`` by field; the first of each is the default."""
 STEPS = 4
 SHORT_S = 2.0
-"""Shorter recordings break the guarantee far more often (on voices for choosing)."""
+"""Chosen on voices of a dev split: shorter ones break the guarantee far more often."""
 NEAR_PROCESSING = 0.5
 """Below this strength networks estimate the processing, and the six bands begin near it."""
 LARGE_TONE_DB, LARGE_RATIO = 2.5, 1.5
