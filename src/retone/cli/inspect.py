@@ -37,11 +37,8 @@ def run(args: argparse.Namespace) -> int:
     import json
     import sys
 
-    from retone.audio.inspect import inspect
     from retone.batch.plan import is_many
-    from retone.batch.work import content_word
     from retone.errors import RetoneError
-    from retone.terminal import progress_bar
 
     apart = not (args.manifest or args.output or args.jobs or args.engine != "local")
     if not apart or any(is_many([name]) for name in args.inputs):
@@ -49,14 +46,13 @@ def run(args: argparse.Namespace) -> int:
     refused = 0
     for i, path in enumerate(map(Path, args.inputs)):
         try:
-            with kept_streams() as folder:
-                if path == STREAM:
+            if path == STREAM:
+                with kept_streams() as folder:
                     path = kept_input(folder)
-                with progress_bar(path.name) as progress:
-                    found = inspect(path, progress)
-                if path.parent == folder:
-                    found = replace(found, path=path.name)
-                content = content_word(path)
+                    found, content = _looked_at(path)
+                found = replace(found, path=path.name)
+            else:
+                found, content = _looked_at(path)
         except RetoneError as e:  # the other files can still be looked at
             print(f"retone inspect: {e}", file=sys.stderr)
             refused += 1
@@ -68,6 +64,17 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(("\n" if i > refused else "") + as_text(found, content))
     return 2 if refused else 0
+
+
+def _looked_at(path: Path) -> tuple[Inspection, str | None]:
+    """A file's properties, and the word for its content if it can be told."""
+    from retone.audio.inspect import inspect
+    from retone.batch.work import content_word
+    from retone.terminal import progress_bar
+
+    with progress_bar(path.name) as progress:
+        found = inspect(path, progress)
+    return found, content_word(path)
 
 
 def _run_many(args: argparse.Namespace) -> int:
