@@ -34,6 +34,17 @@ def shelved(clips: Tensor, gain_db: float, from_hz: float = 5000.0) -> Tensor:
     return torch.fft.irfft(torch.fft.rfft(clips) * shape, n=clips.shape[1])
 
 
+def lowpassed(clips: Tensor, at_hz: float, order: int = 3) -> Tensor:
+    """With the magnitudes of a Butterworth low-pass."""
+    hz = torch.fft.rfftfreq(clips.shape[1], 1 / RATE)
+    gain = (1 + (hz / at_hz) ** (2 * order)).rsqrt()
+    return torch.fft.irfft(torch.fft.rfft(clips) * gain, n=clips.shape[1])
+
+
+def steady_noise(count: int) -> Tensor:
+    return torch.randn(1, count, generator=torch.Generator().manual_seed(0))
+
+
 def above_db(clips: Tensor, hz: float) -> float:
     """Level above a frequency against the whole."""
     power = torch.fft.rfft(clips).abs().square().sum(0)
@@ -93,6 +104,41 @@ def test_what_differs_between_recordings_of_one_voice_is_processing() -> None:
     source, reference = sound(10), sound(11, 4000.0)
     assert in_common_band(source, [reference], RATE, [0.98]).lost == 0
     assert in_common_band(source, [reference], RATE, [0.5]).lost > 1
+
+
+def test_what_is_not_finite_is_left_to_the_network() -> None:
+    source, narrow = sound(10), sound(11, 4000.0)
+    for value in (float("nan"), float("inf"), 1e30):
+        broken = source.clone()
+        broken[0, 100] = value
+        assert in_common_band(broken, [narrow], RATE).lost == 0
+        assert in_common_band(narrow, [broken], RATE).lost == 0
+    doubles = in_common_band(source.double(), [narrow.double()], RATE)
+    assert doubles.lost == in_common_band(source, [narrow], RATE).lost > 1
+
+
+def test_a_slope_is_no_end_of_content() -> None:
+    """A steep low-pass takes the top below the noise, but its level does not fall at once."""
+    dull = lowpassed(sound(2, noise_db=-200.0), 1500.0)
+    dull += dull.abs().max() * 10 ** (-55 / 20) * steady_noise(dull.shape[1])
+    assert in_common_band(dull, [sound(3)], RATE).lost == 0
+    assert in_common_band(sound(2, 8000.0), [sound(3)], RATE).lost > 0
+
+
+def test_gated_pauses_do_not_count() -> None:
+    """Where pauses are digital silence, the level of any band varies."""
+    on = (torch.arange(SECONDS * RATE) // (RATE // 2)) % 2
+    smooth = torch.nn.functional.avg_pool1d(on[None, None].float(), 2401, 1, 1200)[0]
+    gate = torch.where(smooth > 0.5, 2 * smooth - 1, torch.zeros(()))
+    narrow, wide = sound(16, 4000.0, noise_db=-60.0), sound(17)
+    plain = in_common_band(narrow, [wide], RATE).lost
+    assert in_common_band(narrow * gate, [wide], RATE).lost == plain > 1
+
+
+def test_what_is_far_below_the_rest_is_empty_however_it_varies() -> None:
+    narrow = sound(18, 4000.0, noise_db=-200.0)
+    faint = narrow + 10 ** (-85 / 20) * sound(19, noise_db=-200.0)
+    assert in_common_band(faint, [sound(20)], RATE).lost > 1.5
 
 
 def test_silence_and_a_moment_tell_nothing() -> None:

@@ -13,10 +13,11 @@ import torch
 
 from conftest import MakeAudio
 from retone.effects import MATCH_CHAIN
-from retone.errors import DataError, SettingError
+from retone.errors import DataError, RetoneError, SettingError
 from retone.estimators import network as module
 from retone.estimators import shipped
 from retone.estimators.base import Excerpt
+from retone.estimators.common_band import InBand
 from retone.estimators.frame_fit import FitRules, FrameGoal
 from retone.estimators.level_rule import same_sources
 from retone.estimators.loading import load
@@ -24,6 +25,7 @@ from retone.estimators.matching import Matching
 from retone.estimators.network import Network
 from retone.estimators.shipped import FRAMES_MISSING, KINDS, frames_weights, style_weights
 from retone.nets.frontend import FrontEndConfig
+from retone.presets import open_preset
 
 RATE = 24000
 QUICK = Network(fit_steps=2, caution=0.0)
@@ -204,3 +206,68 @@ def test_the_makeup_goes_a_share_of_the_way_to_the_predicted_level(
     ]
     assert abs(makeup_db[2] - makeup_db[0]) > 0.01
     assert makeup_db[1] == pytest.approx((makeup_db[0] + makeup_db[2]) / 2, abs=1e-4)
+
+
+def test_only_doubt_moves_the_level_by_the_doubtful_share(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makeup_db = []
+    for rule in ((0.0, 1.0, 0.0, 9.0), (0.0, 0.0, 0.0, 9.0), (0.0, 1.0, 0.0, -99.0)):
+        monkeypatch.setitem(module.LEVELS, "speech", module.PredictedLevel(*rule))
+        makeup_db.append(setting_of(QUICK, pair)["compressor.makeup_db"])
+    assert makeup_db[0] == pytest.approx(makeup_db[1], abs=1e-9)
+    assert abs(makeup_db[2] - makeup_db[1]) > 0.01
+
+
+def _narrow(excerpt: Excerpt, end_hz: float = 4000.0) -> Excerpt:
+    spectrum = torch.fft.rfft(excerpt.audio)
+    spectrum[torch.fft.rfftfreq(len(excerpt.audio), 1 / RATE) > end_hz] = 0
+    return Excerpt(torch.fft.irfft(spectrum, n=len(excerpt.audio)), RATE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_speech_is_compared_in_the_common_band(
+    kind: str, pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network analyses what ``in_common_band`` gives, which knows how alike voices are."""
+    source, reference = pair[0], _narrow(pair[1])
+    given = []
+
+    def replaced(own: Any, others: Any, rate: int, alike: Any) -> InBand:
+        given.append(alike)
+        return InBand(_narrow_clips(own), others, 1.5)
+
+    plain, _ = replace(QUICK, weights=kind).answer(source, [reference], locks={})
+    monkeypatch.setattr(module, "in_common_band", replaced)
+    found, evidence = replace(QUICK, weights=kind).answer(source, [reference], locks={})
+    assert evidence is not None
+    same = all(torch.equal(found.setting[n], plain.setting[n]) for n in plain.setting)
+    if kind == "music":
+        assert not given and same and "octaves lost" not in evidence
+    else:
+        assert evidence["octaves lost"] == 1.5
+        assert np.mean(given[0]) == pytest.approx(evidence["same source"])
+        assert not same
+
+
+def _narrow_clips(clips: torch.Tensor) -> torch.Tensor:
+    return torch.stack([_narrow(Excerpt(clip, RATE), 2500.0).audio for clip in clips])
+
+
+def test_a_profile_among_recordings_is_compared_with_the_whole_band(
+    pair: tuple[Excerpt, Excerpt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references = [open_preset("broadcast").profile, _narrow(pair[1])]
+    found = QUICK.estimate(pair[0], references, locks={}).setting
+    monkeypatch.setattr(
+        module, "in_common_band", lambda own, others, *more: InBand(own, list(others), 0.0)
+    )
+    whole = QUICK.estimate(pair[0], references, locks={}).setting
+    assert {n: float(v) for n, v in found.items()} == {n: float(v) for n, v in whole.items()}
+
+
+def test_what_is_not_finite_is_refused_in_words(pair: tuple[Excerpt, Excerpt]) -> None:
+    broken = pair[0].audio.clone()
+    broken[50] = float("nan")
+    with pytest.raises(RetoneError, match="NaN"):
+        QUICK.estimate(Excerpt(broken, RATE), [pair[1]], locks={})

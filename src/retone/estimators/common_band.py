@@ -64,7 +64,7 @@ class _Content(NamedTuple):
 
 
 def _content(clips: Tensor, sample_rate: int) -> _Content | None:
-    """None for silence and for less than one frame."""
+    """None for silence, for less than one frame, and where a power is not finite."""
     if clips.numel() < WINDOW or not bool(clips.any()):
         return None
     frames = clips.reshape(-1).unfold(0, WINDOW, WINDOW)
@@ -72,10 +72,12 @@ def _content(clips: Tensor, sample_rate: int) -> _Content | None:
     power = torch.fft.rfft(frames * window).abs().square()
     total_db = 10 * (power.sum(1) + 1e-20).log10()
     power = power[total_db > total_db.max() - QUIET_FRAMES_DB]
+    if not len(power):
+        return None
     bins = round(BAND_HZ * WINDOW / sample_rate)
     bands = power[:, : power.shape[1] // bins * bins].unflatten(1, (-1, bins)).mean(2)
     levels_db = 10 * (bands + 1e-15).log10()
-    low, high = torch.quantile(levels_db, torch.tensor([0.1, 0.98]), dim=0)
+    low, high = torch.quantile(levels_db, levels_db.new_tensor([0.1, 0.98]), dim=0)
     varies, below_db = high - low >= LEAST_SPREAD_DB, high.max() - high
     filled = (varies | (below_db < FAINT_DB)) & (below_db < EMPTY_DB)
     width_hz = bins * sample_rate / WINDOW

@@ -226,7 +226,7 @@ class Network:
             loud = [loudest(each, self.fit_pieces) for each in (own, *others)]
             alike = same_sources(loud[0], loud[1:], rate, loaded.kind)
         octaves_lost = None
-        if loaded.kind == "speech":
+        if loaded.kind == "speech" and recordings:  # a profile is not low-passed
             own, others, octaves_lost = in_common_band(own, others, rate, alike)
         left = iter(others)
         reference_features: list[Features] = []
