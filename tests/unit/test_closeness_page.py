@@ -28,7 +28,7 @@ def test_readers_stand_apart_only_among_others() -> None:
 
 
 def test_a_result_left_alone_is_not_made_worse_by_rounding() -> None:
-    errors = {"Input": 1.0, "alone": 1.0 + 1e-5, "better": 0.9, "worse": 1.01}
+    errors = {"Input": 1.0, "alone": 1.0 + 1e-5, "better": 0.9, "worse": 1.002}
     rows = [Row(0, "a", "same source", name, {"stft": value}) for name, value in errors.items()]
     said = made_worse(Result(QUESTION, {}, rows), "same source", "stft")
     assert "alone 0 of 1; better 0 of 1; worse 1 of 1" in said
