@@ -107,6 +107,8 @@ def test_every_argument_has_a_kind() -> None:
         ({"eq": "curve", "eq_range_hz": 300}, "eq_range_hz = 300: expected two numbers in Hz"),
         ({"eq": "curve", "eq_range_hz": (300, 20)}, "eq_range_hz = 300 to 20 Hz"),
         ({"eq": "curve", "eq_range_hz": ()}, "eq_range_hz"),
+        ({"eq": "curve", "eq_range_hz": {20, 300}}, "eq_range_hz"),
+        ({"eq": "curve", "eq_range_hz": {20: 1, 300: 2}}, "eq_range_hz"),
         ({"eq": "curve", "eq_smooth_octaves": 4}, "eq_smooth_octaves = 4 is outside 0..3"),
         ({"eq": "curve", "eq_phase": "late"}, "eq_phase = 'late': expected one of minimum, linear"),
         ({"strength": 2}, "strength = 2 is outside 0..1"),

@@ -20,7 +20,7 @@ from retone.effects import MATCH_CHAIN, Equalizer
 from retone.process.settings_file import SettingsFile
 from retone.report.collect import measured_of
 from retone.report.data import ReductionView, ReportData
-from retone.report.summary import a_weighting_db, heard, noticed, tone_changes
+from retone.report.summary import a_weighting_db, audible, noticed, tone_changes
 
 RATE = 44100
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -192,8 +192,8 @@ def test_what_was_not_measured_is_not_said() -> None:
 def test_heard_is_weighted() -> None:
     assert a_weighting_db(np.array([1000.0]))[0] == pytest.approx(0, abs=0.01)
     assert a_weighting_db(np.array([100.0]))[0] == pytest.approx(-19.1, abs=0.1)
-    assert not heard(F, np.full(F.size, np.nan)).any()
-    assert heard(F, PINK)[(F > 200) & (F < 10000)].all()
+    assert not audible(F, np.full(F.size, np.nan)).any()
+    assert audible(F, PINK)[(F > 200) & (F < 10000)].all()
 
 
 def phrases() -> np.ndarray:

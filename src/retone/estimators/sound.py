@@ -37,7 +37,7 @@ class Sound:
     ``occupied`` [F] marks bands within 45 dB of the loudest, ``noise`` [F] those of them that hold
     no more than the pauses; ``spread_db`` is the distance of the 95th and 20th percentiles of the
     50 ms levels, None if unknown; ``mixed``: of several channels their mix is rendered;
-    ``pauses``: how clearly it has pauses in which noise would be heard, 0 (none) to 1 (certain).
+    ``pauses``: the confidence, from 0 to 1, that it has pauses quiet enough to reveal noise.
     """
 
     levels_db: Array

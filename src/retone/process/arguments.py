@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ def _flag(value: Any) -> bool:
 
 
 def _pair(value: Any) -> bool:
+    if isinstance(value, (str, Mapping, Set)):  # a set has no order
+        return False
     try:
         return len(value) == 2 and all(is_number(v) for v in value)
     except TypeError:

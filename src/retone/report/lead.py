@@ -13,8 +13,8 @@ from retone.report.data import ReportData
 from retone.report.format import hertz, plain
 from retone.report.summary import (
     ToneChange,
+    audible,
     dynamics_change_db,
-    heard,
     loudness_change_db,
     loudness_lufs,
     round_hz,
@@ -166,7 +166,7 @@ def _empty_above(data: ReportData) -> float | None:
     before = data.spectra.get("before")
     if before is None:
         return None
-    where = np.flatnonzero(heard(data.frequency_hz, before))
+    where = np.flatnonzero(audible(data.frequency_hz, before))
     if not where.size:
         return None
     top = float(data.frequency_hz[where[-1]])

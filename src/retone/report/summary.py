@@ -1,7 +1,7 @@
 """What was done, in words: first what a listener would notice, then what each effect does.
 
 Tone is the change of the average spectrum at equal loudness, averaged over an octave, where the
-recording holds something that is heard: its level, A-weighted, is within 45 dB of the strongest
+recording is audible: its A-weighted level is within 45 dB of that of the strongest
 band. Moments that hold more of a band than all others, such as a click, count no more than the
 next. Dynamics are the change in the spread of short levels, loudness is that of ITU-R BS.1770,
 without its gate at -70 LUFS for what is quiet.
@@ -86,8 +86,8 @@ def loudness_lufs(data: ReportData, role: str) -> float | None:
     return data.settings.levels.get(role, {}).get("integrated_lufs") if known is None else known
 
 
-def heard(frequency_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Where [F] a spectrum holds something audible."""
+def audible(frequency_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Bands [F] in which a spectrum is audible."""
     inside = (frequency_hz >= _HEARD_HZ[0]) & (frequency_hz <= _HEARD_HZ[1]) & np.isfinite(level_db)
     weighted = np.where(inside, level_db + a_weighting_db(frequency_hz), -np.inf)
     most = weighted.max(initial=-np.inf)
@@ -107,7 +107,7 @@ def tone_changes(data: ReportData) -> list[ToneChange]:
     if not {"before", "after"} <= set(data.spectra):
         return []
     before = data.spectra["before"]
-    known = heard(f, before) & np.isfinite(data.spectra["after"])
+    known = audible(f, before) & np.isfinite(data.spectra["after"])
     if known.sum() < 3:
         return []
     usual_db = usual_levels_db(data)
@@ -262,7 +262,7 @@ def _done(data: ReportData) -> str:
 def _response(data: ReportData, r: ResponseView) -> str:
     """The largest gain of a filter where the recording holds something."""
     f = data.frequency_hz
-    where = heard(f, data.spectra.get("before", np.zeros(f.size)))
+    where = audible(f, data.spectra.get("before", np.zeros(f.size)))
     if not where.any():
         where = (f >= _HEARD_HZ[0]) & (f <= _HEARD_HZ[1])
     gain_db = np.where(where, r.total_db, 0.0)
