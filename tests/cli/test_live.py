@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -34,12 +35,30 @@ def server() -> Iterator[subprocess.Popen[bytes]]:
         ["jackd", "-r", "-S", "-n", SERVER, "-d", "dummy", "-r", str(RATE), "-p", str(PERIOD)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    time.sleep(1)
-    if process.poll() is not None:
+    import jack
+
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(jack.JackOpenError):
+            jack.Client("probe", servername=SERVER, no_start_server=True).close()
+            break
+        time.sleep(0.1)
+    else:
+        process.kill()
+        process.wait()
         pytest.skip("jackd does not start on this machine")
     yield process
     process.kill()
     process.wait()
+
+
+class Take:
+    """A recording to play and what came back: JACK's thread alone writes to it."""
+
+    def __init__(self, audio: np.ndarray) -> None:
+        self.audio = audio
+        self.at = 0
+        self.heard: list[np.ndarray] = []
 
 
 class Player:
@@ -53,17 +72,17 @@ class Player:
         self.client = jack.Client("player", servername=SERVER, no_start_server=True)
         self.outs = [self.client.outports.register(f"out_{i}") for i in range(channels)]
         self.ins = [self.client.inports.register(f"in_{i}") for i in range(channels)]
-        self.audio = np.zeros((channels, 0), np.float32)
-        self.at, self.heard = 0, [[] for _ in range(channels)]  # type: list[list[np.ndarray]]
+        self.take = Take(np.zeros((channels, 0), np.float32))
         self.client.set_process_callback(self.process)
 
     def process(self, frames: int) -> None:
-        for i, (out, back) in enumerate(zip(self.outs, self.ins, strict=True)):
-            part = self.audio[i, self.at : self.at + frames]
+        take = self.take
+        part = take.audio[:, take.at : take.at + frames]
+        for channel, out in enumerate(self.outs):
             buffer = out.get_array()
-            buffer[: len(part)], buffer[len(part) :] = part, 0
-            self.heard[i].append(back.get_array().copy())
-        self.at += frames
+            buffer[: part.shape[1]], buffer[part.shape[1] :] = part[channel], 0
+        take.heard.append(np.stack([back.get_array() for back in self.ins]))
+        take.at += frames
 
     def __enter__(self) -> Player:
         self.client.activate()
@@ -79,29 +98,35 @@ class Player:
     def play(self, audio: np.ndarray) -> np.ndarray:
         """Play from silence and return what came back, aligned; faster than real time."""
         self.client.set_freewheel(True)
-        self.heard = [[] for _ in self.heard]
-        self.audio, self.at = audio, 0
+        self.take = take = Take(audio)
         deadline = time.monotonic() + 60
-        while self.at < audio.shape[1] + 8 * PERIOD and time.monotonic() < deadline:
+        while take.at < audio.shape[1] + 8 * PERIOD and time.monotonic() < deadline:
             time.sleep(0.02)
         self.client.set_freewheel(False)
-        heard = np.stack([np.concatenate(row) for row in self.heard])
+        heard = np.concatenate(take.heard, axis=1)
         start = int(np.argmax(np.abs(heard[0]) > 0))
         return heard[:, start : start + audio.shape[1]]
 
 
-def live(path: Path, *words: str) -> subprocess.Popen[str]:
-    """``retone live`` as a process, once its ports are there."""
+@contextlib.contextmanager
+def live(path: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """``retone live`` as a process, once its ports are there; it never outlives the test."""
     process = subprocess.Popen(
         [sys.executable, "-m", "retone", "live", str(path), "--engine", "jack", *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "JACK_DEFAULT_SERVER": SERVER, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
-    assert process.stdout
-    for line in process.stdout:
-        if line.startswith("Running."):
-            return process
-    raise AssertionError(process.communicate()[1])
+    with process:  # closes its pipes and waits for it
+        try:
+            assert process.stdout
+            for line in process.stdout:
+                if line.startswith("Running."):
+                    break
+            else:
+                raise AssertionError(process.communicate()[1])
+            yield process
+        finally:
+            process.kill()
 
 
 def ended(process: subprocess.Popen[str]) -> str:
@@ -123,15 +148,16 @@ def test_jack_plays_what_apply_renders(
     settings.write(tmp_path / "s.json")
     audio = music(2.0, RATE, channels)
     audio[:, :1] = 0.3  # the beginning is found by it
-    process = live(tmp_path / "s.json", "--input", "", "--output", "", "--channels", str(channels))
     wanted = own_render(settings, audio, RATE)
     residuals = []
-    with Player(channels) as player:
-        while len(residuals) < 3 and not (residuals and residuals[-1] < SAME_DB):
-            found = player.play(audio)  # a busy machine's JACK may drop a period
-            # other sound ran before: after a second the states have settled
-            residuals.append(residual_db(found[:, RATE:], wanted[:, RATE:]))
-    out = ended(process)
+    words = ("--input", "", "--output", "", "--channels", str(channels))
+    with live(tmp_path / "s.json", *words) as process:
+        with Player(channels) as player:
+            while len(residuals) < 3 and not (residuals and residuals[-1] < SAME_DB):
+                found = player.play(audio)  # a busy machine's JACK may drop a period
+                # other sound ran before: after a second the states have settled
+                residuals.append(residual_db(found[:, RATE:], wanted[:, RATE:]))
+        out = ended(process)
     assert residuals[-1] < SAME_DB, residuals
     assert "s processed" in out and "dropouts" in out
 
@@ -147,16 +173,16 @@ def test_reload_while_running(server: Any, tmp_path: Path) -> None:
         )
 
     write(-20.0)
-    process = live(tmp_path / "s.json", "--input", "", "--output", "")
     tone = np.full((2, RATE), 0.1, np.float32)
-    with Player(2) as player:
-        assert np.abs(player.play(tone)).max() == pytest.approx(0.01, rel=1e-4)
-        write(0.0)
-        assert process.stdout
-        assert process.stdout.readline() == "Settings reloaded.\n"
-        player.play(tone)
-        assert np.abs(player.play(tone)).max() == pytest.approx(0.1, rel=1e-4)
-    assert "reloaded 1 time." in ended(process)
+    with live(tmp_path / "s.json", "--input", "", "--output", "") as process:
+        with Player(2) as player:
+            assert np.abs(player.play(tone)).max() == pytest.approx(0.01, rel=1e-4)
+            write(0.0)
+            assert process.stdout
+            assert process.stdout.readline() == "Settings reloaded.\n"
+            player.play(tone)
+            assert np.abs(player.play(tone)).max() == pytest.approx(0.1, rel=1e-4)
+        assert "reloaded 1 time." in ended(process)
 
 
 def test_hardware_is_connected_and_time_ends_it(
@@ -205,8 +231,8 @@ def test_settings_that_cannot_be_read_are_said_before_any_audio_system(
 def test_the_end_of_the_server_is_said(server: Any, tmp_path: Path) -> None:
     """Last in this file: it stops the server."""
     settings_of("retone-match", 33).write(tmp_path / "s.json")
-    process = live(tmp_path / "s.json")
-    server.kill()
-    _, errors = process.communicate(timeout=30)
+    with live(tmp_path / "s.json") as process:
+        server.kill()
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "ended the connection" in errors
