@@ -23,7 +23,7 @@ PARTS = {
     "train": ("TensorBoard logs", "tensorboard"),
 }
 """Extra -> what it is for, and the package that tells whether it is installed."""
-NEEDED = ("numpy", "scipy", "torch", "soundfile", "soxr", "safetensors")
+NEEDED = ("numpy", "scipy", "torch", "soundfile", "soxr", "safetensors", "threadpoolctl")
 PROGRAMS = ("ffmpeg", "sox")
 
 

@@ -30,6 +30,7 @@ from retone.process.excerpt import load_excerpt
 from retone.process.level import loudness_notes, loudness_of, quiet_loudness, target_loudness
 from retone.process.recording import Recording, open_recording
 from retone.process.result import Decision, Options, Side
+from retone.process.single_thread import single_thread
 from retone.process.stream import block_frames
 from retone.progress import ANALYSING, Progress, silent
 
@@ -58,10 +59,11 @@ def decide(
         AudioError: a recording cannot be read or analysed.
         SettingError: a lock names no parameter or is out of range.
     """
-    if isinstance(input, AudioReader):
-        return _decide(input, references, options, estimator, progress)
-    with open_recording(input) as reader:
-        return _decide(reader, references, options, estimator, progress)
+    with single_thread():
+        if isinstance(input, AudioReader):
+            return _decide(input, references, options, estimator, progress)
+        with open_recording(input) as reader:
+            return _decide(reader, references, options, estimator, progress)
 
 
 def _decide(

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from retone.process.result import Rendered
+from retone.process.single_thread import single_thread
 from retone.report.collect import measured_of, report_of
 from retone.report.html import render_report
 from retone.report.sound import beside, sound_of
@@ -46,8 +47,9 @@ class Result(Rendered):
                 compressed sound, so that the page can play them.
             output: where the output's content is, if it does not have its name yet.
         """
-        data = report_of(self)
-        return render_report(replace(data, sound=sound_of(self, output)) if sound else data)
+        with single_thread():
+            data = report_of(self)
+            return render_report(replace(data, sound=sound_of(self, output)) if sound else data)
 
     def page_beside(self, stem: str, output: Path | None = None) -> tuple[str, dict[str, bytes]]:
         """The report as a page that plays files beside it.
@@ -60,11 +62,12 @@ class Result(Rendered):
             The page, and the content of each file by name: whole recordings of up to half an
             hour as Ogg Opus.
         """
-        sound = sound_of(self, output, whole=True)
-        if sound is None:
-            return self.page(sound=False), {}
-        sound, files = beside(sound, stem)
-        return render_report(replace(report_of(self), sound=sound)), files
+        with single_thread():
+            sound = sound_of(self, output, whole=True)
+            if sound is None:
+                return self.page(sound=False), {}
+            sound, files = beside(sound, stem)
+            return render_report(replace(report_of(self), sound=sound)), files
 
     def _repr_html_(self) -> str:
         return (
