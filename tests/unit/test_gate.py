@@ -83,22 +83,12 @@ def test_in_doubt_a_bold_gate_makes_the_change(favour: float, made: float) -> No
     assert gate.shares({"a": 1.0}) == pytest.approx((made,) * 3, abs=0.01)
 
 
-def test_with_one_source_the_whole_change_is_made() -> None:
-    gate = replace(_gate([0.0] * len(GRID), ("same source",)), one_source=(0.6, 0.9))
-    gate.weights[1:, 0] = 1.0
-    for odds, wanted in ((0.0, 0.0), (0.6, 0.0), (0.75, 0.5), (0.9, 1.0), (0.98, 1.0)):
-        assert gate.shares({"same source": odds}) == pytest.approx((wanted,) * 3)
-
-
 def test_a_written_gate_gives_the_same_shares(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = ("a", "b")
     gate = Gate(
         names, rng.normal(size=2), rng.uniform(1, 2, 2), rng.normal(size=(27, 5)) / 20, -0.1
     )
-    for one_source in (None, (0.2, 0.7)):
-        replace(gate, one_source=one_source).write(tmp_path / "gate.json")
-        assert read(tmp_path / "gate.json").one_source == one_source
     gate.write(tmp_path / "gate.json")
     evidence = {"a": 0.3, "b": -1.0}
     assert read(tmp_path / "gate.json").shares(evidence) == pytest.approx(

@@ -40,15 +40,13 @@ STEPS = (0.0, 0.5, 1.0)
 GRID = np.array(list(itertools.product(STEPS, repeat=3)))
 """The shares of tone, dynamics and level at which errors are predicted, [K, 3]; first comes no
 change."""
-TEMPERATURE, SNAP = 0.02, 0.15
+TEMPERATURE, SNAP = 0.01, 0.15
 GROUPS = ("bands", "levels", "measures")
 FEWEST_BANDS, LOWEST_GAIN = 4, 1e-6
-SAME = "same source"
 DIGITS = 6
 MENTIONED = 0.5
 FIELDS = ("mean", "scale", "weights")
 """What a file holds besides the names."""
-ONE_SOURCE = "one_source"
 
 
 class Shares(NamedTuple):
@@ -83,8 +81,6 @@ class Gate:
         weights: of 1, standardised evidence and its squares, for each of ``GRID``, [K, 2 E + 1].
         favour: a whole change counts as this much better than predicted. Above 0 doubt alone does
             not hold it back; below 0 fewer pairs get worse, and the mean error is a little larger.
-        one_source: probabilities that both recordings are of one source between which the gate
-            loses its say; above the second the whole change is made. None: it always has its say.
     """
 
     names: tuple[str, ...]
@@ -92,7 +88,6 @@ class Gate:
     scale: Array
     weights: Array
     favour: float
-    one_source: tuple[float, float] | None = None
 
     def takes(self, evidence: Collection[str]) -> bool:
         """Whether some evidence is all that is needed."""
@@ -110,17 +105,11 @@ class Gate:
         if not np.isfinite(values).all():
             return Shares(1.0, 1.0, 1.0)
         predicted = (terms(values, self.mean, self.scale) @ self.weights.T)[0]
-        found = shares_from(predicted, self.favour)
-        if self.one_source is None:
-            return found
-        low, high = self.one_source
-        return found.lessened(float(np.clip((high - evidence[SAME]) / (high - low), 0.0, 1.0)))
+        return shares_from(predicted, self.favour)
 
     def write(self, path: Path) -> None:
         """Write a JSON file for ``read``."""
         arrays = {name: _short(getattr(self, name)) for name in FIELDS}
-        if self.one_source:
-            arrays[ONE_SOURCE] = self.one_source
         text = json.dumps({"names": self.names, "favour": self.favour, **arrays}, indent=1)
         write_text_atomic(path, text + "\n", force=True)
 
@@ -150,9 +139,7 @@ def read(path: Any) -> Gate:
     """A gate from a file that ``Gate.write`` made."""
     data = json.loads(path.read_text(encoding="utf-8"))
     mean, scale, weights = (np.array(data[name], dtype=float) for name in FIELDS)
-    low, high = data.get(ONE_SOURCE, (0.0, 0.0))
-    one_source = (low, high) if high else None
-    return Gate(tuple(data["names"]), mean, scale, weights, float(data["favour"]), one_source)
+    return Gate(tuple(data["names"]), mean, scale, weights, float(data["favour"]))
 
 
 @functools.cache
@@ -215,7 +202,7 @@ def evidence_of(
         for name, row in rows.items()
         for group, part in zip(GROUPS, row.split(sizes), strict=True)
     }
-    found[SAME] = float(np.mean(same_source))
+    found["same source"] = float(np.mean(same_source))
     for name in effect.params.with_role("ratio"):
         found["compression"] = 1 - 1 / float(setting[name][0])
     for name in effect.params.with_role("makeup"):

@@ -53,15 +53,12 @@ def _run(args: argparse.Namespace) -> int:
     parts = [gate.load_rows(path) for path in (args.rows, *args.also)]
     parts[0] = (parts[0][0], rows)
     rows = [row for _, part in parts for row in part]
-    fields = gate.KINDS[args.kind]
-    gated = gate.cross_validated(rows, **fields)
+    gated = gate.cross_validated(rows)
     found = {
         "whole": gate.summary(rows, np.ones_like(gated)),
         "gated": gate.summary(rows, gated),
         **{
-            f"favour {favour:g}": gate.summary(
-                rows, gate.cross_validated(rows, **fields | {"favour": favour})
-            )
+            f"favour {favour:g}": gate.summary(rows, gate.cross_validated(rows, favour))
             for favour in gate.FAVOURS
         },
     }
@@ -81,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
                   "by_part": by_part}  # fmt: skip
         write_text_atomic(args.output, json.dumps(record, indent=1) + "\n", force=True)
     if args.gate:
-        gate.fit_gate(rows, **fields).write(args.gate)
+        gate.fit_gate(rows).write(args.gate)
     return 0
 
 
