@@ -35,6 +35,7 @@ from retone.estimators.network import Network
 from retone.lab.evaluate.gate import (
     cross_validated,
     fit_gate,
+    groups_of,
     interpolated,
     measure_pairs,
     summary,
@@ -385,6 +386,11 @@ def test_tables_follow_the_level_by_the_same_share(pair: tuple[Excerpt, Excerpt]
 
     out = Estimated("half", Half()).run(made, RATE)
     assert 20 * np.log10(np.abs(out).max() / np.abs(own).max()) == pytest.approx(-3.01, abs=0.02)
+
+
+def test_voices_are_counted_as_inputs_and_as_references() -> None:
+    rows = [{"group": a, "reference": b} for a, b in (("a", "a"), ("a", "b"), ("c", "b"))]
+    assert groups_of(rows) == 3
 
 
 def test_rows_of_another_question_are_refused(tmp_path: Path) -> None:
