@@ -100,6 +100,35 @@ def test_standard_input_can_be_inspected(retone, record, fixed, monkeypatch, sou
             assert f"retone {command[0]}: standard input is not a recording" in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["inspect", "-", "-o", "out"], "processed alone, without -o"),
+        (["inspect", "-", "--jobs", "2"], "processed alone"),
+        (["inspect", "-", "a.wav", "--table", "csv", "-o", "out"], "processed alone"),
+        (["inspect", "a.wav", "-o", "-"], "standard output (-) is no folder"),
+        (["match", "-", "a.wav", "--to", "b.wav", "-o", "out"], "processed alone, with -o FILE"),
+        (["match", "a.wav", "b.wav", "--to", "b.wav", "-o", "-"], "standard output (-) is no"),
+        (["match", "a.wav", "--to", "-"], "only be the recording to change"),
+        (["match", "a.wav", "--to", "-", "-o", "-"], "only be the recording to change"),
+        (["match", "a.wav", "b.wav", "--to", "-", "-o", "out"], "only be the recording to change"),
+        (["enhance", "-", "a.wav", "-o", "out"], "processed alone, with -o FILE"),
+        (["apply", "-", "a.wav", "--settings", "s.json", "-o", "out"], "processed alone"),
+    ],
+)
+def test_streams_that_cannot_be_used_are_refused_in_true_words(
+    retone, record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    record("a.wav"), record("b.wav")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.json").write_text("{}")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    done = retone(*words)
+    assert done.code == 2 and said in done.err
+    assert "does not exist" not in done.err and done.err.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
 def test_inspect_prints_json_alone(retone, tmp_path: Path) -> None:
     """Damaged SDS files made libsndfile print hundreds of lines to standard output."""
     path = tmp_path / "a.sds"

@@ -185,8 +185,13 @@ def regenerated(name: str) -> str:
 
 def test_the_gates_table_is_what_their_files_say() -> None:
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    for kind in ("speech", "music"):
-        found = json.loads((RESULTS / f"gate_{kind}.json").read_text(encoding="utf-8"))["found"]
+    for kind, of in (
+        ("speech", "the inputs are of {} voices"),
+        ("music", "980 pairs of {} pieces"),
+    ):
+        record = json.loads((RESULTS / f"gate_{kind}.json").read_text(encoding="utf-8"))
+        assert of.format(record["question"]["groups"]) in page
+        found = record["found"]
         for case, whole in found["whole"].items():
             gated = found["gated"][case]
             shares = (f"{100 * numbers['worse']:.0f} %" for numbers in (whole, gated))

@@ -21,6 +21,7 @@ from kinds import (
 )
 
 from retone.audio import open_reader
+from retone.dsp.short_levels import dynamics_db
 from retone.errors import AudioError
 from retone.estimators.base import NORMAL_PEAK_DB, Excerpt
 from retone.estimators.speech_music import content_of
@@ -192,6 +193,15 @@ def test_a_click_does_not_set_the_level(clicks: int) -> None:
     assert own == pytest.approx(peak, rel=1e-6)
     assert float(after.audio.abs().max()) == pytest.approx(10 ** (NORMAL_PEAK_DB / 20), rel=1e-5)
     assert_alike(before, after, within_db=1.0)
+
+
+@pytest.mark.parametrize("length", [1, 200])
+def test_a_click_in_digital_silence_has_levels(length: int) -> None:
+    clicked = np.zeros(4 * RATE, np.float32)
+    clicked[50000 : 50000 + length] = 0.5
+    passage = excerpt_of(clicked)[0].passage.numpy()
+    assert len(passage) >= 0.1 * RATE and np.abs(passage).max() > 0
+    assert np.isfinite(dynamics_db(passage, RATE))
 
 
 def test_pauses_hold_the_noise_and_nothing_else() -> None:

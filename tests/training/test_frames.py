@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import SAMPLE_RATE, log_rows
+from tiny import SAMPLE_RATE, contents, log_rows
 from torch import Tensor
 
 from retone.cli.main import main
 from retone.dsp.effect import Effect
 from retone.effects import MATCH_CHAIN
 from retone.errors import AudioError, DataError
-from retone.estimators.base import Excerpt
+from retone.estimators.base import Estimate, Excerpt
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
 from retone.estimators.frames import MAKEUP, Frames, combined, load, shortened
@@ -191,9 +191,12 @@ def test_a_run_learns_goes_on_and_refuses_another_network(
     for name, tensor in parts[0].items():
         torch.testing.assert_close(tensor, parts[1][name], msg=name)
     assert [r["step"] for r in log_rows(tmp_path / "run") if "validation" in r] == [0, 4, 8]
-    with pytest.raises(DataError, match="another network"):
-        other = replace(tiny().network, width=8)
-        train_frames(tiny(network=other), corpora, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    fewer = replace(tiny().network.front_end, mels=20)
+    for other in (replace(tiny().network, width=8), replace(tiny().network, front_end=fewer)):
+        with pytest.raises(DataError, match="another network"):
+            train_frames(tiny(network=other), corpora, tmp_path / "run")
+    assert contents(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize("kind", ["missing", "other"])
@@ -206,6 +209,52 @@ def test_weights_that_do_not_fit_leave_no_run(
     with pytest.raises(DataError):
         train_frames(tiny(), corpora, tmp_path / "run", warm_start=weights)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_corpus_without_scenes_leaves_no_run(
+    tmp_path: Path, corpora: dict[str, Any], split: str
+) -> None:
+    silent = {**corpora, split: replace(corpora[split], tracks=())}
+    with pytest.raises(DataError):
+        train_frames(tiny(), silent, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_scenes_outlive_a_run_that_cannot_go_on(
+    tmp_path: Path, corpora: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory may run out while scenes are made: the next start goes on from there."""
+
+    def taken(feed: Feed, step: int) -> None:
+        feed.pool.add(feed.scenes[feed.pool.count])
+        raise DataError("the processes that make scenes stopped")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Feed, "batch", taken)
+        with pytest.raises(DataError, match="stopped"):
+            train_frames(tiny(), corpora, tmp_path / "run")
+    assert ScenePool(tmp_path / "run" / "scenes", 12, FRONT_END, 12288).count == 2
+    whole, after = (
+        checkpoint.read(train_frames(tiny(), corpora, tmp_path / name))[0]
+        for name in ("whole", "run")
+    )
+    for name, tensor in whole.items():
+        torch.testing.assert_close(after[name], tensor, msg=name)
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_a_pool_of_another_size_makes_its_scenes_again(
+    tmp_path: Path, corpora: dict[str, Any], size: int
+) -> None:
+    recipe = tiny(kept_scenes=3, first_scenes=4)
+    Feed(recipe, corpora["train"], ScenePool(tmp_path / "a", 3, FRONT_END, 12288)).batch(0)
+    other = replace(recipe, kept_scenes=size)
+    again, new = (
+        Feed(other, corpora["train"], ScenePool(tmp_path / name, size, FRONT_END, 12288)).batch(0)
+        for name in ("a", "b")
+    )
+    torch.testing.assert_close(again, new, rtol=0, atol=0)
 
 
 def test_other_processes_make_the_same_batches(tmp_path: Path, corpora: dict[str, Any]) -> None:
@@ -321,6 +370,15 @@ def test_steps_lower_the_loss_and_survive_a_bad_batch(
     assert all(bool(torch.isfinite(p).all()) for p in run.network.parameters())
 
 
+class Neutral:
+    """A first estimate that changes nothing."""
+
+    name = "neutral"
+
+    def estimate(self, *args: Any, **more: Any) -> Estimate:
+        return Estimate(MATCH_CHAIN, TABLE.neutral(1))
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory, corpora: dict[str, Any]) -> Path:
     return train_frames(tiny(steps=2), corpora, tmp_path_factory.mktemp("frames"))
@@ -335,6 +393,38 @@ def test_the_estimator_gives_a_setting_and_keeps_locks(weights: Path) -> None:
     assert all(bool(torch.isfinite(v).all()) for v in found.setting.values())
     with pytest.raises(AudioError, match="references"):
         estimator.estimate(source, [], locks={})
+
+
+@pytest.mark.parametrize("gain", [0.0, 1e-6])
+def test_a_silent_reference_counts_nowhere(weights: Path, gain: float) -> None:
+    source, reference = (Excerpt(0.25 * c / c.abs().max(), SAMPLE_RATE) for c in clips(2))
+    silent = replace(source, audio=gain * source.audio)
+    estimator = Frames(weights, first=Neutral(), rules=FitRules(steps=2))
+    alone = estimator.estimate(source, [reference], locks={})
+    assert estimator.estimate(source, [silent, reference], locks={}) == alone
+
+
+def test_speech_is_compared_in_the_band_that_both_recordings_have(
+    weights: Path, tmp_path: Path
+) -> None:
+    """What the reference holds above the end of the source's content does not count."""
+    tensors, header = checkpoint.read(weights)
+    torch.manual_seed(0)  # two steps of training hardly see the reference
+    moved = {n: t + 0.05 * torch.randn_like(t) for n, t in tensors.items()}
+    checkpoint.write(tmp_path / "moved.safetensors", moved, header)
+    audio = clips(2).repeat(1, 6)
+    hz = torch.fft.rfftfreq(audio.shape[1], 1 / SAMPLE_RATE)
+    narrow, wide = torch.fft.rfft(audio) * torch.stack([hz < 4000, hz < SAMPLE_RATE])
+    source, *references = (
+        Excerpt(0.1 * torch.fft.irfft(x), SAMPLE_RATE)
+        for x in (narrow, wide, torch.where(hz < 5000, wide, 0.1 * wide))
+    )
+    estimator = Frames(
+        tmp_path / "moved.safetensors", first=Neutral(), rules=FitRules(steps=2), level=None
+    )
+    found, other = (estimator.estimate(source, [r], locks={}).setting for r in references)
+    for name, value in found.items():
+        assert float(other[name]) == pytest.approx(float(value), abs=1e-4), name
 
 
 def test_a_first_answer_may_have_a_say(weights: Path) -> None:

@@ -6,12 +6,13 @@ import ast
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_recipe
+from tiny import contents, tiny_recipe
 
 from retone.audio import Clip
 from retone.errors import DataError
@@ -199,6 +200,19 @@ def test_a_refused_run_leaves_nothing(
     left = sorted(p.name for p in folder.iterdir()) if folder.exists() else None
     assert left == (["notes.txt"] if there else None)
     assert there or not folder.parent.exists()
+
+
+def test_a_refused_run_leaves_an_earlier_one_as_it_was(
+    corpora: dict[str, Any], tmp_path: Path
+) -> None:
+    train(tiny_recipe(steps=1), corpora, tmp_path, workers=0)
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 5, "loss": 1.0}\n')  # after the saved step: the run was killed
+    before = contents(tmp_path)
+    silent = replace(corpora["val"], tracks=())
+    with pytest.raises(DataError):
+        train(tiny_recipe(steps=1), {**corpora, "val": silent}, tmp_path, workers=0)
+    assert contents(tmp_path) == before
 
 
 def test_a_run_that_cannot_make_pairs_leaves_nothing(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ def log_rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, by path."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def losses(folder: Path) -> list[tuple[int, float]]:
     """(step, training loss) of a run."""
     return [(r["step"], r["loss"]) for r in log_rows(folder) if "loss" in r]

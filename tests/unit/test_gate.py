@@ -29,12 +29,13 @@ from retone.estimators.gate import (
     read,
     without_locked,
 )
-from retone.estimators.level_rule import Levels, levels_of
+from retone.estimators.level_rule import Levels, levels_of, sounding
 from retone.estimators.matching import NEAR_PROCESSING, Matching
 from retone.estimators.network import Network
 from retone.lab.evaluate.gate import (
     cross_validated,
     fit_gate,
+    groups_of,
     interpolated,
     measure_pairs,
     summary,
@@ -266,7 +267,7 @@ def _nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_module, "packaged_gate", lambda name: gate)
 
 
-@pytest.mark.parametrize("silent", [(True, False), (False, True), (False, False, True)])
+@pytest.mark.parametrize("silent", [(True, False), (False, True), (False, True, True)])
 def test_a_silent_recording_is_no_reason_to_refuse(
     silent: tuple[bool, ...], pair: tuple[Excerpt, Excerpt]
 ) -> None:
@@ -282,6 +283,31 @@ def test_a_silent_recording_is_no_reason_to_refuse(
     assert {n: float(v) for n, v in gated.setting.items()} == {
         n: float(v) for n, v in whole.setting.items()
     }
+
+
+@pytest.mark.parametrize("seconds", [0.3, 4.0])
+@pytest.mark.parametrize("gain", [0.0, 1e-5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_silent_reference_among_others_counts_nowhere(
+    kind: str, gain: float, seconds: float, pair: tuple[Excerpt, Excerpt]
+) -> None:
+    source, reference = pair
+    quiet = replace(source, audio=gain * source.audio[: round(seconds * RATE)])
+    network = Network(weights=kind)
+    alone, *others = (
+        network.answer(source, references, locks={})
+        for references in ([reference], [reference, quiet], [quiet, reference, quiet])
+    )
+    assert alone[1] is not None
+    for estimate, evidence in others:
+        assert evidence == alone[1]
+        assert estimate == alone[0]
+
+
+def test_what_is_not_finite_is_no_silence(pair: tuple[Excerpt, Excerpt]) -> None:
+    source, reference = pair
+    broken = replace(source, audio=source.audio * float("nan"))
+    assert sounding([broken, reference]) == [broken, reference]
 
 
 def test_a_short_clip_has_no_gate(pair: tuple[Excerpt, Excerpt]) -> None:
@@ -350,6 +376,11 @@ def test_tables_follow_the_level_by_the_same_share(pair: tuple[Excerpt, Excerpt]
 
     out = Estimated("half", Half()).run(made, RATE)
     assert 20 * np.log10(np.abs(out).max() / np.abs(own).max()) == pytest.approx(-3.01, abs=0.02)
+
+
+def test_voices_are_counted_as_inputs_and_as_references() -> None:
+    rows = [{"group": a, "reference": b} for a, b in (("a", "a"), ("a", "b"), ("c", "b"))]
+    assert groups_of(rows) == 3
 
 
 def test_rows_of_another_question_are_refused(tmp_path: Path) -> None:

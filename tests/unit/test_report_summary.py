@@ -237,3 +237,19 @@ def test_a_click_hardly_changes_what_is_said_of_the_tone() -> None:
     assert [t.text.split(" by ")[0] for t in found] == [t.text.split(" by ")[0] for t in usual]
     for one, other in zip(usual, found, strict=True):
         assert other.change_db == pytest.approx(one.change_db, abs=1.5)
+
+
+@pytest.mark.parametrize("length", [1, 20])
+@pytest.mark.parametrize("count", [1, 3])
+def test_of_a_click_in_digital_silence_the_tone_is_told(length: int, count: int) -> None:
+    """It is all that the recording holds: without it, numbers below rounding would be compared."""
+    x = np.zeros(4 * RATE, np.float32)
+    for at in np.linspace(20000, 150000, count).astype(int):
+        x[at : at + length] = np.hanning(length + 2)[1:-1]
+    first, last = retone.match(x, x.copy(), sample_rate=RATE), Equalizer()
+    assert "everything" not in first.summary.lower()
+    setting = {p.name: p.default for p in last.params} | {"high_shelf_gain_db": -9.0}
+    settings = SettingsFile(last, setting, RATE, "test")
+    summary = retone.apply(x, settings, sample_rate=RATE, loudness="off").summary
+    assert "arker above" in summary or length > 1, summary
+    assert "everything" not in summary.lower()

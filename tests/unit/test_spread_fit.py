@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from retone.dsp.short_levels import dynamics_db, noise_floor_change_db, short_levels_db
+from retone.dsp.short_levels import Floor, dynamics_db, noise_floor_change_db, short_levels_db
 from retone.effects import EXPANDER_TABLE, Compressor
 from retone.estimators import spread_fit
 
@@ -90,3 +90,11 @@ def test_locked_values_stay() -> None:
     locks = {"ratio": 2.0, "threshold_db": -30.0}
     found = spread_fit.fit(signal, signal.spread_db - 8.0, locks, most_lift_db=60.0)
     assert locks.items() <= found.items()
+
+
+def test_even_sound_with_a_tenth_of_quiet_moments_sounds() -> None:
+    """The quietest tenth reaches into the sound, and nothing lies 6 dB above that."""
+    own = np.concatenate([np.full(100, -60.0), np.linspace(-3.0, 0.0, 901)])
+    sounding = spread_fit.Sounding(own, Floor(own))
+    assert len(sounding.frames) == 901
+    assert 0 < sounding.before_db < 3

@@ -136,13 +136,17 @@ def run_many(
     Returns:
         1 if a recording failed, else 0.
     """
+    from retone.cli.streams import STREAM, refuse_stream
     from retone.errors import AudioError, SettingError
     from retone.terminal import progress_bar
 
     if args.output is None:
         raise SettingError("several recordings need a folder for the results: give -o FOLDER.")
+    if args.output == STREAM:
+        raise SettingError("standard output (-) is no folder: give -o FOLDER.")
     if Path(args.output).is_file():
         raise SettingError(f"{args.output} is a file; several recordings need a folder.")
+    refuse_stream(options.get("to", ()))
     for name in (*options.get("to", ()), options.get("settings"), options.get("weights")):
         if name and "://" not in name and not Path(name).is_file():
             raise AudioError(f"{name} does not exist or is a folder; every recording needs it.")
@@ -165,7 +169,14 @@ def job_of(verb: str, args: argparse.Namespace, options: Mapping[str, Any], **ho
     from retone.batch.job import Job, default_workers, local_engine
     from retone.batch.plan import plan_of
     from retone.batch.rows import Recipe
+    from retone.errors import SettingError
 
+    if "-" in args.inputs:
+        alone = "without -o" if verb == "inspect" else "with -o FILE"
+        raise SettingError(
+            f"standard input (-) is processed alone, {alone}, and not as one of many or as a job. "
+            "To have it among others, save it as a file."
+        )
     folder = str(args.output or "")
     plan = plan_of(
         args.inputs or (), folder, verb=verb, format_name=args.format, manifests=args.manifest

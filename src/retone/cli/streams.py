@@ -102,6 +102,14 @@ def kept_input(folder: Path) -> Path:
     return source
 
 
+def refuse_stream(names: Sequence[Path | str]) -> None:
+    """Refuse ``-`` among files that are read besides the recording to change."""
+    from retone.errors import AudioError
+
+    if any(str(name) == str(STREAM) for name in names) and not STREAM.exists():
+        raise AudioError("standard input (-) can only be the recording to change: name a file.")
+
+
 @contextlib.contextmanager
 def ends(
     args: argparse.Namespace,
@@ -125,6 +133,7 @@ def ends(
     from retone.errors import AudioError
     from retone.process.render import output_beside
 
+    refuse_stream(references)
     with contextlib.ExitStack() as stack:
         source, output = args.input, args.output
         folder = None

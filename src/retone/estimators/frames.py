@@ -17,7 +17,7 @@ from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
 from retone.estimators.closed_form import ClosedForm
 from retone.estimators.common_band import in_common_band
 from retone.estimators.frame_fit import FitRules, FrameGoal, fit_frames
-from retone.estimators.level_rule import LevelRule, same_sources
+from retone.estimators.level_rule import LevelRule, same_sources, sounding
 from retone.estimators.loading import (
     LONGEST,
     SHORTEST,
@@ -105,6 +105,7 @@ class Frames:
         """
         if not references or any(isinstance(r, Profile) for r in references):
             raise AudioError("frames: recordings are needed as references; give one or more.")
+        references = sounding(references)
         network, length, kind = load(self.weights)
         front_end = network.front_end
         rate = front_end.config.sample_rate

@@ -18,11 +18,14 @@ from torch import Tensor
 
 from retone.audio import loudness_lufs
 from retone.dsp.measure import Array, measure
+from retone.estimators.base import Excerpt, Reference
 from retone.estimators.content_statistics import packaged
 from retone.estimators.separation import same_voice
 
 SHORTEST_S = 0.5
 """Anything shorter has no statistics; see ``retone.dsp.measure``."""
+
+SILENT_LUFS = -70.0
 
 
 class Levels(NamedTuple):
@@ -118,6 +121,24 @@ class LevelRule:
         if len(known) < len(levels):
             return 0.0
         return self.gain_db(known[0], known[1], known[2:], same_source)
+
+
+def sounding(references: Sequence[Reference]) -> list[Reference]:
+    """References without the recordings that are silent or nearly so, unless none would be left.
+
+    That is below -70 LUFS, which ITU-R BS.1770 does not count as sound. What is not finite stays.
+    """
+    if len(references) < 2:
+        return list(references)
+    heard = [r for r in references if not (isinstance(r, Excerpt) and _is_silent(r))]
+    return heard or list(references)
+
+
+def _is_silent(excerpt: Excerpt) -> bool:
+    if not bool(excerpt.audio.isfinite().all()):
+        return False
+    levels = levels_of(excerpt.audio, excerpt.sample_rate)
+    return levels is None or levels.loudness_lufs < SILENT_LUFS
 
 
 def same_sources(

@@ -30,7 +30,7 @@ from retone.estimators.gate import (
     without_locked,
 )
 from retone.estimators.gate import packaged as packaged_gate
-from retone.estimators.level_rule import LevelRule, levels_of, same_sources
+from retone.estimators.level_rule import LevelRule, levels_of, same_sources, sounding
 from retone.estimators.loading import (
     Loaded,
     load,
@@ -207,6 +207,7 @@ class Network:
         """
         if not references:
             raise AudioError("network: a reference is needed; give one or more recordings.")
+        references = sounding(references)
         loaded = load(self.weights)
         network: Any = loaded.network
         if isinstance(network, Tcn):
@@ -258,12 +259,8 @@ class Network:
         loud = [clips, *(loudest(other, self.fit_pieces) for other in others)]
         if expected and self.fit_steps != 0:
             if recordings:
-                not_silent = [
-                    features
-                    for features, clips in zip(reference_features, others, strict=False)
-                    if bool(clips.any())
-                ]
-                aim = self._aim(loaded, own, parts, not_silent)
+                heard = reference_features if any(bool(clips.any()) for clips in others) else []
+                aim = self._aim(loaded, own, parts, heard)
             descent = TOGETHER if aim else ALONE
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
@@ -366,7 +363,7 @@ class _Aim(NamedTuple):
         gain_db = (rule.certain + doubt * (rule.doubtful - rule.certain)) * above_db
         if rule.peak:
             own_db = _peak_db(rendered(loaded.effect, loud[0], rate, unit))
-            others_db = [_peak_db(clips) for clips in loud[1:] if bool(clips.any())]
+            others_db = [_peak_db(clips) for clips in loud[1:]]
             gain_db += doubt * rule.peak * (sum(others_db) / len(others_db) - own_db)
         return louder(loaded.effect.params, unit, gain_db)
 

@@ -98,10 +98,11 @@ class Sounding:
     """The frames of a recording with short levels [frames] that lie above its noise floor."""
 
     def __init__(self, own: Array, floor: Floor) -> None:
-        least = own.max(initial=-np.inf) - LIVE_DB
+        sounds = own > own.max(initial=-np.inf) - LIVE_DB
         if np.isfinite(floor.before_db):
-            least = max(least, own[floor.quiet].max() + SOUNDING_DB)
-        self.frames = np.flatnonzero(own > least)
+            above = sounds & (own > own[floor.quiet].max() + SOUNDING_DB)
+            sounds = above if above.any() else sounds  # even sound, with quiet moments in a tenth
+        self.frames = np.flatnonzero(sounds)
         self.before_db = float(self._spread_db(own[None])[0])
 
     def livelier_db(self, levels: Array) -> Array:

@@ -49,7 +49,7 @@ _CANDIDATES = 4
 _DECISION_S = 15.0
 _WEAK_DB = -15.0
 _CANCELLED, _CANCELLED_DB = 0.25, -15.0
-_CLICK_DB, _CLICK_HOPS, _CLICK_SHARE = 10.0, 10, 0.005
+_CLICK_DB, _CLICK_HOPS, _CLICK_SHARE, _CLICK_S = 10.0, 10, 0.005, 0.1
 _FADE_S = 0.005
 _SOUNDS_DB = -30.0
 
@@ -237,13 +237,15 @@ def _chosen(found: Activity) -> Mask:
 
 def _with_pauses(found: Activity, reader: AudioReader) -> Segments:
     """The parts to analyse with their pauses. Of long pauses the middle is left out where it is so
-    quiet that it does not count for the spread, or where only pieces are analysed."""
+    quiet that it does not count for the spread, or where only pieces are analysed. A click in
+    digital silence keeps some of that: alone it would have no levels."""
     chosen = _chosen(found)
     audible = found.power > 0
     parts = widened(chosen, PAUSE_S, PAUSE_S)
     if (chosen >= found.keep).all():
         parts |= found.power > found.power.max() * db_to_power(-LIVE_DB)
-    return _segments(parts & audible, reader)
+    sounds = parts & audible
+    return _segments(sounds if sounds.sum() * HOP_S >= _CLICK_S else chosen, reader)
 
 
 def _pauses(found: Activity, reader: AudioReader) -> Segments:

@@ -23,6 +23,8 @@ LEAST_SPREAD_DB, PAUSES_SHARE = 1.0, 0.25
 LEAST_LOUDNESS_DB = 0.5
 RARE = 100
 """One moment of so many may stand out without being what the recording sounds like."""
+ALL_DB = 60.0
+"""Moments this far above all others together, as a click in digital silence, are the recording."""
 _HEARD_DB, _FULLY_DB = 45.0, 20.0
 _NARROWEST = math.sqrt(2)  # of a region that is named, as a ratio of its ends
 _HEARD_HZ = (30.0, 16000.0)
@@ -143,7 +145,8 @@ def usual_levels_db(data: ReportData) -> dict[str, np.ndarray]:
     """What to add to the spectra of ``before`` and ``after`` [F] so that no moment outweighs all.
 
     In each band of the spectrograms the loudest hundredth of the moments before, at least one,
-    counts as much as the next loudest one; the same moments after count as much less.
+    counts as much as the next loudest one; the same moments after count as much less. Nothing is
+    added where hardly anything else sounds.
     """
     pictures = [data.spectrograms.get(role) for role in ("before", "after")]
     none = np.zeros(data.frequency_hz.size)
@@ -160,6 +163,8 @@ def usual_levels_db(data: ReportData) -> dict[str, np.ndarray]:
     found = {}
     for role, level_db in (("before", before.level_db), ("after", after.level_db)):
         whole, usual = (np.sum(10 ** (x / 10), axis=1) for x in (level_db, level_db + less_db))
+        if role == "before" and usual.sum() < whole.sum() * 10 ** (-ALL_DB / 10):
+            return {"before": none, "after": none}
         found[role] = np.interp(data.frequency_hz, middle_hz, 10 * np.log10(usual / whole))
     return found
 

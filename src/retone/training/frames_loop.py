@@ -7,7 +7,6 @@ drawn from, and ``best.safetensors`` the averaged weights with the best validati
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import time
@@ -37,7 +36,7 @@ from retone.training.model import follow
 from retone.training.processes import device_named, interrupts
 from retone.training.recipes.frames import FrameRecipe
 from retone.training.recipes.record import describe
-from retone.training.scene_feed import BATCH_SEED, Feed, validation_batches
+from retone.training.scene_feed import BATCH_SEED, Feed, SceneDataset, validation_batches
 from retone.training.scene_pool import FramePair, ScenePool
 from retone.training.state import BEST, LAST
 
@@ -87,35 +86,34 @@ def train_frames(
         SettingError: the device cannot be used.
     """
     place = device_named(device)
-    with contextlib.ExitStack() as refused:
-        refused.enter_context(run_folder(folder))
+    with run_folder(folder):  # whatever may refuse the run comes before what it changes
         if warm_start is not None and not (folder / LAST).is_file():
-            copy_matching(recipe.network.build(), warm_start)  # before scenes are made
-        log = RunLog(folder, _saved_step(folder), report)
+            copy_matching(recipe.network.build(), warm_start)
+        run = _Run(recipe, folder, place)
+        held_out = validation_batches(recipe, corpora["val"], folder / "validation", place)
         shape = (recipe.network.front_end, recipe.scenes.length)
         pool = ScenePool(folder / "scenes", recipe.kept_scenes, *shape, place)
-        feed = Feed(recipe, corpora["train"], pool, workers, eager=budget_s is not None)
-        try:
-            run = _Run(recipe, folder, place)
-            if run.step == 0:
-                write_record(recipe, corpora, folder)
-                feed.batch(0)
-                run.network.standardize(pool.summaries().to(place))
-                if warm_start is not None:
-                    copied = copy_matching(run.network, warm_start)
-                    log.note(f"initialised from {warm_start}: {copied}")
-                run.average.load_state_dict(run.network.state_dict())
-            held_out = validation_batches(recipe, corpora["val"], folder / "validation", place)
-            if run.step == 0:
-                log.row({"step": 0, "validation": validate(run.average, held_out)})
-            refused.pop_all()  # the run has begun: from here on its folder stays
-            _train(
-                run, feed, held_out, log, budget_s=budget_s, save_every_s=save_every_s,
-                log_every=log_every, stop_after_s=stop_after_s, progress=progress,
-            )  # fmt: skip
-        finally:
-            feed.close()
-            log.close()
+        if not pool.count:
+            pool.add(SceneDataset(recipe, corpora["train"])[0])
+    log = RunLog(folder, run.step, report)
+    feed = Feed(recipe, corpora["train"], pool, workers, eager=budget_s is not None)
+    try:
+        if run.step == 0:
+            write_record(recipe, corpora, folder)
+            feed.batch(0)
+            run.network.standardize(pool.summaries().to(place))
+            if warm_start is not None:
+                copied = copy_matching(run.network, warm_start)
+                log.note(f"initialised from {warm_start}: {copied}")
+            run.average.load_state_dict(run.network.state_dict())
+            log.row({"step": 0, "validation": validate(run.average, held_out)})
+        _train(
+            run, feed, held_out, log, budget_s=budget_s, save_every_s=save_every_s,
+            log_every=log_every, stop_after_s=stop_after_s, progress=progress,
+        )  # fmt: skip
+    finally:
+        feed.close()
+        log.close()
     return folder / BEST
 
 
@@ -194,11 +192,6 @@ class _Run:
         self.best = math.inf if state["best"] is None else state["best"]
 
 
-def _saved_step(folder: Path) -> int:
-    last = folder / LAST
-    return int(checkpoint.read(last)[1]["state"]["step"]) if last.is_file() else 0
-
-
 def _train(
     run: _Run,
     feed: Feed,
@@ -264,7 +257,6 @@ def scored_pass(recipe: FrameRecipe, step: int) -> int:
     return int(rng.integers(recipe.network.passes))
 
 
-@torch.no_grad()
 @torch.no_grad()
 def validate(network: FrameNet, batches: list[FramePair]) -> dict[str, float]:
     """Mean negative log-likelihood, and errors in dB of frames, of band means (tone) and of level.

@@ -203,18 +203,19 @@ class _Run:
             self.state = load_state(
                 recipe, self.model, self.optimizer, folder, warm_start, self.average
             )
+            if self.state.step == 0 and warm_start is None:
+                count = recipe.accumulate * context.world
+                _standardize(recipe, self.model.network, corpora["train"], count)
+                if self.average is not None:
+                    self.average.load_state_dict(self.model.state_dict())
+        self._share_state()
+        self.validation = Validation.of(recipe, corpora["val"], context)
+        if first:  # nothing refuses the run from here on
             self.recorder = RunLog(folder, self.state.step, report)
             if self.state.step == 0:
                 write_record(recipe, corpora, folder)
                 for problem in corpus_problems(recipe, corpora):
                     self.note(problem)
-                if warm_start is None:
-                    count = recipe.accumulate * context.world
-                    _standardize(recipe, self.model.network, corpora["train"], count)
-                    if self.average is not None:
-                        self.average.load_state_dict(self.model.state_dict())
-        self._share_state()
-        self.validation = Validation.of(recipe, corpora["val"], context)
         self.parallel: nn.Module = self.model
         if context.world > 1:  # also copies the weights of rank 0 to the others
             self.parallel = nn.parallel.DistributedDataParallel(self.model)

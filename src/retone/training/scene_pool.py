@@ -87,7 +87,8 @@ class ScenePool:
     """Features of scenes in a folder: a ring buffer of fixed size.
 
     ``count`` is the number of scenes made so far; scene n is in slot n modulo the size. On another
-    device than the CPU a copy in its memory serves the pairs.
+    device than the CPU a copy in its memory serves the pairs. Scenes that were made for another
+    size, front end or length are made again.
     """
 
     def __init__(
@@ -111,8 +112,8 @@ class ScenePool:
             "gain_db": (np.float32, (CLIPS,)),
             "bandwidth_hz": (np.float32, (VOICES,)),
         }
-        self._kept = {name: self._map(name, *shape) for name, shape in shapes.items()}
         self._count = self._map("count", np.int64, (), 1)
+        self._kept = {name: self._map(name, *shape) for name, shape in shapes.items()}
         self._held: dict[str, Tensor] = {}
         if device.type != "cpu":
             self._held = {name: self._copy(array) for name, array in self._kept.items()}
@@ -123,6 +124,8 @@ class ScenePool:
             old = np.load(path, mmap_mode="r+")
             if old.shape == whole:
                 return old
+        if name != "count":
+            self._count[0] = 0
         return np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=whole)
 
     def _copy(self, array: Array) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from retone.lab.commands.corpora import add_corpus, add_number, add_output, add_seed, corpus_of
 from retone.lab.commands.verbs import Verb
@@ -67,12 +68,15 @@ def _run(args: argparse.Namespace) -> int:
             print(f"{what}, {case}: " + ", ".join(f"{k} {v:.3g}" for k, v in numbers.items()))
     if args.output:
         question = {"parts": [about for about, _ in parts], "seed": args.seed,
-                    "pairs": len(rows), "groups": len({row["group"] for row in rows})}  # fmt: skip
-        by_part, first = [], 0
+                    "pairs": len(rows), "groups": len({row["group"] for row in rows}),
+                    "groups_with_references": gate.groups_of(rows)}  # fmt: skip
+        by_part: list[dict[str, Any]] = []
+        first = 0
         for _, part in parts:
             kept = slice(first, first + len(part))
             shares = {"whole": np.ones_like(gated[kept]), "gated": gated[kept]}
-            by_part.append({what: gate.summary(part, s) for what, s in shares.items()})
+            scored = {what: gate.summary(part, s) for what, s in shares.items()}
+            by_part.append({**scored, "groups_with_references": gate.groups_of(part)})
             first = kept.stop
         record = {"provenance": provenance(), "question": question, "found": found,
                   "by_part": by_part}  # fmt: skip

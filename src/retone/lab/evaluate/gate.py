@@ -95,6 +95,11 @@ def measure_pairs(
     return rows
 
 
+def groups_of(rows: Sequence[Row]) -> int:
+    """How many voices or tracks these rows have as inputs or as references."""
+    return len({row[name] for row in rows for name in ("group", "reference")})
+
+
 def load_rows(path: Path) -> tuple[Row, list[Row]]:
     """What ``measure_pairs`` wrote: its question and the rows."""
     data = json.loads(path.read_text(encoding="utf-8"))
