@@ -12,7 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -124,15 +124,84 @@ def quantised(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return packed
 
 
+class Rounded(NamedTuple):
+    """Weights [R, C] as integers in 16 bits, and powers [R] and [C] of the scales of rows and
+    columns (``scale``) that they are multiplied by."""
+
+    whole: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    def weights(self) -> Tensor:
+        """The weights [R, C]."""
+        return self.whole.float() * scale(self.rows)[:, None] * scale(self.columns)
+
+
+POWERS = 4
+"""Scales are powers of 2 ** (1 / 4)."""
+ROW_POWER, COLUMN_POWER, HIGH = ".row_power", ".column_power", ".high_byte"
+
+
+def scale(powers: Tensor) -> Tensor:
+    """Scales of rows or columns from their powers."""
+    return torch.exp2(powers.float() / POWERS)
+
+
+def packed_rounded(name: str, rounded: Rounded, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Tensors of a file for weights of this shape. They are small once a wheel has compressed them.
+
+    Integers of similar size are next to each other: rows or columns, whichever scales differ more,
+    are in the order of their scales. High bytes have a tensor of their own, up to the last one that
+    is not 0.
+    """
+    whole = rounded.whole.int()
+    by_column, order = _order(rounded.rows, rounded.columns)
+    whole = (whole.T if by_column else whole)[order].reshape(shape)
+    low = (whole + 128) % 256 - 128
+    high = ((whole - low) // 256).flatten()
+    large = high.nonzero()
+    packed = {name: low.to(torch.int8), name + ROW_POWER: rounded.rows}
+    if len(large):
+        packed[name + HIGH] = high[: int(large[-1]) + 1].to(torch.int8)
+    return packed | {name + COLUMN_POWER: rounded.columns}
+
+
+def _order(rows: Tensor, columns: Tensor) -> tuple[bool, Tensor]:
+    """Whether weights are stored column by column, and the order of columns or of rows."""
+    by_column = _variance(columns) > _variance(rows)
+    return by_column, torch.argsort(columns if by_column else rows, stable=True)
+
+
+def _variance(powers: Tensor) -> float:
+    """Variance of integers, the same on every machine, since writer and reader compare it."""
+    values = powers.flatten().tolist()
+    count = max(len(values), 1)
+    return float(count * sum(v * v for v in values) - sum(values) ** 2) / count**2
+
+
+def _of_rounded(low: Tensor, high: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor:
+    """The weights that ``packed_rounded`` packed."""
+    by_column, order = _order(rows, columns)
+    stored = low.short().flatten()
+    if high is not None:
+        stored[: high.numel()] += 256 * high.flatten().short()
+    whole = torch.empty_like(stored).reshape(len(order), -1)
+    whole[order] = stored.reshape(len(order), -1)
+    found = Rounded(whole.T if by_column else whole, rows, columns).weights()
+    return found.reshape(low.shape)
+
+
 def _dequantised(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    scales = {n for n in tensors if n.endswith(ROW_SCALE)}
+    beside = (ROW_SCALE, ROW_POWER, COLUMN_POWER, HIGH)
     out = {}
     for name, tensor in tensors.items():
-        if name in scales:
+        if name.endswith(beside):
             continue
-        scale = tensors.get(name + ROW_SCALE)
-        if scale is not None:
-            tensor = tensor.float() * scale.reshape(-1, *[1] * (tensor.dim() - 1))
+        row_scale, rows, columns, high = (tensors.get(name + suffix) for suffix in beside)
+        if row_scale is not None:
+            tensor = tensor.float() * row_scale.reshape(-1, *[1] * (tensor.dim() - 1))
+        elif rows is not None and columns is not None:
+            tensor = _of_rounded(tensor, high, rows, columns)
         out[name] = tensor
     return out
 
