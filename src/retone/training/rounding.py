@@ -184,7 +184,7 @@ def rounded(weight: Tensor, layer: Layer, noise: float) -> checkpoint.Rounded:
     mean = float(layer.products.diagonal().mean()) + TINY
     products = (1 - SHRINK) * layer.products.double()
     products += torch.diag(SHRINK * layer.products.diagonal() + FLOOR * mean)
-    # Its diagonal holds, inverted, what of each input does not follow from those after it.
+    # Its diagonal is the inverse of the part of each input that does not follow from later ones.
     factor = torch.linalg.cholesky(torch.linalg.inv(products), upper=True)
     effect = layer.rows.double()
     effect = effect.clamp(min=LEAST_EFFECT * float(effect.median()) + TINY)
