@@ -225,3 +225,12 @@ def test_an_unreadable_folder_is_one_line(clip, tmp_path: Path) -> None:
     rows = plan_of([str(tmp_path / "in")], str(tmp_path / "out")).rows
     (tmp_path / "in" / "locked").chmod(0o700)
     assert outputs(rows) == ["a.wav"] and len(problems(rows)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    os.mkfifo(tmp_path / "in" / "pipe.wav")
+    for inputs in ([str(tmp_path / "in")], [str(tmp_path / "in" / "pipe.wav"), "other.wav"]):
+        row = plan_of(inputs, str(tmp_path / "out")).rows[0]
+        assert "pipe.wav is not a file" in row.problem

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from cli.conftest import Record, Run
+from retone.effects import SOUND_CHAIN
 from retone.lab.bench.exports import cases
+from retone.process.settings_file import SettingsFile
 
 
 @pytest.fixture
@@ -35,6 +37,26 @@ def test_verify_states_the_difference(retone: Run, settings: Path, record: Recor
     assert done.code == 0, done.err
     assert "equaliser response: at most 0.0000 dB" in done.out
     assert "note: compressor: compression (3:1" in done.out
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expander", "said"),
+    [
+        (1.0, 2.1, "compressor: downward expansion (2.1:1 below -50 dBFS) cannot"),
+        (3.0, 2.1, "(3:1 above -30 dBFS) with downward expansion (2.1:1 below -50 dBFS) cannot"),
+        (3.0, 1.0, "compressor: compression (3:1 above -30 dBFS) cannot"),
+    ],
+)
+def test_what_is_left_out_is_what_was_at_work(
+    retone: Run, tmp_path: Path, ratio: float, expander: float, said: str
+) -> None:
+    values = {p.name: p.default for p in SOUND_CHAIN.params} | {
+        "compressor.threshold_db": -30.0, "compressor.ratio": ratio,
+        "compressor.expander_threshold_db": -50.0, "compressor.expander_ratio": expander,
+    }  # fmt: skip
+    path = tmp_path / "voice.json"
+    SettingsFile(SOUND_CHAIN, values, 48000, "test").write(path)
+    assert said in retone("export", path, "--to", "equalizer-apo").out
 
 
 def test_csv_follows_a_recording(retone: Run, settings: Path, record: Record) -> None:

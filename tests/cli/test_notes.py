@@ -142,3 +142,14 @@ def test_settings_applied_to_another_file_do_not_speak_of_the_first(
     for name, said in (("a.wav", True), ("c.wav", False)):
         ended = retone("apply", record(name), "--settings", settings, "-o", tmp_path / f"x{name}")
         assert ended.code == 0 and ("It hums." in ended.out) == said
+
+
+def test_the_note_on_a_large_change_is_about_the_whole_change(
+    retone: Run, repository: Path, tmp_path: Path
+) -> None:
+    """At half the amount half of that is made, and at 0 nothing."""
+    dull, bright = (repository / "examples" / f"{n}_voice.flac" for n in ("dull", "bright"))
+    done = retone("match", dull, "--to", bright, "-o", tmp_path / "o.wav", "--amount", "0")
+    assert "No audible change." in done.out
+    assert "A large change: in full, the tone changes by" in done.out
+    assert "lower the strength or the amount." in done.out

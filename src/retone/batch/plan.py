@@ -134,6 +134,8 @@ class _Tree:
             return f"{name} does not exist. Check the name."
         if not os.path.exists(name):
             return f"{name} is a link to a file that does not exist."
+        if not os.path.isfile(name):
+            return _no_file(name)
         if self.is_output(name):
             return f"{name} is in the folder of the results. Choose another folder for them."
         return ""
@@ -203,10 +205,18 @@ class _Tree:
     def _file(self, entry: os.DirEntry[str], prefix: str) -> Row:
         output = prefix + entry.name
         try:
-            return Row(entry.path, output, entry.stat().st_size)
+            size = entry.stat().st_size
         except OSError:
             problem = f"{entry.path} is a link to a file that does not exist."
             return Row(entry.path, output, problem=problem)
+        if not entry.is_file():
+            return Row(entry.path, output, problem=_no_file(entry.path))
+        return Row(entry.path, output, size)
+
+
+def _no_file(name: str) -> str:
+    """What is wrong with a named pipe, which would be waited for without end, and the like."""
+    return f"{name} is not a file. Leave it out, or save its sound as a file."
 
 
 def _is_recording(name: str) -> bool:

@@ -112,7 +112,8 @@ def _show(name: str) -> None:
     print(f"{preset.name} ({preset.kind})\n{preset.description}")
     level = "keeps the recording's own" if p.loudness_lufs is None else f"{p.loudness_lufs:g} LUFS"
     print(f"loudness      {level}")
-    print(f"made from     {p.voices} voices or pieces, {p.seconds / 60:.1f} min of sound")
+    many = f"{p.voices} voices or pieces" if p.voices > 1 else "one voice or piece, or not known"
+    print(f"made from     {many}, {p.seconds / 60:.1f} min of sound")
     print(f"crest         {s.crest_db[0]:.1f} dB (peak over the level of active parts)")
     short = s.level_percentiles_db[0]
     print(f"level spread  {short[4] - short[0]:.1f} dB (10 ms levels, 10 to 95 %)")

@@ -384,4 +384,7 @@ def _large_change(guard: Guard, gain_db: Array, setting: Setting) -> tuple[str, 
     if not parts:
         return ()
     what = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return (f"A large change: {what}. If it sounds unnatural, lower the strength.",)
+    return (
+        f"A large change: in full, {what}. If it sounds unnatural, lower the strength or the "
+        "amount.",
+    )

@@ -205,11 +205,22 @@ def impulse_notes(plan: Plan, curve: Fixed, *, late: bool) -> list[str]:
     return notes
 
 
+def _dynamics_of(d: Dynamics) -> str:
+    parts = []
+    if d.compresses:
+        what = "compression" if d.ratio > 1 else "upward expansion"
+        parts.append(f"{what} ({number(d.ratio)}:1 above {number(d.threshold_db)} dBFS)")
+    if d.expands:
+        low = number(d.expander_threshold_db)
+        parts.append(f"downward expansion ({number(d.expander_ratio)}:1 below {low} dBFS)")
+    return " with ".join(parts)
+
+
 def dynamics_left_out(plan: Plan) -> list[str]:
     """Notes for targets without any dynamics."""
     return [
-        f"{s.name}: compression ({number(s.ratio)}:1 above {number(s.threshold_db)} dBFS) cannot "
-        "be expressed and is left out; its makeup gain is in the preamp."
+        f"{s.name}: {_dynamics_of(s)} cannot be expressed and is left out; its makeup gain is in "
+        "the preamp."
         for s in plan.stages
         if isinstance(s, Dynamics) and s.acts
     ] + [
