@@ -171,7 +171,7 @@ def job_of(verb: str, args: argparse.Namespace, options: Mapping[str, Any], **ho
     from retone.batch.rows import Recipe
     from retone.errors import SettingError
 
-    if "-" in args.inputs:
+    if "-" in (args.inputs or ()):
         alone = "without -o" if verb == "inspect" else "with -o FILE"
         raise SettingError(
             f"standard input (-) is processed alone, {alone}, and not as one of many or as a job. "
