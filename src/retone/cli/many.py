@@ -150,7 +150,9 @@ def run_many(
     for name in (*options.get("to", ()), options.get("settings"), options.get("weights")):
         if name and "://" not in name and not Path(name).is_file():
             raise AudioError(f"{name} does not exist or is a folder; every recording needs it.")
+    _check_shared(options)
     job = job_of(verb, args, options, prepare=prepare, estimator=estimator, stamp=stamp)
+    _check_results(job, args)
     if not args.quiet:
         for note in job.plan.notes:
             print(f"note: {one_line(note)}")
@@ -162,6 +164,36 @@ def run_many(
         for _ in job.run(progress):
             pass
     return finish(job, args)
+
+
+def _check_shared(options: Mapping[str, Any]) -> None:
+    """Refuse a preset or settings that no recording could be processed with."""
+    preset, settings = (str(options.get(name) or "") for name in ("preset", "settings"))
+    if preset not in ("", "auto") and "://" not in preset:
+        from retone.presets import open_preset
+
+        open_preset(preset)
+    if settings and "://" not in settings:
+        from retone.process.settings_file import SettingsFile
+
+        SettingsFile.read(settings, settings)
+
+
+def _check_results(job: Job, args: argparse.Namespace) -> None:
+    """Refuse to write the table or the page over what is read or is not retone's."""
+    from retone.batch import storage
+    from retone.files.atomic import protect
+
+    names = _result_names(args.table)
+    if not storage.is_url(job.folder):
+        read = [n for n in (*(args.inputs or ()), *args.manifest) if not storage.is_url(n)]
+        written = [Path(storage.join(job.folder, name)) for name in names]
+        protect({Path(name): "the manifest" for name in read}, written)
+    job.claim(*names)
+
+
+def _result_names(table: str) -> tuple[str, str]:
+    return f"results.{table}", "summary.html"
 
 
 def job_of(verb: str, args: argparse.Namespace, options: Mapping[str, Any], **how: Any) -> Job:
@@ -211,13 +243,14 @@ def _write_results(job: Job, table: str) -> dict[str, str]:
     from retone.report.many import render_many
 
     verb, written = job.recipe.verb, {}
+    if job.refused():
+        return written
+    results, summary = (storage.join(job.folder, name) for name in _result_names(table))
     try:
-        target = storage.join(job.folder, f"results.{table}")
-        tables.write_table(job.records(), target, verb)
-        written["table"] = target
-        target = storage.join(job.folder, "summary.html")
-        storage.write_text(target, render_many(job.records(), verb))
-        written["summary"] = target
+        tables.write_table(job.records(), results, verb)
+        written["table"] = results
+        storage.write_text(summary, render_many(job.records(), verb))
+        written["summary"] = summary
     except RetoneError as error:
         job.totals.problems.append(str(error))
     return written
