@@ -155,7 +155,8 @@ def _outcome(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except OutputExistsError as e:
-        fix = "Choose another name with -o or pass --force."
+        option = " with -o" if hasattr(args, "output") else ""
+        fix = f"Choose another name{option} or pass --force."
         print(f"{parser.prog} {args.command}: {e.path} exists. {fix}", file=sys.stderr)
         return 2
     except PluginNotAllowedError as e:
