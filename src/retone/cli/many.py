@@ -48,7 +48,11 @@ def add_many_arguments(
 ) -> None:
     """The inputs, and the options of jobs over many of them."""
     parser.add_argument("inputs", nargs="+", metavar=metavar, help=about)
-    many = parser.add_argument_group("many recordings (-o names a folder then)")
+    many = parser.add_argument_group(
+        "many recordings (-o names a folder then)",
+        "The folder also gets a table (results.csv) and a page (summary.html). What an earlier run "
+        "has done there is not done again.",
+    )
     many.add_argument(
         "--manifest",
         action=_Manifest,
@@ -61,7 +65,7 @@ def add_many_arguments(
         type=_count,
         default=None,
         metavar="N",
-        help="worker processes (default: one per processor)",
+        help="worker processes, 0 to work without (default: one per processor)",
     )
     if together:
         many.add_argument(
@@ -242,7 +246,8 @@ def _write_results(job: Job, table: str) -> dict[str, str]:
     from retone.errors import RetoneError
     from retone.report.many import render_many
 
-    verb, written = job.recipe.verb, {}
+    verb = job.recipe.verb
+    written: dict[str, str] = {}
     if job.refused():
         return written
     results, summary = (storage.join(job.folder, name) for name in _result_names(table))
