@@ -17,12 +17,11 @@ from retone.batch.ledger import FOLDER, Ledger, sweep
 from retone.batch.plan import Plan
 from retone.batch.pool import Ready, each
 from retone.batch.rows import Outcome, Recipe, Row, Task, text_of
-from retone.errors import AudioError, RetoneError
+from retone.errors import OVERWRITE, AudioError, RetoneError
 from retone.progress import Phase, Progress, silent
 
 PROCESSING = Phase("processing", "min")
 _FILES = ("to", "preset", "settings", "weights")
-_OVERWRITE = ", or overwrite it with --force (in Python force=True)."
 
 
 class Engine(Protocol):
@@ -134,8 +133,10 @@ class Job:
         for name in names if self._is_new() else ():
             target = storage.join(self.folder, name)
             if storage.size_of(target) is not None:
-                fix = "." if self.recipe.verb == "inspect" else _OVERWRITE
-                raise AudioError(f"{target} exists and is not retone's. Choose another folder{fix}")
+                fix = "" if self.recipe.verb == "inspect" else f", or {OVERWRITE}"
+                raise AudioError(
+                    f"{target} exists and is not retone's. Choose another folder{fix}."
+                )
 
     def _is_new(self) -> bool:
         """Whether what the folder holds is not retone's and may not be replaced."""
@@ -157,7 +158,7 @@ class Job:
             return ""
         return (
             f"{row.input}: {exists} exists in the folder of the results and is not retone's. "
-            f"Choose another folder{_OVERWRITE}"
+            f"Choose another folder, or {OVERWRITE}."
         )
 
     def _remember(self, ledger: Ledger, outcome: Outcome) -> None:
@@ -240,8 +241,8 @@ class Job:
             changed = [n for n, s in sizes.items() if s is not None and s != files[n][0]]
             if changed and not (self.force or own):
                 problem = (
-                    f"{row.input}: {changed[0]} was changed after retone wrote it. Move it away"
-                    f"{_OVERWRITE}"
+                    f"{row.input}: {changed[0]} was changed after retone wrote it. Move it away, "
+                    f"or {OVERWRITE}."
                 )
                 return Ready(_refused(number, row, problem))
             known = [content for _, content in record["sources"]]

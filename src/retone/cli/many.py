@@ -273,11 +273,13 @@ def counts(totals: Totals) -> str:
 
 def list_errors(job: Job, program: str) -> None:
     """One line for each recording that failed."""
+    from retone.terminal import as_options
+
     totals = job.totals
     if totals.errors:
         print(f"{program}: {totals.failed} of {totals.rows} recordings failed:", file=sys.stderr)
     for number in sorted(totals.errors):
-        print(f"  {one_line(totals.errors[number])}", file=sys.stderr)
+        print(f"  {one_line(as_options(totals.errors[number]))}", file=sys.stderr)
     for problem in totals.problems:
         print(f"{program}: {one_line(problem)}", file=sys.stderr)
 

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from retone.errors import DataError, SettingError, nearest
+from retone.errors import OVERWRITE, DataError, SettingError, nearest
 from retone.presets.file import Preset
 
 AUTO = {"speech": "podcast", "music": "master-neutral"}
@@ -101,8 +101,7 @@ def require_free(name: str, *, force: bool = False) -> None:
     """
     if is_own(name) and not force:
         raise SettingError(
-            f"you already have a preset '{name}': choose another name, or replace it with --force "
-            "(in Python force=True)."
+            f"you already have a preset '{name}': choose another name, or {OVERWRITE}."
         )
 
 
