@@ -26,6 +26,9 @@ import reprlib
 from collections.abc import Iterable
 from typing import Any
 
+OVERWRITE = "allow it to be overwritten"
+"""How messages say what ``force`` does; commands put their option there."""
+
 
 class RetoneError(Exception):
     """Base class: catch this to catch everything retone raises on purpose.

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from retone import __version__
 from retone.errors import (
+    OVERWRITE,
     OutputExistsError,
     PluginNotAllowedError,
     RetoneError,
@@ -115,6 +116,11 @@ def build_parser(
     return parser
 
 
+def as_options(text: str) -> str:
+    """What a message asks for, as the option that does it."""
+    return text.replace(OVERWRITE, "pass --force")
+
+
 def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> int:
     """Parse and run a command; without any words, print the help.
 
@@ -155,14 +161,15 @@ def _outcome(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except OutputExistsError as e:
-        fix = "Choose another name with -o or pass --force."
+        option = " with -o" if hasattr(args, "output") else ""
+        fix = f"Choose another name{option} or pass --force."
         print(f"{parser.prog} {args.command}: {e.path} exists. {fix}", file=sys.stderr)
         return 2
     except PluginNotAllowedError as e:
         print(f"{parser.prog} {args.command}: {e} Pass --plugin PATH.", file=sys.stderr)
         return 2
     except RetoneError as e:
-        print(f"{parser.prog} {args.command}: {e}", file=sys.stderr)
+        print(f"{parser.prog} {args.command}: {as_options(str(e))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

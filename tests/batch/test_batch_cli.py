@@ -204,3 +204,61 @@ def test_names_of_any_bytes_are_processed_and_shown(retone, clip, settings, tmp_
     with (out / "results.csv").open(newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 5
     assert "4 done before" in retone(*words)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("match", "IN", "--to", "REF", "-o", "IN"), "is the folder of the results"),
+        (("inspect", "IN", "-o", "IN"), "is the folder of the results"),
+        (("apply", "IN/a.wav", "IN/b.wav", "--settings", "SET", "-o", "IN"), "is in the folder"),
+        (("match", "IN", "--to", "REF", "-o", "IN", "--together", "same-settings"), "results"),
+        (("match", "IN", "--to", "REF", "-o", "IN", "--together", "album"), "is the folder"),
+        (("match", "IN", "--auto", "-o", "OTHER/new", "--together", "album"), "one preset"),
+        (("apply", "IN/x.wav", "IN/y.wav", "--settings", "SET", "-o", "OTHER/new"), "not exist"),
+        (("apply", "IN", "--settings", "SET", "-o", "OTHER"), "--force"),
+        (("match", "IN", "--to", "REF", "-o", "OTHER", "--together", "album"), "--force"),
+        (("match", "IN", "--to", "REF", "-o", "OTHER", "--together", "same-settings"), "--force"),
+        (("match", "IN", "--preset", "none-such", "-o", "OTHER/new"), "none-such"),
+        (("apply", "IN", "--settings", "REF.json", "-o", "OTHER/new"), "ref.wav.json"),
+        (("apply", "IN", "--settings", "SET", "-o", "TABLE"), "results.csv exists"),
+        (("inspect", "IN", "-o", "TABLE"), "Choose another folder."),
+        (("apply", "--manifest", "TABLE/results.csv", "--settings", "SET", "--force", "-o",
+          "TABLE"), "is the manifest"),
+        (("match", "IN", "--to", "REF", "-o", "SHARED", "--together", "same-settings"),
+         "same_settings.json exists"),
+    ],
+)  # fmt: skip
+def test_a_refused_job_leaves_nothing(
+    retone, clip, settings: Path, tmp_path: Path, words, part: str
+) -> None:
+    for name in ("in/a.wav", "in/b.wav", "other/a.wav", "other/b.wav", "ref.wav"):
+        clip(name, seconds=1.0)
+    (tmp_path / "ref.wav.json").write_text("{}")
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "results.csv").write_text("input\n../in/a.wav\n")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "same_settings.json").write_text("mine")
+    names = {"IN": "in", "OTHER": "other", "REF": "ref.wav", "TABLE": "table", "SHARED": "shared"}
+    given = []
+    for word in words:
+        first, dot, rest = word.partition(".")
+        first, slash, below = first.partition("/")
+        if word == "SET":
+            word = str(settings)
+        elif first in names:
+            word = str(tmp_path / names[first]) + slash + below + dot + rest
+        given.append(word)
+    before = tree(tmp_path)
+    code, _, error = retone(*given, "--jobs", 0)
+    assert code in (1, 2) and part in error
+    assert tree(tmp_path) == before
+
+
+def test_a_job_replaces_its_own_table(retone, clip, settings: Path, tmp_path: Path) -> None:
+    clip("in/a.wav")
+    words = ("apply", tmp_path / "in", "--settings", settings, "-o", tmp_path / "out", "--jobs", 0)
+    assert retone(*words)[0] == 0
+    clip("in/b.wav", seed=1)
+    assert retone(*words)[0] == 0
+    assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,22 @@ def test_what_cannot_be_is_refused_at_once(clip, tmp_path: Path) -> None:
             retone.process_many([path], tmp_path / "out", **words)
     with pytest.raises(SettingError, match="output"):
         retone.process_many([path], to=path)
+
+
+@pytest.mark.parametrize("how", ["", ", together='same-settings'"])
+def test_a_script_without_a_guard_is_told_the_fix(clip, tmp_path: Path, how: str) -> None:
+    """Its processes import it again and would start processes themselves."""
+    clip("in/a.wav", seconds=3.0)
+    verb = "'match', to='in/a.wav'" if how else "'inspect'"
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import retone\n"
+        f"for outcome in retone.process_many(['in'], 'out', workers=1, verb={verb}{how}):\n"
+        "    print(outcome.error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and "memory" not in done.stdout + done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("retone.errors.SettingError") and '__name__ == "__main__"' in last

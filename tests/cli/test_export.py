@@ -89,3 +89,40 @@ def test_bad_words(
     done = retone("export", *words)
     assert done.code == 2
     assert says in done.err and "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "SETTINGS", "--to", "ffmpeg"),
+        ("export", "SETTINGS", "--to", "lv2"),
+        ("export", "SETTINGS", "--to", "csv", "--audio", "SETTINGS"),
+        ("export", "speech", "--to", "onnx"),
+        ("preset", "export", "podcast"),
+        ("listen", "make", "FOLDER"),
+        ("listen", "import", "SETTINGS"),
+        ("listen", "analyse", "FOLDER"),
+        ("listen", "simulate", "FOLDER", "--json"),
+        ("listen", "export", "FOLDER"),
+    ],
+    ids=lambda words: " ".join(words[:4]),
+)
+def test_standard_output_takes_recordings_only(
+    retone: Run, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"SETTINGS": settings, "FOLDER": tmp_path}
+    option = () if words[-1] in ("podcast", "--json") or words[1] == "export" else ("-o",)
+    refused = retone(*(given.get(word, word) for word in words), *option, "-")
+    assert refused.code == 2 and "standard output (-)" in refused.err
+    assert not (tmp_path / "-").exists()
+
+
+def test_onnx_goes_beside_the_weights(
+    retone: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "own.onnx").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    refused = retone("export", Path("net", "own.safetensors"), "--to", "onnx")
+    assert refused.code == 2 and str(Path("net", "own.onnx")) in refused.err

@@ -155,3 +155,14 @@ def test_a_name_that_looks_like_an_option_is_told_how_to_write_it(
 def test_other_errors_do_not_speak_of_names(retone) -> None:
     for words in (("match",), ("match", "a.wav", "--strenght", "1"), ("live", "x", "--chunk=-5")):
         assert "If '" not in retone(*words).err
+
+
+@pytest.mark.parametrize("command", ["match", "enhance", "apply"])
+def test_defaults_are_those_of_the_command(retone, command: str) -> None:
+    """Only ``apply`` reads a settings file; the others do nothing that one holds."""
+    text = " ".join(retone(command, "--help").out.split())
+    own = command == "apply"
+    for one in ("scale the change, 0 to 1", "true-peak ceiling"):
+        default = text.split(f"{one} (default: ")[1].split(")")[0]
+        assert (default == "that of the settings") == own and (default in ("1", "-1")) != own
+    assert "default: beside INPUT" in text and "results.csv" in text

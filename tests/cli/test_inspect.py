@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -57,8 +58,11 @@ def test_tags_and_faults_are_shown(retone, record, tmp_path: Path) -> None:
 
 
 def test_silence_has_no_level(retone, record) -> None:
-    done = retone("inspect", record("zero.wav", samples=np.zeros((1, RATE))))
+    done = retone("inspect", record("zero.wav", samples=np.zeros((1, 5 * RATE))))
     assert done.code == 0
+    assert figure(done.out, "RMS") == "- dBFS, crest - dB"
+    assert figure(done.out, "bandwidth") == "- kHz"
+    assert "loudness range" not in done.out  # as where a recording is too short for one
     assert figure(done.out, "loudness").startswith("- LUFS")
     assert "inf" not in done.out
     assert "silent" in figure(done.out, "warning")
@@ -74,12 +78,26 @@ def test_json_has_the_same_figures(retone, record) -> None:
 
 
 def test_json_of_silence_is_strict(retone, record) -> None:
-    done = retone("inspect", "--json", record("zero.wav", samples=np.zeros((1, RATE))))
+    done = retone("inspect", "--json", record("zero.wav", samples=np.zeros((1, 5 * RATE))))
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
 
-    assert json.loads(done.out, parse_constant=refuse)["integrated_lufs"] is None
+    found = json.loads(done.out, parse_constant=refuse)
+    undefined = ("integrated_lufs", "loudness_range_lu", "crest_db", "bandwidth_hz")
+    assert [found[name] for name in undefined] == [None] * 4
+
+
+def test_silence_among_many_has_empty_cells(retone, record, tmp_path: Path) -> None:
+    paths = [record("zero.wav", samples=np.zeros((1, 5 * RATE)))]
+    paths.append(record("tone.wav", samples=tone(-20.0)))
+    out = tmp_path / "out"
+    assert retone("inspect", *paths, "-o", out, "--jobs", 0).code == 0
+    with (out / "results.csv").open(newline="") as file:
+        silent = next(row for row in csv.DictReader(file) if row["input"].endswith("zero.wav"))
+    assert {silent[n] for n in ("loudness_range_lu", "crest_db", "bandwidth_hz")} == {""}
+    row = next(r for r in (out / "summary.html").read_text().split("<tr") if "zero.wav" in r)
+    assert ">0<" not in row and ">0.0<" not in row
 
 
 def test_several_files_stand_apart(retone, record) -> None:

@@ -68,14 +68,22 @@ def test_list_and_show_say_what_there_is(retone: Run) -> None:
     assert "telephone" in shown.out and "no sound" in shown.out
 
 
-def test_make_export_import(retone: Run, record: Record, tmp_path: Path, own: Path) -> None:
+def test_make_export_import(
+    retone: Run, record: Record, tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = [record(f"e{i}.wav", seconds=2, seed=i) for i in range(2)]
     made = retone("preset", "make", "our-show", *files, "--loudness", "-18")
     assert made.code == 0, made.err
-    assert retone("preset", "make", "our-show", *files).code == 2
+    began = []
+    monkeypatch.setattr("retone.presets.making.make_preset", lambda *a, **o: began.append(a))
+    again = retone("preset", "make", "our-show", *files)
+    assert again.code == 2 and "--force" in again.err and not began
     given = tmp_path / "given.json"
     assert retone("preset", "export", "our-show", given).code == 0
-    assert retone("preset", "export", "our-show", given).code == 2
+    again = retone("preset", "export", "our-show", given)
+    assert again.code == 2 and again.err.endswith("Choose another name or pass --force.\n")
+    again = retone("preset", "import", given)
+    assert again.code == 2 and "--force" in again.err and "allow overwriting" not in again.err
     (own / "our-show.json").unlink()
     assert retone("preset", "import", given).code == 0
     done = retone("match", record("new.wav", seconds=2, seed=5), "--preset", "our-show")

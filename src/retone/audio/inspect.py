@@ -29,7 +29,9 @@ _WIDE_HZ = 15500.0  # edges above this, as lossy coding leaves them, are inaudib
 
 @dataclass(frozen=True)
 class Inspection:
-    """Result of :func:`inspect`. Levels are minus infinity for silence.
+    """Result of :func:`inspect`.
+
+    Levels are minus infinity for silence; crest factor, loudness range and bandwidth are None.
 
     Units: LUFS, LU, dBTP, dBFS, dB, Hz and seconds as the names say; shares are 0 to 1.
     ``band_limited``: the content ends at ``bandwidth_hz`` in a steep edge. ``used_bits`` is
@@ -58,9 +60,9 @@ class Inspection:
     true_peak_dbtp: float
     sample_peak_dbfs: float
     rms_dbfs: float
-    crest_db: float
+    crest_db: float | None
     dc_offset: float
-    bandwidth_hz: float
+    bandwidth_hz: float | None
     band_limited: bool
     noise_floor_dbfs: float | None
     silence_share: float
@@ -148,6 +150,10 @@ def inspect(path: str | Path, progress: Progress = silent) -> Inspection:
     lines = hum.result()
     figures["hum_hz"], figures["hum_dbfs"] = lines or (None, None)
     levels = {k: v for k, v in asdict(found).items() if k != "gated"}
+    if not math.isfinite(found.integrated_lufs):
+        levels["loudness_range_lu"] = None
+    if not math.isfinite(found.sample_peak_dbfs):
+        levels["crest_db"] = figures["bandwidth_hz"] = None
     if not found.gated:
         warnings.append("shorter than 0.4 s: the loudness is not gated.")
     warnings += _warnings({**levels, **figures}, rate, info.bit_depth)

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from retone import __version__
 from retone.batch import storage, work
 from retone.batch.at_work import AtWork, Mark
-from retone.batch.ledger import Ledger, sweep
+from retone.batch.ledger import FOLDER, Ledger, sweep
 from retone.batch.plan import Plan
 from retone.batch.pool import Ready, each
 from retone.batch.rows import Outcome, Recipe, Row, Task, text_of
-from retone.errors import RetoneError
+from retone.errors import OVERWRITE, AudioError, RetoneError
 from retone.progress import Phase, Progress, silent
 
 PROCESSING = Phase("processing", "min")
@@ -86,6 +86,7 @@ class Job:
     ledger: str = "ledger"
     totals: Totals = field(default_factory=Totals)
     _shared_recipe: str = ""
+    _sizes: dict[str, int] | None = None
 
     def run(self, progress: Progress = silent, *, in_order: bool = False) -> Iterator[Outcome]:
         """Process the rows; yields an outcome for each, in order if asked for.
@@ -95,7 +96,7 @@ class Job:
         """
         self.totals = Totals(rows=len(self.plan.rows))
         meter = _Meter(self.plan.rows, progress)
-        if not self.folder:
+        if not self.folder or self.refused():
             tasks = self._unrecorded()
             outcomes = self.engine(self.recipe, tasks, in_order=in_order, at_work=meter.at_work)
             yield from self._counted(outcomes, meter)
@@ -114,6 +115,51 @@ class Job:
                 if not ledger.remote:
                     sweep(self.folder, self._names())
             self._end(ledger)
+
+    def refused(self) -> bool:
+        """Whether no row can be worked on; the folder then stays as it is."""
+        unknown = self._is_new()
+        return all(self._problem(row, unknown=unknown) for row in self.plan.rows)
+
+    def claim(self, *names: str) -> None:
+        """Refuse to replace files of the folder that are not retone's.
+
+        Args:
+            names: of files that the job writes besides its outputs.
+
+        Raises:
+            AudioError: one exists, nothing of the folder is retone's, and ``force`` is not set.
+        """
+        for name in names if self._is_new() else ():
+            target = storage.join(self.folder, name)
+            if storage.size_of(target) is not None:
+                fix = "" if self.recipe.verb == "inspect" else f", or {OVERWRITE}"
+                raise AudioError(
+                    f"{target} exists and is not retone's. Choose another folder{fix}."
+                )
+
+    def _is_new(self) -> bool:
+        """Whether what the folder holds is not retone's and may not be replaced."""
+        if self.force or not self.folder or storage.is_url(self.folder):
+            return False
+        return storage.size_of(storage.join(self.folder, f"{FOLDER}/{self.ledger}.jsonl")) is None
+
+    def _problem(self, row: Row, *, unknown: bool) -> str:
+        """Why a row cannot be worked on, or "".
+
+        Args:
+            row: the row.
+            unknown: files of its outputs' names are not retone's.
+        """
+        if row.problem or not unknown:
+            return row.problem
+        exists = next((n for n in self._outputs(row) if self._size(n) is not None), None)
+        if exists is None:
+            return ""
+        return (
+            f"{row.input}: {exists} exists in the folder of the results and is not retone's. "
+            f"Choose another folder, or {OVERWRITE}."
+        )
 
     def _remember(self, ledger: Ledger, outcome: Outcome) -> None:
         if outcome.failed:
@@ -157,9 +203,11 @@ class Job:
             yield outcome
 
     def _unrecorded(self) -> Iterator[Task | Ready[Outcome]]:
+        unknown = self._is_new()
         for number, row in enumerate(self.plan.rows):
-            if row.problem:
-                yield Ready(_refused(number, row, row.problem))
+            problem = self._problem(row, unknown=unknown)
+            if problem:
+                yield Ready(_refused(number, row, problem))
             else:
                 yield Task(number, row, "", self.recipe.options_of(row))
 
@@ -194,7 +242,7 @@ class Job:
             if changed and not (self.force or own):
                 problem = (
                     f"{row.input}: {changed[0]} was changed after retone wrote it. Move it away, "
-                    "or allow it to be overwritten."
+                    f"or {OVERWRITE}."
                 )
                 return Ready(_refused(number, row, problem))
             known = [content for _, content in record["sources"]]
@@ -203,14 +251,9 @@ class Job:
                     return Ready(_same(number, row, record))
                 return Task(number, row, self.folder, options, replace=True, known=known)
             return Task(number, row, self.folder, options, replace=True)
-        if not (self.force or own):
-            exists = next((n for n in self._outputs(row) if self._size(n) is not None), None)
-            if exists is not None:
-                problem = (
-                    f"{row.input}: {exists} exists in the folder of the results and is not "
-                    "retone's. Choose another folder, or allow it to be overwritten."
-                )
-                return Ready(_refused(number, row, problem))
+        problem = self._problem(row, unknown=not (self.force or own))
+        if problem:
+            return Ready(_refused(number, row, problem))
         return Task(number, row, self.folder, options, replace=self.force or own)
 
     def _outputs(self, row: Row) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from retone.batch.job import Job, local_engine
 from retone.batch.manifest import check, row_of
 from retone.batch.plan import plan_of
+from retone.batch.pool import require_guard
 from retone.batch.rows import SUFFIXES, Outcome, Recipe
 from retone.batch.together import joined
 from retone.errors import SettingError, nearest
@@ -55,9 +56,12 @@ def process_many(
         An iterator; work begins with the first outcome that is taken.
 
     Raises:
-        SettingError: an option is unknown, or there is no recording at all.
+        SettingError: an option is unknown, there is no recording at all, or a script that asks for
+            processes has no guard.
         AudioError: another job works in ``output``, or it cannot be written to.
     """
+    if workers or cluster or together == "same-settings":
+        require_guard()
     if isinstance(items, (str, os.PathLike)):
         items = [items]
     check_kinds(locals(), ("output", "cluster"))

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.synchronize import Event
 from typing import Any, Generic, TypeVar
+
+from retone.errors import SettingError
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -23,6 +26,10 @@ class Ready(Generic[Value]):
         self.value = value
 
 
+GUARD = (
+    "A script that asks for processes needs 'if __name__ == \"__main__\":' around what it does: "
+    "each process imports it again."
+)
 _LOOK_S = 0.5
 PER_WORKER = 3
 """Items in flight per worker: one at work, the others on their way."""
@@ -52,7 +59,12 @@ def each(
         died: the result for an item whose process ended; None raises ``BrokenProcessPool``.
         in_order: results in the order of the items, else as they come.
         waiting: called again and again while results are waited for.
+
+    Raises:
+        SettingError: no process could begin, as for a script without a guard.
     """
+    if workers:
+        require_guard()
     if workers == 0:
         if start is not None:
             start()
@@ -82,9 +94,12 @@ def each(
                 if waiting is not None:
                     waiting()
             if any(isinstance(f.exception(), BrokenProcessPool) for f in ready):
+                unguarded = pool is not None and pool.never_began()
                 if pool is not None:
                     pool.end(stop=True)
                 pool = None
+                if unguarded:
+                    raise SettingError(f"the processes end before they begin. {GUARD}")
                 yield from _one_by_one(function, pending, start, died)
                 pending.clear()
                 continue
@@ -136,25 +151,39 @@ class _Pool:
     """Processes that end with their pool."""
 
     def __init__(self, workers: int, start: Callable[[], None] | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._began = context.Event()
+        self._own: dict[int, Any] = {}
         self._pool = ProcessPoolExecutor(
             workers,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=context,
             initializer=start_process,
-            initargs=(start,),
+            initargs=(start, self._began),
         )
 
     def submit(self, function: Callable[[Item], Value], item: Item) -> Future[Value]:
         """Give an item to the next free process; after a death, the answer is a broken future."""
         try:
-            return self._pool.submit(function, item)
+            future = self._pool.submit(function, item)
+            self._own.update(self._pool._processes)
+            return future
         except BrokenProcessPool as error:
-            future: Future[Value] = Future()
+            future = Future()
             future.set_exception(error)
             return future
 
+    def never_began(self) -> bool:
+        """Whether every process ended by itself before it could work: an error in what Python
+        imports again in it, which is the script that asked for processes."""
+        if self._began.is_set():
+            return False
+        for process in self._own.values():
+            process.join(10)
+        return any((process.exitcode or 0) > 0 for process in self._own.values())
+
     def end(self, *, stop: bool = False) -> None:
         """End the processes; ``stop`` does not wait for what they are doing."""
-        own = list((getattr(self._pool, "_processes", None) or {}).values())
+        own = list(self._own.values())
         self._pool.shutdown(wait=not stop, cancel_futures=True)
         for process in own if stop else ():
             process.terminate()
@@ -162,8 +191,20 @@ class _Pool:
             process.join(10)
 
 
-def start_process(then: Callable[[], None] | None) -> None:
+def require_guard() -> None:
+    """Refuse to start processes from a script that Python imports again in one of them.
+
+    Raises:
+        SettingError: the script asks for processes while it is imported.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SettingError(GUARD)
+
+
+def start_process(then: Callable[[], None] | None, began: Event | None = None) -> None:
     """Start of a worker process: one thread, no Ctrl-C of its own, and no life after its parent."""
+    if began is not None:
+        began.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -46,7 +46,7 @@ def joined(job: Job, how: str, progress: Progress = silent) -> Job:
 
     Raises:
         SettingError: the job cannot be treated so.
-        AudioError: no recording can be analysed.
+        AudioError: a file that would be written exists and is not retone's.
     """
     if how == "target":
         return job
@@ -57,6 +57,8 @@ def joined(job: Job, how: str, progress: Progress = silent) -> Job:
             f"together = {how!r} has one target for all recordings: leave references, presets and "
             "loudness out of the manifest."
         )
+    if job.refused():
+        return job
     return _same_settings(job) if how == "same-settings" else _album(job, progress)
 
 
@@ -67,6 +69,10 @@ def _album(job: Job, progress: Progress) -> Job:
     wanted = options.get("loudness", "match")
     if wanted == "off":
         raise SettingError("an album needs a loudness: match the reference, or a target in LUFS.")
+    if isinstance(wanted, str) and options.get("preset") == "auto":
+        raise SettingError("an album needs one preset, not one chosen for each song.")
+    if isinstance(wanted, str) and not (options.get("preset") or options.get("to")):
+        raise SettingError("an album needs references, a preset, or a loudness in LUFS.")
     plan = replace(job.plan, rows=list(job.plan.rows))
     first = Job(plan, Recipe("inspect"), job.folder, job.engine, ledger="inspected")
     found = {o.number: o.values for o in first.run(progress) if not o.failed}
@@ -93,11 +99,7 @@ def _target(options: Mapping[str, Any], found: Mapping[int, Mapping[str, Any]]) 
     from retone.process.together import references_loudness
 
     if options.get("preset"):
-        if options["preset"] == "auto":
-            raise SettingError("an album needs one preset, not one chosen for each song.")
         return api.open_preset(options["preset"]).profile.loudness_lufs
-    if not options.get("to"):
-        raise SettingError("an album needs references, a preset, or a loudness in LUFS.")
     channels = Counter(int(values["channels"]) for values in found.values()).most_common(1)
     with ExitStack() as stack:
         references = _local(list(options["to"]), stack)
@@ -130,6 +132,7 @@ def _same_settings(job: Job) -> Job:
     from retone import api
     from retone.process.together import pooled
 
+    job.claim(SETTINGS, REPORT)
     rows = [row for row in job.plan.rows if not row.problem]
     count = min(len(rows), int(POOLED_S / LEAST_S))
     chosen = [rows[i * len(rows) // count] for i in range(count)]

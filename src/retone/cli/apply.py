@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(
         parser,
         reference=False,
+        settings=True,
         loudness_help="a target in LUFS, or off: no loudness change (default: the settings' own "
         "gain)",
     )
     add_plugin_permission(parser, "the settings")
-    parser.set_defaults(amount=None, true_peak=Ellipsis)
 
 
 def run(args: argparse.Namespace) -> int:

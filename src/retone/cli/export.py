@@ -31,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join((*TARGETS, *OTHERS))}",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="file to write (default: next to SETTINGS)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="file to write, a folder for lv2 (default: next to SETTINGS)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument(
@@ -46,8 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from retone.cli.streams import refuse_output_stream
     from retone.errors import SettingError
 
+    refuse_output_stream(args.output)
     if args.verify and args.to in OTHERS:
         raise SettingError(f"--to {args.to}: there is nothing to verify. Leave out --verify.")
     if args.verify and args.audio is None:
@@ -121,7 +127,9 @@ def _default_output(settings: Path, suffix: str) -> Path:
 def _onnx(args: argparse.Namespace) -> int:
     from retone.estimators.onnx_file import export_onnx
 
-    output = args.output or Path(args.settings.name.removesuffix(".safetensors") + OTHERS["onnx"])
+    output = args.output or args.settings.with_name(
+        args.settings.name.removesuffix(".safetensors") + OTHERS["onnx"]
+    )
     _check(output, args)
     found = export_onnx(args.settings, output, force=args.force)
     if not args.quiet:

@@ -112,6 +112,7 @@ def as_text(found: Inspection, content: str | None = None) -> str:
     edge = f" ({found.origin or 'a steep edge'})" if found.band_limited else ""
     rate = f" at {found.bit_rate / 1000:.0f} kbit/s" if found.bit_rate else ""
     layout = f" ({' '.join(found.layout)})" if found.layout else ""
+    hz = found.bandwidth_hz
     rows = [
         (
             "format",
@@ -130,7 +131,7 @@ def as_text(found: Inspection, content: str | None = None) -> str:
             f"{_level(found.sample_peak_dbfs)} dBFS sample peak",
         ),
         ("RMS", f"{_level(found.rms_dbfs)} dBFS, crest {_level(found.crest_db)} dB"),
-        ("bandwidth", f"{found.bandwidth_hz / 1000:.1f} kHz{edge}"),
+        ("bandwidth", f"{_level(None if hz is None else hz / 1000)} kHz{edge}"),
         ("silence", percent(found.silence_share)),
     ]
     if found.loudness_range_lu is not None:
@@ -165,5 +166,5 @@ def as_text(found: Inspection, content: str | None = None) -> str:
 
 
 def _level(value: float | None) -> str:
-    """A level with one decimal; ``-`` where silence has none."""
+    """A figure with one decimal; ``-`` where silence has none."""
     return f"{value:.1f}" if value is not None and math.isfinite(value) else "-"

@@ -138,6 +138,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from retone.cli.streams import refuse_output_stream
+
+    for name in ("output", "json", "config"):
+        refuse_output_stream(getattr(args, name, None))
     match args.action:
         case "make":
             from retone.errors import AudioError
@@ -237,16 +241,17 @@ def _simulate(args: argparse.Namespace) -> None:
 
 
 def _analyse(args: argparse.Namespace) -> None:
-    from retone.files.atomic import write_text_atomic
+    from retone.files.atomic import together, write_text_atomic
     from retone.studio.listening.analysis import analyse_folder, files_of
 
     found = analyse_folder(args.test)
     folder = args.output or args.test / "analysis"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, text in files_of(found).items():
-        write_text_atomic(folder / name, text, args.force)
-        paths.append(folder / name)
+    with together():
+        for name, text in files_of(found).items():
+            write_text_atomic(folder / name, text, args.force)
+            paths.append(folder / name)
     everybody = found.listeners + len(found.left_out)
     print(f"{found.study['title']}: {found.listeners} of {everybody} listeners count")
     for listener, why in found.left_out.items():

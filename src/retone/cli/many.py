@@ -48,7 +48,11 @@ def add_many_arguments(
 ) -> None:
     """The inputs, and the options of jobs over many of them."""
     parser.add_argument("inputs", nargs="+", metavar=metavar, help=about)
-    many = parser.add_argument_group("many recordings (-o names a folder then)")
+    many = parser.add_argument_group(
+        "many recordings (-o names a folder then)",
+        "The folder also gets a table (results.csv) and a page (summary.html). What an earlier run "
+        "has done there is not done again.",
+    )
     many.add_argument(
         "--manifest",
         action=_Manifest,
@@ -61,7 +65,7 @@ def add_many_arguments(
         type=_count,
         default=None,
         metavar="N",
-        help="worker processes (default: one per processor)",
+        help="worker processes, 0 to work without (default: one per processor)",
     )
     if together:
         many.add_argument(
@@ -150,7 +154,9 @@ def run_many(
     for name in (*options.get("to", ()), options.get("settings"), options.get("weights")):
         if name and "://" not in name and not Path(name).is_file():
             raise AudioError(f"{name} does not exist or is a folder; every recording needs it.")
+    _check_shared(options)
     job = job_of(verb, args, options, prepare=prepare, estimator=estimator, stamp=stamp)
+    _check_results(job, args)
     if not args.quiet:
         for note in job.plan.notes:
             print(f"note: {one_line(note)}")
@@ -162,6 +168,36 @@ def run_many(
         for _ in job.run(progress):
             pass
     return finish(job, args)
+
+
+def _check_shared(options: Mapping[str, Any]) -> None:
+    """Refuse a preset or settings that no recording could be processed with."""
+    preset, settings = (str(options.get(name) or "") for name in ("preset", "settings"))
+    if preset not in ("", "auto") and "://" not in preset:
+        from retone.presets import open_preset
+
+        open_preset(preset)
+    if settings and "://" not in settings:
+        from retone.process.settings_file import SettingsFile
+
+        SettingsFile.read(settings, settings)
+
+
+def _check_results(job: Job, args: argparse.Namespace) -> None:
+    """Refuse to write the table or the page over what is read or is not retone's."""
+    from retone.batch import storage
+    from retone.files.atomic import protect
+
+    names = _result_names(args.table)
+    if not storage.is_url(job.folder):
+        read = [n for n in (*(args.inputs or ()), *args.manifest) if not storage.is_url(n)]
+        written = [Path(storage.join(job.folder, name)) for name in names]
+        protect({Path(name): "the manifest" for name in read}, written)
+    job.claim(*names)
+
+
+def _result_names(table: str) -> tuple[str, str]:
+    return f"results.{table}", "summary.html"
 
 
 def job_of(verb: str, args: argparse.Namespace, options: Mapping[str, Any], **how: Any) -> Job:
@@ -210,14 +246,16 @@ def _write_results(job: Job, table: str) -> dict[str, str]:
     from retone.errors import RetoneError
     from retone.report.many import render_many
 
-    verb, written = job.recipe.verb, {}
+    verb = job.recipe.verb
+    written: dict[str, str] = {}
+    if job.refused():
+        return written
+    results, summary = (storage.join(job.folder, name) for name in _result_names(table))
     try:
-        target = storage.join(job.folder, f"results.{table}")
-        tables.write_table(job.records(), target, verb)
-        written["table"] = target
-        target = storage.join(job.folder, "summary.html")
-        storage.write_text(target, render_many(job.records(), verb))
-        written["summary"] = target
+        tables.write_table(job.records(), results, verb)
+        written["table"] = results
+        storage.write_text(summary, render_many(job.records(), verb))
+        written["summary"] = summary
     except RetoneError as error:
         job.totals.problems.append(str(error))
     return written
@@ -235,11 +273,13 @@ def counts(totals: Totals) -> str:
 
 def list_errors(job: Job, program: str) -> None:
     """One line for each recording that failed."""
+    from retone.terminal import as_options
+
     totals = job.totals
     if totals.errors:
         print(f"{program}: {totals.failed} of {totals.rows} recordings failed:", file=sys.stderr)
     for number in sorted(totals.errors):
-        print(f"  {one_line(totals.errors[number])}", file=sys.stderr)
+        print(f"  {one_line(as_options(totals.errors[number]))}", file=sys.stderr)
     for problem in totals.problems:
         print(f"{program}: {one_line(problem)}", file=sys.stderr)
 

@@ -168,12 +168,14 @@ def add_output_arguments(
     parser: argparse.ArgumentParser,
     *,
     reference: bool = True,
+    settings: bool = False,
     loudness_help: str = LOUDNESS_HELP,
 ) -> None:
     """Options that every command which writes audio has.
 
     Args:
         reference: whether ``--loudness match`` is possible.
+        settings: whether a settings file holds amount and ceiling.
         loudness_help: help of ``--loudness``.
     """
     parser.add_argument(
@@ -181,15 +183,16 @@ def add_output_arguments(
         "--output",
         type=path_or_url,
         metavar="OUT",
-        help="where to write, a folder for several recordings; - is standard output",
+        help="where to write (default: beside INPUT), a folder for several recordings; - is "
+        "standard output",
     )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
         "--amount",
         type=amount,
-        default=1.0,
+        default=None if settings else 1.0,
         metavar="0..1",
-        help="scale the change, 0 to 1 (default: 1, or the settings file's amount)",
+        help=f"scale the change, 0 to 1 (default: {'that of the settings' if settings else '1'})",
     )
     parser.add_argument(
         "--loudness",
@@ -201,9 +204,9 @@ def add_output_arguments(
     parser.add_argument(
         "--true-peak",
         type=true_peak,
-        default=-1.0,
+        default=Ellipsis if settings else -1.0,
         metavar="off|DBTP",
-        help="true-peak ceiling (default: -1, or the settings file's ceiling)",
+        help=f"true-peak ceiling (default: {'that of the settings' if settings else '-1'})",
     )
     add_format_arguments(parser)
     parser.add_argument("--no-report", action="store_true", help="do not write OUT.html")

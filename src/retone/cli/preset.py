@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
             if args.voices < 1:
                 raise SettingError(f"--voices {args.voices}: expected 1 or more.")
+            presets.require_free(args.name, force=args.force)
             with progress_bar() as progress:
                 made = presets.make_preset(
                     args.name, args.files, description=args.description, kind=args.kind,
@@ -76,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
                 )  # fmt: skip
             print(presets.save_preset(made, force=args.force))
         case "export":
+            from retone.cli.streams import refuse_output_stream
+
+            refuse_output_stream(args.file)
             print(presets.export_preset(args.name, args.file, force=args.force))
         case "import":
             got, path = presets.import_preset(args.file, force=args.force)

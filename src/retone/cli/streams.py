@@ -110,6 +110,14 @@ def refuse_stream(names: Sequence[Path | str]) -> None:
         raise AudioError("standard input (-) can only be the recording to change: name a file.")
 
 
+def refuse_output_stream(output: Path | None) -> None:
+    """Refuse ``-`` where a command writes something else than a recording."""
+    from retone.errors import AudioError
+
+    if output == STREAM:
+        raise AudioError("only recordings can go to standard output (-): name a file or folder.")
+
+
 @contextlib.contextmanager
 def ends(
     args: argparse.Namespace,

@@ -55,14 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plugin-set", action="append", default=[], metavar="NAME=VALUE",
         help="fix a switch or parameter of the plug-in (repeatable)",
     )  # fmt: skip
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or a torch device name")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda or a torch device name (default: cpu)"
+    )
     parser.add_argument("--threads", type=int, default=None, help="CPU threads for torch")
     parser.add_argument(
-        "--workers", type=int, default=1, help="processes that prepare training pairs"
+        "--workers", type=int, default=1, help="processes that prepare training pairs (default: 1)"
     )
     parser.add_argument("--warm-start", type=Path, metavar="WEIGHTS", help="initial weights")
     parser.add_argument(
-        "--stop-after", type=float, metavar="MINUTES", help="stop after N minutes, saving the state"
+        "--stop-after", type=float, metavar="MINUTES", help="stop after this time, saving the state"
     )
     parser.add_argument(
         "--minutes",
@@ -74,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cpu-minutes",
         type=float,
         metavar="MINUTES",
-        help="stop after N minutes of CPU time, saving the state (with --workers 0)",
+        help="stop after this CPU time, saving the state (with --workers 0)",
     )
 
 

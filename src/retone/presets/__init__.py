@@ -16,6 +16,7 @@ from retone.presets.library import (
     import_preset,
     open_preset,
     own_folder,
+    require_free,
     save_preset,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "make_preset",
     "open_preset",
     "own_folder",
+    "require_free",
     "save_preset",
 ]
 

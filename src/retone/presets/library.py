@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from retone.errors import DataError, SettingError, nearest
+from retone.errors import OVERWRITE, DataError, SettingError, nearest
 from retone.presets.file import Preset
 
 AUTO = {"speech": "podcast", "music": "master-neutral"}
@@ -93,18 +93,27 @@ def open_preset(name: str | Path) -> Preset:
     raise SettingError(f"no preset is called '{text}'.{hint}")
 
 
+def require_free(name: str, *, force: bool = False) -> None:
+    """Refuse a name that one of the user's own presets has.
+
+    Raises:
+        SettingError: it has and ``force`` is not given.
+    """
+    if is_own(name) and not force:
+        raise SettingError(
+            f"you already have a preset '{name}': choose another name, or {OVERWRITE}."
+        )
+
+
 def save_preset(preset: Preset, *, force: bool = False) -> Path:
     """Save a preset in the user's own folder; returns its path.
 
     Raises:
         SettingError: it exists and ``force`` is not given.
     """
+    require_free(preset.name, force=force)
     folder = own_folder()
     path = folder / f"{preset.name}{SUFFIX}"
-    if path.exists() and not force:
-        raise SettingError(
-            f"you already have a preset '{preset.name}': choose another name or allow overwriting."
-        )
     folder.mkdir(parents=True, exist_ok=True)
     return _write(preset, path, force)
 

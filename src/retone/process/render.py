@@ -26,7 +26,7 @@ from retone.audio.reader import AudioInfo, AudioReader
 from retone.audio.writer import AtomicWriter
 from retone.dsp.effect import Effect
 from retone.effects import Chain, Fir
-from retone.errors import AudioError, SettingError
+from retone.errors import OVERWRITE, AudioError, SettingError
 from retone.files.atomic import protect
 from retone.process.compressor_levels import CompressorLevels
 from retone.process.level import gain_to, goal_loudness, quiet_loudness
@@ -79,7 +79,7 @@ def check_output(
     if output.is_dir():
         raise AudioError(f"{output} is a folder; expected a file name. Name a file inside it.")
     if output.exists() and not force:
-        raise AudioError(f"{output} exists: choose another name, or allow it to be overwritten.")
+        raise AudioError(f"{output} exists: choose another name, or {OVERWRITE}.")
 
 
 def check_writable(
