@@ -262,3 +262,13 @@ def test_a_job_replaces_its_own_table(retone, clip, settings: Path, tmp_path: Pa
     clip("in/b.wav", seed=1)
     assert retone(*words)[0] == 0
     assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 3
+
+
+def test_a_table_that_cannot_be_written_is_refused_first(
+    retone, clip, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip("in/a.wav")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    words = ("--settings", settings, "-o", tmp_path / "out", "--jobs", 0, "--table", "parquet")
+    code, _, error = retone("apply", tmp_path / "in", *words)
+    assert code == 2 and "pyarrow" in error and not (tmp_path / "out").exists()

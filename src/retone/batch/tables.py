@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -35,6 +36,16 @@ INSPECTED = (
 """Columns after ``FIRST``."""
 
 
+def require_writer(name: str) -> None:
+    """Refuse a table that cannot be written, before any work.
+
+    Raises:
+        MissingExtraError: Parquet without pyarrow.
+    """
+    if name.endswith(".parquet") and importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtraError("a Parquet table", "pyarrow", "batch")
+
+
 def write_table(records: Iterable[Record], target: str, verb: str) -> None:
     """Write the table, completely or not at all.
 
@@ -47,6 +58,7 @@ def write_table(records: Iterable[Record], target: str, verb: str) -> None:
         AudioError: it cannot be written.
         MissingExtraError: Parquet without pyarrow.
     """
+    require_writer(target)
     columns = (*FIRST, *(INSPECTED if verb == "inspect" else PROCESSED))
     write = _parquet if target.endswith(".parquet") else _csv
     if storage.is_url(target):
@@ -82,11 +94,9 @@ def _csv(records: Iterable[Record], columns: tuple[str, ...], out: Any) -> None:
 
 
 def _parquet(records: Iterable[Record], columns: tuple[str, ...], out: Any) -> None:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("a Parquet table", "pyarrow", "batch") from None
+    import pyarrow
+    import pyarrow.parquet
+
     found: dict[str, list[Any]] = {name: [] for name in columns}
     for record in records:
         cells = _cells(*record)

@@ -185,10 +185,11 @@ def _check_shared(options: Mapping[str, Any]) -> None:
 
 def _check_results(job: Job, args: argparse.Namespace) -> None:
     """Refuse to write the table or the page over what is read or is not retone's."""
-    from retone.batch import storage
+    from retone.batch import storage, tables
     from retone.files.atomic import protect
 
     names = _result_names(args.table)
+    tables.require_writer(names[0])
     if not storage.is_url(job.folder):
         read = [n for n in (*(args.inputs or ()), *args.manifest) if not storage.is_url(n)]
         written = [Path(storage.join(job.folder, name)) for name in names]
