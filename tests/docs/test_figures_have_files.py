@@ -186,11 +186,18 @@ def regenerated(name: str) -> str:
 def test_the_gates_table_is_what_their_files_say() -> None:
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     for kind, of in (
-        ("speech", "the inputs are of {} voices"),
-        ("music", "980 pairs of {} pieces"),
+        (
+            "speech",
+            "{} pairs, half of them with a reference of the same voice; the inputs are of {} "
+            "voices, and with the references they are {}.",
+        ),
+        ("music", "{} pairs of {} pieces"),
     ):
         record = json.loads((RESULTS / f"gate_{kind}.json").read_text(encoding="utf-8"))
-        assert of.format(record["question"]["groups"]) in page
+        counts = [
+            f"{record['question'][n]:,}" for n in ("pairs", "groups", "groups_with_references")
+        ]
+        assert of.format(*counts) in page
         found = record["found"]
         for case, whole in found["whole"].items():
             gated = found["gated"][case]
