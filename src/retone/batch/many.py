@@ -60,11 +60,11 @@ def process_many(
             processes has no guard.
         AudioError: another job works in ``output``, or it cannot be written to.
     """
-    if workers or cluster or together == "same-settings":
-        require_guard()
     if isinstance(items, (str, os.PathLike)):
         items = [items]
     check_kinds(locals(), ("output", "cluster"))
+    if workers or cluster or together == "same-settings":
+        require_guard()
     if verb not in SUFFIXES:
         raise SettingError(f"verb = {verb!r} is unknown.{nearest(verb, SUFFIXES)}")
     if output is None and verb != "inspect":

@@ -154,8 +154,8 @@ def run_many(
     for name in (*options.get("to", ()), options.get("settings"), options.get("weights")):
         if name and "://" not in name and not Path(name).is_file():
             raise AudioError(f"{name} does not exist or is a folder; every recording needs it.")
-    _check_shared(options)
     job = job_of(verb, args, options, prepare=prepare, estimator=estimator, stamp=stamp)
+    _check_shared(options)
     _check_results(job, args)
     if not args.quiet:
         for note in job.plan.notes:
