@@ -58,7 +58,7 @@ class Take:
     def __init__(self, audio: np.ndarray) -> None:
         self.audio = audio
         self.at = 0
-        self.heard: list[np.ndarray] = []
+        self.recorded: list[np.ndarray] = []
 
 
 class Player:
@@ -81,7 +81,7 @@ class Player:
         for channel, out in enumerate(self.outs):
             buffer = out.get_array()
             buffer[: part.shape[1]], buffer[part.shape[1] :] = part[channel], 0
-        take.heard.append(np.stack([back.get_array() for back in self.ins]))
+        take.recorded.append(np.stack([back.get_array() for back in self.ins]))
         take.at += frames
 
     def __enter__(self) -> Player:
@@ -103,9 +103,9 @@ class Player:
         while take.at < audio.shape[1] + 8 * PERIOD and time.monotonic() < deadline:
             time.sleep(0.02)
         self.client.set_freewheel(False)
-        heard = np.concatenate(take.heard, axis=1)
-        start = int(np.argmax(np.abs(heard[0]) > 0))
-        return heard[:, start : start + audio.shape[1]]
+        recorded = np.concatenate(take.recorded, axis=1)
+        start = int(np.argmax(np.abs(recorded[0]) > 0))
+        return recorded[:, start : start + audio.shape[1]]
 
 
 @contextlib.contextmanager

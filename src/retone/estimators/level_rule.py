@@ -24,8 +24,8 @@ from retone.estimators.separation import same_voice
 
 SHORTEST_S = 0.5
 """Anything shorter has no statistics; see ``retone.dsp.measure``."""
-
 SILENT_LUFS = -70.0
+"""Absolute gate of ITU-R BS.1770: what is quieter does not count as sound."""
 
 
 class Levels(NamedTuple):
@@ -126,12 +126,13 @@ class LevelRule:
 def sounding(references: Sequence[Reference]) -> list[Reference]:
     """References without the recordings that are silent or nearly so, unless none would be left.
 
-    That is below -70 LUFS, which ITU-R BS.1770 does not count as sound. What is not finite stays.
+    Silent is what lies below ``SILENT_LUFS``. References with values that are not finite stay, so
+    that they are refused later.
     """
     if len(references) < 2:
         return list(references)
-    heard = [r for r in references if not (isinstance(r, Excerpt) and _is_silent(r))]
-    return heard or list(references)
+    audible = [r for r in references if not (isinstance(r, Excerpt) and _is_silent(r))]
+    return audible or list(references)
 
 
 def _is_silent(excerpt: Excerpt) -> bool:

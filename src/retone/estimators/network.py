@@ -259,8 +259,8 @@ class Network:
         loud = [clips, *(loudest(other, self.fit_pieces) for other in others)]
         if expected and self.fit_steps != 0:
             if recordings:
-                heard = reference_features if any(bool(clips.any()) for clips in others) else []
-                aim = self._aim(loaded, own, parts, heard)
+                audible = any(bool(clips.any()) for clips in others)
+                aim = self._aim(loaded, own, parts, reference_features if audible else [])
             descent = TOGETHER if aim else ALONE
             expected_stats = Expected(
                 *(torch.stack(t).mean(0) for t in zip(*expected, strict=True))
