@@ -397,6 +397,8 @@ def test_the_user_is_told_where_most_of_a_change_is_left_out(
 ) -> None:
     assert Shares(0.5, 1.0, 0.0).notes() == ()
     assert "only 20 % of" in Shares(0.2, 1.0, 1.0).notes()[0]
+    assert "none of" in Shares(0.0, 0.0, 1.0).notes()[0]
+    assert "only 0 % of" in Shares(0.0, 0.2, 1.0).notes()[0]
     _nothing(monkeypatch)
     source, reference = pair
     notes = Network().estimate(source, [reference], locks={}).notes

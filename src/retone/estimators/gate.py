@@ -64,10 +64,13 @@ class Shares(NamedTuple):
         """A sentence for the user where less than half of a change is made."""
         if min(self.tone, self.dynamics) >= MENTIONED:
             return ()
+        tone, dynamics = (f"{100 * share:.0f} %" for share in self[:2])
+        made = f"only {tone} of the estimated change in tone and {dynamics} of that in dynamics are"
+        if tone == dynamics == "0 %":
+            made = "none of the estimated change in tone and dynamics is"
         return (
-            f"The reference says too little about its processing: only {100 * self.tone:.0f} % of "
-            f"the estimated change in tone and {100 * self.dynamics:.0f} % of that in dynamics are "
-            "made. A higher strength follows the reference's whole sound.",
+            f"It is doubtful whether the estimated change would help: {made} made. A higher strength "
+            "follows the reference's whole sound.",
         )
 
 
