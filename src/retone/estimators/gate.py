@@ -69,8 +69,8 @@ class Shares(NamedTuple):
         if tone == dynamics == "0 %":
             made = "none of the estimated change in tone and dynamics is"
         return (
-            f"It is doubtful whether the estimated change would help: {made} made. A higher strength "
-            "follows the reference's whole sound.",
+            f"It is doubtful whether the estimated change would help: {made} made. A higher "
+            "strength follows the reference's whole sound.",
         )
 
 
