@@ -22,6 +22,7 @@ from retone.effects.fir import Fir
 from retone.effects.gain import Gain
 from retone.effects.mid_side import MidSide
 from retone.effects.multiband_equalizer import MultibandEqualizer
+from retone.effects.noise_reduction import NoiseReduction
 from retone.registry import Registry
 
 MATCH_CHAIN = chain("match", Equalizer(), Compressor())
@@ -61,6 +62,7 @@ EFFECT_TYPES: Registry[type[Effect]] = Registry(
         "multiband_equalizer": MultibandEqualizer,
         "curve_equalizer": CurveEqualizer,
         "mid_side": MidSide,
+        "noise_reduction": NoiseReduction,
         "plugin": "retone.effects.plugin:Plugin",
         "fir": Fir,
         "chain": Chain,
@@ -80,6 +82,7 @@ EFFECTS: tuple[Effect, ...] = (
             DynamicEqualizer,
             MultibandEqualizer,
             MidSide,
+            NoiseReduction,
         )
         for effect in kind.examples()
     ),
@@ -114,6 +117,7 @@ __all__ = [
     "Gain",
     "MidSide",
     "MultibandEqualizer",
+    "NoiseReduction",
     "chain",
     "leaves",
 ]

@@ -14,14 +14,16 @@ from torch import Tensor
 from retone.dsp.effect import Effect
 from retone.dsp.param import Setting
 from retone.dsp.spectral import mel_filterbank, stft
+from retone.effects import Chain, NoiseReduction
 from retone.errors import DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
 from retone.estimators.expansion import expanded
 from retone.estimators.loading import Loaded, load, pieces
 from retone.estimators.no_lift import without_lift
+from retone.estimators.noise import reduction_db, without_noise
 from retone.estimators.ordinary import damaged
 from retone.estimators.sound import sound_of
-from retone.estimators.speech_music import content_of
+from retone.estimators.speech_music import Content, content_of
 from retone.nets import checkpoint
 from retone.nets.tcn import Tcn
 from retone.progress import ESTIMATING, Progress, silent
@@ -31,6 +33,7 @@ MUSIC_SHARE, MUSIC_CONFIDENCE = 0.25, 0.7
 SURE = 0.95
 ORDINARY_SHARE, SMALL_DB = 0.05, 0.25
 """Below this share of a change, or this size of what is made, no number is given."""
+AMOUNT = "noise_reduction.reduction_db"
 WINDOW, HOP, MELS = 1024, 512, 48
 ACTIVE_DB = 40.0
 
@@ -44,9 +47,9 @@ class ReferenceFree:
     on each parameter's own scale. How much of the change is applied depends on how far the
     recording's spectrum is from that of ordinary voices (``retone.estimators.ordinary``): of a
     good recording the predictions mostly reflect the voice. For music it is a quarter of that. In
-    speech, what sounds between the words is turned down band by band
-    (``retone.estimators.expansion``). Bands in which the recording holds nothing are not lifted
-    (``retone.estimators.no_lift``).
+    speech, steady noise is reduced first (``retone.estimators.noise``), and what sounds between the
+    words is turned down band by band (``retone.estimators.expansion``). Bands in which the
+    recording holds nothing are not lifted (``retone.estimators.no_lift``).
 
     Args:
         weights: a ``.safetensors`` file that ``retone train`` wrote for one of the diffdeq
@@ -55,6 +58,7 @@ class ReferenceFree:
         caution_db: judge by the size of the change instead: one of this size in dB is halved (see
             ``strength``), and 0 keeps every change as it is.
         expansion: share of the expanders' slope, from 0 to 1; 0 leaves them to the network.
+        denoise: reduce steady noise first, if the weights set a chain of effects.
     """
 
     name: str = "reference-free"
@@ -62,6 +66,7 @@ class ReferenceFree:
     max_pieces: int = 8
     caution_db: float | None = None
     expansion: float = 1.0
+    denoise: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.expansion <= 1:
@@ -71,8 +76,13 @@ class ReferenceFree:
 
     @property
     def effect(self) -> Effect:
-        """The effect that the weights set."""
-        return self.load().effect
+        """The effect that the weights set, with the noise reduction in front."""
+        return self._whole(self.load().effect)
+
+    def _whole(self, effect: Effect) -> Effect:
+        if self.denoise and isinstance(effect, Chain):
+            return Chain(effect.name, (NoiseReduction(), *effect.members))
+        return effect
 
     def estimate(
         self,
@@ -87,7 +97,29 @@ class ReferenceFree:
         Raises:
             DataError: the weights are missing, damaged, or for a network that needs a reference.
         """
-        loaded = self.load()
+        loaded, content = self.load(), content_of(source)
+        known, own = self._whole(loaded.effect).params, set(loaded.effect.params.names)
+        first = known.setting({n: v for n, v in locks.items() if n not in own})
+        first = {n: v for n, v in first.items() if n not in own}
+        amount_db = 0.0
+        if AMOUNT in first:
+            if AMOUNT not in locks and content.kind == "speech":
+                first[AMOUNT] = first[AMOUNT].new_tensor([reduction_db(source)])
+            amount_db = float(first[AMOUNT][0])
+        clean = without_noise(source, amount_db)
+        inner = {n: v for n, v in locks.items() if n in own}
+        found = self._change(loaded, clean, content, inner, progress)
+        if not amount_db and len(inner) == len(locks):
+            return found
+        notes = (f"Steady noise is turned down by up to {amount_db:.0f} dB.",) if amount_db else ()
+        whole = self._whole(loaded.effect)
+        return Estimate(whole, {**first, **found.setting}, (*notes, *found.notes))
+
+    def _change(
+        self, loaded: Loaded, source: Excerpt, content: Content, locks: Mapping[str, float],
+        progress: Progress,
+    ) -> Estimate:  # fmt: skip
+        """What the network and the rules around it set."""
         network: Any = loaded.network
         table = loaded.effect.params
         clips = pieces(source, network.config.front_end.sample_rate, loaded.length,
@@ -106,7 +138,6 @@ class ReferenceFree:
         known = self._share(source, size_db)
         share = 0.0 if known is None else known
         notes: list[str] = []
-        content = content_of(source)
         if self.caution_db != 0:
             if content.kind == "music" and content.confidence >= MUSIC_CONFIDENCE:
                 share *= MUSIC_SHARE
