@@ -27,8 +27,8 @@ RT_API void rt_noise_gains(double *power, double *noise, double *speech, double 
             fresh = fresh < 0.0 ? 0.0 : fresh;
             double ratio = keep_ratio * before[k] * inverse + (1.0 - keep_ratio) * fresh;
             ratio = ratio < least_ratio ? least_ratio : ratio;
-            double gain = ratio / (1.0 + ratio);
-            before[k] = gain * gain * now;
-            power[k] = gain < least[f] ? least[f] : gain;
+            double share = ratio / (1.0 + ratio);
+            before[k] = share * share * now;
+            power[k] = share + (1.0 - share) * least[f];
         }
 }

@@ -2,12 +2,12 @@
 
 The spectrum of overlapping frames is multiplied with a gain for each bin (a Wiener filter)::
 
-    g = max(snr / (1 + snr), 10^(-reduction_db / 20))
+    g = w + (1 - w) 10^(-reduction_db / 20),    w = snr / (1 + snr)
 
 ``snr`` is the power of what is not noise over that of the noise. It is followed from frame to frame
 by the decision-directed rule (Y. Ephraim and D. Malah, 1984)::
 
-    snr[t] = KEPT g[t-1]^2 p[t-1] / noise[t] + (1 - KEPT) max(p[t] / noise[t] - 1, 0)
+    snr[t] = KEPT w[t-1]^2 p[t-1] / noise[t] + (1 - KEPT) max(p[t] / noise[t] - 1, 0)
 
 The power ``noise`` is learnt while the effect runs: in each bin it follows the frame's power ``p``
 as far as the probability of speech allows (T. Gerkmann and R. Hendriks, 2012)::
@@ -227,7 +227,7 @@ def _gains_by_torch(
         fresh = (now * inverse - 1).clamp(min=0)
         ratio = c.keep_ratio * before * inverse + (1 - c.keep_ratio) * fresh
         ratio = ratio.clamp(min=c.least_ratio)
-        gain = ratio / (1 + ratio)
-        before = gain.square() * now
-        gains.append(torch.maximum(gain, least[:, i : i + 1]))
+        share = ratio / (1 + ratio)
+        before = share.square() * now
+        gains.append(share + (1 - share) * least[:, i : i + 1])
     return torch.stack(gains, dim=1), noise, speech, before

@@ -43,7 +43,7 @@ def noise_gains(
         least: [B, F] least gain.
         settled: [B, F] from 0, where every sound is taken for noise, to 1.
         noise, speech: [B, K] power of the noise and mean probability of speech before the frames.
-        before: [B, K] power of the frame before these, after its gain.
+        before: [B, K] power of the frame before these that is not noise.
 
     Returns:
         Gains [B, F, K], and ``noise``, ``speech`` and ``before`` after the frames.
