@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from conftest import MakeAudio
+from retone.dsp.noise import noise_gains, tensor_gains
 from retone.effects import ENHANCE_CHAIN, NoiseReduction
-from retone.effects.noise_reduction import CONSTANTS, _gains_by_torch, programme_to_noise_db
+from retone.effects.noise_reduction import CONSTANTS, programme_to_noise_db
 from retone.estimators.base import Excerpt
 from retone.estimators.noise import MOST_DB, reduction_db, without_noise
 from retone.estimators.reference_free import AMOUNT, ReferenceFree
-from retone.kernels.noise import noise_gains
 
 RATE = 24000
 EFFECT = NoiseReduction()
@@ -137,7 +137,7 @@ def test_the_kernel_is_the_tensor_operations(make_audio: MakeAudio) -> None:
     )  # fmt: skip
     values[5][0] = 0.995
     for got, wanted in zip(
-        noise_gains(CONSTANTS, *values), _gains_by_torch(CONSTANTS, *values), strict=True
+        noise_gains(CONSTANTS, *values), tensor_gains(CONSTANTS, *values), strict=True
     ):
         torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-15)
 

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor
 
 from retone.dsp.effect import Effect, Rendered, State
+from retone.dsp.noise import NoiseConstants, noise_gains
 from retone.dsp.param import Param, ParamTable, Setting
 from retone.dsp.stages import Stage
 from retone.effects.fir import delayed
-from retone.kernels.noise import NoiseConstants, noise_gains
 
 HOP_S, OVERLAP = 1 / 93.75, 4
 """Frames of four hops: 2048 samples at 48 kHz."""
@@ -55,6 +55,8 @@ NOISE_HZ, LIVE, HOLDS = (120.0, 8000.0), 1e-8, 1e-6
 is sound."""
 PART_S, QUIET = 0.125, 0.2
 """The noise is read so often, and what lies above this share of the readings counts."""
+LEARNT = ("noise", "speech", "before")
+"""What is carried from frame to frame."""
 _FRAMES_AT_ONCE = 256
 
 _TABLE = ParamTable(
@@ -130,7 +132,7 @@ def programme_to_noise_db(audio: Tensor, sample_rate: float) -> float:
     if not len(power):
         return math.nan
     noises, part = [], round(PART_S / HOP_S)
-    learnt: State = {n: power.new_zeros(1, power.shape[1]) for n in ("noise", "speech", "before")}
+    learnt: State = {n: power.new_zeros(1, power.shape[1]) for n in LEARNT}
     learnt["settling"] = power.new_ones(1, 1)
     none, same = power.new_zeros(1, 1), power.new_ones(1, 1)
     for some in power.split(part):
@@ -204,30 +206,7 @@ def _gains(power: Tensor, amount_db: Tensor, louder: Tensor, state: State) -> tu
     unsettled = state["settling"] * torch.exp(-ages * HOP_S / SETTLING_S)  # [B, frames]
     settled, settling = 1 - unsettled, unsettled[:, -1:] * math.exp(-HOP_S / SETTLING_S)
     least = 10 ** (-settled.square() * amount_db / 20)
-    values = (power, louder, least, settled, state["noise"], state["speech"], state["before"])
-    learns = torch.is_grad_enabled() and any(v.requires_grad for v in values)
-    run = noise_gains if power.device.type == "cpu" and not learns else _gains_by_torch
-    gain, noise, speech, before = run(CONSTANTS, *values)
+    gain, noise, speech, before = noise_gains(
+        CONSTANTS, power, louder, least, settled, *(state[n] for n in LEARNT)
+    )
     return gain, {"noise": noise, "speech": speech, "before": before, "settling": settling}
-
-
-def _gains_by_torch(
-    c: NoiseConstants, power: Tensor, louder: Tensor, least: Tensor, settled: Tensor, noise: Tensor,
-    speech: Tensor, before: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """``noise_gains`` as tensor operations."""
-    gains = []
-    for i, now in enumerate(power.unbind(1)):
-        heard = torch.sigmoid(c.steep * now / (noise + c.floor) - c.bias)
-        speech = speech + (1 - c.keep_speech) * (heard - speech)
-        heard = torch.where(speech > c.sure, heard.clamp(max=c.sure), heard)
-        heard = heard * settled[:, i : i + 1]
-        noise = noise + (1 - c.keep_noise) * (1 - heard) * (now - noise)
-        inverse = 1 / (louder * noise + c.floor)
-        fresh = (now * inverse - 1).clamp(min=0)
-        ratio = c.keep_ratio * before * inverse + (1 - c.keep_ratio) * fresh
-        ratio = ratio.clamp(min=c.least_ratio)
-        share = ratio / (1 + ratio)
-        before = share.square() * now
-        gains.append(share + (1 - share) * least[:, i : i + 1])
-    return torch.stack(gains, dim=1), noise, speech, before

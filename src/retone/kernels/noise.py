@@ -34,20 +34,7 @@ def noise_gains(
     c: NoiseConstants, power: Tensor, louder: Tensor, least: Tensor, settled: Tensor, noise: Tensor,
     speech: Tensor, before: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gains for the powers of frames; float64 on a CPU, without gradients.
-
-    Args:
-        c: what a frame is weighed with.
-        power: [B, F, K] of F frames with K bins.
-        louder: [B, 1] factor on the noise's power.
-        least: [B, F] least gain.
-        settled: [B, F] from 0, where every sound is taken for noise, to 1.
-        noise, speech: [B, K] power of the noise and mean probability of speech before the frames.
-        before: [B, K] power of the frame before these that is not noise.
-
-    Returns:
-        Gains [B, F, K], and ``noise``, ``speech`` and ``before`` after the frames.
-    """
+    """``retone.dsp.noise.noise_gains`` by a compiled loop, on a CPU without gradients."""
     *head, floor = astuple(c)
     gains = power.detach().contiguous().clone()
     carried = [t.detach().contiguous().clone() for t in (noise, speech, before)]
