@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from conftest import MakeAudio
-from retone.dsp.noise import noise_gains, tensor_gains
+from retone.dsp.noise import programme_to_noise_db
 from retone.effects import ENHANCE_CHAIN, NoiseReduction
-from retone.effects.noise_reduction import CONSTANTS, programme_to_noise_db
 from retone.estimators.base import Excerpt
 from retone.estimators.noise import MOST_DB, reduction_db, without_noise
 from retone.estimators.reference_free import AMOUNT, ReferenceFree
@@ -123,23 +120,22 @@ def test_more_sensitivity_takes_more_away() -> None:
     assert levels == sorted(levels)
 
 
-def test_the_kernel_is_the_tensor_operations(make_audio: MakeAudio) -> None:
-    generator = torch.Generator().manual_seed(0)
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, dtype=torch.float64)
-
-    power = 10 ** (8 * random(3, 40, 17) - 6)
-    power[1, 10:20] = 0.0
-    values = (
-        power, 0.5 + random(3, 1), 0.5 * random(3, 40), random(3, 40),
-        random(3, 17) * 1e-3, random(3, 17), random(3, 17),
-    )  # fmt: skip
-    values[5][0] = 0.995
-    for got, wanted in zip(
-        noise_gains(CONSTANTS, *values), tensor_gains(CONSTANTS, *values), strict=True
-    ):
-        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-15)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_the_loops_are_the_tensor_operations(channels: int, rate: int) -> None:
+    """From a state in the middle of a frame; a gradient takes the other way."""
+    x = torch.from_numpy(np.stack([voice(1.5, rate, c) + hiss(3 * rate // 2, -50.0, c)
+                                   for c in range(channels)]))[None]  # fmt: skip
+    x[..., rate // 2 : rate // 2 + 3000] = 0.0
+    setting = EFFECT.params.setting({"reduction_db": 15.0, "sensitivity_db": 3.0}, 1)
+    start = EFFECT.render(x[..., :1001], rate, setting).state
+    one = EFFECT.render(x[..., 1001:], rate, setting, start)
+    setting["reduction_db"].requires_grad_()
+    two = EFFECT.render(x[..., 1001:], rate, setting, start)
+    assert two.audio.requires_grad and not one.audio.requires_grad
+    torch.testing.assert_close(one.audio, two.audio.detach(), rtol=0, atol=1e-11)
+    for name, value in one.state.items():
+        torch.testing.assert_close(value, two.state[name].detach(), rtol=1e-6, atol=1e-11)
 
 
 # --- how much is reduced --------------------------------------------------------------------

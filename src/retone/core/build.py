@@ -35,12 +35,13 @@ PLUGINS = "plugins"
 BINDING = "core_functions.py"
 WASM = "retone-core.wasm"
 """The part of the core that the studio's page runs, for every platform."""
-WASM_SOURCES = ("designs.c", "dynamics.c", "fir.c", "sections.c")
+WASM_SOURCES = ("designs.c", "dynamics.c", "fir.c", "noise.c", "sections.c")
 WASM_FUNCTIONS = (
     "rt_design_forward", "rt_design_dynamics",
     "rt_sections_scratch", "rt_sections_forward",
     "rt_compress_scratch", "rt_compress_forward", "rt_compress_linear",
     "rt_fft_table", "rt_fir_spectra", "rt_fir_block", "rt_curve_size", "rt_curve_taps",
+    "rt_noise_scratch", "rt_noise_forward",
 )  # fmt: skip
 X86_LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "core.h"
+#include "fft.h"
 #include "vector.h"
 
 #define PART 128 /* samples of a block and of a part */
@@ -23,27 +24,6 @@ RT_API void rt_fft_table(double *table, int64_t size) {
         double angle = -2 * PI * (double)i / (double)size;
         table[i] = cos(angle), table[size / 2 + i] = sin(angle);
     }
-}
-
-/* Stockham's transform of `size` complex numbers, a power of two, in place; `work` has 2 size. */
-static void fft(double *re, double *im, double *work, const double *table, int64_t size) {
-    double *from_re = re, *from_im = im, *to_re = work, *to_im = work + size;
-    for (int64_t half = size / 2, stride = 1; half > 0; half /= 2, stride *= 2) {
-        for (int64_t p = 0; p < half; p++) {
-            double c = table[p * stride], s = table[size / 2 + p * stride];
-            const double *ar = from_re + stride * p, *ai = from_im + stride * p;
-            const double *br = ar + stride * half, *bi = ai + stride * half;
-            double *yr = to_re + 2 * stride * p, *yi = to_im + 2 * stride * p;
-            for (int64_t q = 0; q < stride; q++) {
-                double dr = ar[q] - br[q], di = ai[q] - bi[q];
-                yr[q] = ar[q] + br[q], yi[q] = ai[q] + bi[q];
-                yr[stride + q] = dr * c - di * s, yi[stride + q] = dr * s + di * c;
-            }
-        }
-        double *was_re = from_re, *was_im = from_im;
-        from_re = to_re, from_im = to_im, to_re = was_re, to_im = was_im;
-    }
-    for (int64_t i = 0; from_re != re && i < size; i++) re[i] = from_re[i], im[i] = from_im[i];
 }
 
 /* spectra [ceil(count / 128), 512], table [256], scratch [512] */

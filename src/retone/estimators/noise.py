@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import torch
 
-from retone.effects.noise_reduction import NoiseReduction, programme_to_noise_db
+from retone.dsp.noise import programme_to_noise_db
+from retone.effects.noise_reduction import NoiseReduction
 from retone.estimators.base import Excerpt
 
 CLEAN_DB, STEP, MOST_DB = 32.0, 1.5, 12.0

@@ -8,8 +8,10 @@ parameters by their dotted names. Numbers stand for values that no slider moves.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
+from retone.dsp import noise
 from retone.dsp.biquad import TOP_OF_BAND
 from retone.dsp.effect import Effect
 from retone.effects import (
@@ -22,6 +24,7 @@ from retone.effects import (
     Gain,
     MidSide,
     MultibandEqualizer,
+    NoiseReduction,
 )
 from retone.effects import bands as six_bands
 from retone.effects import equalizer as six_filters
@@ -69,6 +72,14 @@ def _mid_side(effect: MidSide, at: str, rate: float) -> Plan | None:
     if mid is None or side is None:
         return None
     return {"do": "mid_side", "mid": mid, "side": side, "width": f"{at}width_db"}
+
+
+def _noise_reduction(effect: NoiseReduction, at: str, rate: float) -> Plan:
+    return {
+        "do": "noise_reduction", "size": noise.OVERLAP * noise.hop_samples(rate),
+        "constants": list(astuple(noise.constants(rate))),
+        "amount": f"{at}reduction_db", "sensitivity": f"{at}sensitivity_db",
+    }  # fmt: skip
 
 
 def _section(kind: int, hz: Any, gain_db: Any = 0.0, q: Any = 1.0) -> Plan:
@@ -155,6 +166,7 @@ def _gain(effect: Gain, at: str, rate: float) -> Plan:
 _WRITERS: dict[type[Effect], Callable[[Any, str, float], Plan | None]] = {
     Chain: _chain,
     MidSide: _mid_side,
+    NoiseReduction: _noise_reduction,
     Equalizer: _equalizer,
     Compressor: _compressor,
     MultibandEqualizer: _multiband,

@@ -232,6 +232,33 @@ class Fir extends Stage {
   }
 }
 
+class NoiseReduction extends Stage {
+  constructor(core, { size, constants, amount, sensitivity }, channels) {
+    super(core);
+    Object.assign(this, { size, amount, sensitivity, channels: BigInt(channels), learns: constants.length });
+    const bins = size / 2 + 1;
+    // past, removed, noise, speech, before, and where a frame is
+    this.carried = [channels * size, channels * size, bins, bins, bins, 2].map((n) => this.remember(n));
+    this.constants = core.take(constants.length + 2);
+    core.put(this.constants, constants);
+    this.window = core.take(size);
+    core.put(this.window, Array.from({ length: size }, (_, i) => Math.sin((Math.PI * i) / size)));
+    this.table = core.take(size);
+    core.c.rt_fft_table(this.table, BigInt(size));
+    this.scratch = core.take(Number(core.c.rt_noise_scratch(this.channels, BigInt(size))));
+  }
+
+  set(values) {
+    const louder = 10 ** (values[this.sensitivity] / 10), nepers = (values[this.amount] * Math.LN10) / 20;
+    this.core.put(this.constants + 8 * this.learns, [louder, nepers]);
+  }
+
+  run(x, n) {
+    this.core.c.rt_noise_forward(x, ...this.carried, this.constants, this.window, this.table, this.scratch,
+      this.channels, BigInt(n), BigInt(this.size));
+  }
+}
+
 class Gain extends Stage {
   constructor(core, node, channels) { super(core); this.ref = node.value; this.channels = channels; }
 
@@ -282,7 +309,8 @@ class MidSide extends Stage {
   }
 }
 
-const STAGES = { sections: Sections, dynamics: Dynamics, bands: Bands, fir: Fir, gain: Gain, chain: Chain, mid_side: MidSide };
+const STAGES = { sections: Sections, dynamics: Dynamics, bands: Bands, fir: Fir, gain: Gain, chain: Chain, mid_side: MidSide,
+  noise_reduction: NoiseReduction };
 const stage = (core, node, channels) => new STAGES[node.do](core, node, channels);
 
 // A whole effect. Where it `designs`, it makes its own filters.
