@@ -108,7 +108,7 @@ def test_a_manifest_alone_is_enough(retone, clip, settings: Path, tmp_path: Path
     out = tmp_path / "out"
     assert retone("apply", "--manifest", listed, "-o", out, "--jobs", 0)[0] == 0
     assert json.loads((out / "half.wav.json").read_text())["amount"] == 0.5
-    assert retone("match", "--manifest", listed, "-o", tmp_path / "m", "--jobs", 0)[0] == 1
+    assert retone("match", "--manifest", listed, "-o", tmp_path / "m", "--jobs", 0)[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,32 @@ def test_a_refused_job_leaves_nothing(
         given.append(word)
     before = tree(tmp_path)
     code, _, error = retone(*given, "--jobs", 0)
-    assert code in (1, 2) and part in error
+    assert code == 2 and part in error
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("verb", ["match", "enhance", "apply", "inspect", "inspect into a folder"])
+@pytest.mark.parametrize(
+    ("good", "bad", "expected"),
+    [(1, 0, 0), (2, 0, 0), (2, 1, 1), (1, 2, 1), (0, 1, 2), (0, 2, 2)],
+)
+@pytest.mark.parametrize("bad_kind", ["unreadable", "missing"])
+def test_every_command_ends_with_the_same_exit_code(
+    retone, clip, settings: Path, tmp_path: Path, verb: str, good: int, bad: int, expected: int,
+    bad_kind: str,
+) -> None:  # fmt: skip
+    """0 all done, 1 some failed, 2 none done; twice, as a job goes on."""
+    names: list[Path] = [clip(f"good{i}.wav", seed=i, seconds=1.0) for i in range(good)]
+    for i in range(bad):
+        names.append(tmp_path / f"bad{i}.wav")
+        if bad_kind == "unreadable":
+            names[-1].write_bytes(b"no recording")
+    what = {"match": ("--preset", "podcast"), "apply": ("--settings", settings)}.get(verb, ())
+    out = tmp_path / ("out" if len(names) > 1 or "inspect" in verb else "out.wav")
+    where = ("--jobs", 0, "-o", out) if verb != "inspect" else ()
+    for again in ((), ("--force",) if len(names) == 1 and "inspect" not in verb else ()):
+        words = (verb.split()[0], *names, *what, *where, *again, "-q")
+        assert retone(*words)[0] == expected
 
 
 def test_a_job_replaces_its_own_table(retone, clip, settings: Path, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def run_many(
     """Run a job and report on it.
 
     Returns:
-        1 if a recording failed, else 0.
+        The exit code, as of ``exit_code``.
     """
     from retone.cli.streams import STREAM, refuse_stream
     from retone.errors import AudioError, SettingError
@@ -238,7 +238,12 @@ def finish(job: Job, args: argparse.Namespace) -> int:
         for what, name in written.items():
             print(f"{what:9} {name}")
     list_errors(job, f"retone {args.command}")
-    return 1 if totals.failed or totals.problems else 0
+    return exit_code(totals.failed, totals.rows) or (1 if totals.problems else 0)
+
+
+def exit_code(failed: int, of: int) -> int:
+    """0 if no recording failed, 1 if some did, 2 if all did, as for one alone."""
+    return 0 if not failed else 2 if failed == of else 1
 
 
 def _write_results(job: Job, table: str) -> dict[str, str]:
