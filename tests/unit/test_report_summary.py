@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,17 @@ def test_a_click_hardly_changes_what_is_said_of_the_tone() -> None:
     assert [t.text.split(" by ")[0] for t in found] == [t.text.split(" by ")[0] for t in usual]
     for one, other in zip(usual, found, strict=True):
         assert other.change_db == pytest.approx(one.change_db, abs=1.5)
+
+
+def test_a_click_in_digital_silence_has_no_dynamics_to_tell() -> None:
+    """What rounding and filters leave in the silence around it would be compared."""
+    made = data()
+    click_db = np.full(80, -300.0)
+    click_db[20] = -30.0
+    after_db = np.where(np.arange(80) < 25, click_db + 20, -300.0)
+    after_db[21:23] = (-30.0, -50.0)
+    made = replace(made, short_db={"before": click_db, "after": after_db})
+    assert noticed(made) == "No audible change."
 
 
 @pytest.mark.parametrize("length", [1, 20])

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retone.dsp.short_levels import DYNAMICS_PERCENTILES, percentiles_db
+from retone.dsp.short_levels import DYNAMICS_PERCENTILES, LIVE_DB, percentiles_db
 from retone.report.data import ReportData, ResponseView
 from retone.report.format import decibels, hertz, plain
 
 LEAST_TONE_DB = 1.5
-LEAST_SPREAD_DB, PAUSES_SHARE, LEAST_FRAMES = 1.0, 0.25, 10
+LEAST_SPREAD_DB, PAUSES_SHARE = 1.0, 0.25
+LEAST_FRAMES = 10
+"""Moments of 50 ms that must sound before and after; fewer, as of a click, have no dynamics."""
 LEAST_LOUDNESS_DB = 0.5
 RARE = 100
 """One moment of so many may stand out without being what the recording sounds like."""
@@ -216,7 +218,8 @@ def _spread_changes_db(data: ReportData) -> tuple[float, float]:
     """That change below and above the median level."""
     active = [d for d in data.reductions if d.envelope.low.size and d.envelope.low.min() < -0.5]
     levels = [data.short_db.get(role, np.zeros(0)) for role in ("before", "after")]
-    if not active or min(x.size for x in levels) < LEAST_FRAMES:
+    live = min(np.count_nonzero(x > x.max(initial=-np.inf) - LIVE_DB) for x in levels)
+    if not active or live < LEAST_FRAMES:
         return 0.0, 0.0
     low, high = DYNAMICS_PERCENTILES
     spreads = [np.diff(percentiles_db(x[None], (low, 50.0, high))[:, 0]) for x in levels]
