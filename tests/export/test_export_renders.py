@@ -166,7 +166,7 @@ def test_curves_say_what_the_compressor_did(tmp_path: Path, voice: np.ndarray) -
 def test_an_expander_closes_as_ours_does(
     name: str, values: dict[str, float], repository: Path
 ) -> None:
-    """A follower of the level that falls too slowly leaves pauses up to 8 dB too loud."""
+    """A follower of the level that falls too slowly leaves pauses too loud."""
     effect = Compressor(table=EXPANDER_TABLE)
     full = {p.name: p.default for p in effect.params} | values
     audio, rate = excerpt(repository / "examples" / "dull_voice.flac")
