@@ -36,7 +36,8 @@ import soundfile  # noqa: E402
 
 RATE = 16000
 LIMIT_S = 60.0
-GOOD_CODES = {0, 2, 130, 141, 143}
+GOOD_CODES = {0, 1, 2, 130, 141, 143}
+CRASHED = 70
 IMPORTS = (
     "retone.api", "retone.cli.match", "retone.cli.writing", "retone.cli.export",
     "retone.exports.plan", "retone.presets.making", "retone.training.data.pack",
@@ -229,7 +230,7 @@ def run_child(command: str, fault: str, folder: Path) -> int:
         return end.code if isinstance(end.code, int) else 2
     except BaseException:
         os.write(2, traceback.format_exc().encode("utf-8", "replace"))
-        return 1
+        return CRASHED
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
@@ -261,7 +262,7 @@ def trial(command: str, fault: str, folder: Path, after_s: float = 0.3) -> Trial
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     child = os.fork()
     if child == 0:
-        code = 1
+        code = CRASHED
         try:
             for which in wanted:  # as ``console`` begins
                 signal.signal(which, signal.SIG_DFL)

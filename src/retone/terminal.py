@@ -125,7 +125,7 @@ def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) ->
     """Parse and run a command; without any words, print the help.
 
     Returns:
-        The exit code: 0 done, 2 refused, 130 interrupted.
+        The exit code: 0 done, 1 some of many failed, 2 refused or all failed, 130 interrupted.
     """
     words = sys.argv[1:] if words is None else words
     with printable_output(), _ended_by_signals() as signals:

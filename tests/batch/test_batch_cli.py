@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile as sf
 
@@ -108,7 +109,7 @@ def test_a_manifest_alone_is_enough(retone, clip, settings: Path, tmp_path: Path
     out = tmp_path / "out"
     assert retone("apply", "--manifest", listed, "-o", out, "--jobs", 0)[0] == 0
     assert json.loads((out / "half.wav.json").read_text())["amount"] == 0.5
-    assert retone("match", "--manifest", listed, "-o", tmp_path / "m", "--jobs", 0)[0] == 1
+    assert retone("match", "--manifest", listed, "-o", tmp_path / "m", "--jobs", 0)[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -220,6 +221,14 @@ def test_names_of_any_bytes_are_processed_and_shown(retone, clip, settings, tmp_
         (("match", "IN", "--to", "REF", "-o", "OTHER", "--together", "album"), "--force"),
         (("match", "IN", "--to", "REF", "-o", "OTHER", "--together", "same-settings"), "--force"),
         (("match", "IN", "--preset", "none-such", "-o", "OTHER/new"), "none-such"),
+        (("match", "IN", "--to", "BAD", "-o", "OTHER/new"), "bad.wav"),
+        (("match", "IN", "--to", "REF", "BAD", "-o", "OTHER/new", "--together", "album"),
+         "bad.wav"),
+        (("match", "IN", "--to", "BAD", "-o", "OTHER/new", "--together", "album", "--loudness",
+          "-16"), "bad.wav"),
+        (("match", "IN", "--to", "BAD", "-o", "OTHER/new", "--together", "same-settings"),
+         "bad.wav"),
+        (("match", "IN", "--to", "CUT", "-o", "OTHER/new", "--together", "album"), "cut.flac"),
         (("apply", "IN", "--settings", "REF.json", "-o", "OTHER/new"), "ref.wav.json"),
         (("apply", "IN", "--settings", "SET", "-o", "TABLE"), "results.csv exists"),
         (("inspect", "IN", "-o", "TABLE"), "Choose another folder."),
@@ -239,7 +248,19 @@ def test_a_refused_job_leaves_nothing(
     (tmp_path / "table" / "results.csv").write_text("input\n../in/a.wav\n")
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "same_settings.json").write_text("mine")
-    names = {"IN": "in", "OTHER": "other", "REF": "ref.wav", "TABLE": "table", "SHARED": "shared"}
+    (tmp_path / "bad.wav").write_bytes(b"no recording")
+    sf.write(tmp_path / "cut.flac", np.random.default_rng(0).normal(0, 0.1, 60000), 8000)
+    whole = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[:2000] + bytes(len(whole) // 2))
+    names = {
+        "IN": "in",
+        "BAD": "bad.wav",
+        "CUT": "cut.flac",
+        "OTHER": "other",
+        "REF": "ref.wav",
+        "TABLE": "table",
+        "SHARED": "shared",
+    }
     given = []
     for word in words:
         first, dot, rest = word.partition(".")
@@ -249,10 +270,34 @@ def test_a_refused_job_leaves_nothing(
         elif first in names:
             word = str(tmp_path / names[first]) + slash + below + dot + rest
         given.append(word)
-    before = tree(tmp_path)
+    before = tree(tmp_path), set(tmp_path.rglob("*"))
     code, _, error = retone(*given, "--jobs", 0)
-    assert code in (1, 2) and part in error
-    assert tree(tmp_path) == before
+    assert code == 2 and part in error
+    assert (tree(tmp_path), set(tmp_path.rglob("*"))) == before
+
+
+@pytest.mark.parametrize("verb", ["match", "enhance", "apply", "inspect", "inspect into a folder"])
+@pytest.mark.parametrize(
+    ("good", "bad", "expected"),
+    [(1, 0, 0), (2, 0, 0), (2, 1, 1), (1, 2, 1), (0, 1, 2), (0, 2, 2)],
+)
+@pytest.mark.parametrize("bad_kind", ["unreadable", "missing"])
+def test_every_command_ends_with_the_same_exit_code(
+    retone, clip, settings: Path, tmp_path: Path, verb: str, good: int, bad: int, expected: int,
+    bad_kind: str,
+) -> None:  # fmt: skip
+    """0 all done, 1 some failed, 2 none done; twice, as a job goes on."""
+    names: list[Path] = [clip(f"good{i}.wav", seed=i, seconds=1.0) for i in range(good)]
+    for i in range(bad):
+        names.append(tmp_path / f"bad{i}.wav")
+        if bad_kind == "unreadable":
+            names[-1].write_bytes(b"no recording")
+    what = {"match": ("--preset", "podcast"), "apply": ("--settings", settings)}.get(verb, ())
+    out = tmp_path / ("out" if len(names) > 1 or "inspect" in verb else "out.wav")
+    where = ("--jobs", 0, "-o", out) if verb != "inspect" else ()
+    for again in ((), ("--force",) if len(names) == 1 and "inspect" not in verb else ()):
+        words = (verb.split()[0], *names, *what, *where, *again, "-q")
+        assert retone(*words)[0] == expected
 
 
 def test_a_job_replaces_its_own_table(retone, clip, settings: Path, tmp_path: Path) -> None:

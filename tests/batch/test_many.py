@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import retone
-from retone.errors import SettingError
+from retone.errors import AudioError, SettingError
+
+from .conftest import tree
 
 
 def test_outcomes_come_in_the_order_of_the_items(clip, settings: Path, tmp_path: Path) -> None:
@@ -58,7 +61,59 @@ def test_what_cannot_be_is_refused_at_once(clip, tmp_path: Path) -> None:
         retone.process_many([path], to=path)
 
 
-@pytest.mark.parametrize("how", ["", ", together='same-settings'"])
+@pytest.mark.parametrize("together", ["target", "album", "same-settings"])
+@pytest.mark.parametrize("bad", ["none.wav", "bad.wav"])
+def test_a_reference_that_cannot_be_read_is_refused_at_once(
+    clip, tmp_path: Path, together: str, bad: str
+) -> None:
+    path = clip("a.wav", seconds=3.0)
+    (tmp_path / "bad.wav").write_bytes(b"no recording")
+    with pytest.raises(AudioError, match=bad):
+        retone.process_many([path], tmp_path / "out", to=tmp_path / bad, together=together)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("before", ["", "done"])
+def test_an_engine_that_cannot_work_leaves_the_folder_as_it_was(
+    job, clip, tmp_path: Path, there: bool, before: str
+) -> None:
+    paths = [clip("a.wav")]
+    if there:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine.txt").write_text("mine")
+    if before:
+        list(job(paths).run())
+
+    def broken(*_, **__):
+        raise SettingError("no process")
+        yield
+
+    def after() -> dict[str, str]:
+        return tree(tmp_path) if (tmp_path / "out").exists() else {}
+
+    found = after()
+    one = dataclasses.replace(job([*paths, clip("b.wav", seed=2)]), engine=taking(broken))
+    found |= {"b.wav": tree(tmp_path)["b.wav"]} if found else {}
+    with pytest.raises(SettingError, match="no process"):
+        list(one.run())
+    kept = after()
+    if before:  # what was begun is remembered beside what was done
+        found.pop("out/.retone/ledger.jsonl"), kept.pop("out/.retone/ledger.jsonl")
+    assert kept == found
+
+
+def taking(engine):
+    """The engine, after it has taken the first task, which the ledger notes."""
+
+    def run(recipe, tasks, **how):
+        next(tasks)
+        yield from engine(recipe, tasks, **how)
+
+    return run
+
+
+@pytest.mark.parametrize("how", ["", ", together='same-settings'", ", together='album'"])
 def test_a_script_without_a_guard_is_told_the_fix(clip, tmp_path: Path, how: str) -> None:
     """Its processes import it again and would start processes themselves."""
     clip("in/a.wav", seconds=3.0)
@@ -75,3 +130,4 @@ def test_a_script_without_a_guard_is_told_the_fix(clip, tmp_path: Path, how: str
     assert done.returncode == 1 and "memory" not in done.stdout + done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("retone.errors.SettingError") and '__name__ == "__main__"' in last
+    assert not (tmp_path / "out").exists()

@@ -211,6 +211,19 @@ def test_the_gates_table_is_what_their_files_say() -> None:
         shares = (f"{100 * numbers['worse']:.0f} %" for numbers in (whole, gated))
         cells = (str(whole["pairs"]), f"{whole['stft']:.3f}", f"{gated['stft']:.3f}", *shares)
         assert f"| {' | '.join(cells)} |" in page
+    held_out, trained = [], []
+    for about, part in zip(speech["question"]["parts"], speech["by_part"], strict=True):
+        pairs = sum(numbers["pairs"] for numbers in part["whole"].values())
+        apart = about["corpus"].endswith("/val")
+        (held_out if apart else trained).append((pairs, part["groups_with_references"]))
+    pairs, voices = (sum(column) for column in zip(*held_out, strict=True))
+    of = (
+        "{} pairs are of {} voices that no weights were trained on: {} that the corpora listed "
+        "under frames_speech keep for validation, and the {} validation voices of the Debian"
+    )
+    assert of.format(pairs, voices, *(n for _, n in held_out)) in page
+    (of_all, _), (of_readers, _) = trained
+    assert f"{of_all} pairs of all its corpora, and {of_readers:,} of those" in page
     favours = [c[case] for n, c in speech["found"].items() if n.startswith("favour") if case in c]
     for cells in (
         [f"{f['stft']:.3f}" for f in favours if f is not favours[3]],

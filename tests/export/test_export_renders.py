@@ -14,12 +14,12 @@ from retone.effects import COMPRESSOR_TABLE, EXPANDER_TABLE, Compressor, CurveEq
 from retone.exports import TARGETS, target_named
 from retone.exports.curves import curves_csv
 from retone.exports.verify import compare, own_render
-from retone.lab.bench.exports import SAME_DB, cases
+from retone.lab.bench.exports import SAME_DB, cases, excerpt
 from retone.process.settings_file import SettingsFile
 
 RATE = 24000
-MATCH, ENHANCE, CURVE = (c.settings for c in cases(RATE))
-KINDS = {"match": MATCH, "enhance": ENHANCE, "curve": CURVE}
+MATCH, ENHANCE, CURVE, EXPAND = (c.settings for c in cases(RATE))
+KINDS = {"match": MATCH, "enhance": ENHANCE, "curve": CURVE, "expand": EXPAND}
 LEVEL_P95_DB = {
     "match": {"equalizer-apo": None, "reaper": 1e-3, "camilladsp": 5.0, "lv2": 1e-4, "clap": 1e-4},
     "enhance": {
@@ -31,9 +31,19 @@ LEVEL_P95_DB = {
         "sox": 8.0,
         "easyeffects": 10.0,
     },
+    "expand": {
+        "equalizer-apo": None,
+        "easyeffects": None,
+        "reaper": 1e-3,
+        "camilladsp": None,
+        "pedalboard": 8.0,
+        "lv2": 1e-4,
+        "clap": 1e-4,
+    },
     "curve": {"equalizer-apo": None, "reaper": None, "camilladsp": 5.0, "lv2": None, "clap": None},
 }
-"""How far the level may be off where not 3 dB: no dynamics or curve (None), no knee, bands."""
+"""How far the level may be off where not 3 dB: no dynamics, expander or curve (None), no knee,
+bands."""
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +151,28 @@ def test_curves_say_what_the_compressor_did(tmp_path: Path, voice: np.ndarray) -
     y = Renderer(equalizer, own, RATE).process(voice) * 10 ** (gain_db / 20)
     want = own_render(MATCH, voice, RATE)
     assert np.sqrt(np.mean((y - want) ** 2)) < 0.1 * np.sqrt(np.mean(want**2))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ratio": 1.0, "expander_threshold_db": -30.0, "expander_ratio": 2.1},
+        {"threshold_db": -25.0, "ratio": 3.0, "expander_threshold_db": -40.0, "expander_ratio": 2},
+        {"threshold_db": -32.0, "ratio": 2.0, "expander_threshold_db": -30.0, "expander_ratio": 2},
+    ],
+    ids=["alone", "below the compressor", "overlapping"],
+)
+@pytest.mark.parametrize("name", ["ffmpeg", "sox"])
+def test_an_expander_closes_as_ours_does(
+    name: str, values: dict[str, float], repository: Path
+) -> None:
+    """A follower of the level that falls too slowly leaves pauses too loud."""
+    effect = Compressor(table=EXPANDER_TABLE)
+    full = {p.name: p.default for p in effect.params} | values
+    audio, rate = excerpt(repository / "examples" / "dull_voice.flac")
+    found = compare(name, SettingsFile(effect, full, rate, "test"), audio, rate)
+    if found.missing:
+        pytest.skip(found.missing)
+    assert found.level_median_db is not None and found.level_p95_db is not None
+    assert found.level_median_db < 0.8 and found.level_p95_db < 4.0
+    assert any("short pauses differ most" in note for note in found.notes)

@@ -20,7 +20,7 @@ from retone.lab.bench.exports import cases
 from retone.process.settings_file import LevelPlan, SettingsFile, Source
 
 RATE = 44100
-MATCH, ENHANCE, CURVE = (c.settings for c in cases(RATE))
+MATCH, ENHANCE, CURVE, _ = (c.settings for c in cases(RATE))
 KINDS = {"match": MATCH, "enhance": ENHANCE, "curve": CURVE}
 
 

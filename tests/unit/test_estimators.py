@@ -14,6 +14,8 @@ from retone.effects import MATCH_CHAIN, Compressor, Equalizer
 from retone.errors import AudioError, DataError, SettingError
 from retone.estimators import compression, content_statistics, equalizer_fit, separation
 from retone.estimators.base import Estimate, Estimator, Excerpt
+from retone.estimators.black_box import BlackBoxFit
+from retone.estimators.choose import CHOICES, estimator_named
 from retone.estimators.closed_form import ClosedForm, frequencies_in_words, samples_of, smooth
 from retone.estimators.refine import Refined
 from retone.estimators.rules import Rules, mean_spectrum
@@ -333,6 +335,28 @@ def test_refining_leaves_alone_what_the_held_out_part_does_not_support() -> None
     assert any("held-out" in note for note in got.notes)
     brief = Refined(Neutral()).estimate(excerpt(talk(64, 1.9)), [x], locks={})
     assert any("too short to refine" in note for note in brief.notes)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("length", [1, 20, 9000])
+@pytest.mark.parametrize("which", ["source", "reference"])
+def test_every_estimator_takes_a_recording_of_one_click(name: str, length: int, which: str) -> None:
+    """As the excerpt of a click in digital silence: one half, or more, holds nothing."""
+    x = np.zeros(3 * RATE, np.float32)
+    x[RATE // 3 : RATE // 3 + length] = talk(70, 1.0)[:length] + 0.1
+    click, voice = excerpt(0.25 * x / np.abs(x).max()), excerpt(talk(71, 3.0))
+    source, reference = (click, voice) if which == "source" else (voice, click)
+    found = estimator_named(name).estimate(source, [reference], locks={})
+    assert all(torch.isfinite(v).all() for v in found.setting.values())
+    if name in ("refined", "full-match", "faithful"):
+        assert "Half of a recording is silent; the settings are not refined." in found.notes
+
+
+def test_fitting_any_effect_says_why_it_needs_both_halves() -> None:
+    x = np.zeros(3 * RATE, np.float32)
+    x[5000] = 0.25
+    with pytest.raises(AudioError, match="sound in both halves of each recording"):
+        BlackBoxFit(EQ, draws=2).estimate(excerpt(x), [excerpt(talk(72))], locks={})
 
 
 def test_ranges_are_told_in_words() -> None:

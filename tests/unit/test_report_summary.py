@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from retone.audio import loudness_lufs
 from retone.audio.files import load
 from retone.audio.meters.envelope import Envelope
 from retone.audio.meters.spectrum import log_frequencies
-from retone.effects import MATCH_CHAIN, Equalizer
+from retone.dsp.short_levels import ShortLevelMeter, dynamics_db, short_levels_db, spread_db
+from retone.effects import MATCH_CHAIN, Compressor, Equalizer
 from retone.process.settings_file import SettingsFile
 from retone.report.collect import measured_of
 from retone.report.data import ReductionView, ReportData
@@ -46,12 +48,8 @@ def data(
     """
     time_s = np.arange(1200) / 20
     level_db = -20 + 10 * np.sin(time_s) - 3
-    waves = {
-        r: 10 ** ((level_db + 20) * k / 20 - 1) for r, k in (("before", 1.0), ("after", spread))
-    }
-    waves["after"] = waves["after"] * 10 ** (
-        (pauses_db * (level_db < -24) + words_db * (level_db > -18)) / 20
-    )
+    short_db = {r: (level_db + 20) * k - 20 for r, k in (("before", 1.0), ("after", spread))}
+    short_db["after"] += pauses_db * (level_db < -24) + words_db * (level_db > -18)
     settings = SettingsFile(
         MATCH_CHAIN,
         {p.name: p.default for p in MATCH_CHAIN.params},
@@ -68,7 +66,7 @@ def data(
         F,
         spectra={"before": before, "after": before + change_db},
         reductions=(ReductionView("compressor", "Compressor", gain),),
-        waveforms={r: Envelope(time_s, -w[None], w[None]) for r, w in waves.items()},
+        short_db=short_db,
     )
 
 
@@ -171,8 +169,72 @@ def test_quieter_pauses_are_not_livelier_words(fall_db: float) -> None:
 
 
 def test_pauses_and_words_are_told_apart() -> None:
+    """Quieter words do not make a recording more even whose pauses fell further."""
     text = sentence(pauses_db=-12.0, words_db=-4.0)
-    assert re.fullmatch(r"Pauses quieter by 1[123] dB, more even by [345] dB\.", text), text
+    assert re.fullmatch(r"Pauses quieter by 1[123] dB\.", text), text
+    text = sentence(pauses_db=-4.0, words_db=-8.0)
+    assert re.fullmatch(r"Pauses quieter by \d dB, more even by \d dB\.", text), text
+
+
+def way(text: str) -> int:
+    """The direction of the dynamics that a sentence tells, 0 for none."""
+    return int("livelier" in text.lower()) - int("more even" in text.lower())
+
+
+@given(st.floats(0.2, 4.0), st.floats(-25, 15), st.floats(-15, 15))
+def test_the_words_never_contradict_the_measured_spread(
+    spread: float, pauses_db: float, words_db: float
+) -> None:
+    made = data(spread=spread, pauses_db=pauses_db, words_db=words_db)
+    before, after = (spread_db(made.short_db[r]) for r in ("before", "after"))
+    text = noticed(made)
+    assert way(text) in (0, np.sign(after - before)), text
+    if abs(after - before) >= 1 and "auses" not in text:
+        assert f"by {max(1, round(abs(after - before)))} dB" in text
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "told"),
+    [
+        ("dull_voice.flac", "bright_voice.flac", r"more even by (\d+) dB"),
+        ("bright_voice.flac", "dull_voice.flac", r"pauses quieter by (\d+) dB"),
+    ],
+)
+def test_the_words_of_a_match_agree_with_the_files(
+    tmp_path: Path, own: str, other: str, told: str
+) -> None:
+    made = retone.match(EXAMPLES / own, EXAMPLES / other, output=tmp_path / "out.flac")
+    x = load(EXAMPLES / own)
+    change_db = dynamics_db(made.audio, x.sample_rate) - dynamics_db(x.samples, x.sample_rate)
+    assert abs(change_db) >= 1, "a pair whose dynamics change is needed here"
+    assert way(made.summary) in (0, np.sign(change_db))
+    said = re.search(told, made.summary)
+    assert said and abs(int(said[1]) - abs(change_db)) <= 1.5, (made.summary, change_db)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 192000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("seconds", [0.0, 0.03, 0.05, 1.234])
+def test_short_levels_of_a_stream_are_those_of_the_whole(
+    rate: int, channels: int, seconds: float
+) -> None:
+    x = np.random.default_rng(1).standard_normal((channels, round(seconds * rate)))
+    x[:, : x.shape[1] // 3] = 0.0
+    for size in (1, 1000, 1 << 20) if rate == 8000 else (4096,):
+        meter = ShortLevelMeter(rate, channels)
+        for start in range(0, x.shape[1], size):
+            meter.update(x[:, start : start + size])
+        np.testing.assert_allclose(meter.result(), short_levels_db(x, rate), atol=1e-9)
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.3])
+@pytest.mark.parametrize("gain", [0.0, 0.5])
+def test_hardly_any_sound_has_no_dynamics_to_tell(seconds: float, gain: float) -> None:
+    x = np.full((2, round(seconds * RATE)), gain, np.float32)
+    values = {p.name: p.default for p in Compressor().params}
+    values |= {"threshold_db": -40.0, "ratio": 4.0}
+    settings = SettingsFile(Compressor(), values, RATE, "test")
+    assert way(retone.apply(x, settings, sample_rate=RATE, loudness="off").summary) == 0
 
 
 def test_everything_at_once_reads_as_one_sentence() -> None:
@@ -237,6 +299,17 @@ def test_a_click_hardly_changes_what_is_said_of_the_tone() -> None:
     assert [t.text.split(" by ")[0] for t in found] == [t.text.split(" by ")[0] for t in usual]
     for one, other in zip(usual, found, strict=True):
         assert other.change_db == pytest.approx(one.change_db, abs=1.5)
+
+
+def test_a_click_in_digital_silence_has_no_dynamics_to_tell() -> None:
+    """What rounding and filters leave in the silence around it would be compared."""
+    made = data()
+    click_db = np.full(80, -300.0)
+    click_db[20] = -30.0
+    after_db = np.where(np.arange(80) < 25, click_db + 20, -300.0)
+    after_db[21:23] = (-30.0, -50.0)
+    made = replace(made, short_db={"before": click_db, "after": after_db})
+    assert noticed(made) == "No audible change."
 
 
 @pytest.mark.parametrize("length", [1, 20])

@@ -111,6 +111,10 @@ class Job:
                 for outcome in self._counted(outcomes, meter):
                     self._remember(ledger, outcome)
                     yield outcome
+            except RetoneError:  # as by an engine that cannot work
+                if not any(self._size(name) is not None for name in self._names()):
+                    ledger.withdraw()
+                raise
             finally:
                 if not ledger.remote:
                     sweep(self.folder, self._names())

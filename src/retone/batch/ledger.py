@@ -52,6 +52,7 @@ class Ledger:
         self._begun: set[str] = set()
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
+        self._new: list[Path] = []
         self._waiting: list[bytes] = []
         self._parts: list[str] = []
         self._last = time.monotonic()
@@ -61,6 +62,7 @@ class Ledger:
             self._read_parts()
             return self
         path = Path(self.path)
+        self._new = [p for p in (path, *path.parents) if not p.exists()]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if self.name == "ledger":
@@ -143,6 +145,19 @@ class Ledger:
         with AtomicFile(self.path, force=True) as file, file.path.open("wb") as out:
             out.writelines(lines)
         self.problem = ""
+
+    def withdraw(self) -> None:
+        """Leave the folder as it was found, if nothing in it was finished."""
+        path = Path(self.path)
+        if path not in self._new or self._lines:
+            return
+        self.__exit__()
+        lock = [path.with_name("lock")] if path.parent in self._new else []
+        with contextlib.suppress(OSError):
+            for file in (*lock, path):
+                file.unlink(missing_ok=True)
+            for folder in self._new[1:]:
+                folder.rmdir()
 
     def _append(self, line: bytes, *, now: bool = False) -> None:
         if self._file is not None:

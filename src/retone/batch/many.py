@@ -12,6 +12,7 @@ from retone.batch.manifest import check, row_of
 from retone.batch.plan import plan_of
 from retone.batch.pool import require_guard
 from retone.batch.rows import SUFFIXES, Outcome, Recipe
+from retone.batch.shared import check_shared
 from retone.batch.together import joined
 from retone.errors import SettingError, nearest
 from retone.process.arguments import check_kinds
@@ -58,7 +59,8 @@ def process_many(
     Raises:
         SettingError: an option is unknown, there is no recording at all, or a script that asks for
             processes has no guard.
-        AudioError: another job works in ``output``, or it cannot be written to.
+        AudioError: another job works in ``output``, or it cannot be written to, or a reference
+            that all share cannot be read. Nothing is left of a job that is refused.
     """
     if isinstance(items, (str, os.PathLike)):
         items = [items]
@@ -86,6 +88,7 @@ def process_many(
         engine = ray_engine(None if cluster == "local" else cluster)
     else:
         engine = local_engine(workers)
+    check_shared(own)
     job = joined(Job(plan, Recipe(verb, own, report), folder, engine, force), together, progress)
     return job.run(progress, in_order=True)
 

@@ -63,6 +63,7 @@ def joined(job: Job, how: str, progress: Progress = silent) -> Job:
 
 
 def _album(job: Job, progress: Progress) -> Job:
+    from retone.process.level import mono_offset_lu
     from retone.process.together import album_loudness
 
     options = dict(job.recipe.options)
@@ -73,6 +74,7 @@ def _album(job: Job, progress: Progress) -> Job:
         raise SettingError("an album needs one preset, not one chosen for each song.")
     if isinstance(wanted, str) and not (options.get("preset") or options.get("to")):
         raise SettingError("an album needs references, a preset, or a loudness in LUFS.")
+    target = _target(options) if isinstance(wanted, str) else float(wanted)
     plan = replace(job.plan, rows=list(job.plan.rows))
     first = Job(plan, Recipe("inspect"), job.folder, job.engine, ledger="inspected")
     found = {o.number: o.values for o in first.run(progress) if not o.failed}
@@ -82,7 +84,10 @@ def _album(job: Job, progress: Progress) -> Job:
         if values["integrated_lufs"] is not None
     }
     own = album_loudness(list(levels.values()))
-    target = _target(options, found) if isinstance(wanted, str) else float(wanted)
+    if target is not None and isinstance(wanted, str) and not options.get("preset"):
+        channels = Counter(int(values["channels"]) for values in found.values()).most_common(1)
+        count = channels[0][0] if channels else 2
+        target -= mono_offset_lu(count, options.get("mono_as", "dual"))
     move = 0.0 if target is None or own is None else target - own
     rows = []
     for number, row in enumerate(job.plan.rows):
@@ -93,18 +98,16 @@ def _album(job: Job, progress: Progress) -> Job:
     return replace(job, plan=replace(job.plan, rows=rows))
 
 
-def _target(options: Mapping[str, Any], found: Mapping[int, Mapping[str, Any]]) -> float | None:
-    """Loudness that the references ask for in LUFS; None if they ask for none."""
+def _target(options: Mapping[str, Any]) -> float | None:
+    """Loudness that the references, as played, or the preset ask for in LUFS; None for none."""
     from retone import api
     from retone.process.together import references_loudness
 
     if options.get("preset"):
         return api.open_preset(options["preset"]).profile.loudness_lufs
-    channels = Counter(int(values["channels"]) for values in found.values()).most_common(1)
     with ExitStack() as stack:
         references = _local(list(options["to"]), stack)
-        count = channels[0][0] if channels else 2
-        return references_loudness(references, count, options.get("mono_as", "dual"))
+        return references_loudness(references, options.get("mono_as", "dual"))
 
 
 def _local(names: list[str], stack: ExitStack) -> list[Path]:

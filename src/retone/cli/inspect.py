@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retone.cli.many import add_many_arguments, job_of, list_errors, path_or_url, run_many
+from retone.cli.many import (
+    add_many_arguments,
+    exit_code,
+    job_of,
+    list_errors,
+    path_or_url,
+    run_many,
+)
 from retone.cli.streams import STREAM, kept_input, kept_streams
 
 if TYPE_CHECKING:
@@ -43,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     apart = not (args.manifest or args.output or args.jobs or args.engine != "local")
     if not apart or any(is_many([name]) for name in args.inputs):
         return _run_many(args)
-    refused = 0
+    failed = 0
     for i, path in enumerate(map(Path, args.inputs)):
         try:
             if path == STREAM:
@@ -55,15 +62,15 @@ def run(args: argparse.Namespace) -> int:
                 found, content = _looked_at(path)
         except RetoneError as e:  # the other files can still be looked at
             print(f"retone inspect: {e}", file=sys.stderr)
-            refused += 1
+            failed += 1
             continue
         if args.json:
             values = {"file": path.name, **found.to_dict(), "content": content}
             text = json.dumps(values, ensure_ascii=False)
             print(text.encode("utf-8", "replace").decode("utf-8"))
         else:
-            print(("\n" if i > refused else "") + as_text(found, content))
-    return 2 if refused else 0
+            print(("\n" if i > failed else "") + as_text(found, content))
+    return exit_code(failed, len(args.inputs))
 
 
 def _looked_at(path: Path) -> tuple[Inspection, str | None]:
@@ -100,7 +107,7 @@ def _run_many(args: argparse.Namespace) -> int:
             print(("" if first else "\n") + as_text(Inspection(**values), content))
         first = False
     list_errors(job, "retone inspect")
-    return 1 if job.totals.failed else 0
+    return exit_code(job.totals.failed, job.totals.rows)
 
 
 def as_text(found: Inspection, content: str | None = None) -> str:

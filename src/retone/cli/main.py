@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code (0 done, 2 refused, 130 interrupted)."""
+    """Run a command line; returns the exit code as of ``terminal.run_command``."""
     from retone import terminal
 
     words = list(sys.argv[1:] if argv is None else argv)

@@ -138,10 +138,11 @@ def run_many(
     """Run a job and report on it.
 
     Returns:
-        1 if a recording failed, else 0.
+        The exit code, as of ``exit_code``.
     """
+    from retone.batch.shared import check_shared
     from retone.cli.streams import STREAM, refuse_stream
-    from retone.errors import AudioError, SettingError
+    from retone.errors import SettingError
     from retone.terminal import progress_bar
 
     if args.output is None:
@@ -151,11 +152,8 @@ def run_many(
     if Path(args.output).is_file():
         raise SettingError(f"{args.output} is a file; several recordings need a folder.")
     refuse_stream(options.get("to", ()))
-    for name in (*options.get("to", ()), options.get("settings"), options.get("weights")):
-        if name and "://" not in name and not Path(name).is_file():
-            raise AudioError(f"{name} does not exist or is a folder; every recording needs it.")
     job = job_of(verb, args, options, prepare=prepare, estimator=estimator, stamp=stamp)
-    _check_shared(options)
+    check_shared(options)
     _check_results(job, args)
     if not args.quiet:
         for note in job.plan.notes:
@@ -168,19 +166,6 @@ def run_many(
         for _ in job.run(progress):
             pass
     return finish(job, args)
-
-
-def _check_shared(options: Mapping[str, Any]) -> None:
-    """Refuse a preset or settings that no recording could be processed with."""
-    preset, settings = (str(options.get(name) or "") for name in ("preset", "settings"))
-    if preset not in ("", "auto") and "://" not in preset:
-        from retone.presets import open_preset
-
-        open_preset(preset)
-    if settings and "://" not in settings:
-        from retone.process.settings_file import SettingsFile
-
-        SettingsFile.read(settings, settings)
 
 
 def _check_results(job: Job, args: argparse.Namespace) -> None:
@@ -238,7 +223,12 @@ def finish(job: Job, args: argparse.Namespace) -> int:
         for what, name in written.items():
             print(f"{what:9} {name}")
     list_errors(job, f"retone {args.command}")
-    return 1 if totals.failed or totals.problems else 0
+    return exit_code(totals.failed, totals.rows) or (1 if totals.problems else 0)
+
+
+def exit_code(failed: int, of: int) -> int:
+    """0 if no recording failed, 1 if some did, 2 if all did, as for one alone."""
+    return 0 if not failed else 2 if failed == of else 1
 
 
 def _write_results(job: Job, table: str) -> dict[str, str]:

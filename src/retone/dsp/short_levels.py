@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,34 @@ def short_levels_db(audio: Any, sample_rate: float) -> Array:
     return np.asarray(10.0 * np.log10(np.maximum(power, 1e-30)))
 
 
+class ShortLevelMeter:
+    """``short_levels_db`` of a stream in blocks of any size. Memory grows by 20 numbers a second.
+
+    Args:
+        sample_rate: in Hz.
+        channels: 1 and more.
+    """
+
+    def __init__(self, sample_rate: float, channels: int) -> None:
+        self._size = max(1, round(SHORT_S * sample_rate))
+        self._rest = np.zeros((channels, 0))
+        self._levels: list[Array] = []
+        self._rate = sample_rate
+
+    def update(self, block: Array) -> None:
+        """Take the next block [C, n]."""
+        expect(block, "C T", "ShortLevelMeter.update", C=len(self._rest))
+        x = np.concatenate([self._rest, block], axis=1) if self._rest.size else block
+        whole = x.shape[1] // self._size * self._size
+        self._rest = x[:, whole:].copy()
+        if whole:
+            self._levels.append(short_levels_db(x[:, :whole], self._rate))
+
+    def result(self) -> Array:
+        """Levels in dB of every whole 50 ms so far [frames]."""
+        return np.concatenate(self._levels) if self._levels else np.zeros(0)
+
+
 def spread_db(levels: Array) -> float:
     """95th minus 20th percentile of the short levels within 50 dB of the loudest; NaN for none."""
     return float(spreads_db(levels[None])[0]) if levels.size else float("nan")
@@ -38,18 +67,32 @@ def spread_db(levels: Array) -> float:
 
 def spreads_db(levels: Array) -> Array:
     """``spread_db`` of several recordings [N, frames], one or more frames each: [N]."""
+    low, high = percentiles_db(levels, DYNAMICS_PERCENTILES)
+    return np.asarray(high - low)
+
+
+def percentiles_db(levels: Array, percents: Sequence[float]) -> Array:
+    """Percentiles of the short levels within 50 dB of the loudest of each recording.
+
+    Args:
+        levels: [N, frames], one or more frames each.
+        percents: 0 to 100.
+
+    Returns:
+        [percents, N].
+    """
     rising = np.sort(levels, axis=1)
     last = rising.shape[1] - 1
     first = last + 1 - np.count_nonzero(rising > rising[:, -1:] - LIVE_DB, axis=1)
     rows = np.arange(len(rising))
     ends = []
-    for percent in DYNAMICS_PERCENTILES:
+    for percent in percents:
         place = first + percent / 100 * (last - first)
         below = np.floor(place).astype(int)
         share = place - below
         above = rising[rows, np.minimum(below + 1, last)]
         ends.append((1 - share) * rising[rows, below] + share * above)
-    return np.asarray(ends[1] - ends[0])
+    return np.stack(ends)
 
 
 def dynamics_db(audio: Any, sample_rate: float) -> float:

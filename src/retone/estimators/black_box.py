@@ -13,7 +13,7 @@ from retone.dsp.measure import Array, measure
 from retone.errors import AudioError
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import normalised
-from retone.estimators.refine import MIN_HALF_S, Half, Refined, setting_of
+from retone.estimators.refine import MIN_HALF_S, Half, Refined, halves, setting_of
 from retone.progress import ESTIMATING, Progress, silent
 
 USUAL_GAIN_DB = 12.0
@@ -98,11 +98,13 @@ class BlackBoxFit:
             )
         table = self.effect.params
         own = torch.as_tensor(normalised(source))
-        half = own.numel() // 2
-        near, far = (
-            Half(part, source, references, which)
-            for which, part in enumerate((own[:half], own[half:]))
-        )
+        both = halves(own, source.sample_rate, references)
+        if both is None:
+            raise AudioError(
+                "fitting an effect needs sound in both halves of each recording; one is silent. "
+                "Use a recording with more sound."
+            )
+        near, far = both
         weights = Refined()._weights(source, references, near.valid)
         held = table.to_unit(table.setting(locks)).numpy()[0]
         for i, p in enumerate(table):

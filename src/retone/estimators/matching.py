@@ -380,7 +380,7 @@ def _large_change(guard: Guard, gain_db: Array, setting: Setting) -> tuple[str, 
     if float(setting["compressor.ratio"][0]) >= LARGE_RATIO:
         parts.append("loud passages are compressed strongly")
     if float(setting["compressor.expander_ratio"][0]) >= LARGE_RATIO:
-        parts.append("quiet passages become much quieter")
+        parts.append("quiet passages are lowered strongly")
     if not parts:
         return ()
     what = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

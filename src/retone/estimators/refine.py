@@ -62,7 +62,8 @@ class Refined:
         """Estimate, then refine; see ``Estimator.estimate``.
 
         Any effect with parameters can be refined. Recordings of less than two seconds are too
-        short to hold out one half: the first estimate is returned with a note.
+        short to hold out one half, and so are those with a silent half: the first estimate is
+        returned with a note.
         """
         start = self.first.estimate(source, references, locks=locks)
         table = start.effect.params
@@ -74,11 +75,11 @@ class Refined:
                 start, notes=(*start.notes, "The recordings are too short to refine the settings.")
             )
         own = torch.as_tensor(normalised(source))
-        half = own.numel() // 2
-        near, far = (
-            Half(own[:half], source, references, 0),
-            Half(own[half:], source, references, 1),
-        )
+        both = halves(own, source.sample_rate, references)
+        if both is None:
+            note = "Half of a recording is silent; the settings are not refined."
+            return replace(start, notes=(*start.notes, note))
+        near, far = both
         weights = self._weights(source, references, near.valid)
 
         u0 = table.to_unit({n: v.double() for n, v in start.setting.items()}).numpy()[0]
@@ -145,26 +146,48 @@ class Refined:
         return np.asarray((error**2).sum(axis=1) + prior.sum(axis=1))
 
 
+def halves(
+    audio: torch.Tensor, sample_rate: int, references: Sequence[Reference]
+) -> tuple[Half, Half] | None:
+    """Both halves of the source's audio [T] and of the references; None where one is silent."""
+    valid = valid_bands(min(sample_rate, *(r.sample_rate for r in references)))
+    middle = audio.numel() // 2
+    found = []
+    for half, part in enumerate((audio[:middle], audio[middle:])):
+        statistics = _statistics(references, half)
+        if not statistics or not part.any():
+            return None
+        found.append(Half(part, sample_rate, statistics, valid))
+    return found[0], found[1]
+
+
+def _statistics(references: Sequence[Reference], half: int) -> list[StyleStatistics]:
+    """Statistics of one half of every reference that sounds there."""
+    found = []
+    for r in references:
+        if isinstance(r, Profile):
+            found.append(r.statistics)
+            continue
+        whole = normalised(r)
+        middle = whole.size // 2
+        part = whole[middle:] if half else whole[:middle]
+        if part.any():
+            found.append(measure(part, r.sample_rate))
+    return found
+
+
 class Half:
     """One half of the source and of the references, and their statistics."""
 
     def __init__(
-        self, audio: torch.Tensor, source: Excerpt, references: Sequence[Reference], half: int
+        self,
+        audio: torch.Tensor,
+        sample_rate: int,
+        references: Sequence[StyleStatistics],
+        valid: NDArray[np.bool_],
     ) -> None:
-        self.audio, self.sample_rate = audio, source.sample_rate
-        parts = []
-        for r in references:
-            if isinstance(r, Profile):
-                parts.append(r.statistics)
-                continue
-            whole = normalised(r)
-            middle = whole.size // 2
-            part = whole[middle:] if half else whole[:middle]
-            if np.abs(part).max() > 0:
-                parts.append(measure(part, r.sample_rate))
-        rate = min(source.sample_rate, *(r.sample_rate for r in references))
-        self.valid = valid_bands(rate)
-        self.reference = self._chosen(average(parts))[0]
+        self.audio, self.sample_rate, self.valid = audio, sample_rate, valid
+        self.reference = self._chosen(average(references))[0]
 
     def _chosen(self, s: StyleStatistics) -> Array:
         return np.concatenate([s.band_level_db[:, self.valid], compression.dynamics(s)], axis=1)

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,41 @@ from retone.files.atomic import AtomicFile, protect, together, write_text_atomic
 
 SINE_DB = 20 * math.log10(math.sqrt(2))
 """How much higher a sine's peak reads than its RMS."""
+EXPANDER_RELEASE = 1 / 3
+"""Release time of a level follower that closes most like retone's expander, found on voices."""
+
+
+def follower_release_s(d: Dynamics) -> float:
+    """Time constant in s of the release of a program that smooths the rectified level.
+
+    Such a level falls by 8.7 dB in each time constant, however far it has to go. retone's gain
+    covers 63 % of the way, and with a peak detector each zero crossing draws it on.
+    """
+    if d.expands and (not d.rms_ms or d.smooth == "gain"):
+        return EXPANDER_RELEASE * d.release_tau_s
+    return d.release_tau_s
+
+
+def in_series(d: Dynamics) -> tuple[Dynamics, ...]:
+    """The expander and then the compressor, each with its own times, where that is nearly the same
+    curve: the expander leaves alone what the compressor lowers. Makeup gains are left out."""
+    d = replace(d, makeup_db=0.0)
+    apart = d.expander_threshold_db <= d.threshold_db + d.knee_db / 2
+    alike = d.smooth == "gain" or follower_release_s(d) == d.release_tau_s
+    if alike or not (d.compresses and apart):
+        return (d,)
+    return replace(d, ratio=1.0), replace(d, expander_ratio=1.0)
+
+
+def expander_note(d: Dynamics) -> tuple[str, ...]:
+    """A sentence where quiet passages come out otherwise."""
+    if not d.expands:
+        return ()
+    if d.smooth == "gain":
+        what = "retone smooths this expander's gain, so quiet passages differ by several decibels."
+    else:
+        what = "the expander opens and closes along another curve, so short pauses differ most."
+    return (f"{d.name}: {what}",)
 
 
 class ToolMissing(RetoneError):

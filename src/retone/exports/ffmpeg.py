@@ -3,7 +3,7 @@
 Equaliser sections are cookbook biquads; for shelves ffmpeg's Q is ours divided by sqrt(2).
 ``acompressor`` smooths the rectified level with a quarter of the times it is given, before its
 curve; retone smooths decibels above the threshold, after it. Curves that ``acompressor`` cannot
-draw become a ``compand`` table. A curve becomes ``firequalizer``.
+draw become a ``compand`` table, an expander one of its own. A curve becomes ``firequalizer``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from retone.exports.base import (
     Target,
     call,
     common_notes,
+    expander_note,
+    follower_release_s,
+    in_series,
     linear,
     number,
     points_of,
@@ -45,7 +48,7 @@ def write(plan: Plan) -> Exported:
         elif isinstance(stage, Level):
             parts.append(_volume(stage.gain_db))
         elif isinstance(stage, Dynamics):
-            parts += _dynamics(stage, plan, notes)
+            parts += _dynamics(stage, notes)
         elif isinstance(stage, Bands):
             parts.append(_bands(stage, plan, notes))
         elif isinstance(stage, Fixed) and stage.points:
@@ -93,10 +96,15 @@ def _volume(gain_db: float) -> str:
     return f"volume={number(gain_db)}dB:precision=double"
 
 
-def _dynamics(d: Dynamics, plan: Plan, notes: list[str]) -> list[str]:
+def _dynamics(d: Dynamics, notes: list[str]) -> list[str]:
     makeup = [_volume(d.makeup_db)] if abs(d.makeup_db) > 0.005 else []
     if not d.acts:
         return makeup
+    return [*(_one_curve(one, notes) for one in in_series(d)), *makeup]
+
+
+def _one_curve(d: Dynamics, notes: list[str]) -> str:
+    """``acompressor`` where it can draw the curve, else ``compand``."""
     plain = not d.expands and 1 < d.ratio <= 20
     if plain and d.threshold_db >= THRESHOLD_LEAST_DB:
         knee = min(d.knee_db, KNEE_MOST_DB)
@@ -110,25 +118,24 @@ def _dynamics(d: Dynamics, plan: Plan, notes: list[str]) -> list[str]:
             "times are converted, the gain reduction differs slightly."
         )
         level = d.threshold_db + (SINE_DB if d.rms_ms else 0.0)
-        line = (
+        return (
             f"acompressor=threshold={linear(min(level, 0.0))}:ratio={number(d.ratio)}"
             f":attack={number(_clip(4000 * d.attack_tau_s, 0.01, 2000))}"
-            f":release={number(_clip(4000 * d.release_tau_s, 0.01, 9000))}"
+            f":release={number(_clip(4000 * follower_release_s(d), 0.01, 9000))}"
             f":knee={linear(max(knee, 0.0))}:detection=peak:link=maximum:makeup=1"
         )
-        return [line, *makeup]
     notes.append(
         f"{d.name}: written as a compand table (a curve acompressor cannot draw); compand detects "
         "each channel separately and has no RMS detector."
     )
+    notes += expander_note(d)
     points = "|".join(
         f"{number(x)}/{number(y)}" for x, y in d.points(-120.0, SINE_DB if d.rms_ms else 0.0)
     )
-    return [
-        f"compand=attacks={number(d.attack_tau_s)}:decays={number(d.release_tau_s)}"
-        f":points={points}:soft-knee=0.01:gain=0:volume=-90",
-        *makeup,
-    ]
+    return (
+        f"compand=attacks={number(d.attack_tau_s)}:decays={number(follower_release_s(d))}"
+        f":points={points}:soft-knee=0.01:gain=0:volume=-90"
+    )
 
 
 def _clip(value: float, low: float, high: float) -> float:
@@ -141,7 +148,7 @@ def _bands(b: Bands, plan: Plan, notes: list[str]) -> str:
     chains = []
     for i in range(count):
         parts = [_filter(f)] if (f := b.filters[i]) else []
-        parts += _dynamics(b.dynamics[i], plan, notes)
+        parts += _dynamics(b.dynamics[i], notes)
         chains.append(",".join(parts or ["anull"]))
     split = _subtracted if b.split == "subtracted" else _linkwitz_riley
     lines = split(b, plan.sample_rate)

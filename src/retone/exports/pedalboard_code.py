@@ -20,6 +20,7 @@ from retone.exports.base import (
     ToolMissing,
     call,
     common_notes,
+    follower_release_s,
     impulse_name,
     impulse_notes,
     impulse_wav,
@@ -137,6 +138,7 @@ def _dynamics(d: Dynamics, used: set[str], notes: list[str]) -> list[str]:
             f"{d.name}: upward expansion ({number(d.ratio)}:1) cannot be expressed and is left out."
         )
     if d.expands:
+        release = number(2000 * pi * follower_release_s(d))
         used.add("NoiseGate")
         found.append(
             f"NoiseGate(threshold_db={number(d.expander_threshold_db + shift)}, "

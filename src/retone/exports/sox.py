@@ -18,8 +18,11 @@ from retone.exports.base import (
     Target,
     call,
     common_notes,
+    expander_note,
+    follower_release_s,
     impulse_name,
     impulse_notes,
+    in_series,
     number,
     read_float,
     tool,
@@ -45,7 +48,8 @@ def write(plan: Plan) -> Exported:
             lines.append(f"gain {number(stage.gain_db)}")
         elif isinstance(stage, Dynamics):
             if stage.acts:
-                lines.append(f"compand {_table(stage)} 0 -90")
+                lines += [f"compand {_table(one)} 0 -90" for one in in_series(stage)]
+                notes += expander_note(stage)
                 notes.append(
                     f"{stage.name}: compand smooths the level before the curve, retone after it; "
                     "times are converted, the gain reduction differs slightly."
@@ -77,7 +81,7 @@ def _coefficients(curve: Fixed) -> bytes:
 
 def _table(d: Dynamics) -> str:
     """``attack,decay in,out,in,out...``, levels lowered by the headroom."""
-    times = f"{number(d.attack_tau_s)},{number(d.release_tau_s)}"
+    times = f"{number(d.attack_tau_s)},{number(follower_release_s(d))}"
     points = d.points(-140.0, (SINE_DB if d.rms_ms else 0.0) - HEADROOM_DB)
     # upward expansion may end above 0 dB, which SoX refuses; only signals near it are changed
     return times + " " + ",".join(f"{number(x)},{number(min(y, 0.0))}" for x, y in points)
@@ -94,6 +98,7 @@ def _bands(b: Bands, notes: list[str]) -> str:
         flat = Dynamics(d.name, 0, 1, d.attack_ms, d.release_ms, 0, 0, d.rms_ms)
         table = _table(d if d.acts else flat)
         parts.append(f'"{table} {number(gain)} -90"')
+        notes += expander_note(d)
         if i < len(b.crossovers_hz):
             parts.append(number(b.crossovers_hz[i]))
     notes.append(

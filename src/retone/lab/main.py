@@ -22,5 +22,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code (0 done, 2 refused, 130 interrupted)."""
+    """Run a command line; returns the exit code as of ``terminal.run_command``."""
     return terminal.run_command(build_parser(), argv)

@@ -25,6 +25,7 @@ from retone.audio.meters.stereo import StereoMeter
 from retone.audio.reader import AudioInfo, AudioReader
 from retone.audio.writer import AtomicWriter
 from retone.dsp.effect import Effect
+from retone.dsp.short_levels import ShortLevelMeter
 from retone.effects import Chain, Fir
 from retone.errors import OVERWRITE, AudioError, SettingError
 from retone.files.atomic import protect
@@ -90,7 +91,7 @@ def check_writable(
 
 
 class Meters:
-    """Levels, spectrum, waveform envelope and stereo field of one stream."""
+    """Levels, spectrum, waveform envelope, dynamics and stereo field of one stream."""
 
     def __init__(
         self, sample_rate: int, channels: int, layout: tuple[str, ...] | None = None
@@ -98,6 +99,7 @@ class Meters:
         self.levels = LevelMeter(sample_rate, channels, layout)
         self.spectrum = SpectrumMeter(sample_rate, over_time=True)
         self.envelope = EnvelopeMeter(sample_rate)
+        self.short_levels = ShortLevelMeter(sample_rate, channels)
         self.stereo = StereoMeter(channels)
 
     def update(self, block: np.ndarray) -> None:
@@ -106,6 +108,7 @@ class Meters:
             self.levels.update(block)
             self.spectrum.update(block)
             self.envelope.update(block)
+            self.short_levels.update(block)
             self.stereo.update(block)
 
     def side(
@@ -116,7 +119,7 @@ class Meters:
             role, path, info.sample_rate, info.channels, info.duration_s,
             self.levels.result(), self.spectrum, self.envelope,
             loudness=self.levels.short_term(), lufs=quiet_loudness(self.levels),
-            stereo=self.stereo, samples=samples,
+            stereo=self.stereo, short_db=self.short_levels.result(), samples=samples,
         )  # fmt: skip
 
 

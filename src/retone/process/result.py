@@ -92,7 +92,8 @@ class Side:
 
     A reference that is a profile has ``profile`` instead of levels and spectrum. ``loudness`` is
     that over time: times in s and LUFS. ``lufs`` is the integrated loudness however quiet the
-    recording is, -inf for silence; None if it is not known. ``samples`` is audio in memory, [C, T].
+    recording is, -inf for silence; None if it is not known. ``short_db`` are the levels of adjacent
+    50 ms, [frames]. ``samples`` is audio in memory, [C, T].
     """
 
     role: str
@@ -107,6 +108,7 @@ class Side:
     loudness: tuple[np.ndarray, np.ndarray] | None = None
     lufs: float | None = None
     stereo: StereoMeter | None = None
+    short_db: np.ndarray | None = None
     samples: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 

@@ -59,12 +59,11 @@ def pooled(parts: Sequence[Passage]) -> Clip:
     return Clip(np.stack([mono] * (2 if stereo else 1)), rate)
 
 
-def references_loudness(references: Sequence[Path], channels: int, mono_as: str) -> float | None:
-    """Loudness in LUFS that references ask of a recording, their mean; None for silence.
+def references_loudness(references: Sequence[Path], mono_as: str) -> float | None:
+    """Mean loudness of references in LUFS, as played on loudspeakers; None for silence.
 
     Args:
         references: recordings.
-        channels: of the recording to be changed.
         mono_as: ``"dual"`` or ``"single"``, see ``process.level.mono_offset_lu``.
     """
     found = []
@@ -73,8 +72,7 @@ def references_loudness(references: Sequence[Path], channels: int, mono_as: str)
             lufs = loudness_of(reader)
             if math.isfinite(lufs):
                 found.append(lufs + mono_offset_lu(reader.info.channels, mono_as))
-    own = mono_offset_lu(channels, mono_as)
-    return sum(found) / len(found) - own if found else None
+    return sum(found) / len(found) if found else None
 
 
 def album_loudness(levels: Sequence[tuple[float, float]]) -> float | None:

@@ -54,6 +54,7 @@ def measured_of(result: Rendered) -> ReportData:
         spectra_about=about,
         reductions=reductions(settings.effect, settings.effective_setting(), result.curves),
         waveforms={s.role: s.envelope.result() for s in own if s.envelope is not None},
+        short_db={s.role: s.short_db for s in own if s.short_db is not None},
         loudness={s.role: s.loudness for s in own if s.loudness is not None},
         lufs={role: sum(values) / len(values) for role, values in lufs.items()},
         spectrograms={

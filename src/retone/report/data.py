@@ -37,6 +37,7 @@ class ReportData:
         spectra_about: a sentence on how the spectra were aligned.
         responses, curves, reductions: one view per effect (or band).
         waveforms: ``before``, ``after`` -> envelope of the samples.
+        short_db: ``before``, ``after`` -> levels of adjacent 50 ms in dB, [frames].
         loudness: ``before``, ``after`` -> times in s and short-term loudness in LUFS.
         lufs: role -> integrated loudness, however quiet; the settings' levels where it is missing.
         spectrograms: ``before``, ``after`` -> levels by time and frequency.
@@ -53,6 +54,7 @@ class ReportData:
     curves: tuple[CurveView, ...] = ()
     reductions: tuple[ReductionView, ...] = ()
     waveforms: Mapping[str, Envelope] = field(default_factory=dict)
+    short_db: Mapping[str, np.ndarray] = field(default_factory=dict)
     loudness: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     lufs: Mapping[str, float] = field(default_factory=dict)
     spectrograms: Mapping[str, Picture] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 Tone is the change of the average spectrum at equal loudness, averaged over an octave, where the
 recording is audible: its A-weighted level is within 45 dB of that of the strongest
 band. Moments that hold more of a band than all others, such as a click, count no more than the
-next. Dynamics are the change in the spread of short levels, loudness is that of ITU-R BS.1770,
+next. Dynamics are the change in the spread of the 50 ms levels, loudness is that of ITU-R BS.1770,
 without its gate at -70 LUFS for what is quiet.
 """
 
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retone.audio.meters.envelope import Envelope
+from retone.dsp.short_levels import DYNAMICS_PERCENTILES, LIVE_DB, percentiles_db
 from retone.report.data import ReportData, ResponseView
 from retone.report.format import decibels, hertz, plain
 
 LEAST_TONE_DB = 1.5
 LEAST_SPREAD_DB, PAUSES_SHARE = 1.0, 0.25
+LEAST_FRAMES = 10
+"""Moments of 50 ms that must sound before and after; fewer, as of a click, have no dynamics."""
 LEAST_LOUDNESS_DB = 0.5
 RARE = 100
 """One moment of so many may stand out without being what the recording sounds like."""
@@ -28,8 +30,6 @@ ALL_DB = 60.0
 _HEARD_DB, _FULLY_DB = 45.0, 20.0
 _NARROWEST = math.sqrt(2)  # of a region that is named, as a ratio of its ends
 _HEARD_HZ = (30.0, 16000.0)
-_SHORT_S = 0.05
-_ACTIVE_DB = 35.0
 _ROUND = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _MIDDLE = ((200.0, "more bass", "less bass"), (900.0, "warmer", "leaner"),
            (5000.0, "more present", "less present"), (math.inf, "crisper", "softer"))  # fmt: skip
@@ -203,37 +203,28 @@ def _region(f: np.ndarray, near: slice, change_db: float) -> str:
 def dynamics_change_db(data: ReportData) -> tuple[float, float]:
     """What the dynamics changed in dB: how much quieter pauses are, and the spread of short levels.
 
-    The spread counts without the pauses where it grew by them alone. 0 is what is not noticed.
+    The spread is that of ``retone.dsp.short_levels.dynamics_db``, so it has the sign of its change.
+    Where it grew by quieter pauses alone, they are told instead. 0 is what is not noticed.
     """
     below, above = _spread_changes_db(data)
-    pauses, spread = 0.0, below + above
-    if below >= LEAST_SPREAD_DB and above < PAUSES_SHARE * below:
-        pauses, spread = below, min(above, 0.0)
-    return pauses, spread if abs(spread) >= LEAST_SPREAD_DB else 0.0
+    pauses = below if below >= LEAST_SPREAD_DB and above < PAUSES_SHARE * below else 0.0
+    spread = below + above
+    if abs(spread) < LEAST_SPREAD_DB or (pauses and spread > 0):
+        spread = 0.0
+    return pauses, spread
 
 
 def _spread_changes_db(data: ReportData) -> tuple[float, float]:
     """That change below and above the median level."""
     active = [d for d in data.reductions if d.envelope.low.size and d.envelope.low.min() < -0.5]
-    if not active or not {"before", "after"} <= set(data.waveforms):
+    levels = [data.short_db.get(role, np.zeros(0)) for role in ("before", "after")]
+    live = min(np.count_nonzero(x > x.max(initial=-np.inf) - LIVE_DB) for x in levels)
+    if not active or live < LEAST_FRAMES:
         return 0.0, 0.0
-    levels = [_short_levels(data.waveforms[role]) for role in ("before", "after")]
-    if levels[0].size < 10 or levels[0].size != levels[1].size:
-        return 0.0, 0.0
-    sounds = levels[0] > np.quantile(levels[0], 0.95) - _ACTIVE_DB
-    spreads = [np.diff(np.quantile(x[sounds], (0.1, 0.5, 0.9))) for x in levels]
+    low, high = DYNAMICS_PERCENTILES
+    spreads = [np.diff(percentiles_db(x[None], (low, 50.0, high))[:, 0]) for x in levels]
     below, above = (float(v) for v in spreads[1] - spreads[0])
     return below, above
-
-
-def _short_levels(e: Envelope) -> np.ndarray:
-    """Peak levels in dB of stretches of at least 50 ms, all channels together."""
-    if e.time_s.size < 2:
-        return np.zeros(0)
-    peak = np.maximum(-e.low, e.high).max(axis=0)
-    step = max(1, math.ceil(_SHORT_S / max(float(e.time_s[1] - e.time_s[0]), 1e-6)))
-    peak = peak[: peak.size // step * step].reshape(-1, step).max(axis=1)
-    return np.asarray(20 * np.log10(np.maximum(peak, 1e-6)))
 
 
 def _whole(change_db: float) -> str:

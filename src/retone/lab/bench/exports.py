@@ -11,7 +11,13 @@ import numpy as np
 
 from retone.audio import load
 from retone.dsp.effect import Effect
-from retone.effects import CURVE_TABLE, ENHANCE_CHAIN, MATCH_CHAIN, MATCH_CURVE_CHAIN
+from retone.effects import (
+    CURVE_TABLE,
+    ENHANCE_CHAIN,
+    MATCH_CHAIN,
+    MATCH_CURVE_CHAIN,
+    SOUND_CHAIN,
+)
 from retone.exports import TARGETS, target_named
 from retone.exports.verify import Difference, compare
 from retone.process.settings_file import LevelPlan, SettingsFile
@@ -27,6 +33,7 @@ _EQ = {
     "high_shelf_q": 0.5,
 }  # fmt: skip
 _COMPRESSOR = {"threshold_db": -30.0, "ratio": 3.0, "knee_db": 9.0, "makeup_db": 4.0}
+_EXPANDER = {"expander_threshold_db": -40.0, "expander_ratio": 2.0}
 _CURVE = (
     0, 0, -1, -3, -5, -6, -5, -3, -1, 0, 1, 2, 1, -1, -2, -3,
     -2, 0, 1, 3, 5, 6, 5, 4, 4, 5, 6, 6, 4, 2, 1,
@@ -50,8 +57,8 @@ class Case:
 
 def cases(sample_rate: int) -> tuple[Case, ...]:
     """An equaliser with a compressor, as ``retone match`` sets them, with bands, as ``retone
-    enhance`` does, and a curve of third octaves with a compressor; every band and every kind of
-    dynamics is active.
+    enhance`` does, a curve of third octaves with a compressor, and an equaliser with compressor
+    and expander; every band and every kind of dynamics is active.
     """
     eq = {f"equalizer.{n}": v for n, v in _EQ.items()}
     one = {f"compressor.{n}": v for n, v in _COMPRESSOR.items()}
@@ -60,6 +67,7 @@ def cases(sample_rate: int) -> tuple[Case, ...]:
         for n, values in _BANDS.items()
         for i, v in enumerate(values, start=1)
     }
+    both = one | {f"compressor.{n}": v for n, v in _EXPANDER.items()}
     curve = {
         f"curve_equalizer.{n}": float(v) for n, v in zip(CURVE_TABLE.names, _CURVE, strict=True)
     }
@@ -70,6 +78,8 @@ def cases(sample_rate: int) -> tuple[Case, ...]:
              _settings(ENHANCE_CHAIN, {**eq, **bands}, sample_rate)),
         Case("Curve and compressor (`retone match --eq curve`)",
              _settings(MATCH_CURVE_CHAIN, {**curve, **one}, sample_rate)),
+        Case("Equaliser, compressor and expander (`retone match`)",
+             _settings(SOUND_CHAIN, {**eq, **both}, sample_rate)),
     )  # fmt: skip
 
 
@@ -118,7 +128,8 @@ Each row compares the render of an exported text with retone's own render of {re
 
 Equalisers are the same filters everywhere. Compressors are not: most programs smooth the level
 before the static curve, retone smooths decibels above the threshold after it. Times are converted,
-and the gain reduction still differs by tenths of a decibel. The notes below each table list what a
+and the gain reduction still differs by tenths of a decibel; that of an expander by more, while it
+closes. The notes below each table list what a
 target cannot express; the command prints them with every export.
 """
 
