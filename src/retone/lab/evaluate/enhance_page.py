@@ -124,9 +124,9 @@ def page(results: Sequence[Result], pictures: dict[str, str], sections: Sequence
         "not ship, and how long they were trained is not recorded: these rows cannot be repeated.",
         "With the paper's bands they were measured on other pairs than DEQ improved, in a section",
         "of their own: compare each only with its own Input.",
-        "These rows measure what the networks do: `retone enhance` also turns down what sounds",
-        "between the words, and leaves the tone of ordinary voices. Recordings without a target",
-        "are enhanced as the command does it.",
+        "These rows measure what the networks do: `retone enhance` also reduces steady noise,",
+        "turns down what sounds between the words, and leaves the tone of ordinary voices.",
+        "Recordings without a target are enhanced as the command does it.",
         "",
         *(f"- **{m.name}**{f' ({m.unit})' if m.unit else ''}, {BETTER[by_name[m.name].direction]}"
           f" is better: {m.help}." for m in TABLE_I),
