@@ -29,7 +29,7 @@ def reduction_db(source: Excerpt) -> float:
 
 
 def without_noise(source: Excerpt, amount_db: float) -> Excerpt:
-    """The excerpt after a reduction of its noise; measures of it are taken anew."""
+    """The excerpt after a reduction of its noise; its measures are taken again."""
     if not amount_db:
         return source
     effect = NoiseReduction()
