@@ -6,6 +6,7 @@ docstring is its help line.
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import difflib
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NoReturn
 
 from retone import __version__
@@ -200,6 +202,10 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP came: everything open is cleaned up, as for Ctrl-C."""
 
 
+LATER_S = 0.01
+"""A signal that comes where an exception would be lost is tried again after this time."""
+
+
 class _Signals:
     """What signals do to a command: they wait until it has begun, and do nothing once it is
     ``over``."""
@@ -213,14 +219,37 @@ class _Signals:
         if self.came:
             self(self.came, None)
 
-    def __call__(self, number: int, frame: object) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         if not self.begun:
             self.came = number
         if not self.begun or self.over:
             return
+        if _would_be_lost(frame):
+            _thread.start_new_thread(_again, (number,))
+            return
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Terminated
+
+
+def _again(number: int) -> None:
+    time.sleep(LATER_S)
+    _thread.interrupt_main(signal.Signals(number))
+
+
+def _would_be_lost(frame: FrameType | None) -> bool:
+    """Whether Python would only print an exception that is raised here: in finalisers, and in what
+    the import system calls when a lock of its own is freed."""
+    while frame is not None:
+        code = frame.f_code
+        if (
+            code.co_name == "__del__"
+            or code.co_filename == "<frozen importlib._bootstrap>"
+            and (code.co_name == "cb")
+        ):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

@@ -202,6 +202,38 @@ def test_a_signal_cleans_up_and_is_said(name: str, capsys: pytest.CaptureFixture
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_in_a_finaliser_is_not_lost(
+    name: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There Python prints an exception and goes on."""
+    import os
+    import signal
+    import time
+
+    ended = []
+
+    class Freed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), getattr(signal, name))
+            time.sleep(0.05)
+            ended.append("finaliser")
+
+    def run(args: argparse.Namespace) -> int:
+        one = Freed()
+        del one
+        time.sleep(5)
+        ended.append("command")
+        return 0
+
+    parser = terminal.Parser(prog="p")
+    parser.set_defaults(run=run, command="c", x=None)
+    parser.add_argument("x")
+    assert terminal.run_command(parser, ["x"]) == code
+    assert ended == ["finaliser"]
+    assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "error",
     [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")],

@@ -39,8 +39,8 @@ class Sound:
     ``occupied`` [F] marks bands within 45 dB of the loudest, ``noise`` [F] those of them that hold
     no more than the pauses, or steady noise where there are none; ``spread_db`` is the distance of
     the 95th and 20th percentiles of the 50 ms levels, None if unknown; ``mixed``: of several
-    channels their mix is rendered; ``pauses``: the confidence, from 0 to 1, that it has pauses quiet
-    enough to reveal noise.
+    channels their mix is rendered; ``pauses``: the confidence, from 0 to 1, that it has pauses
+    quiet enough to reveal noise.
     """
 
     levels_db: Array
