@@ -53,9 +53,7 @@ def segment_samples(sample_rate: float, overlap: int = HALF) -> int:
     return max(SEGMENT, 1 << int(np.ceil(np.log2(sample_rate / MAX_BIN_HZ))))
 
 
-def segment_powers(
-    audio: Any, sample_rate: float, overlap: int = HALF, longest_s: float = np.inf
-) -> Array:
+def segment_powers(audio: Any, sample_rate: float, overlap: int = HALF) -> Array:
     """Mean square per third octave in each segment of a recording.
 
     Overlapping Hann windows, each segment's mean removed (P. Welch, 1967), power averaged over the
@@ -66,7 +64,6 @@ def segment_powers(
         audio: [T] or [C, T], float. Less than one segment is one window of its own length.
         sample_rate: in Hz.
         overlap: ``HALF`` or ``DENSE``.
-        longest_s: length of the segments, if they are to be shorter than usual.
 
     Returns:
         [segments, BANDS]; NaN in bands that do not fit below half the sample rate.
@@ -86,7 +83,7 @@ def segment_powers(
     if x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float64)
     size = segment_samples(sample_rate, overlap)
-    length = max(1, round(min(size, x.shape[1], longest_s * sample_rate)))
+    length = min(size, x.shape[1])
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(x.dtype)
     views = np.lib.stride_tricks.sliding_window_view(x, length, axis=1)[
         :, :: max(length // overlap, 1)

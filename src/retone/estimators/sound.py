@@ -1,10 +1,9 @@
 """What tonal matching compares: third-octave levels, where they hold sound, and short-term levels.
 
 An input and its references are compared band by band. A band is *occupied* if its level is within
-45 dB of the loudest one; it may still hold nothing but noise, which is known from the pauses or,
-without any, from a level that does not vary (``retone.dsp.steady``). Only bands occupied on both
-sides are matched; levels are relative to the median of these bands, because loudness is matched
-apart from tone.
+45 dB of the loudest one; it may still hold nothing but noise, which is known from the pauses. Only
+bands occupied on both sides are matched; levels are relative to the median of these bands, because
+loudness is matched apart from tone.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 
 from retone.dsp.measure import Array
 from retone.dsp.short_levels import PAUSE_DB, Floor, dynamics_db, short_levels_db
-from retone.dsp.steady import steady_bands
 from retone.dsp.third_octaves import CENTRES_HZ, DENSE, occupied_bands, third_octave_levels_db
 from retone.estimators.base import Excerpt, Reference
 from retone.estimators.profile import Profile
@@ -37,10 +35,9 @@ class Sound:
 
     ``levels_db`` [F] are third-octave levels, NaN where the sample rate or a profile gives none;
     ``occupied`` [F] marks bands within 45 dB of the loudest, ``noise`` [F] those of them that hold
-    no more than the pauses, or steady noise where there are none; ``spread_db`` is the distance of
-    the 95th and 20th percentiles of the 50 ms levels, None if unknown; ``mixed``: of several
-    channels their mix is rendered; ``pauses``: the confidence, from 0 to 1, that it has pauses
-    quiet enough to reveal noise.
+    no more than the pauses; ``spread_db`` is the distance of the 95th and 20th percentiles of the
+    50 ms levels, None if unknown; ``mixed``: of several channels their mix is rendered;
+    ``pauses``: the confidence, from 0 to 1, that it has pauses quiet enough to reveal noise.
     """
 
     levels_db: Array
@@ -61,18 +58,14 @@ def sound_of(recording: Reference) -> Sound:
     own = third_octave_levels_db(audio, recording.sample_rate, DENSE)
     levels = own if recording.tone_db is None else recording.tone_db
     noise = noise_db(recording)
-    passage = recording.passage if recording.passage.numel() else recording.audio
     with np.errstate(invalid="ignore"):
-        only = (
-            steady_bands(passage.detach().cpu().numpy(), recording.sample_rate)
-            if noise is None
-            else own - noise < ABOVE_NOISE_DB
-        )
+        only = np.zeros(len(levels), bool) if noise is None else own - noise < ABOVE_NOISE_DB
     inside = occupied_bands(levels)
     spread_db = recording.spread_db
     if spread_db is None:
         spread_db = dynamics_db(audio, recording.sample_rate)
     mixed = recording.tone_db is not None or recording.side is not None
+    passage = recording.passage if recording.passage.numel() else recording.audio
     floor = Floor(short_levels_db(passage.detach().cpu().numpy(), recording.sample_rate))
     below_db = 0.0 if np.isnan(floor.distance_db) else -floor.distance_db
     pauses = float(np.clip((below_db - PAUSE_DB) / UNSURE_DB + 1, 0.0, 1.0))
