@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from plugin_cases import SAME_DB, music, residual_db, settings_of
 
+from retone import core
 from retone.cli.main import main
 from retone.exports.verify import own_render
 from retone.process.settings_file import LevelPlan, SettingsFile
@@ -27,7 +28,8 @@ SERVER = f"retone-test-{os.getpid()}"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[subprocess.Popen[bytes]]:
-    """A JACK server without hardware."""
+    """A JACK server without hardware, with what ``retone live`` would compile and say so."""
+    core.plugin_library()
     pytest.importorskip("jack", exc_type=OSError)
     if shutil.which("jackd") is None:
         pytest.skip("jackd is not installed")
