@@ -1,4 +1,4 @@
-"""Noise reduction: steady noise falls by what is set, what is said stays, nothing else counts."""
+"""Noise reduction: steady noise falls by the set amount, and speech stays."""
 
 from __future__ import annotations
 
@@ -170,9 +170,9 @@ def test_the_amount_hardly_depends_on_the_sample_rate_and_on_silence() -> None:
     assert programme_to_noise_db(torch.from_numpy(gaps), 24000) == pytest.approx(at_24, abs=0.5)
 
 
-@pytest.mark.parametrize("x", [np.zeros(RATE), np.zeros(10), np.zeros(0), np.ones(RATE)])
+@pytest.mark.parametrize("x", [np.zeros(RATE), np.zeros(10), np.zeros(0)])
 def test_what_cannot_be_judged_is_left(x: np.ndarray) -> None:
-    assert 0.0 <= reduction_db(excerpt(x)) <= MOST_DB
+    assert reduction_db(excerpt(x)) == 0.0
 
 
 def test_an_excerpt_keeps_its_parts() -> None:

@@ -20,11 +20,10 @@ static void frame_gains(double *power, double *noise, double *speech, double *be
     double sure = c[5], least_ratio = c[6], floor = c[7], louder = c[9];
     for (int64_t k = 0; k < bins; k++) {
         double now = power[k], old = noise[k];
-        double heard = 1.0 / (1.0 + exp(bias - steep * now / (old + floor)));
-        speech[k] += (1.0 - keep_speech) * (heard - speech[k]);
-        heard = speech[k] > sure && heard > sure ? sure : heard;
-        heard *= known;
-        double level = old + (1.0 - keep_noise) * (1.0 - heard) * (now - old);
+        double probability = 1.0 / (1.0 + exp(bias - steep * now / (old + floor)));
+        speech[k] += (1.0 - keep_speech) * (probability - speech[k]);
+        probability = known * (speech[k] > sure ? MIN(probability, sure) : probability);
+        double level = old + (1.0 - keep_noise) * (1.0 - probability) * (now - old);
         noise[k] = level = level < TINY ? 0.0 : level;
         double inverse = 1.0 / (louder * level + floor);
         double fresh = now * inverse - 1.0;

@@ -1,4 +1,4 @@
-"""Steady noise in running audio: how it is learnt, and what takes it away.
+"""Steady noise in running audio: how it is estimated and reduced.
 
 The formulas are those of ``retone.effects.noise_reduction``. On a CPU compiled loops run them
 (``retone.kernels.noise``); tensor operations serve for gradients and other devices.
@@ -25,10 +25,10 @@ NOISE_S, SPEECH_S, START_S = 0.072, 0.152, 0.15
 SPEECH_RATIO, LEAST_RATIO = 10**1.5, 10**-2.5
 SURE, FLOOR = 0.99, 1e-30
 NOISE_HZ, LIVE, HOLDS = (120.0, 8000.0), 1e-8, 1e-6
-"""Where noise is judged, and from which power on, against that of the loudest frame or bin, there
-is sound."""
+"""Range in which noise is judged, and the least power of a frame and of a bin that counts as sound,
+relative to the loudest."""
 READ_S, QUIET = 0.125, 0.2
-"""The noise is read so often, and what lies above this share of the readings counts."""
+"""How often the estimate of the noise is read, and the quantile of the readings that counts."""
 _FRAMES_AT_ONCE = 256
 
 State = dict[str, Tensor]
@@ -116,8 +116,8 @@ def programme_to_noise_db(audio: Tensor, sample_rate: float) -> float:
     noise = torch.from_numpy(np.quantile(readings, QUIET, axis=0))
     hz = torch.arange(len(noise)) * (sample_rate / size)
     programme = power.mean(0)
-    heard = (hz >= NOISE_HZ[0]) & (hz <= NOISE_HZ[1]) & (programme > HOLDS * programme.max())
-    return float(10 * torch.log10(programme / (noise + FLOOR))[heard].mean())
+    judged = (hz >= NOISE_HZ[0]) & (hz <= NOISE_HZ[1]) & (programme > HOLDS * programme.max())
+    return float(10 * torch.log10(programme / (noise + FLOOR))[judged].mean())
 
 
 def _start(audio: Tensor, size: int, values: Tensor) -> State:
@@ -199,10 +199,10 @@ def _gains(
     noise, speech, before, known = (state[n] for n in (*LEARNT, "known"))
     gains = []
     for now in power.unbind(1):
-        heard = torch.sigmoid(c.steep * now / (noise + c.floor) - c.bias)
-        speech = speech + (1 - c.keep_speech) * (heard - speech)
-        heard = torch.where(speech > c.sure, heard.clamp(max=c.sure), heard) * known
-        noise = noise + (1 - c.keep_noise) * (1 - heard) * (now - noise)
+        probability = torch.sigmoid(c.steep * now / (noise + c.floor) - c.bias)
+        speech = speech + (1 - c.keep_speech) * (probability - speech)
+        limited = torch.where(speech > c.sure, probability.clamp(max=c.sure), probability)
+        noise = noise + (1 - c.keep_noise) * (1 - limited * known) * (now - noise)
         inverse = 1 / (louder * noise + c.floor)
         fresh = (now * inverse - 1).clamp(min=0)
         ratio = c.keep_ratio * before * inverse + (1 - c.keep_ratio) * fresh

@@ -1,4 +1,4 @@
-"""Noise reduction: steady noise is turned down between and below what is said.
+"""Noise reduction: turns down steady noise, in pauses and during speech.
 
 The spectrum of overlapping frames is multiplied with a gain for each bin (a Wiener filter)::
 
@@ -15,7 +15,7 @@ as far as the probability of speech allows (T. Gerkmann and R. Hendriks, 2012)::
     speech = 1 / (1 + (1 + r) exp(-p / noise  r / (1 + r))),    r = 15 dB
     noise += (1 - KEPT_NOISE) (1 - speech) (p - noise)
 
-So nothing depends on the recording's level, and noise that changes is followed within seconds.
+So nothing depends on the recording's level, and the effect follows changing noise within seconds.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from retone.effects.fir import delayed
 
 _TABLE = ParamTable(
     (
-        Param("reduction_db", "dB", 0, 24, 0, "linear", "How far noise is turned down at most.",
+        Param("reduction_db", "dB", 0, 24, 0, "linear", "Greatest attenuation of the noise.",
               neutral=0),
         Param("sensitivity_db", "dB", -6, 12, 0, "linear",
-              "How much louder the noise is taken to be than it is measured.",
+              "How much louder the noise is assumed to be than estimated.",
               audible_when="reduction_db"),
     )
 )  # fmt: skip

@@ -1,8 +1,7 @@
 """How far to turn down a recording's steady noise.
 
-In a quiet room the programme lies 35 to 50 dB above the noise, on average over frequency; with hiss
-or traffic it is 15 to 25 dB. The reduction grows by ``STEP`` dB with each dB below ``CLEAN_DB``, so
-clean recordings stay as they are.
+Where the programme lies ``CLEAN_DB`` or more above the noise, on average over frequency, nothing is
+reduced. The reduction grows by ``STEP`` dB with each dB below that.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from retone.effects.noise_reduction import NoiseReduction
 from retone.estimators.base import Excerpt
 
 CLEAN_DB, STEP, MOST_DB = 32.0, 1.5, 12.0
-"""Chosen on training voices, by DNSMOS and by PESQ against the clean recording."""
+"""Chosen on development voices, by DNSMOS and by PESQ against the clean recording."""
 SMALL_DB = 1.0
 """A reduction below this is not made."""
 
