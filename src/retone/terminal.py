@@ -241,12 +241,8 @@ def _would_be_lost(frame: FrameType | None) -> bool:
     """Whether Python would only print an exception that is raised here: in finalisers, and in what
     the import system calls when a lock of its own is freed."""
     while frame is not None:
-        code = frame.f_code
-        if (
-            code.co_name == "__del__"
-            or code.co_filename == "<frozen importlib._bootstrap>"
-            and (code.co_name == "cb")
-        ):
+        where, name = frame.f_code.co_filename, frame.f_code.co_name
+        if name == "__del__" or (where == "<frozen importlib._bootstrap>" and name == "cb"):
             return True
         frame = frame.f_back
     return False
