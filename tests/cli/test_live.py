@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -155,13 +156,13 @@ def test_jack_plays_what_apply_renders(
     words = ("--input", "", "--output", "", "--channels", str(channels))
     with live(tmp_path / "s.json", *words) as process:
         with Player(channels) as player:
-            while len(residuals) < 3 and not (residuals and residuals[-1] < SAME_DB):
-                found = player.play(audio)  # a busy machine's JACK may drop a period
+            while len(residuals) < 10 and not (residuals and residuals[-1] < SAME_DB):
+                found = player.play(audio)  # a busy machine's JACK may drop periods
                 # other sound ran before: after a second the states have settled
                 residuals.append(residual_db(found[:, RATE:], wanted[:, RATE:]))
         out = ended(process)
     assert residuals[-1] < SAME_DB, residuals
-    assert "s processed" in out and "dropouts" in out
+    assert re.search(r"[\d.]+ s processed, \d+ dropouts?, settings reloaded 0 times\.", out)
 
 
 def test_reload_while_running(server: Any, tmp_path: Path) -> None:
