@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from retone.estimators.choose import CHOICES
+from retone.estimators.choose import Choices
 from retone.lab.commands.corpora import (
     add_corpus,
     add_output,
@@ -16,10 +16,9 @@ from retone.lab.commands.corpora import (
 )
 from retone.lab.commands.verbs import Verb
 
-METHODS = (
+METHODS = Choices(
     "input", "matchering", "network-alone", "network-fitted", "network-ungated", "oracle",
-    "rules-published",
-    *(name for name in CHOICES if name != "auto"),
+    "rules-published", without=("auto",),
 )  # fmt: skip
 """Rows: the unprocessed input, the rules as published, matchering, the network without its fit,
 without the second network and without its gate, the chain fitted to the target, and estimators by
@@ -45,7 +44,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--methods", nargs="+", default=["input", "rules", "closed-form"], choices=METHODS,
-        help="rows of the tables (default: input rules closed-form)",
+        metavar="NAME",
+        help="rows of the tables: %(choices)s (default: input rules closed-form)",
     )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for the network rows")
     add_workers(parser)
