@@ -118,6 +118,14 @@ for words in (
     ["figure", "parameters", "in/a.wav", "--to", "in/b.wav", "-o", "f", "--estimator", "gentle"],
 ):
     build_parser().parse_args(words)
+
+from retone.lab.main import main as lab
+
+words = ["evaluate", "synthetic", "--corpus", "my-voices=corpus", "--split", "train", "--length"]
+words += ["16384", "--sample-rate", "24000", "--pairs", "1", "--methods", "input", "gentle"]
+assert lab([*words, "--metrics", "stft", "offset", "--cache", "cache", "-o", "r.json"]) == 0
+measured = json.loads(Path("r.json").read_text())["rows"]
+assert all(set(row[-1]) == {"stft", "offset"} for row in measured) and len(measured) == 6
 print("all used")
 """
 

@@ -14,7 +14,7 @@ from retone.lab.commands.corpora import (
     add_workers,
     corpus_of,
 )
-from retone.lab.commands.verbs import Verb
+from retone.lab.commands.verbs import Names, Verb
 
 METHODS = Choices(
     "input", "matchering", "network-alone", "network-fitted", "network-ungated", "oracle",
@@ -47,6 +47,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="rows of the tables: %(choices)s (default: input rules closed-form)",
     )  # fmt: skip
+    parser.add_argument(
+        "--metrics", nargs="+", choices=Names("retone.metrics:METRICS"), metavar="NAME",
+        help="columns of the tables: %(choices)s (default: those of DeepAFx-ST)",
+    )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for the network rows")
     add_workers(parser)
     add_output(parser, "result file (JSON); an existing one is continued")
@@ -55,13 +59,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from retone.lab.evaluate.result import table
     from retone.lab.evaluate.synthetic import CASES, evaluate
-    from retone.metrics import STYLE_METRICS
+    from retone.metrics import METRICS, STYLE_METRICS
     from retone.terminal import progress_bar
     from retone.training.data.pairs import PairMaker
 
     corpus = corpus_of(args, args.sample_rate)
     maker = PairMaker(sample_rate=args.sample_rate, length=args.length, min_mean_square=1e-5)
     methods = [m for name in args.methods for m in _methods(name, args)]
+    metrics = [METRICS.named(n) for n in args.metrics] if args.metrics else STYLE_METRICS
     with progress_bar() as progress:
         result = evaluate(
             corpus,
@@ -70,10 +75,12 @@ def _run(args: argparse.Namespace) -> int:
             pairs=args.pairs,
             seed=args.seed,
             path=args.output,
+            metrics=metrics,
+            about={"metrics": args.metrics} if args.metrics else None,
             workers=args.workers,
             progress=progress,
         )
-    columns = [(m.name, m.direction) for m in STYLE_METRICS]
+    columns = [(m.name, m.direction) for m in metrics]
     for case in CASES:
         print(f"\n{case}, {corpus.name}, {args.sample_rate} Hz\n")
         print(table(result, case, columns))
