@@ -237,3 +237,16 @@ def test_band_limited_recording_is_named(tmp_path: Path) -> None:
     got = inspect(path)
     assert got.band_limited
     assert any(line.startswith("band-limited: the content stops at") for line in got.warnings)
+
+
+@pytest.mark.parametrize("offset", [0.05, -0.2])
+def test_an_offset_is_neither_noise_nor_sound(offset: float) -> None:
+    rng = np.random.default_rng(3)
+    bursts = np.where(np.arange(4 * RATE) // (RATE // 2) % 2, 0.1, 0.0003)
+    x = np.stack([bursts * rng.standard_normal(4 * RATE), np.zeros(4 * RATE)])
+    plain, shifted = ActivityMeter(RATE, 2), ActivityMeter(RATE, 2)
+    plain.update(x)
+    shifted.update(x + offset)
+    assert shifted.noise_floor_dbfs() == pytest.approx(plain.noise_floor_dbfs(), abs=0.5)
+    assert shifted.silence_share() == plain.silence_share()
+    assert shifted.silent_channels() == plain.silent_channels() == [2]
