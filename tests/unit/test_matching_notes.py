@@ -12,6 +12,7 @@ import torch
 from retone.effects import SOUND_CHAIN
 from retone.estimators.base import Estimate, Excerpt, Reference
 from retone.estimators.closed_form import LITTLE_NOTE, OFF_NOTE
+from retone.estimators.match_fit import part_made
 from retone.estimators.matching import Matching
 from retone.progress import Progress, silent
 
@@ -58,3 +59,11 @@ def test_what_the_processing_says_holds_for_the_whole(reference: Excerpt, told: 
     matching = Matching(strength=0.4, processing=NothingToDo())  # type: ignore[arg-type]
     found = matching.estimate(words(-3.0, 8.0), [reference], locks={})
     assert {LITTLE_NOTE, OFF_NOTE} & set(found.notes) == told
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0.0, "none"), (0.004, "none"), (0.005, "only 1 %"), (0.52, "only 52 %")],
+)
+def test_no_note_speaks_of_only_0_percent(share: float, said: str) -> None:
+    assert part_made(share) == said
