@@ -30,10 +30,28 @@ _HOME = {
     "process_many": "retone.batch.many",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [  # written out, because type checkers read it
+    "Compressor",
+    "Decision",
+    "DynamicEqualizer",
+    "Equalizer",
+    "Gain",
+    "Options",
+    "Result",
+    "RetoneError",
+    "SettingsFile",
+    "apply",
+    "chain",
+    "decide",
+    "enhance",
+    "export",
+    "match",
+    "open_settings",
+    "process_many",
+]
 
 if TYPE_CHECKING:
-    from retone.api import (  # noqa: F401
+    from retone.api import (
         apply,
         decide,
         enhance,
@@ -41,18 +59,13 @@ if TYPE_CHECKING:
         match,
         open_settings,
     )
-    from retone.batch.many import process_many  # noqa: F401
-    from retone.effects import (  # type: ignore[no-redef]  # noqa: F401
-        Compressor,
-        DynamicEqualizer,
-        Equalizer,
-        Gain,
-        chain,
-    )
-    from retone.errors import RetoneError  # noqa: F401
-    from retone.process.result import Decision, Options  # noqa: F401
-    from retone.process.settings_file import SettingsFile  # noqa: F401
-    from retone.report.result import Result  # noqa: F401
+    from retone.batch.many import process_many
+    from retone.effects import Compressor, DynamicEqualizer, Equalizer, Gain
+    from retone.effects.chain import chain
+    from retone.errors import RetoneError
+    from retone.process.result import Decision, Options
+    from retone.process.settings_file import SettingsFile
+    from retone.report.result import Result
 
 
 def __getattr__(name: str) -> Any:

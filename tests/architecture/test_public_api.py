@@ -45,3 +45,25 @@ def test_every_module_says_what_it_is() -> None:
         and not ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
     ]
     assert not silent
+
+
+@pytest.mark.parametrize("name", ["retone", "retone.audio", "retone.effects", "retone.presets"])
+def test_type_checkers_see_every_public_name(name: str) -> None:
+    """They run no code: ``__all__`` is a list of texts, and each name is imported or defined."""
+    module = importlib.import_module(name)
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    bound: set[str] = set()
+    listed: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            bound |= {a.asname or a.name for a in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            bound |= {t.id for t in targets if isinstance(t, ast.Name)}
+            if any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets):
+                assert isinstance(node.value, ast.List)
+                listed = [ast.literal_eval(e) for e in node.value.elts]
+    assert listed == list(module.__all__) and set(listed) <= bound
+    assert set(getattr(module, "_HOME", listed)) == set(listed)

@@ -317,3 +317,18 @@ def test_a_table_that_cannot_be_written_is_refused_first(
     words = ("--settings", settings, "-o", tmp_path / "out", "--jobs", 0, "--table", "parquet")
     code, _, error = retone("apply", tmp_path / "in", *words)
     assert code == 2 and "pyarrow" in error and not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="where a name may have 255 bytes")
+def test_a_row_whose_settings_cannot_be_written_leaves_no_recording(
+    retone, settings: Path, repository: Path, tmp_path: Path
+) -> None:
+    source = voices(repository, tmp_path / "in", 1)
+    (source / "v0.wav").rename(source / f"{'x' * 248}.wav")  # with .json it is too long
+    voices(repository, tmp_path / "more", 1)
+    out = tmp_path / "out"
+    words = ("apply", source, tmp_path / "more", "--settings", settings, "-o", out, "--jobs", 1)
+    code, _, error = retone(*words)
+    assert code == 1 and "too long" in error and "link" not in error
+    found = {p.name for p in out.rglob("*") if p.is_file() and p.name.endswith((".wav", ".part"))}
+    assert found == {"v0.wav"}

@@ -189,3 +189,11 @@ def test_music_is_recognised_said_and_hardly_changed(tmp_path: Path) -> None:
     assert float(found.setting["equalizer.high_shelf_gain_db"]) < 5
     ratios = [float(v) for n, v in found.setting.items() if n.endswith("expander_ratio")]
     assert max(ratios) < 1.05
+
+
+def test_a_recording_that_is_too_short_is_refused_without_talk_of_a_match(
+    retone: Run, record: Record
+) -> None:
+    done = retone("enhance", record("short.wav", samples=np.full((1, 8820), 0.1)))
+    assert done.code == 2 and "at least 0.5 s" in done.err
+    assert "a match" not in done.err

@@ -36,6 +36,11 @@ def test_text_says_what_a_tone_is(retone, record) -> None:
     assert figure(done.out, "RMS") == "-23.0 dBFS, crest 3.0 dB"
 
 
+def test_the_loudness_of_what_is_too_quiet_for_a_meter_is_said(retone, record) -> None:
+    path = record("faint.wav", samples=tone(-75.0), subtype="PCM_24")
+    assert figure(retone("inspect", path).out, "loudness").startswith("below -70 LUFS, ")
+
+
 def test_text_holds_no_program_speak(retone, record) -> None:
     done = retone("inspect", record("a.flac", channels=2))
     for word in ("Inspection(", "None", "nan", "inf", "PCM_", "{", "}", "np."):

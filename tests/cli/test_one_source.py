@@ -22,7 +22,7 @@ def option(command: object, name: str) -> argparse.Action:
 
 
 def test_match_offers_every_estimator() -> None:
-    assert tuple(option(match, "--estimator").choices or ()) == CHOICES
+    assert tuple(option(match, "--estimator").choices or ()) == tuple(CHOICES)
     assert set(ESTIMATORS) <= set(CHOICES)
 
 

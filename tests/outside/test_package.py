@@ -104,6 +104,28 @@ Path("in").mkdir()
 soundfile.write("in/a.wav", voice, 48000)
 result = retone.match("in/a.wav", "in/a.wav", "in/b.wav", estimator="gentle")
 assert float(result.decision.setting["compressor.ratio"]) == 1.5
+
+from retone.cli.main import main
+from retone.lab.main import build_parser
+
+words = ["match", "in/a.wav", "--to", "in/b.wav", "-o", "in/c.wav", "-q", "--no-report"]
+assert main([*words, "--estimator", "gentle"]) == 0
+corpus = ["--corpus", "folder=in", "--sample-rate", "24000"]
+for words in (
+    ["evaluate", "synthetic", *corpus, "--methods", "input", "gentle"],
+    ["evaluate", "realistic", *corpus, "--rows", "input", "gentle"],
+    ["evaluate", "presets", *corpus, "--estimators", "gentle"],
+    ["figure", "parameters", "in/a.wav", "--to", "in/b.wav", "-o", "f", "--estimator", "gentle"],
+):
+    build_parser().parse_args(words)
+
+from retone.lab.main import main as lab
+
+words = ["evaluate", "synthetic", "--corpus", "my-voices=corpus", "--split", "train", "--length"]
+words += ["16384", "--sample-rate", "24000", "--pairs", "1", "--methods", "input", "gentle"]
+assert lab([*words, "--metrics", "stft", "offset", "--cache", "cache", "-o", "r.json"]) == 0
+measured = json.loads(Path("r.json").read_text())["rows"]
+assert all(set(row[-1]) == {"stft", "offset"} for row in measured) and len(measured) == 6
 print("all used")
 """
 

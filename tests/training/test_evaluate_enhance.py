@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from retone.effects import DynamicEqualizer, MultibandEqualizer
+from retone.errors import DataError
 from retone.estimators.reference_free import ReferenceFree
 from retone.lab.evaluate import enhance, recordings
 from retone.lab.evaluate import equalizer_response as response
@@ -142,6 +143,29 @@ def test_recordings_are_found_and_left_ones_named(
     assert "holds no speech" in capsys.readouterr().err
     assert main(["evaluate", "enhance", "--corpus", f"folder={voices}", "--methods", "peq"]) == 2
     assert "--peq FILE" in capsys.readouterr().err
+
+
+def test_recordings_are_found_by_either_manifest(tmp_path: Path) -> None:
+    """That of a ``folder`` corpus needs only the columns that docs/training.md requires."""
+    table = tmp_path / "manifest.csv"
+    table.write_text("file,speaker\na.wav,ann\nb.wav,ben\n")
+    both = [
+        (tmp_path / "a.wav", f"{tmp_path.name}/ann"),
+        (tmp_path / "b.wav", f"{tmp_path.name}/ben"),
+    ]
+    assert recordings.find(tmp_path) == both
+    table.write_text("file,speaker,split,corpus\na.wav,ann,dev,mine\nb.wav,ben,test,mine\n")
+    assert recordings.find(tmp_path) == [(tmp_path / "b.wav", "mine/ben")]
+    assert recordings.find(tmp_path, split="dev") == [(tmp_path / "a.wav", "mine/ann")]
+    table.write_text("file,track\na.wav,song\n")
+    with pytest.raises(DataError, match="no speech"):
+        recordings.find(tmp_path)
+    columns = "path,source,speaker,licence,author,split,kind\n"
+    table.write_text(f"{columns}a.wav,s,ann,CC0,-,test,speech\nb.wav,s,ben,CC0,-,test,music\n")
+    assert recordings.find(tmp_path) == [(tmp_path / "a.wav", "s/ann")]
+    table.write_text("path,source\na.wav,s\n")
+    with pytest.raises(DataError, match="no column 'speaker'"):
+        recordings.find(tmp_path)
 
 
 def test_recordings_through_devices_have_a_table_of_their_own(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +24,12 @@ from retone.estimators.base import Excerpt
 from retone.estimators.loading import load
 from retone.estimators.network import Network
 from retone.nets import checkpoint
-from retone.training.log import run_folder
+from retone.training.frames_loop import train_frames
+from retone.training.log import one_run, run_folder
 from retone.training.loop import train
 from retone.training.model import Model
 from retone.training.recipes.deepafx import deepafx_smoke
+from retone.training.recipes.frames import frames_speech
 from retone.training.recipes.recipe import Recipe
 from retone.training.recipes.table import RECIPES, recipe_named
 from retone.training.state import RunState, load_state, save_state
@@ -225,6 +231,49 @@ def test_a_run_that_cannot_make_pairs_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), run_folder(tmp_path / "a"):
         raise KeyboardInterrupt  # what was made so far helps the next start
     assert (tmp_path / "a").is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="where folders can be locked")
+def test_two_runs_in_one_folder_refuse_each_other(corpora: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "run"
+    with one_run(folder):
+        with pytest.raises(DataError, match="another run is working there"):
+            train(tiny_recipe(steps=1), corpora, folder, workers=0)
+        with pytest.raises(DataError, match="another run is working there"):
+            train_frames(frames_speech(), corpora, folder)
+        assert not list(folder.iterdir())
+    with one_run(folder):
+        pass
+    with pytest.raises(DataError, match="no pairs"), one_run(tmp_path / "b" / "run"):
+        raise DataError("no pairs")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="where folders can be locked")
+def test_a_worker_that_outlives_its_killed_run_keeps_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from retone.training.log import one_run\n"
+        "with one_run(Path(sys.argv[1])):\n"
+        "    if os.fork():\n"
+        "        signal.pause()\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    signal.pause()\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        worker = int(run.stdout.readline())
+        try:
+            with pytest.raises(DataError), one_run(tmp_path):
+                pass
+            run.kill()
+            run.wait()
+            with one_run(tmp_path):
+                pass
+        finally:
+            os.kill(worker, signal.SIGKILL)
 
 
 def test_weights_without_a_training_state_are_not_resumed(own: Path, tmp_path: Path) -> None:

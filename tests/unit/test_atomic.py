@@ -112,6 +112,39 @@ def test_the_longest_name_that_fits_can_be_written(tmp_path: Path) -> None:
     assert names(tmp_path) == [path.name]
 
 
+def test_a_name_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="too long|could not be written") as found:
+        write_text_atomic(tmp_path / ("x" * 300), "new", force=True)
+    assert "link" not in str(found.value)
+    assert names(tmp_path) == []
+
+
+def test_what_a_library_says_of_a_full_disk_becomes_one_sentence(tmp_path: Path) -> None:
+    """libsndfile and safetensors raise errors of their own, which say only that they failed."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, before[1]))
+    try:
+        with pytest.raises(AudioError, match="a could not be written"):
+            with AtomicFile(tmp_path / "a"):
+                raise RuntimeError("System error.")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(RuntimeError, match="System error"):
+        with AtomicFile(tmp_path / "a"):
+            raise RuntimeError("System error.")
+    assert names(tmp_path) == []
+
+
+def test_little_space_is_named_to_a_tenth_of_a_megabyte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 614_400})
+    monkeypatch.setattr(atomic.shutil, "disk_usage", lambda folder: usage)
+    error = atomic.write_error(tmp_path / "a", OSError(28, "full"), 1_234_000)
+    assert "(0.6 MB are free, about 1.2 MB are needed)" in str(error)
+
+
 def test_weights_survive_a_failed_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

@@ -61,6 +61,25 @@ def test_full_band_and_silence(rate: int) -> None:
     assert edge_of(noise(0.01, 1, rate), rate)[0] > 0.4 * rate  # shorter than one frame
 
 
+@pytest.mark.parametrize("floor_db", [None, -150.0, -120.0, -95.0])
+@pytest.mark.parametrize("fall_db", [0.0, 6.0, 12.0])
+def test_an_edge_is_found_however_deep_it_falls(fall_db: float, floor_db: float | None) -> None:
+    """Resampling leaves nothing above it; rounding and dither leave a little.
+
+    The spectrum falls by 6 dB an octave, and by ``fall_db`` per 100 Hz above 11.3 kHz.
+    """
+    soxr = pytest.importorskip("soxr")
+    spectrum = np.fft.rfft(noise(8, 1, 24000)[0])
+    hz = np.maximum(np.fft.rfftfreq(8 * 24000, 1 / 24000), 200.0)
+    below_db = 20 * np.log10(hz / 200) + fall_db * np.maximum(hz - 11300, 0) / 100
+    falling = np.fft.irfft(spectrum * 10 ** (-below_db / 20))
+    x = soxr.resample(0.5 * falling / np.abs(falling).max(), 24000, 48000)[None]
+    if floor_db is not None:
+        x = x + 10 ** (floor_db / 20) * np.random.default_rng(2).standard_normal(x.shape)
+    hz_found, edge = edge_of(x, 48000)
+    assert edge and 11000 < hz_found < 12100
+
+
 def test_a_gentle_fall_is_no_edge() -> None:
     """Noise that falls by 12 dB an octave: within 70 dB as far as the formula says."""
     x = np.cumsum(np.cumsum(noise(4), axis=1) * 0.01, axis=1)
@@ -218,3 +237,16 @@ def test_band_limited_recording_is_named(tmp_path: Path) -> None:
     got = inspect(path)
     assert got.band_limited
     assert any(line.startswith("band-limited: the content stops at") for line in got.warnings)
+
+
+@pytest.mark.parametrize("offset", [0.05, -0.2])
+def test_an_offset_is_neither_noise_nor_sound(offset: float) -> None:
+    rng = np.random.default_rng(3)
+    bursts = np.where(np.arange(4 * RATE) // (RATE // 2) % 2, 0.1, 0.0003)
+    x = np.stack([bursts * rng.standard_normal(4 * RATE), np.zeros(4 * RATE)])
+    plain, shifted = ActivityMeter(RATE, 2), ActivityMeter(RATE, 2)
+    plain.update(x)
+    shifted.update(x + offset)
+    assert shifted.noise_floor_dbfs() == pytest.approx(plain.noise_floor_dbfs(), abs=0.5)
+    assert shifted.silence_share() == plain.silence_share()
+    assert shifted.silent_channels() == plain.silent_channels() == [2]

@@ -337,7 +337,7 @@ def test_refining_leaves_alone_what_the_held_out_part_does_not_support() -> None
     assert any("too short to refine" in note for note in brief.notes)
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", list(CHOICES))
 @pytest.mark.parametrize("length", [1, 20, 9000])
 @pytest.mark.parametrize("which", ["source", "reference"])
 def test_every_estimator_takes_a_recording_of_one_click(name: str, length: int, which: str) -> None:

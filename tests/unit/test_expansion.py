@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,19 @@ def test_pauses_fall_and_words_stay(noise_db: float) -> None:
     assert abs(words) < 0.5
     assert -FALL_DB - 2 < pauses < -FALL_DB + 2
     assert any("turned down" in n for n in notes)
+
+
+@pytest.mark.parametrize(("hum", "fall_db"), [(0.003, 8.2), (0.01, 2.9), (0.03, 1.1)])
+def test_the_note_says_how_far_pauses_fall_that_are_full_of_hum(hum: float, fall_db: float) -> None:
+    """Every other band falls by 12 dB, but what sounds in the pauses is the hum."""
+    x, loud = bursts(-60.0)
+    time_s = np.arange(len(x)) / RATE
+    lines = [np.sin(2 * np.pi * hz * time_s) for hz in (50, 100, 150)]
+    x = (x + hum * np.sum(lines, axis=0)).astype(np.float32)
+    out, _, notes = after(x, locks={})
+    assert change_db(out, x, np.roll(~loud, RATE // 4) & ~loud) == pytest.approx(-fall_db, abs=0.1)
+    said = [float(word) for note in notes for word in re.findall(r"(\d+) dB", note)]
+    assert said == ([pytest.approx(fall_db, abs=1.5)] if fall_db > 2 else [])
 
 
 def test_steady_noise_stays() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +104,54 @@ def test_library_code_names_no_command_line_option() -> None:
                 if option.search(line.split("  # ")[0]):
                     wrong.append(f"{file.relative_to(root)}: {line.strip()}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "probes", "--corpus", "folder=x", "--sample-rate", "24000", "-o"),
+        ("evaluate", "gate", "--corpus", "folder=x", "--sample-rate", "24000", "--rows"),
+        ("bench", "effects", "--output"),
+        ("bench", "exports", "--record"),
+        ("figure", "trend", "x.wav", "-o", "x.svg", "--readings"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "no/r.json"]) == 2
+    assert "no/r.json: the folder no does not exist. Create it first." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_long_bench_of_the_studio_names_missing_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "studio-long", "--minutes", "1"]) == 2
+    assert "examples/dull_voice.flac does not exist" in capsys.readouterr().err
+
+
+def test_the_parser_of_all_verbs_is_light() -> None:
+    code = (
+        "import sys; from retone.lab.main import build_parser; build_parser().format_help();"
+        "print([m for m in ('torch', 'scipy', 'soundfile') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal to a process of its own")
+def test_ctrl_c_while_modules_load_ends_without_a_traceback() -> None:
+    code = (
+        "import os, signal, sys; from retone.terminal import run_process\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "run_process(lambda: os.kill(os.getpid(), signal.SIGINT))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT and done.stderr == ""

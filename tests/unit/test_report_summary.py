@@ -176,6 +176,25 @@ def test_pauses_and_words_are_told_apart() -> None:
     assert re.fullmatch(r"Pauses quieter by \d dB, more even by \d dB\.", text), text
 
 
+@pytest.mark.parametrize(
+    ("pause_db", "change_db", "told"),
+    [
+        (-45.0, -12.0, "Pauses quieter by 12 dB."),
+        (-55.0, 12.0, "Pauses louder by 12 dB."),
+        (-45.0, -3.0, "Pauses quieter by 3 dB."),
+    ],
+)
+def test_pauses_that_leave_the_counted_levels_make_nothing_more_even(
+    pause_db: float, change_db: float, told: str
+) -> None:
+    """They are no longer counted, so the spread of what is counted shrinks: no word got quieter."""
+    words_db = -10.0 + 8.0 * np.sin(np.arange(900) / 3)
+    own_db = np.concatenate([words_db, np.full(300, pause_db)])
+    after_db = np.concatenate([words_db, np.full(300, pause_db + change_db)])
+    made = replace(data(), short_db={"before": own_db, "after": after_db})
+    assert noticed(made) == told
+
+
 def way(text: str) -> int:
     """The direction of the dynamics that a sentence tells, 0 for none."""
     return int("livelier" in text.lower()) - int("more even" in text.lower())

@@ -8,7 +8,7 @@ inspect``.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "AtomicWriter": "files",
@@ -31,7 +31,44 @@ _HOME = {
     "true_peak_dbtp": "meters.true_peak",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [  # written out, because type checkers read it
+    "AtomicWriter",
+    "AudioInfo",
+    "AudioReader",
+    "Clip",
+    "Inspection",
+    "LevelMeter",
+    "Levels",
+    "LoudnessMeter",
+    "OutputFormat",
+    "TruePeakLimiter",
+    "TruePeakMeter",
+    "info",
+    "load",
+    "loudness_lufs",
+    "open_reader",
+    "require_analysable",
+    "same_audio",
+    "true_peak_dbtp",
+]
+
+if TYPE_CHECKING:
+    from retone.audio.clip import Clip
+    from retone.audio.files import (
+        AtomicWriter,
+        AudioInfo,
+        AudioReader,
+        info,
+        load,
+        open_reader,
+        require_analysable,
+        same_audio,
+    )
+    from retone.audio.formats import OutputFormat
+    from retone.audio.inspect import Inspection
+    from retone.audio.limiter import TruePeakLimiter
+    from retone.audio.meters.loudness import LevelMeter, Levels, LoudnessMeter, loudness_lufs
+    from retone.audio.meters.true_peak import TruePeakMeter, true_peak_dbtp
 
 
 def __getattr__(name: str) -> Any:

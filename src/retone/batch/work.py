@@ -15,6 +15,7 @@ from retone.batch import storage
 from retone.batch.at_work import Note, progress_of
 from retone.batch.rows import Outcome, Recipe, Task
 from retone.errors import RetoneError, lacks_memory
+from retone.files.atomic import content_of, together, write_text_atomic
 from retone.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -83,16 +84,17 @@ class Worker:
         output = place / task.row.output
         output.parent.mkdir(parents=True, exist_ok=True)
         force = task.replace or remote
-        result = self._result(source, output, options | {"progress": progress}, force)
-        outcome.values = measured(result)
         written = {task.row.output: output}
-        texts = {SETTINGS_ENDING: result.settings.to_json()}
-        if self.recipe.report:
-            texts[REPORT_ENDING] = result.report
-        for ending, text in texts.items():
-            name = task.row.output + ending
-            write_text(place / name, text, force)
-            written[name] = place / name
+        with together():  # a row that fails leaves none of its files
+            result = self._result(source, output, options | {"progress": progress}, force)
+            texts = {SETTINGS_ENDING: result.settings.to_json()}
+            if self.recipe.report:
+                texts[REPORT_ENDING] = result.page(output=content_of(output))
+            for ending, text in texts.items():
+                name = task.row.output + ending
+                write_text_atomic(place / name, text, force)
+                written[name] = place / name
+        outcome.values = measured(result)
         for name, path in written.items():
             outcome.files[name] = (path.stat().st_size, storage.digest(path))
         if remote:
@@ -179,13 +181,6 @@ def content_word(path: Path) -> str | None:
         return content_of_recording(path).kind
     except RetoneError:  # silent or short
         return None
-
-
-def write_text(path: Path, text: str, force: bool) -> None:
-    """Write a text file completely or not at all."""
-    from retone.files.atomic import write_text_atomic
-
-    write_text_atomic(path, text, force)
 
 
 def _content(name: str, local: Path, listed: str) -> tuple[str, str]:

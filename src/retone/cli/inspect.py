@@ -128,9 +128,8 @@ def as_text(found: Inspection, content: str | None = None) -> str:
         ),
         (
             "loudness",
-            f"{_level(found.integrated_lufs)} LUFS, short-term up to "
-            f"{_level(found.short_term_max_lufs)}, momentary up to "
-            f"{_level(found.momentary_max_lufs)}",
+            f"{_loudness(found)}, short-term up to {_level(found.short_term_max_lufs)}, "
+            f"momentary up to {_level(found.momentary_max_lufs)}",
         ),
         (
             "peak",
@@ -170,6 +169,15 @@ def as_text(found: Inspection, content: str | None = None) -> str:
         rows.append(("carries", "; ".join(carried)))
     rows += [("warning", text) for text in found.warnings]
     return "\n".join([found.path, *(f"  {name:15} {text}" for name, text in rows)])
+
+
+def _loudness(found: Inspection) -> str:
+    """The integrated loudness; meters leave out what is below -70 LUFS."""
+    from retone.audio.meters.loudness import ABSOLUTE_GATE_LUFS
+
+    if math.isfinite(found.integrated_lufs) or not math.isfinite(found.momentary_max_lufs):
+        return f"{_level(found.integrated_lufs)} LUFS"
+    return f"below {ABSOLUTE_GATE_LUFS:g} LUFS"
 
 
 def _level(value: float | None) -> str:

@@ -60,15 +60,7 @@ def run_lab(words: list[str]) -> int:
 
 
 def console() -> int:
-    """``main`` in a process of its own.
-
-    While modules load nothing is open that would have to be cleaned up, so Ctrl-C ends the process
-    at once, without a traceback.
-    """
-    import signal
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """``main`` in a process of its own."""
     from retone import terminal
 
     return terminal.run_process(main)

@@ -303,7 +303,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--dynamics-only", action="store_true", help="do not change the spectrum")
     add_lock_argument(parser, "SOUND_CHAIN", "compressor.ratio=2")
     parser.add_argument(
-        "--estimator", choices=CHOICES, default=None, help="another estimator, for research"
+        "--estimator",
+        choices=CHOICES,
+        default=None,
+        metavar="NAME",
+        help="another estimator, for research: %(choices)s",
     )
     parser.add_argument(
         "--plugin",

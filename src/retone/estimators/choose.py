@@ -6,7 +6,7 @@ Another package adds one by an entry point in the group ``retone.estimators`` th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +50,31 @@ FORMER_NAMES = {"faithful": "full-match"}
 USUAL = ("bands", "broadband", "linked")
 """Kinds of equaliser, dynamics and stereo that the default estimator takes by itself."""
 
-CHOICES = (*_OWN, *FORMER_NAMES)
-"""retone's own names, for command lines: the names of other packages take time to look up."""
+
+class Choices:
+    """Names that an option takes: words of its own, and estimators, those of other packages too.
+
+    The names of other packages take time to look up. That is done for a name that retone does not
+    know and where all are listed (``in`` and ``iter``, which argparse asks).
+
+    Args:
+        words: further names.
+        without: retone's own estimators that are refused.
+    """
+
+    def __init__(self, *words: str, without: tuple[str, ...] = ()) -> None:
+        own = (*words, *_OWN, *FORMER_NAMES)
+        self.own, self.without = tuple(n for n in own if n not in without), without
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.own or (name not in self.without and name in ESTIMATORS)
+
+    def __iter__(self) -> Iterator[str]:
+        others = (n for n in ESTIMATORS if n not in self.own and n not in self.without)
+        return iter((*self.own, *others))
+
+
+CHOICES = Choices()
 
 
 def estimator_named(

@@ -32,6 +32,8 @@ from retone.progress import ESTIMATING, Progress, silent
 
 EQUALIZER, COMPRESSOR = MATCH_CHAIN.members
 EDGE_TRUST = 0.05
+LITTLE_NOTE = "The recording already sounds like this style; little is changed."
+OFF_NOTE = "The reference is not more compressed; the compressor stays off."
 STEPS = 3
 
 
@@ -262,18 +264,18 @@ class ClosedForm:
         if weak.any():
             place = frequencies_in_words(band_centres_hz()[known], weak[known])
             notes.append(
-                f"{place} one recording has hardly any energy; the EQ changes that range as "
-                "little as possible."
+                f"{place} the input or the reference has hardly any energy; the EQ changes that "
+                "range as little as possible."
             )
         if change and change.needed < 0.3:
-            notes.append("The recording already sounds like this style; little is changed.")
+            notes.append(LITTLE_NOTE)
         if split.same_voice < 0.5 and not many:
             notes.append(
                 "The reference sounds like another source (another voice or other music); only "
                 "differences that are unusual between such recordings were matched."
             )
         if float(setting["compressor.ratio"][0]) <= 1.0 + 1e-6:
-            notes.append("The reference is not more compressed; the compressor stays off.")
+            notes.append(OFF_NOTE)
         return tuple(notes)
 
 

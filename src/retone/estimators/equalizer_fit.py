@@ -56,6 +56,7 @@ def fit(
     sample_rate: float,
     locks: Mapping[str, float],
     rules: FitRules,
+    start: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Find the equaliser's parameters, in physical units.
 
@@ -65,19 +66,20 @@ def fit(
         sample_rate: at which the equaliser will run, in Hz.
         locks: parameters (the equaliser's own names) with fixed values.
         rules: limits and priors.
+        start: initial values, on which the priors are then centred; None tries two of its own.
     """
     problem = Problem(equalizer, frequency_hz, target_db, covariance, sample_rate, locks, rules)
     best: Array | None = None
     cost = np.inf
-    for start in problem.starts():
+    for first in problem.starts() if start is None else [problem.begin_at(start)]:
         if problem.free.size == 0:
-            best = start
+            best = first
             break
         from scipy.optimize import least_squares
 
         result = least_squares(
             problem.residuals,
-            start[problem.free],
+            first[problem.free],
             jac=problem.jacobian,
             bounds=(problem.low[problem.free], problem.high[problem.free]),
             method="trf",
@@ -112,6 +114,7 @@ class Problem:
         points_hz = np.multiply.outer(rules.points, frequency_hz).ravel()
         self.phi = np.sin(np.pi * np.minimum(points_hz / sample_rate, 0.5)) ** 2
         self.last: tuple[Array, Array, Array] | None = None
+        self.centre: Array | None = None
         root = np.linalg.cholesky(covariance + 0.25 * np.eye(len(target_db)))
         self.whiten = np.linalg.inv(root)
         table = equalizer.params
@@ -205,11 +208,18 @@ class Problem:
             alone[self.is_gain] = 0.0
             alone[[g, f]] = greedy[[g, f]]
             rest = rest - self.evaluate(alone)[0]
+        return [self._inside(v) for v in (plain, greedy)]
+
+    def begin_at(self, values: Mapping[str, float]) -> Array:
+        """A start from physical values; the priors are centred on it."""
+        self.centre = self._inside(self.vector(values))
+        return self.centre
+
+    def _inside(self, full: Array) -> Array:
         inner = 1e-6 * (self.high - self.low)
-        return [
-            np.where(self.locked, self.default, np.clip(v, self.low + inner, self.high - inner))
-            for v in (plain, greedy)
-        ]
+        return np.where(
+            self.locked, self.default, np.clip(full, self.low + inner, self.high - inner)
+        )
 
     def _boost_cost(self, full: Array) -> Array:
         out = []
@@ -235,6 +245,8 @@ class Problem:
         return np.concatenate([error, prior, self._boost_cost(full)])
 
     def prior_centre(self) -> Array:
+        if self.centre is not None:
+            return np.asarray(self.centre[self.free])
         return np.where(self.is_gain, 0.0, self.default)[self.free]
 
     def jacobian(self, free: Array) -> Array:

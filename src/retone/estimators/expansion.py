@@ -12,6 +12,7 @@ noisy one. Nothing is gated: a level d dB below the threshold falls by (ratio - 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -47,7 +48,8 @@ def expanded(
 ) -> tuple[Setting, tuple[str, ...]]:
     """The setting with expanders set for this recording, and a note on how far pauses fall.
 
-    The note leaves out expanders that ``shift_thresholds`` will turn off.
+    The note says how far the power of the pauses falls, so the bands that are loudest in them
+    count most. It leaves out expanders that ``shift_thresholds`` will turn off.
 
     Args:
         effect: with a ``MultibandEqualizer`` among its members; others return unchanged.
@@ -69,7 +71,7 @@ def expanded(
             audio = member.render(audio, source.sample_rate, own).audio
         own = split_setting(setting, multiband.name)
         bands = multiband.split_bands(audio, source.sample_rate, own)[0, :, 0].numpy()
-    found, falls = dict(setting), np.zeros(BANDS)
+    found, falls, power = dict(setting), np.zeros(BANDS), np.zeros(BANDS)
     set_here, off = np.zeros(BANDS, bool), np.zeros(BANDS, bool)
     for i in range(BANDS):
         levels = _levels_db(bands[i], source.sample_rate)
@@ -88,11 +90,13 @@ def expanded(
                 held = float(np.clip(value, row.low, row.high))
                 found[row.name] = torch.full_like(setting[row.name], held)
         falls[i] = (float(found[f"{start}expander_ratio"][0]) - 1) * distance
+        power[i] = 10 ** (low / 10)
         own_db = float(found[f"{start}expander_threshold_db"][0]) + source.level_db
         off[i] = own_db < effect.params[f"{start}expander_threshold_db"].low
         set_here[i] = True
     acts = set_here & ~off
-    fall = float(np.median(falls[acts])) if acts.any() else 0.0
+    left = float(np.sum((power * 10 ** (-falls / 10))[acts]))
+    fall = 10 * math.log10(power[acts].sum() / left) if acts.any() else 0.0
     if fall < SAID_DB:
         return found, ()
     where = f" in {acts.sum()} of {BANDS} bands" if off.any() else ""

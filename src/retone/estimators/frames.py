@@ -28,6 +28,7 @@ from retone.estimators.loading import (
     pieces,
     rendered,
 )
+from retone.estimators.own_rate import at_own_rate
 from retone.estimators.profile import Profile
 from retone.estimators.shipped import KINDS, frames_weights
 from retone.files.fields import number
@@ -135,7 +136,13 @@ class Frames:
                 rendered(MATCH_CHAIN, loud[0], rate, unit), loud[0], loud[1:], rate, alike
             )  # fmt: skip
             unit = louder(MATCH_CHAIN.params, unit, gain_db * self._doubt(network, wanted))
-        return Estimate(MATCH_CHAIN, MATCH_CHAIN.params.to_physical(unit))
+        setting = MATCH_CHAIN.params.to_physical(unit)
+        if alike is not None:
+            setting = at_own_rate(
+                MATCH_CHAIN, setting, source, [r for r in references if isinstance(r, Excerpt)],
+                network_rate=rate, kind=kind, same_source=alike, locks=locks,
+            )  # fmt: skip
+        return Estimate(MATCH_CHAIN, setting)
 
     def aim(
         self, own: Tensor, parts: Features, references: Sequence[Features]

@@ -321,7 +321,7 @@ class MatchFit(Trial):
             ways.append(("of the compression", self._less_compressed))
         for text, eased in ways:
             setting, look, share = self.limited(setting, look, fixed, holds, eased)
-            made.append(f"only {100 * share:.0f} % {text} is made")
+            made.append(f"{part_made(share)} {text} is made")
             if holds(setting, look):
                 return setting, look, (NOISE_NOTE.format(_sentence(made)),)
         found = self._less_noisy(setting, look, fixed, holds)
@@ -338,7 +338,7 @@ class MatchFit(Trial):
         if found is not None and lost_db(found[1]) <= lost_db(seen):
             made.append("the tone changes less in bands that hold noise")
             return *found, (NOISE_NOTE.format(_sentence(made)),)
-        made.append(f"only {100 * share:.0f} % of the tone is made")
+        made.append(f"{part_made(share)} of the tone is made")
         return less, seen, (NOISE_NOTE.format(_sentence(made)),)
 
     def _gated(self, setting: Setting, look: Look, fixed: Setting) -> tuple[Setting, Look] | None:
@@ -504,6 +504,11 @@ def less_noisy(gain_db: Array, noise: Array, programme: Array, by_db: float) -> 
         left -= np.sign(left) * np.minimum(step, np.abs(left))
         (quiet, quiet_db), (loud, loud_db) = shares(noise), shares(programme)
     return np.asarray(gain_db + left - change)
+
+
+def part_made(share: float) -> str:
+    """A share from 0 to 1 in words."""
+    return f"only {max(1, round(100 * share))} %" if share >= 0.005 else "none"
 
 
 def _sentence(parts: Sequence[str]) -> str:

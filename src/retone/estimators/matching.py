@@ -36,9 +36,9 @@ from retone.errors import AudioError, SettingError, expect_number
 from retone.estimators import bands_fit, curve_fit, octave_fit
 from retone.estimators.automatic import Automatic
 from retone.estimators.base import Estimate, Estimator, Excerpt, Reference
-from retone.estimators.closed_form import frequencies_in_words, split_locks
+from retone.estimators.closed_form import LITTLE_NOTE, OFF_NOTE, frequencies_in_words, split_locks
 from retone.estimators.guard import LEAST_BANDS, TOLERATED_DB, Guard
-from retone.estimators.match_fit import Fitted, MatchFit, put, split_numbers
+from retone.estimators.match_fit import LEAST_RATIO, Fitted, MatchFit, put, split_numbers
 from retone.estimators.profile import Profile
 from retone.estimators.shipped import FRAMES_MISSING
 from retone.estimators.side_fit import SideFit
@@ -62,6 +62,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 STEPS = 4
 SHORT_S = 2.0
 """Chosen on voices of a dev split: shorter ones break the guarantee far more often."""
+LITTLE_TONE_DB = 1.0
 NEAR_PROCESSING = 0.5
 """Below this strength networks estimate the processing, and the six bands begin near it."""
 LARGE_TONE_DB, LARGE_RATIO = 2.5, 1.5
@@ -198,6 +199,7 @@ class Matching:
             held += more
         progress(ESTIMATING, 4, STEPS)
         large = _large_change(guard, last.gain_db, setting)
+        notes = _still_true(notes, guard, last.gain_db, setting)
         return Estimate(chain, setting, notes + _notes(guard, own, reference) + held + large, s)
 
     def _octaves(
@@ -369,14 +371,31 @@ def _notes(guard: Guard, own: Sound, reference: Sound) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _tone_change_db(guard: Guard, gain_db: Array) -> float:
+    """How much the tone of the matched bands changes: mean over them, at equal level."""
+    gains = gain_db[guard.matched]
+    return float(np.abs(gains - np.median(gains)).mean()) if gains.size else 0.0
+
+
+def _still_true(
+    notes: tuple[str, ...], guard: Guard, gain_db: Array, setting: Setting
+) -> tuple[str, ...]:
+    """Notes on the processing, without those that the whole setting overtook."""
+    ratios = [float(setting[f"compressor.{name}"][0]) for name in ("ratio", "expander_ratio")]
+    overtaken = set()
+    if _tone_change_db(guard, gain_db) > LITTLE_TONE_DB or max(ratios) >= LARGE_RATIO:
+        overtaken.add(LITTLE_NOTE)
+    if ratios[0] > LEAST_RATIO:
+        overtaken.add(OFF_NOTE)
+    return tuple(note for note in notes if note not in overtaken)
+
+
 def _large_change(guard: Guard, gain_db: Array, setting: Setting) -> tuple[str, ...]:
     """A note where the match changes so much that speech often sounds less natural."""
     parts = []
-    if guard.matched.any():
-        gains = gain_db[guard.matched]
-        tone_db = float(np.abs(gains - np.median(gains)).mean())
-        if tone_db > LARGE_TONE_DB:
-            parts.append(f"the tone changes by {tone_db:.0f} dB on average")
+    tone_db = _tone_change_db(guard, gain_db)
+    if tone_db > LARGE_TONE_DB:
+        parts.append(f"the tone changes by {tone_db:.0f} dB on average")
     if float(setting["compressor.ratio"][0]) >= LARGE_RATIO:
         parts.append("loud passages are compressed strongly")
     if float(setting["compressor.expander_ratio"][0]) >= LARGE_RATIO:

@@ -40,6 +40,7 @@ from retone.estimators.loading import (
     pieces,
     rendered,
 )
+from retone.estimators.own_rate import at_own_rate
 from retone.estimators.preset_change import infer_change
 from retone.estimators.profile import Profile, with_measures
 from retone.estimators.shipped import FRAMES_MISSING, lacks_frames
@@ -306,6 +307,12 @@ class Network:
             if aim:
                 result = rendered(loaded.effect, clips, rate, unit)
                 evidence |= aim.evidence(loaded, expected_stats, result)
+        if expected and self.fit_steps != 0 and alike is not None:
+            setting = at_own_rate(
+                loaded.effect, setting, source,
+                [r for r in references if isinstance(r, Excerpt)],
+                network_rate=rate, kind=loaded.kind, same_source=alike, locks=locks,
+            )  # fmt: skip
         incomplete = recordings and self.frames == SHIPPED and lacks_frames(str(self.weights))
         notes = (FRAMES_MISSING[str(self.weights)],) if incomplete else ()
         return Estimate(loaded.effect, setting, notes), evidence

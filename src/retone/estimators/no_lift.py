@@ -43,15 +43,12 @@ def without_lift(
         setting: batch size 1, for the excerpt's level.
         locks: parameters that stay as they are.
     """
-    own = sound_of(source)
-    guard = Guard.of(own, own)
+    trial = _trial(effect, source)
+    guard = trial.guard
     if not guard.rests.any():
         return setting, ()
     fixed = as_setting(locks)
     setting = {**setting, **fixed}
-    audio = source.passage if source.passage.numel() else source.audio
-    audio = samples_of(audio.detach().cpu().numpy(), round(MEASURED_S * source.sample_rate))
-    trial = Trial(effect, audio, source.sample_rate, guard)
     first = best = trial.look(setting)
     if guard.excess_db(first.gain_db) <= TOLERATED_DB:
         return setting, ()
@@ -65,16 +62,35 @@ def without_lift(
     return setting, (f"{place} the recording holds nothing but noise; that range is not lifted.",)
 
 
+def keeps_rule(effect: Effect, source: Excerpt, setting: Setting) -> bool:
+    """Whether a setting lifts no band of the excerpt that holds nothing."""
+    trial = _trial(effect, source)
+    if not trial.guard.rests.any():
+        return True
+    return trial.guard.excess_db(trial.look(setting).gain_db) <= TOLERATED_DB
+
+
+def _trial(effect: Effect, source: Excerpt) -> Trial:
+    own = sound_of(source)
+    audio = source.passage if source.passage.numel() else source.audio
+    audio = samples_of(audio.detach().cpu().numpy(), round(MEASURED_S * source.sample_rate))
+    return Trial(effect, audio, source.sample_rate, Guard.of(own, own))
+
+
 def _refitted(
     trial: Trial, equalizer: Equalizer, setting: Setting, first: Look, locks: Mapping[str, float]
 ) -> tuple[Setting, Look]:
-    """The setting with another equaliser, and what it does."""
+    """The setting with another equaliser, and what it does.
+
+    One that leaves the occupied bands further from their goal than no change at all is not taken.
+    """
     rate, best, look = trial.rate, setting, first
     goal = _towards(trial.guard, first.gain_db)
     prefix = equalizer.name
     own = split_setting(setting, prefix)
     start = {n: float(v[0]) for n, v in own.items()}
     found, last = start, first
+    nothing_db = _lost_db(goal, first.gain_db, np.zeros_like(first.gain_db))
     for _ in range(ROUNDS):
         added = last.gain_db - response_db(
             equalizer, as_setting(found), goal, rate, bands_fit.INSIDE
@@ -85,11 +101,18 @@ def _refitted(
         tried = {**setting, **as_setting({f"{prefix}.{n}": v for n, v in found.items()})}
         last = trial.look(tried)
         broken = trial.guard.excess_db(last.gain_db)
-        if broken < max(trial.guard.excess_db(look.gain_db), 0.0):
+        near = _lost_db(goal, first.gain_db, last.gain_db) <= nothing_db
+        if near and broken < max(trial.guard.excess_db(look.gain_db), 0.0):
             best, look = tried, last
         if broken <= 0:
             break
     return best, look
+
+
+def _lost_db(goal: Guard, wanted_db: Array, gain_db: Array) -> float:
+    """How far gains [F] lie from the wanted ones in the occupied bands: mean, at equal level."""
+    lost = (gain_db - wanted_db)[goal.common]
+    return float(np.abs(lost - np.median(lost)).mean()) if lost.size else 0.0
 
 
 def _towards(guard: Guard, gain_db: Array) -> Guard:

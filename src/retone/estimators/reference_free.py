@@ -19,7 +19,7 @@ from retone.errors import DataError, SettingError
 from retone.estimators.base import Estimate, Excerpt, Reference, shift_thresholds
 from retone.estimators.expansion import expanded
 from retone.estimators.loading import Loaded, load, pieces
-from retone.estimators.no_lift import without_lift
+from retone.estimators.no_lift import keeps_rule, without_lift
 from retone.estimators.noise import reduction_db, without_noise
 from retone.estimators.ordinary import damaged
 from retone.estimators.sound import sound_of
@@ -34,6 +34,8 @@ SURE = 0.95
 ORDINARY_SHARE, SMALL_DB = 0.05, 0.25
 """Below this share of a change, or this size of what is made, no number is given."""
 AMOUNT = "noise_reduction.reduction_db"
+EXPANSION_PARTS = (1.0, 0.8, 0.6, 0.4, 0.2)
+"""Of the expanders' slope, tried in turn."""
 WINDOW, HOP, MELS = 1024, 512, 48
 ACTIVE_DB = 40.0
 
@@ -152,10 +154,7 @@ class ReferenceFree:
         setting = mean if share == 1 else table.blend(mean, share)
         setting, held = without_lift(loaded.effect, source, setting, locks)
         slope = self.expansion if content.kind == "speech" else 0.0
-        setting, expansion = expanded(loaded.effect, source, setting, locks, slope)
-        if expansion:
-            setting, held_again = without_lift(loaded.effect, source, setting, locks)
-            held = held or held_again
+        setting, expansion = with_expanders(loaded.effect, source, setting, locks, slope)
         return Estimate(loaded.effect, setting, (*notes, *expansion, *held))
 
     def _share(self, source: Excerpt, size_db: float) -> float | None:
@@ -181,6 +180,23 @@ class ReferenceFree:
                 "weights of a diffdeq recipe."
             )
         return loaded
+
+
+def with_expanders(
+    effect: Effect, source: Excerpt, setting: Setting, locks: Mapping[str, float], slope: float
+) -> tuple[Setting, tuple[str, ...]]:
+    """``expanded`` with as much of the slope as lifts no empty band.
+
+    Fast expanders leave traces in bands that hold nothing. No equaliser takes these away without
+    harm to the tone, so the expanders give way.
+    """
+    if slope <= 0:
+        return setting, ()
+    for part in EXPANSION_PARTS:
+        found, said = expanded(effect, source, setting, locks, part * slope)
+        if keeps_rule(effect, source, found):
+            return found, said
+    return setting, ()
 
 
 def strength(size_db: float, caution_db: float) -> float:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 
-from retone.errors import AudioError, OutputExistsError
+from retone.errors import AudioError, OutputExistsError, RetoneError
 
 SUFFIX = ".part"
 """Suffix of unfinished files, whose names also begin with a dot."""
@@ -53,7 +53,9 @@ class AtomicFile:
         given = Path(target)
         try:
             self.target = given.resolve() if given.is_symlink() else given
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError) as error:  # a RuntimeError before Python 3.13
+            if getattr(error, "errno", errno.ELOOP) != errno.ELOOP:
+                raise write_error(given, error) from None
             raise AudioError(f"{given} is a link that leads back to itself. Remove it.") from None
         self.force, self.sync = force, sync
         if given.is_dir():
@@ -84,9 +86,11 @@ class AtomicFile:
         if kind is None:
             self.commit()
             return
-        why = self.reason(error) if isinstance(error, OSError) else None
+        why: BaseException | None = None
+        if isinstance(error, Exception) and not isinstance(error, RetoneError):
+            why = self.reason(error)  # of a library that has exceptions of its own too
         self.discard()
-        if why is not None:
+        if isinstance(why, OSError):
             raise write_error(self.target, why) from None
 
     @property
@@ -392,6 +396,8 @@ def write_error(path: Path, error: BaseException, needed_bytes: int = 0) -> Audi
         why += "Free some space or choose another folder"
     elif code == errno.EFBIG:
         why = "the system does not allow a file of that size here. Choose another folder"
+    elif code == errno.ENAMETOOLONG:
+        why = "the name is too long for this disk. Choose a shorter one"
     elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
         why = "the folder cannot be written to. Choose another folder"
     else:
@@ -402,14 +408,18 @@ def write_error(path: Path, error: BaseException, needed_bytes: int = 0) -> Audi
 def _space(folder: Path, needed_bytes: int) -> str:
     """What is free, and what is needed, in words."""
     try:
-        words = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB are free"
+        words = f"{_megabytes(shutil.disk_usage(folder).free)} are free"
     except OSError:
         return ""
     return (
-        f" ({words}, about {needed_bytes / 1e6:.0f} MB are needed)"
+        f" ({words}, about {_megabytes(needed_bytes)} are needed)"
         if needed_bytes
         else f" ({words})"
     )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
 
 
 @contextlib.contextmanager

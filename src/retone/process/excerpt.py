@@ -78,8 +78,8 @@ def load_excerpt(reader: AudioReader, *, side: bool = False) -> tuple[Excerpt, f
     info = reader.info
     if info.frames < SHORTEST_S * info.sample_rate:
         raise AudioError(
-            f"{info.path} lasts {info.duration_s:.2f} s; a match needs at least {SHORTEST_S:g} s "
-            "of each recording. Use a longer one."
+            f"{info.path} lasts {info.duration_s:.2f} s; at least {SHORTEST_S:g} s of a recording "
+            "are needed to find settings. Use a longer one."
         )
     power = _powers(reader)
     found = activity(power, noise=True)

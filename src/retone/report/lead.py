@@ -46,7 +46,8 @@ def lead(data: ReportData) -> list[tuple[str, str]]:
 def _changed(tones: list[ToneChange], pauses: float, spread: float, louder: float) -> str:
     parts = [_tone(t) for t in tones]
     if pauses:
-        parts.append(f"pauses are {_degree(pauses)} quieter (by about {_whole(pauses)} dB)")
+        way = "quieter" if pauses > 0 else "louder"
+        parts.append(f"pauses are {_degree(pauses)} {way} (by about {_whole(pauses)} dB)")
     if spread:
         way = "closer together" if spread < 0 else "further apart"
         parts.append(f"loud and quiet moments are {way} (by about {_whole(spread)} dB)")

@@ -14,7 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retone.dsp.short_levels import DYNAMICS_PERCENTILES, LIVE_DB, percentiles_db
+from retone.dsp.short_levels import (
+    DIGITAL_SILENCE_DB,
+    DYNAMICS_PERCENTILES,
+    LIVE_DB,
+    percentiles_db,
+)
 from retone.report.data import ReportData, ResponseView
 from retone.report.format import decibels, hertz, plain
 
@@ -64,7 +69,7 @@ def noticed(data: ReportData) -> str:
     parts = [t.text for t in tone_changes(data)]
     pauses, spread = dynamics_change_db(data)
     if pauses:
-        parts.append(f"pauses quieter by {_whole(pauses)}")
+        parts.append(f"pauses {'quieter' if pauses > 0 else 'louder'} by {_whole(pauses)}")
     if spread:
         parts.append(f"{'livelier' if spread > 0 else 'more even'} by {_whole(spread)}")
     louder = loudness_change_db(data)
@@ -204,9 +209,13 @@ def dynamics_change_db(data: ReportData) -> tuple[float, float]:
     """What the dynamics changed in dB: how much quieter pauses are, and the spread of short levels.
 
     The spread is that of ``retone.dsp.short_levels.dynamics_db``, so it has the sign of its change.
-    Where it grew by quieter pauses alone, they are told instead. 0 is what is not noticed.
+    Where it grew by quieter pauses alone, they are told instead. So they are where it changed only
+    because pauses left the levels that it counts, or came among them: they are louder then, which
+    is negative. 0 is what is not noticed.
     """
     below, above = _spread_changes_db(data)
+    if abs(below + above) >= LEAST_SPREAD_DB and (moved := _pauses_fall_db(data, below + above)):
+        return moved, 0.0
     pauses = below if below >= LEAST_SPREAD_DB and above < PAUSES_SHARE * below else 0.0
     spread = below + above
     if abs(spread) < LEAST_SPREAD_DB or (pauses and spread > 0):
@@ -225,6 +234,22 @@ def _spread_changes_db(data: ReportData) -> tuple[float, float]:
     spreads = [np.diff(percentiles_db(x[None], (low, 50.0, high))[:, 0]) for x in levels]
     below, above = (float(v) for v in spreads[1] - spreads[0])
     return below, above
+
+
+def _pauses_fall_db(data: ReportData, spread_db: float) -> float:
+    """How far the moments that left the counted levels fell against the loud ones, in dB, or those
+    that came among them, negative; 0 if the spread of the same moments changed as that of all."""
+    before, after = (data.short_db[role] for role in ("before", "after"))
+    count = min(before.size, after.size)
+    before, after = (np.maximum(x[:count], x.max() - DIGITAL_SILENCE_DB) for x in (before, after))
+    own, other = (x > x.max() - LIVE_DB for x in (before, after))
+    same = [np.diff(np.percentile(x[own], DYNAMICS_PERCENTILES))[0] for x in (before, after)]
+    if (same[1] - same[0]) * spread_db > 0 or not (own != other).any():
+        return 0.0
+    loud = before >= np.percentile(before[own], DYNAMICS_PERCENTILES[1])
+    fall = before - after
+    fall_db = float(np.median(fall[own != other]) - np.median(fall[loud]))
+    return fall_db if fall_db * spread_db < 0 else 0.0
 
 
 def _whole(change_db: float) -> str:

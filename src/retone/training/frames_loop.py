@@ -30,7 +30,7 @@ from retone.nets import checkpoint
 from retone.nets.frames import DB, FrameNet
 from retone.progress import TRAINING, Progress, silent
 from retone.training.data.corpora import Corpus
-from retone.training.log import RowCallback, RunLog, run_folder, write_record
+from retone.training.log import RowCallback, RunLog, one_run, run_folder, write_record
 from retone.training.loop import learning_rate
 from retone.training.model import follow
 from retone.training.processes import device_named, interrupts
@@ -81,39 +81,40 @@ def train_frames(
         Path of the best weights.
 
     Raises:
-        DataError: the folder holds a run of another network, weights do not fit, or scenes cannot
-            be made.
+        DataError: the folder holds a run of another network, another process trains there, weights
+            do not fit, or scenes cannot be made.
         SettingError: the device cannot be used.
     """
     place = device_named(device)
-    with run_folder(folder):  # whatever may refuse the run comes before what it changes
-        if warm_start is not None and not (folder / LAST).is_file():
-            copy_matching(recipe.network.build(), warm_start)
-        run = _Run(recipe, folder, place)
-        held_out = validation_batches(recipe, corpora["val"], folder / "validation", place)
-        shape = (recipe.network.front_end, recipe.scenes.length)
-        pool = ScenePool(folder / "scenes", recipe.kept_scenes, *shape, place)
-        if not pool.count:
-            pool.add(SceneDataset(recipe, corpora["train"])[0])
-    log = RunLog(folder, run.step, report)
-    feed = Feed(recipe, corpora["train"], pool, workers, eager=budget_s is not None)
-    try:
-        if run.step == 0:
-            write_record(recipe, corpora, folder)
-            feed.batch(0)
-            run.network.standardize(pool.summaries().to(place))
-            if warm_start is not None:
-                copied = copy_matching(run.network, warm_start)
-                log.note(f"initialised from {warm_start}: {copied}")
-            run.average.load_state_dict(run.network.state_dict())
-            log.row({"step": 0, "validation": validate(run.average, held_out)})
-        _train(
-            run, feed, held_out, log, budget_s=budget_s, save_every_s=save_every_s,
-            log_every=log_every, stop_after_s=stop_after_s, progress=progress,
-        )  # fmt: skip
-    finally:
-        feed.close()
-        log.close()
+    with one_run(folder):
+        with run_folder(folder):  # whatever may refuse the run comes before what it changes
+            if warm_start is not None and not (folder / LAST).is_file():
+                copy_matching(recipe.network.build(), warm_start)
+            run = _Run(recipe, folder, place)
+            held_out = validation_batches(recipe, corpora["val"], folder / "validation", place)
+            shape = (recipe.network.front_end, recipe.scenes.length)
+            pool = ScenePool(folder / "scenes", recipe.kept_scenes, *shape, place)
+            if not pool.count:
+                pool.add(SceneDataset(recipe, corpora["train"])[0])
+        log = RunLog(folder, run.step, report)
+        feed = Feed(recipe, corpora["train"], pool, workers, eager=budget_s is not None)
+        try:
+            if run.step == 0:
+                write_record(recipe, corpora, folder)
+                feed.batch(0)
+                run.network.standardize(pool.summaries().to(place))
+                if warm_start is not None:
+                    copied = copy_matching(run.network, warm_start)
+                    log.note(f"initialised from {warm_start}: {copied}")
+                run.average.load_state_dict(run.network.state_dict())
+                log.row({"step": 0, "validation": validate(run.average, held_out)})
+            _train(
+                run, feed, held_out, log, budget_s=budget_s, save_every_s=save_every_s,
+                log_every=log_every, stop_after_s=stop_after_s, progress=progress,
+            )  # fmt: skip
+        finally:
+            feed.close()
+            log.close()
     return folder / BEST
 
 

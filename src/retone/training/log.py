@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import time
 import warnings
@@ -24,6 +25,58 @@ LOG, CURVES, EXAMPLES = "log.jsonl", "tensorboard", "examples"
 
 RowCallback = Callable[[dict[str, Any]], None]
 """Called with each log row."""
+
+
+@contextlib.contextmanager
+def one_run(folder: Path) -> Iterator[None]:
+    """Make a run folder if it is missing, and let one run at a time work in it.
+
+    The lock is on the folder itself and ends with the process. Where the system or the disk has no
+    such locks, nobody is refused.
+
+    Raises:
+        DataError: another run works there.
+    """
+    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            _LOCKS.add(handle)
+            stack.callback(_unlock, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(
+                    f"{folder}: another run is working there. Wait for it, or choose another one."
+                ) from None
+        try:
+            yield
+        except RetoneError:
+            for path in made:
+                with contextlib.suppress(OSError):  # it holds something by now
+                    path.rmdir()
+            raise
+
+
+_LOCKS: set[int] = set()
+
+
+def _unlock(handle: int) -> None:
+    _LOCKS.discard(handle)
+    os.close(handle)
+
+
+def _forked() -> None:
+    """Workers must not keep a lock: they outlive a killed run by seconds."""
+    for handle in list(_LOCKS):
+        _unlock(handle)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from retone.training.log import (
     RowCallback,
     RunLog,
     corpus_problems,
+    one_run,
     run_folder,
     write_examples,
     write_record,
@@ -135,16 +136,39 @@ def train(
         Path of the best weights.
 
     Raises:
-        DataError: the folder holds a run of another recipe, weights do not fit, pairs cannot be
-            made, or gradients stay infinite.
+        DataError: the folder holds a run of another recipe, another process trains there, weights
+            do not fit, pairs cannot be made, or gradients stay infinite.
         PluginError: a plug-in fails repeatedly; the run is saved first.
         SettingError: the device cannot be used.
     """
     context = DistributedContext.join(device)
-    with run_folder(folder) if context.rank == 0 else nullcontext():
-        run = _Run(recipe, corpora, folder, context, warm_start, report)
+    first = context.rank == 0  # the only process that needs the run folder
+    with one_run(folder) if first else nullcontext():
+        with run_folder(folder) if first else nullcontext():
+            run = _Run(recipe, corpora, folder, context, warm_start, report)
+        _loop(
+            run, corpora["train"], workers, save_every_s=save_every_s, log_every=log_every,
+            stop_after_s=stop_after_s, stop_at_cpu_s=stop_at_cpu_s, progress=progress,
+        )  # fmt: skip
+        run.close()
+    return folder / BEST
+
+
+def _loop(
+    run: _Run,
+    corpus: Any,
+    workers: int,
+    *,
+    save_every_s: float,
+    log_every: int,
+    stop_after_s: float | None,
+    stop_at_cpu_s: float | None,
+    progress: Progress,
+) -> None:
+    """Train until the end of the run, or until it is to stop."""
+    recipe, context = run.recipe, run.context
     first, share = run.state.step, recipe.accumulate
-    feed = batches(recipe, corpora["train"], first * share, context, workers, run.note)
+    feed = batches(recipe, corpus, first * share, context, workers, run.note)
     started = saved = time.monotonic()
     with interrupts() as interrupted:
         while not run.finished:
@@ -161,7 +185,7 @@ def train(
             if run.due(recipe.validate_every):
                 run.validate()
             if stop or time.monotonic() - saved > save_every_s:
-                run.save(folder / LAST)
+                run.save(run.folder / LAST)
                 saved = time.monotonic()
             progress(TRAINING, run.state.step - first, recipe.steps - first)
             if run.state.skipped_in_a_row >= MAX_SKIPPED_STEPS:
@@ -171,8 +195,6 @@ def train(
                 )
             if stop:
                 break
-    run.close()
-    return folder / BEST
 
 
 class _Run:

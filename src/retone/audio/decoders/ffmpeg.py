@@ -160,8 +160,8 @@ class FfmpegSource(Source):
             )
         others = sum(s.type == "audio" for s in self._container.streams) - 1
         if others:
-            plural = "s" if others > 1 else ""
-            notes.append(f"has {others} more audio track{plural}; the first is read")
+            which = "tracks, which are" if others > 1 else "track, which is"
+            notes.append(f"has {others} more audio {which} left out; the first is used")
         self.notes = tuple(notes)
 
     def read(self, frames: int, dtype: str) -> np.ndarray:

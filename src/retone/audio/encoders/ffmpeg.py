@@ -6,6 +6,7 @@ FFmpeg writes through a file object that retone opened, and to no other file.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,7 @@ from retone.errors import AudioError
 
 _MUXERS = {"MP4": "mp4", "MOV": "mov", "Matroska": "matroska", "WebM": "webm"}
 _PCM = {"PCM_16": "s16le", "PCM_24": "s24le", "PCM_32": "s32le", "FLOAT": "f32le"}
+_LANGUAGE = re.compile("[a-z]{3}")  # of a track, as in ISO 639-2
 _ATTACHED = 1024  # a picture that is metadata
 _AHEAD_S = 1.0  # packets of the picture are written this far ahead of the sound, at most
 
@@ -179,6 +181,9 @@ class FfmpegEncoder:
             )  # fmt: skip
         if chapters:
             self._out.set_chapters(chapters)
+        language = metadata.tags.get("language", ())
+        if len(language) == 1 and _LANGUAGE.fullmatch(language[0]):
+            self._stream.metadata["language"] = language[0]  # where players look for it
         if container != "MP4":
             for name, values in metadata.tags.items():
                 key = name if container == "MOV" else name.upper()

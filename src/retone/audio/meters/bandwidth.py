@@ -78,8 +78,9 @@ def bandwidth(frequency_hz: np.ndarray, power: np.ndarray) -> tuple[float, bool]
         return 0.0, False
     db = 10.0 * np.log10(power + 1e-20)
     width = max(1, round(_SMOOTH_HZ / step))
-    smooth = np.convolve(np.pad(db, width, mode="edge"), np.ones(width) / width, "same")
-    smooth = smooth[width:-width]
+    # Below the floor there is nothing, however far: a deep edge lies where a shallow one would.
+    db = np.maximum(db, _smoothed(db, width).max() - _RANGE_DB - _EDGE_DB)
+    smooth = _smoothed(db, width)
     near, far = (max(1, round(hz / step)) for hz in _SIDE_HZ)
     span = far - near
     sums = np.concatenate([[0.0], np.cumsum(db)])
@@ -101,3 +102,8 @@ def bandwidth(frequency_hz: np.ndarray, power: np.ndarray) -> tuple[float, bool]
             if edge < last + near:
                 return float(frequency_hz[edge]), True
     return float(frequency_hz[last]), False
+
+
+def _smoothed(db: np.ndarray, width: int) -> np.ndarray:
+    smooth = np.convolve(np.pad(db, width, mode="edge"), np.ones(width) / width, "same")
+    return smooth[width:-width]

@@ -100,6 +100,8 @@ class BitsMeter:
 class ActivityMeter:
     """Level of each 50 ms frame as a histogram, and how the channels relate.
 
+    The mean of each frame is left out: a DC offset is no sound.
+
     Args:
         sample_rate: in Hz.
         channels: number of channels.
@@ -123,6 +125,7 @@ class ActivityMeter:
             self._take(used.reshape(len(x), count, self._size))
 
     def _take(self, x: np.ndarray) -> None:
+        x = x - x.mean(axis=2, keepdims=True)
         energy = np.einsum("cft,cft->cf", x, x, dtype=np.float64)
         self._energy += energy.sum(axis=1)
         if len(x) == 2:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retone.lab.commands import bench_shards, bench_studio
-from retone.lab.commands.verbs import Verb, add_verbs, docs_folder, run_verb
+from retone.lab.commands.verbs import Verb, add_verbs, docs_folder, recordings, run_verb
 
 if TYPE_CHECKING:
     from retone.lab.bench.result import Report
@@ -253,7 +253,7 @@ def _match(args: argparse.Namespace) -> int:
     from retone.lab.bench import run as benchmark
 
     question = _question(args, "rounds", "seed", "sample_rate")
-    question |= {"audio": _recordings(args.audio), "seconds": args.seconds}
+    question |= {"audio": recordings(args.audio), "seconds": args.seconds}
     report = benchmark.run_match(question, entry=ENTRY, long_minutes=args.long_minutes)
     return _show(report, args.output)
 
@@ -263,7 +263,7 @@ def _enhance(args: argparse.Namespace) -> int:
 
     question = _question(args, "rounds", "seed", "sample_rate")
     weights = str(args.weights.resolve()) if args.weights else ""
-    question |= {"audio": _recordings((args.audio,))[0], "weights": weights}
+    question |= {"audio": recordings((args.audio,))[0], "weights": weights}
     question |= {"seconds": args.seconds}
     report = benchmark.run_enhance(question, entry=ENTRY, long_minutes=args.long_minutes)
     return _show(report, args.output)
@@ -278,25 +278,12 @@ def _show(report: Report, output: Path | None) -> int:
     return 0
 
 
-def _recordings(paths: tuple[Path, ...]) -> list[str]:
-    from retone.errors import AudioError
-
-    what = "two recordings" if len(paths) > 1 else "a recording"
-    for path in paths:
-        if not path.is_file():
-            raise AudioError(
-                f"{path} does not exist. Pass {what} with --audio, or run this in a clone of "
-                "retone's repository."
-            )
-    return [str(path.resolve()) for path in paths]
-
-
 def _studio(args: argparse.Namespace) -> int:
     import sys
 
     from retone.lab.bench.studio import measure_studio, report
 
-    (recording,) = _recordings((args.audio,))
+    (recording,) = recordings((args.audio,))
     times = measure_studio(
         Path(recording),
         seconds=args.seconds,
@@ -319,7 +306,7 @@ def _many(args: argparse.Namespace) -> int:
 
     names = ("files", "seconds", "rounds", "worker_files", "many", "tiny", "kills", "ray_kills")
     question = _question(args, *names, "seed")
-    question["audio"], question["reference"] = _recordings(tuple(args.audio))
+    question["audio"], question["reference"] = recordings(tuple(args.audio))
     with tempfile.TemporaryDirectory(prefix="retone-bench-") as folder:
         found = measure_batch(
             question, ENTRY, Path(folder), lambda text: print(text, file=sys.stderr)
@@ -339,7 +326,7 @@ def _exports(args: argparse.Namespace) -> int:
     from retone.files.atomic import write_text_atomic
     from retone.lab.bench.exports import measure_exports, page, record
 
-    _recordings((args.audio,))
+    recordings((args.audio,))
     results = measure_exports(args.audio, lambda text: print(text, file=sys.stderr))
     data = json.loads(json.dumps(record(results, args.audio, info(args.audio).sample_rate)))
     text = page(data)

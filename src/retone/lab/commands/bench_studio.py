@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from retone.lab.commands.corpora import add_number
-from retone.lab.commands.verbs import Verb
+from retone.lab.commands.verbs import Verb, recordings
 
 VOICE, REFERENCE = Path("examples/dull_voice.flac"), Path("examples/bright_voice.flac")
 
@@ -33,6 +33,8 @@ def _run(args: argparse.Namespace) -> int:
     from retone.files.atomic import write_text_atomic
     from retone.lab.bench.studio_long import measure_long, text
 
+    recordings((args.audio,))
+    recordings((args.reference,), "--reference")
     found = measure_long(
         args.audio, args.reference, minutes=args.minutes, formats=args.formats,
         say=lambda line: print(line, file=sys.stderr, flush=True),

@@ -7,7 +7,8 @@ evaluate natural --corpus NAME=FOLDER      untreated recordings: another voice o
                                            reference; --table devices: through a device
 evaluate presets --corpus NAME=FOLDER      changes by presets: first, second, in style already
 evaluate probes --corpus NAME=FOLDER       Table 4: linear probes of encoders
-evaluate strategies RUN RUN ...            trained differentiation strategies side by side
+evaluate strategies RUN RUN ... --corpus NAME=FOLDER --rates HZ
+                                           trained differentiation strategies side by side
 evaluate equal-budgets --train NAME=FOLDER --corpus ...
                                            every strategy trained for the same time
 evaluate gradients --corpus NAME=FOLDER    each strategy's gradient against the exact one

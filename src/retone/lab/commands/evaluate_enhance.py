@@ -13,7 +13,7 @@ from retone.lab.commands.corpora import (
     add_workers,
     corpus_of,
 )
-from retone.lab.commands.verbs import Verb
+from retone.lab.commands.verbs import DEVICE_NAMES, Verb
 
 METHODS = ("input", "peq", "paper", "improved-peq", "improved", "oracle")
 NAMES = {
@@ -47,8 +47,6 @@ def _add_enhance(enhance: argparse.ArgumentParser) -> None:
 
 
 def _add_recordings(real: argparse.ArgumentParser) -> None:
-    from retone.lab.evaluate.devices import DEVICES
-
     real.add_argument(
         "folder", type=Path, metavar="FOLDER", help="folder of recordings, or with a manifest.csv"
     )
@@ -63,8 +61,8 @@ def _add_recordings(real: argparse.ArgumentParser) -> None:
         "--one-per-voice", action="store_true", help="use the first file of each voice"
     )
     real.add_argument(
-        "--devices", nargs="+", default=[], choices=tuple(DEVICES), metavar="NAME",
-        help=f"also enhance each file as it sounds through these: {', '.join(DEVICES)}",
+        "--devices", nargs="+", default=[], choices=DEVICE_NAMES, metavar="NAME",
+        help="also enhance each file as it sounds through these: %(choices)s",
     )  # fmt: skip
     real.add_argument(
         "--max-files", "--most", type=int, metavar="N", help="use the first N files only"

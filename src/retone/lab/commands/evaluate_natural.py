@@ -8,16 +8,13 @@ import os
 from pathlib import Path
 
 from retone.lab.commands.corpora import add_number, add_output, add_seed, add_workers
-from retone.lab.commands.verbs import Verb, docs_folder
+from retone.lab.commands.verbs import DEVICE_NAMES, Names, Verb, docs_folder
 
 SHARED = "RETONE_SHARED"
 """Environment variable: a folder whose subfolder ``audio`` is the kit to use by default."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from retone.lab.evaluate.devices import DEVICES
-    from retone.lab.evaluate.natural_rows import ROWS
-
     parser.add_argument(
         "--corpus", action="append", metavar="NAME=FOLDER",
         help="a corpus and its folder (repeatable); 'retone corpus list' shows the names "
@@ -39,12 +36,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_number(parser, "--music-pairs", 20, "pairs of pieces", "N")
     add_number(parser, "--voices", 8, "voices through each device", "N")
     parser.add_argument(
-        "--devices", nargs="+", default=list(DEVICES), choices=tuple(DEVICES),
-        help="devices of --table devices (default: all)",
+        "--devices", nargs="+", choices=DEVICE_NAMES, metavar="NAME",
+        help="devices of --table devices: %(choices)s (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--rows", nargs="+", default=list(ROWS), choices=tuple(ROWS),
-        help="rows of the table (default: all whose package is installed)",
+        "--rows", nargs="+", choices=Names("retone.lab.evaluate.natural_rows:ROWS"), metavar="NAME",
+        help="rows of the table: %(choices)s (default: all whose package is installed)",
     )  # fmt: skip
     parser.add_argument(
         "--no-quality", action="store_true", help="leave out predicted quality (DNSMOS)"
@@ -60,21 +57,22 @@ def _run(args: argparse.Namespace) -> int:
     from retone.lab.evaluate.natural_rows import ROWS
     from retone.terminal import progress_bar
 
-    folders = _folders(args.corpus)
+    folders, rows = _folders(args.corpus), args.rows or list(ROWS)
     pairs = []
     for kind in args.kind if args.table == "pairs" else ("speech",):
         passages = natural.find(folders, args.split, kind, args.seed)
         if args.table == "devices":
-            pairs += natural.device_pairs(passages, args.devices, args.voices, args.seed)
+            devices = args.devices or list(DEVICE_NAMES)
+            pairs += natural.device_pairs(passages, devices, args.voices, args.seed)
         else:
             count = args.speech_pairs if kind == "speech" else args.music_pairs
             pairs += natural.natural_pairs(passages, count, args.seed)
-    for name in args.rows:
+    for name in rows:
         if not ROWS[name].available:
             print(f"row {name} is left out: the package {ROWS[name].package} is not installed")
     with progress_bar() as progress:
         result = natural.evaluate(
-            pairs, args.rows, name="+".join(name for name, _ in folders), split=args.split,
+            pairs, rows, name="+".join(name for name, _ in folders), split=args.split,
             seed=args.seed, quality=not args.no_quality, path=args.output, workers=args.workers,
             progress=progress,
         )  # fmt: skip

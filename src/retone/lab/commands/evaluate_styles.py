@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from retone.estimators.choose import CHOICES
+from retone.estimators.choose import Choices
 from retone.lab.commands.corpora import add_corpus, add_output, add_seed, add_workers, corpus_of
 from retone.lab.commands.verbs import Verb
 
-ESTIMATORS = tuple(name for name in CHOICES if name != "auto")
-ROWS = ("input", "rules-published", *ESTIMATORS, "oracle")
+ESTIMATORS = Choices(without=("auto",))
+ROWS = Choices("input", "rules-published", "oracle", without=("auto",))
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -56,9 +56,10 @@ def _add_realistic(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_seed(parser, 16)
     parser.add_argument(
-        "--rows", nargs="+", choices=ROWS,
+        "--rows", nargs="+", choices=ROWS, metavar="NAME",
         default=["input", "rules", "closed-form", "full-match", "oracle"],
-        help="rows of the table; oracle is the unprocessed input with the reference's own settings",
+        help="rows of the table: %(choices)s; oracle is the unprocessed input with the reference's "
+        "own settings",
     )  # fmt: skip
     add_workers(parser)
     parser.add_argument(
@@ -83,7 +84,8 @@ def _add_presets(parser: argparse.ArgumentParser) -> None:
     add_seed(parser, 7, "passages and styles")
     parser.add_argument(
         "--estimators", nargs="+", default=["closed-form"], choices=ESTIMATORS,
-        help="estimators to measure (default: closed-form)",
+        metavar="NAME",
+        help="estimators to measure: %(choices)s (default: closed-form)",
     )  # fmt: skip
 
 

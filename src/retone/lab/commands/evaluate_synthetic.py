@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from retone.estimators.choose import CHOICES
+from retone.estimators.choose import Choices
 from retone.lab.commands.corpora import (
     add_corpus,
     add_output,
@@ -14,12 +14,11 @@ from retone.lab.commands.corpora import (
     add_workers,
     corpus_of,
 )
-from retone.lab.commands.verbs import Verb
+from retone.lab.commands.verbs import Names, Verb
 
-METHODS = (
+METHODS = Choices(
     "input", "matchering", "network-alone", "network-fitted", "network-ungated", "oracle",
-    "rules-published",
-    *(name for name in CHOICES if name != "auto"),
+    "rules-published", without=("auto",),
 )  # fmt: skip
 """Rows: the unprocessed input, the rules as published, matchering, the network without its fit,
 without the second network and without its gate, the chain fitted to the target, and estimators by
@@ -45,7 +44,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--methods", nargs="+", default=["input", "rules", "closed-form"], choices=METHODS,
-        help="rows of the tables (default: input rules closed-form)",
+        metavar="NAME",
+        help="rows of the tables: %(choices)s (default: input rules closed-form)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics", nargs="+", choices=Names("retone.metrics:METRICS"), metavar="NAME",
+        help="columns of the tables: %(choices)s (default: those of DeepAFx-ST)",
     )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for the network rows")
     add_workers(parser)
@@ -55,13 +59,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from retone.lab.evaluate.result import table
     from retone.lab.evaluate.synthetic import CASES, evaluate
-    from retone.metrics import STYLE_METRICS
+    from retone.metrics import METRICS, STYLE_METRICS
     from retone.terminal import progress_bar
     from retone.training.data.pairs import PairMaker
 
     corpus = corpus_of(args, args.sample_rate)
     maker = PairMaker(sample_rate=args.sample_rate, length=args.length, min_mean_square=1e-5)
     methods = [m for name in args.methods for m in _methods(name, args)]
+    metrics = [METRICS.named(n) for n in args.metrics] if args.metrics else STYLE_METRICS
     with progress_bar() as progress:
         result = evaluate(
             corpus,
@@ -70,10 +75,12 @@ def _run(args: argparse.Namespace) -> int:
             pairs=args.pairs,
             seed=args.seed,
             path=args.output,
+            metrics=metrics,
+            about={"metrics": args.metrics} if args.metrics else None,
             workers=args.workers,
             progress=progress,
         )
-    columns = [(m.name, m.direction) for m in STYLE_METRICS]
+    columns = [(m.name, m.direction) for m in metrics]
     for case in CASES:
         print(f"\n{case}, {corpus.name}, {args.sample_rate} Hz\n")
         print(table(result, case, columns))

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from retone.estimators.choose import CHOICES
+from retone.estimators.choose import Choices
 from retone.lab.commands.corpora import add_seed
 from retone.lab.commands.verbs import Verb, add_verbs, run_verb
 
-ESTIMATORS = tuple(name for name in CHOICES if name not in ("auto", "rules"))
+ESTIMATORS = Choices(without=("auto", "rules"))
 """Estimators for the chain that the figures show."""
 
 
@@ -26,8 +26,8 @@ def _common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument(
-        "--estimator", default="closed-form", choices=ESTIMATORS,
-        help="estimator (default: %(default)s)",
+        "--estimator", default="closed-form", choices=ESTIMATORS, metavar="NAME",
+        help="estimator: %(choices)s (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights for the network")
     parser.add_argument(

@@ -7,7 +7,6 @@ distance to it is measured too.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib.util
 import math
@@ -31,6 +30,7 @@ from retone.lab.evaluate.result import Result, Row
 from retone.metrics.natural import boost_of_nothing_db, tone
 from retone.progress import Phase, Progress, silent
 from retone.training.data.corpora import corpus_source
+from retone.training.data.layouts import kit_rows
 from retone.training.data.manifest import assign_splits, file_sha256
 from retone.training.provenance import provenance
 
@@ -119,12 +119,11 @@ def _listed(name: str, folder: Path, split: str, kind: str) -> list[tuple[Path, 
     """(file, voice) of one kind and split. A kit's own table is read, because ``layouts.kit``
     leaves out what other corpora hold too."""
     if name == "kit" and (folder / "manifest.csv").is_file():
-        with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-            return [
-                (folder / row["path"], f"{row['source']}/{row['speaker']}")
-                for row in csv.DictReader(file)
-                if row["kind"] == kind and (row["split"] == "test") == (split == "test")
-            ]
+        return [
+            (folder / row["path"], f"{row['source']}/{row['speaker']}")
+            for row in kit_rows(folder)
+            if row["kind"] == kind and (row["split"] == "test") == (split == "test")
+        ]
     source = corpus_source(name)
     if not folder.is_dir():
         raise DataError(f"{name}: no folder {folder}; get the corpus from {source.where}.")

@@ -228,7 +228,7 @@ ROWS: dict[str, NaturalRow] = {
 def rendered(method: NaturalMethod, input: Clip, reference: Clip) -> Output:
     """A method's output with its audio cut or padded to the input's length."""
     found = method.run(input, reference)
-    out = np.zeros(input.samples.shape, np.float32)
+    out = np.zeros_like(input.samples, np.float32)
     count = min(out.shape[1], found.audio.shape[1])
     out[:, :count] = found.audio[:, :count]
     return found._replace(audio=out)

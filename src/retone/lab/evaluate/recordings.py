@@ -7,7 +7,6 @@ change is in dB.
 
 from __future__ import annotations
 
-import csv
 import math
 import tempfile
 from collections.abc import Callable, Sequence
@@ -32,6 +31,8 @@ from retone.process.recording import open_recording
 from retone.process.render import render_to_file
 from retone.process.result import Options
 from retone.progress import Phase, Progress, silent
+from retone.training.data.layouts import is_kit, kit_rows, listed
+from retone.training.data.manifest import Found
 from retone.training.provenance import provenance
 from retone.training.recipes.diffdeq import SAMPLE_RATE
 
@@ -48,21 +49,32 @@ def find(
 ) -> list[tuple[Path, str]]:
     """(file, voice) of the speech in a folder.
 
-    A folder with a ``manifest.csv`` (path, source, speaker, kind, split) is read through it;
-    otherwise each audio file is a voice of its own. ``only`` keeps sources or paths that
-    start with it, ``one_per_voice`` the first file of each voice.
+    A folder with a ``manifest.csv`` (that of a kit, or that of a ``folder`` corpus) is read through
+    it: the rows of ``split``, and those that are of none. Otherwise each audio file is a voice of
+    its own. ``only`` keeps sources or paths that start with it, ``one_per_voice`` the first file of
+    each voice.
 
     Raises:
-        DataError: nothing is left.
+        DataError: the manifest cannot be read, or nothing is left.
     """
-    table = folder / "manifest.csv"
-    if table.is_file():
-        with table.open(encoding="utf-8") as handle:
-            rows = [r for r in csv.DictReader(handle) if r["kind"] != "music"]
+    if (folder / "manifest.csv").is_file():
+        wanted = "val" if split == "dev" else split
+        rows = (
+            [
+                Found(
+                    r["path"], f"{r['source']}/{r['speaker']}", r["split"], r["kind"], r["source"]
+                )
+                for r in kit_rows(folder)
+            ]
+            if is_kit(folder)
+            else listed(folder)
+        )
         found = [
-            (folder / r["path"], f"{r['source']}/{r['speaker']}")
+            (folder / r.path, r.group)
             for r in rows
-            if r["split"] == split and (r["source"].startswith(only) or r["path"].startswith(only))
+            if r.kind != "music"
+            and r.split in (split, wanted, None)
+            and (r.source.startswith(only) or r.path.startswith(only))
         ]
     else:
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO)

@@ -188,6 +188,27 @@ def _bandwidth(row: dict[str, str]) -> float | None:
     return min(float(row["rolloff60_hz"]), 8000.0) if narrow else float(row["rolloff60_hz"])
 
 
+KIT_COLUMNS = ("path", "source", "speaker", "licence", "author", "split", "kind")
+
+
+def kit_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of a kit's ``manifest.csv``, every one with all of ``KIT_COLUMNS``.
+
+    Raises:
+        DataError: there is none, it cannot be read, or a column is missing.
+    """
+    table = folder / "manifest.csv"
+    if not table.is_file():
+        raise _wrong("kit", folder, "manifest.csv next to the folders of recordings.")
+    with _rows(table) as rows:
+        found = list(rows)
+    for row in found:
+        for column in KIT_COLUMNS:
+            if row.get(column) is None:
+                raise DataError(f"kit: {table} has no column '{column}'.")
+    return found
+
+
 def kit(folder: Path) -> list[Found]:
     """``manifest.csv`` with path, source, speaker, licence, author, split (dev, test) and kind.
 
@@ -195,34 +216,33 @@ def kit(folder: Path) -> list[Found]:
     are also in the Debian corpora are skipped unless they are ``test``, so that adding this corpus
     to those never puts a voice of their validation split into training.
     """
-    table = folder / "manifest.csv"
-    if not table.is_file():
-        raise _wrong("kit", folder, "manifest.csv next to the folders of recordings.")
     found = []
-    with _rows(table) as rows:
-        for row in rows:
-            try:
-                split = "test" if row["split"] == "test" else None
-                if split is None and row["source"] in ("libritts", "vctk"):
-                    split = "val"
-                if split is None and row["source"].startswith("deb-"):
-                    continue
-                if split is None and row["source"] in MUSIC_PACKAGES:
-                    continue
-                found.append(
-                    Found(
-                        row["path"],
-                        f"{row['source']}/{row['speaker']}",
-                        split,
-                        row["kind"],
-                        row["source"],
-                        row["licence"],
-                        row["author"],
-                    )
-                )
-            except KeyError as error:
-                raise DataError(f"kit: {table} has no column {error}.") from error
+    for row in kit_rows(folder):
+        split = "test" if row["split"] == "test" else None
+        if split is None and row["source"] in ("libritts", "vctk"):
+            split = "val"
+        if split is None and row["source"].startswith("deb-"):
+            continue
+        if split is None and row["source"] in MUSIC_PACKAGES:
+            continue
+        found.append(
+            Found(
+                row["path"],
+                f"{row['source']}/{row['speaker']}",
+                split,
+                row["kind"],
+                row["source"],
+                row["licence"],
+                row["author"],
+            )
+        )
     return found
+
+
+def is_kit(folder: Path) -> bool:
+    """Whether a folder's ``manifest.csv`` is a kit's rather than one that ``listed`` reads."""
+    with _rows(folder / "manifest.csv") as rows:
+        return "path" in next(rows, {})
 
 
 def built(folder: Path) -> list[Found]:
